@@ -1,0 +1,50 @@
+# `make help` lists the targets. VENV= (empty) uses PYTHON as it is and installs nothing.
+PYTHON ?= python3
+VENV ?= .venv
+PY := $(if $(VENV),$(VENV)/bin/python,$(PYTHON))
+RUN_READY := $(if $(VENV),$(VENV)/.installed-run,)
+DEV_READY := $(if $(VENV),$(VENV)/.installed-dev,)
+
+.DEFAULT_GOAL := help
+.PHONY: help bench test lint format perf report clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+bench: $(RUN_READY)  ## train a grid and write tables, heatmaps and report.html; GRID=question, ARGS='grid.depth=[1,2] tau=0.1'
+	$(PY) -m bench $(if $(GRID),grid=$(GRID)) $(ARGS)
+
+report: $(RUN_READY)  ## rebuild tables, figures and report.html of a finished run; RUN=results/default
+	$(PY) -m bench.report $(if $(RUN),$(RUN),results/default)
+
+test: $(DEV_READY)  ## run the whole test suite; ARGS='-k packing'
+	$(PY) -m pytest $(ARGS)
+
+lint: $(DEV_READY)  ## check format, style and types
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m pyright $(if $(VENV),,--pythonpath $$(command -v $(PYTHON)))
+
+format: $(DEV_READY)  ## rewrite the code in the house's format
+	$(PY) -m ruff format .
+	$(PY) -m ruff check --fix .
+
+perf: $(DEV_READY)  ## benchmark the engine's step, planning, store and tables; ARGS='--benchmark-json=perf.json'
+	$(PY) -m pytest tests/perf --benchmark-only --benchmark-disable-gc $(ARGS)
+
+clean:  ## remove the environment and caches; results stay
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis .benchmarks build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.python:
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v >= (3, 11) else f"memcap needs Python 3.11 or newer, $(PYTHON) is {v[0]}.{v[1]}; name one: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.installed-run: $(VENV)/.python pyproject.toml constraints.txt
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.python pyproject.toml constraints.txt
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@ $(VENV)/.installed-run

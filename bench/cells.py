@@ -1,0 +1,162 @@
+"""The nouns: a cell (one training run), its status and its outcome. Frozen values, standard library only."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from enum import StrEnum
+from functools import cache
+from types import MappingProxyType
+from typing import Literal, get_args, get_type_hints
+
+# Part of every cell_id. A change that moves results moves this number, so that stale results are never taken for new ones.
+PROTOCOL_VERSION = 1
+
+# Fractions of the target variance whose first epoch every run records on its way to its own `tau`.
+LADDER = (0.5, 0.1, 0.01, 0.001)
+
+Target = Literal["normal", "uniform", "rademacher"]
+TargetScaling = Literal["none", "standardize", "minmax"]
+Activation = Literal["relu", "leaky_relu", "tanh", "gelu", "silu", "sigmoid"]
+Init = Literal["he_normal", "he_uniform", "xavier_uniform", "orthogonal", "torch_default", "uniform"]
+Trainable = Literal["all", "readout"]
+Optimizer = Literal["sgd", "adam", "adamw"]
+LrSchedule = Literal["constant", "cosine", "step"]
+Dtype = Literal["float32", "float64"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Cell:
+    """One training run, completely described: equal cells give equal results.
+
+    Sizes are counts, `learning_rate` and the strengths are dimensionless, `tau` is a fraction of the variance of the training
+    targets, `max_epochs` counts passes over the training set. `None` means absent (full batch, no constraint, no early stopping).
+
+    >>> Cell(depth=1, width=16, n_samples=64).cell_id == Cell(n_samples=64, width=16, depth=1).cell_id
+    True
+    """
+
+    # data
+    n_samples: int = 128
+    d_in: int = 8
+    target: Target = "normal"
+    target_scaling: TargetScaling = "none"
+    data_seed: int = 0
+    n_val: int = 0
+    # network
+    depth: int = 2
+    width: int = 32
+    activation: Activation = "relu"
+    init: Init = "he_normal"
+    init_scale: float = 1.0
+    init_seed: int = 0
+    trainable: Trainable = "all"
+    # optimisation
+    optimizer: Optimizer = "adam"
+    amsgrad: bool = False
+    learning_rate: float = 0.003
+    lr_schedule: LrSchedule = "constant"
+    momentum: float = 0.0
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+    batch_size: int | None = None
+    shuffle: bool = False
+    dtype: Dtype = "float32"
+    # regularization
+    regularization: str = "none"
+    weight_decay: float = 0.0
+    l1: float = 0.0
+    dropout: float = 0.0
+    input_noise: float = 0.0
+    max_norm: float | None = None
+    patience: int | None = None
+    # criterion and budget
+    tau: float = 0.01
+    max_epochs: int = 5000
+
+    @property
+    def cell_id(self) -> str:
+        """16 hexadecimal digits: a hash of every field and of PROTOCOL_VERSION."""
+        values = [PROTOCOL_VERSION, *(_canonical(name, getattr(self, name)) for name in FIELDS)]
+        return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:16]
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps in one pass over the training set: ceil(n_samples / batch_size), 1 for the full batch."""
+        return 1 if self.batch_size is None else -(-self.n_samples // self.batch_size)
+
+
+FIELDS: tuple[str, ...] = tuple(field.name for field in dataclasses.fields(Cell))
+SEEDS = ("data_seed", "init_seed")
+STRENGTHS = ("weight_decay", "l1", "dropout", "input_noise", "max_norm", "patience")
+DEFAULTS = MappingProxyType({field.name: field.default for field in dataclasses.fields(Cell)})
+
+
+@cache
+def field_types() -> dict[str, tuple[type, ...]]:
+    """The types that each field of a cell admits; a field with named choices admits `str`."""
+    types = {}
+    for name, hint in get_type_hints(Cell).items():
+        parts = get_args(hint) or (hint,)
+        types[name] = tuple(dict.fromkeys(part if isinstance(part, type) else type(part) for part in parts))
+    return types
+
+
+@cache
+def field_choices() -> dict[str, tuple[str, ...]]:
+    """The fields that take one of a few names, with those names."""
+    return {name: get_args(hint) for name, hint in get_type_hints(Cell).items() if get_args(hint) and isinstance(get_args(hint)[0], str)}
+
+
+def _canonical(name: str, value: object) -> object:
+    """The one spelling of a value that enters the hash: Cell(tau=1) and Cell(tau=1.0) are equal, so their ids are too."""
+    return float(value) if type(value) is int and float in field_types()[name] else value
+
+
+class Status(StrEnum):
+    """How a cell ended. Only `failed` (an error, not a result) is tried again by the next run."""
+
+    MEMORIZED = "memorized"
+    CENSORED = "censored"
+    EARLY_STOPPED = "early_stopped"
+    DIVERGED = "diverged"
+    FAILED = "failed"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class CurvePoint:
+    """One point of a learning curve: tau, and the validation MSE where the cell has validation samples."""
+
+    epoch: int
+    tau: float
+    val_mse: float | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one cell did. Epochs are counts from initialisation (epoch 0); None where the event never happened.
+
+    `final_tau` and `best_tau` are fractions of the target variance, `*_val_mse` are in squared target units, `train_time_s` is the
+    cell's share of the wall time of the packs it trained in, in seconds. `predictions` are (target, prediction) pairs of the first
+    training samples in the final state, in target units, as many as the run asked for.
+    """
+
+    cell: Cell
+    status: Status
+    reason: str | None = None
+    target_variance: float | None = None
+    epoch_to_tau: int | None = None
+    rung_epochs: tuple[int | None, ...] = (None,) * len(LADDER)
+    epochs_run: int | None = None
+    final_tau: float | None = None
+    best_tau: float | None = None
+    final_val_mse: float | None = None
+    best_val_mse: float | None = None
+    best_val_epoch: int | None = None
+    train_time_s: float | None = None
+    engine: str | None = None
+    device: str | None = None
+    curve: tuple[CurvePoint, ...] = ()
+    predictions: tuple[tuple[float, float], ...] = ()

@@ -1,0 +1,103 @@
+"""The typed schema of conf/, and the one function that turns Hydra's containers into frozen values."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import DictConfig, OmegaConf
+
+from bench.cells import DEFAULTS, FIELDS, Cell
+from bench.grid import AXES, GridError, expand
+
+# Settings of a run that are no fields of a cell: they change where and how cells train, never a result.
+EXECUTION = {"device": str, "threads": (int, type(None)), "run_dir": str, "fresh": bool, "n_predictions": int}
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def config_dir() -> Path:
+    """conf/ beside the package in a checkout, inside it in an installed wheel."""
+    inside = _PACKAGE / "conf"
+    return inside if inside.is_dir() else _PACKAGE.parent / "conf"
+
+
+def register_schema() -> None:
+    """Make the schema known to Hydra under the name that conf/config.yaml begins with.
+
+    It knows the keys; types and values are checked in `bench.grid`, whose messages say what to do.
+    """
+    any_of = dict[str, Any]
+    grid = [(name, Any, None) for name in (*AXES, "variants")]
+    cell = [(name, Any, DEFAULTS[name]) for name in FIELDS if name != "regularization"]
+    run = [(name, Any, None) for name in EXECUTION]
+    groups = [(name, any_of, dataclasses.field(default_factory=dict)) for name in ("regularization", "engine", "executor")]
+    grid_schema = dataclasses.make_dataclass("Grid", grid)
+    root = [*cell, *run, *groups, ("grid", grid_schema, dataclasses.field(default_factory=grid_schema))]
+    ConfigStore.instance().store(name="schema", node=dataclasses.make_dataclass("Config", root))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Settings:
+    """A resolved configuration: what to train, and how and where."""
+
+    cells: tuple[Cell, ...]
+    run_dir: str
+    device: str
+    engine: str
+    executor: str
+    threads: int | None
+    n_predictions: int
+    fresh: bool
+    resolved: Mapping[str, Any]
+
+
+def settings(config: DictConfig) -> Settings:
+    """The frozen values that a composed configuration stands for.
+
+    Raises:
+        GridError: a value that cannot be.
+    """
+    values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    for name, types in EXECUTION.items():
+        if not isinstance(values[name], types) or (types is int and isinstance(values[name], bool)):
+            wanted = " or ".join("null" if kind is type(None) else kind.__name__ for kind in (types if isinstance(types, tuple) else (types,)))
+            raise GridError(name, values[name], f"must be of type {wanted}", "see conf/config.yaml")
+    base = {name: values[name] for name in FIELDS if name != "regularization"}
+    axes = {name: axis for name, axis in values["grid"].items() if axis is not None and name != "variants"}
+    cells = expand(base, axes, regularizations=values["regularization"], variants=_variants(values["grid"]["variants"]))
+    return Settings(
+        cells=tuple(cells),
+        run_dir=values["run_dir"],
+        device=values["device"],
+        engine=_named(values, "engine"),
+        executor=_named(values, "executor"),
+        threads=values["threads"],
+        n_predictions=values["n_predictions"],
+        fresh=values["fresh"],
+        resolved=values,
+    )
+
+
+def shipped_regularizations() -> dict[str, dict[str, Any]]:
+    """The strengths behind each name in conf/regularization."""
+    files = sorted((config_dir() / "regularization").glob("*.yaml"))
+    return {path.stem: OmegaConf.to_container(OmegaConf.load(path)) or {} for path in files}
+
+
+def _variants(variants: Any) -> list[dict[str, Any]]:
+    if variants is None:
+        return []
+    if not isinstance(variants, list) or not all(isinstance(variant, dict) for variant in variants):
+        raise GridError("grid.variants", variants, "must be a list of mappings from fields to values", "write [{}, {init: he_normal}]")
+    return variants
+
+
+def _named(values: Mapping[str, Any], group: str) -> str:
+    name = values[group].get("name")
+    if not isinstance(name, str):
+        raise GridError(f"{group}.name", name, "must be a name", f"choose a file of conf/{group}, for example {group}=auto")
+    return name

@@ -1,0 +1,47 @@
+"""What an engine is: something that trains packs of cells and reports as it goes."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator
+from typing import NamedTuple, Protocol, runtime_checkable
+
+from bench.cells import Cell, Outcome
+from bench.packs import Pack
+
+
+class TrainReport(NamedTuple):
+    """What happened since the last report: the cells that ended, and the useful FLOPs of all epochs trained."""
+
+    outcomes: list[Outcome]
+    flops: float
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """One conformance suite (tests/test_conformance.py) runs over every implementation."""
+
+    name: str
+
+    def device_name(self) -> str:
+        """The device as the table's `device` column names it."""
+        ...
+
+    def supports(self, cell: Cell) -> bool:
+        """Whether this engine can train the cell."""
+        ...
+
+    def kind(self, cell: Cell) -> Hashable:
+        """What cells of one pack have in common."""
+        ...
+
+    def slots(self, cell: Cell) -> int:
+        """How many cells like this one train best at a time."""
+        ...
+
+    def train(self, pack: Pack, *, n_predictions: int = 0) -> Iterator[TrainReport]:
+        """Train every cell of the pack to its end.
+
+        Reports several times a second, so that the caller can show progress, keep what is finished, and stop by closing the iterator.
+        Each outcome carries (target, prediction) pairs of its first `n_predictions` training samples in the final state.
+        """
+        ...

@@ -1,0 +1,284 @@
+"""A chunk of epochs of many networks at once: forward, hand-written backward, update, and no word with the host in between.
+
+Everything is laid out [cell][unit][sample]: the products are batched, the biases ride along in `baddbmm`, and the flat
+[cell][parameter] arrays make an optimizer step a handful of element-wise passes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from bench.engines.activations import ACTIVATIONS
+from bench.engines.torch_state import DTYPES, Kind, State
+from bench.philox import dropout_masks, normals
+
+# Epochs in a chunk that a CUDA graph captures.
+GRAPH_WARM_UP_EPOCHS = 1
+
+
+@dataclasses.dataclass
+class Tables:
+    """What the host computes for a chunk beforehand: numbers that depend on the epoch or the step alone."""
+
+    epoch: Float[Tensor, "epoch cell"]
+    has_budget: Bool[Tensor, "epoch cell"]
+    step: Int[Tensor, "step cell"]
+    rate: Float[Tensor, "step cell 1"]
+    inverse_correction1: Float[Tensor, "step cell 1"]
+    inverse_sqrt_correction2: Float[Tensor, "step cell 1"]
+    order: Int[Tensor, "epoch cell sample"]
+
+    def copy_(self, other: Tables) -> None:
+        for field in dataclasses.fields(self):
+            getattr(self, field.name).copy_(getattr(other, field.name))
+
+
+class History(NamedTuple):
+    """What a chunk reports: each epoch's measures before its updates, and whether the cell went on from there."""
+
+    tau: Float[Tensor, "epoch cell"]
+    val_mse: Float[Tensor, "epoch cell"]
+    active: Bool[Tensor, "epoch cell"]
+
+
+class _Layers:
+    """Views of a flat array of parameters as the weights [cell out in] and biases [cell out 1] of each layer."""
+
+    def __init__(self, flat: Float[Tensor, "cell param"], kind: Kind):
+        self.weights, self.biases, at = [], [], 0
+        for out, fan_in in kind.sizes:
+            self.weights.append(flat[:, at : at + out * fan_in].view(-1, out, fan_in))
+            at += out * fan_in
+            self.biases.append(flat[:, at : at + out].unsqueeze(2))
+            at += out
+
+
+class Chunk:
+    """Runs epochs of the cells in `state`. Scratch memory is allocated once; on CUDA the epochs are captured in a graph."""
+
+    def __init__(self, state: State, kind: Kind):
+        self.state, self.kind = state, kind
+        self.activation = ACTIVATIONS[kind.activation]
+        cells, device, dtype = len(state.params), state.params.device, DTYPES[kind.dtype]
+        self.device = device
+
+        def scratch(*shape: int) -> Tensor:
+            return torch.empty(cells, *shape, dtype=dtype, device=device)
+
+        trained = kind.sizes[-1] if kind.trainable == "readout" else None
+        self.trained = slice(kind.n_params - trained[1] - 1 if trained else 0, None)
+        self.layers = _Layers(state.params, kind)
+        self.gradient = torch.zeros_like(state.params)
+        self.gradients = _Layers(self.gradient, kind)
+        self.ratio = torch.empty_like(state.params[:, self.trained])
+        self.square = torch.empty_like(self.ratio)
+        samples = kind.train_samples
+        self.outputs = [scratch(kind.width, samples) for _ in range(kind.depth)]
+        self.inputs_of = [scratch(kind.width, samples) for _ in range(kind.depth)] if self.activation.needs_input else self.outputs
+        self.dropped = [scratch(kind.width, samples) for _ in range(kind.depth)] if kind.dropout else self.outputs
+        self.deltas = [scratch(kind.width, samples) for _ in range(2)]
+        self.residual = scratch(1, samples)
+        apart = max(kind.n_samples if kind.evaluates_apart else 0, kind.n_val)
+        self.evaluation = [scratch(kind.width, apart) for _ in range(2)]
+        # One sum over all cells each: whether a term of the update is needed by any of them. For the others it is then exactly neutral.
+        self.has_weight_decay = bool(state.weight_decay.any())
+        self.has_decoupled_decay = bool(state.decoupled_decay.any())
+        self.has_l1 = bool(state.l1.any())
+        self.has_max_norm = bool(torch.isfinite(state.max_norm).any())
+        self.mask_units = self.activation.nonzero_at_zero and bool((state.units == 0).any())
+        self._graphs: dict[int, tuple[torch.cuda.CUDAGraph, Tables, History]] = {}
+
+    def run(self, tables: Tables) -> History:
+        """Train through the epochs of `tables`; a cell that ends on the way keeps the parameters it had at its end."""
+        epochs = len(tables.epoch)
+        if self.device.type != "cuda":
+            history = self._new_history(epochs)
+            self._epochs(tables, history)
+            return history
+        if epochs not in self._graphs:
+            self._graphs[epochs] = self._capture(tables)
+        graph, own_tables, history = self._graphs[epochs]
+        own_tables.copy_(tables)
+        graph.replay()
+        return history
+
+    def predict(self, count: int) -> Float[Tensor, "cell sample"]:
+        """Outputs for the first `count` training samples, in evaluation mode."""
+        inputs = self.state.inputs[:, :, :count]
+        scratch = [self.state.params.new_empty(len(inputs), self.kind.width, inputs.shape[2]) for _ in range(2)]
+        return self._evaluate(inputs, scratch)[:, 0]
+
+    def _capture(self, tables: Tables) -> tuple[torch.cuda.CUDAGraph, Tables, History]:
+        """The chunk as a CUDA graph over buffers of its own. The state is put back as the warm-up run found it."""
+        own_tables = Tables(**{field.name: getattr(tables, field.name).clone() for field in dataclasses.fields(tables)})
+        history = self._new_history(len(tables.epoch))
+        before = self.state.rows(torch.arange(len(self.state.params), device=self.device))
+        side = torch.cuda.Stream(self.device)
+        side.wait_stream(torch.cuda.current_stream(self.device))
+        with torch.cuda.stream(side):
+            self._epochs(own_tables, history, epochs=GRAPH_WARM_UP_EPOCHS)
+        torch.cuda.current_stream(self.device).wait_stream(side)
+        self.state.copy_(before)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            self._epochs(own_tables, history)
+        return graph, own_tables, history
+
+    def _new_history(self, epochs: int) -> History:
+        cells = len(self.state.params)
+        real = self.state.params.new_zeros(epochs, cells)
+        return History(real, torch.zeros_like(real), torch.zeros(epochs, cells, dtype=torch.bool, device=self.device))
+
+    def _epochs(self, tables: Tables, history: History, epochs: int | None = None) -> None:
+        state, kind = self.state, self.kind
+        for k in range(len(tables.epoch) if epochs is None else epochs):
+            if kind.evaluates_apart:
+                self._measure(state.inputs, state.targets, state.valid, state.n_samples, history.tau[k])
+            else:
+                self._forward(state.inputs, None)
+                self._residual(state.targets, state.valid)
+                torch.div(self.residual.square().sum((1, 2)), state.n_samples, out=history.tau[k])
+            history.tau[k].div_(state.variance)
+            if kind.n_val:
+                self._measure(state.val_inputs, state.val_targets, state.val_valid, state.n_val, history.val_mse[k])
+            self._decide(tables, history, k)
+            if not kind.evaluates_apart:
+                self._backward(state.inputs, state.n_samples, None)
+                self._update(tables, k)
+                continue
+            places = tables.order[k] if kind.shuffle else None
+            for s in range(kind.steps_per_epoch):
+                self._batch_step(tables, k * kind.steps_per_epoch + s, s, places)
+
+    def _batch_step(self, tables: Tables, step: int, s: int, order: Int[Tensor, "cell sample"] | None) -> None:
+        """One optimizer step on the s-th batch of an epoch."""
+        state, kind = self.state, self.kind
+        first, last = s * kind.train_samples, min((s + 1) * kind.train_samples, kind.n_samples)
+        cells = len(state.params)
+        if order is None:
+            places = torch.arange(first, last, device=self.device).expand(cells, -1)
+            inputs, targets, valid = (t[:, :, first:last] for t in (state.inputs, state.targets, state.valid))
+        else:
+            places = order[:, first:last]
+            inputs = state.inputs.gather(2, places.unsqueeze(1).expand(-1, kind.d_in, -1))
+            targets, valid = state.targets.gather(2, places.unsqueeze(1)), state.valid[:, :, first:last]
+        if kind.input_noise:
+            inputs = inputs + state.input_noise * normals(state.noise_key, tables.step[step], kind.d_in, places, inputs.dtype)
+        masks = None
+        if kind.dropout:
+            masks = dropout_masks(state.dropout_key, state.dropout, tables.step[step], kind.depth, kind.width, places)
+        self._forward(inputs, masks)
+        self._residual(targets, valid)
+        count = state.n_samples if kind.steps_per_epoch == 1 else torch.full_like(state.n_samples, last - first)
+        self._backward(inputs, count, masks)
+        self._update(tables, step)
+
+    def _decide(self, tables: Tables, history: History, k: int) -> None:
+        """Which cells go on from epoch k: not those that reached tau, diverged, spent the budget, or ran out of patience."""
+        state, tau = self.state, history.tau[k]
+        goes_on = (tau > state.tau) & torch.isfinite(tau) & tables.has_budget[k]
+        if self.kind.n_val:
+            better = history.val_mse[k] < state.best_val
+            torch.where(better, history.val_mse[k], state.best_val, out=state.best_val)
+            torch.where(better, tables.epoch[k], state.best_val_epoch, out=state.best_val_epoch)
+            goes_on &= tables.epoch[k] - state.best_val_epoch < state.patience
+        state.active &= goes_on
+        history.active[k].copy_(state.active)
+
+    def _evaluate(self, inputs: Float[Tensor, "cell feature sample"], scratch: list[Tensor]) -> Float[Tensor, "cell 1 sample"]:
+        """Outputs in evaluation mode, without keeping the hidden layers."""
+        samples = inputs.shape[2]
+        for layer in range(self.kind.depth):
+            hidden = scratch[layer % 2][:, :, :samples]
+            torch.baddbmm(self.layers.biases[layer], self.layers.weights[layer], inputs, out=hidden)
+            self.activation.forward(hidden, hidden)
+            if self.mask_units:
+                hidden.mul_(self.state.units)
+            inputs = hidden
+        return torch.baddbmm(self.layers.biases[-1], self.layers.weights[-1], inputs)
+
+    def _measure(self, inputs: Tensor, targets: Tensor, valid: Tensor, count: Tensor, out: Tensor) -> None:
+        """Mean squared error over a whole data set, in evaluation mode."""
+        residual = self._evaluate(inputs, self.evaluation).sub_(targets).mul_(valid)
+        torch.div(residual.square_().sum((1, 2)), count, out=out)
+
+    def _forward(self, inputs: Tensor, masks: Float[Tensor, "layer cell unit sample"] | None) -> None:
+        """Outputs into `residual`, keeping what the backward pass needs of each layer."""
+        samples = inputs.shape[2]
+        for layer in range(self.kind.depth):
+            before, output = self.inputs_of[layer][:, :, :samples], self.outputs[layer][:, :, :samples]
+            torch.baddbmm(self.layers.biases[layer], self.layers.weights[layer], inputs, out=before)
+            self.activation.forward(before, output)
+            if self.mask_units:
+                output.mul_(self.state.units)
+            inputs = output
+            if masks is not None:
+                inputs = self.dropped[layer][:, :, :samples]
+                torch.mul(output, masks[layer], out=inputs)
+        self.current = self.residual[:, :, :samples]
+        torch.baddbmm(self.layers.biases[-1], self.layers.weights[-1], inputs, out=self.current)
+
+    def _residual(self, targets: Tensor, valid: Tensor) -> None:
+        self.current.sub_(targets).mul_(valid)
+
+    def _backward(self, inputs: Tensor, count: Float[Tensor, " cell"], masks: Float[Tensor, "layer cell unit sample"] | None) -> None:
+        """Gradients of the mean squared error of the batch: from the residuals down to the inputs' layer."""
+        kind, samples = self.kind, inputs.shape[2]
+        delta = self.current.mul_((2 / count).view(-1, 1, 1))
+        for layer in range(kind.depth, -1, -1):
+            fed = self.dropped[layer - 1][:, :, :samples] if layer else inputs
+            torch.bmm(delta, fed.transpose(1, 2), out=self.gradients.weights[layer])
+            torch.sum(delta, 2, keepdim=True, out=self.gradients.biases[layer])
+            if layer == 0 or kind.trainable == "readout":
+                break
+            below = self.deltas[layer % 2][:, :, :samples]
+            torch.bmm(self.layers.weights[layer].transpose(1, 2), delta, out=below)
+            if masks is not None:
+                below.mul_(masks[layer - 1])
+            self.activation.backward(below, self.inputs_of[layer - 1][:, :, :samples])
+            if self.mask_units:
+                below.mul_(self.state.units)
+            delta = below
+
+    def _update(self, tables: Tables, step: int) -> None:
+        """One optimizer step as torch.optim's SGD, Adam and AdamW take it; cells that have ended stand still."""
+        state, kind, trained = self.state, self.kind, self.trained
+        params, gradient, moment1 = state.params[:, trained], self.gradient[:, trained], state.moment1[:, trained]
+        active = state.active.unsqueeze(1)
+        if self.has_weight_decay:
+            gradient.addcmul_(params, state.weight_decay)
+        if self.has_l1:
+            gradient.addcmul_(params.sign(), state.l1)
+        rate = tables.rate[step] * active
+        if kind.adaptive:
+            moment1.lerp_(gradient, 1 - state.beta1)
+            moment2 = state.moment2[:, trained]
+            torch.mul(gradient, gradient, out=self.square)
+            moment2.mul_(state.beta2).addcmul_(self.square, 1 - state.beta2)
+            if kind.amsgrad:
+                largest = state.moment2_max[:, trained]
+                moment2 = torch.maximum(largest, moment2, out=largest)
+            torch.sqrt(moment2, out=self.ratio)
+            self.ratio.mul_(tables.inverse_sqrt_correction2[step]).add_(state.eps)
+            torch.div(moment1, self.ratio, out=self.ratio)
+            if self.has_decoupled_decay:
+                params.mul_(1 - rate * state.decoupled_decay)
+            params.addcmul_(self.ratio, rate * tables.inverse_correction1[step], value=-1)
+        else:
+            moment1.mul_(state.momentum).add_(gradient)
+            params.addcmul_(moment1, rate, value=-1)
+        if self.has_max_norm:
+            self._constrain(active.unsqueeze(2))
+
+    def _constrain(self, active: Bool[Tensor, "cell 1 1"]) -> None:
+        """Scale the incoming weights of every trained unit (not its bias) down to norm max_norm where they exceed it."""
+        first = self.kind.depth if self.kind.trainable == "readout" else 0
+        for weight in self.layers.weights[first:]:
+            norm = torch.linalg.vector_norm(weight, dim=2, keepdim=True)
+            scale = torch.where(active & (norm > self.state.max_norm), self.state.max_norm / norm, 1.0)
+            weight.mul_(scale)

@@ -1,0 +1,174 @@
+"""The portable engine: packs of networks trained by batched PyTorch operations on any torch device.
+
+A pack's cells share a kind (`torch_state.Kind`: the same code and the same padded array shapes). As many as pay train at once;
+whenever some finish, the next of the pack take their places. A cell's arithmetic is a function of its kind alone, so its
+neighbours do not enter into its result: on the CPU, where one thread runs each pack, bit for bit; on CUDA up to the rounding of the
+batched products that cuBLAS picks for the number of cells at hand.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from bench.cells import Cell
+from bench.engines.api import TrainReport
+from bench.engines.record import Record
+from bench.engines.schedules import learning_rates
+from bench.engines.torch_chunk import Chunk, Tables
+from bench.engines.torch_state import DTYPES, KERNEL_FIELDS, Kind, State, initial_state, kind_of
+from bench.packs import Pack, epoch_flops
+from bench.philox import permutation
+from bench.streams import kernel_key
+
+# Scratch and state of the cells that train at once on one CPU core. `make perf` shows the step's speed against the pack size: from
+# about this much on, the arrays of a step fall out of a core's caches.
+CPU_BYTES = 5 << 19
+# On CUDA there is no cache to stay in: cells enough to fill the chip, bounded by a share of its memory.
+CUDA_MEMORY_SHARE = 0.25
+CUDA_SLOTS = 4096
+
+# Padded sizes for each doubling. On a CPU padding costs arithmetic; on CUDA it buys fewer, larger launches.
+CPU_PADDING_STEPS = 4
+CUDA_PADDING_STEPS = 1
+
+# A chunk is short enough to stop, report and refill at, and long enough to hide the host's part in it.
+CHUNK_S = 0.05
+FIRST_EPOCHS = 4
+MOST_EPOCHS = 128
+CUDA_EPOCHS = 32
+
+
+class TorchEngine:
+    """Trains packs on one torch device; see `bench.engines.api.Engine`."""
+
+    name = "torch"
+
+    def __init__(self, device: str):
+        """`device` is a torch device, such as "cpu" or "cuda:0"."""
+        self.device = torch.device(device)
+        self._on_cuda = self.device.type == "cuda"
+
+    def device_name(self) -> str:
+        """What the table says in its `device` column."""
+        return torch.cuda.get_device_name(self.device) if self._on_cuda else "cpu"
+
+    def supports(self, cell: Cell) -> bool:
+        """Every valid cell."""
+        return True
+
+    def kind(self, cell: Cell) -> Kind:
+        return kind_of(cell, CUDA_PADDING_STEPS if self._on_cuda else CPU_PADDING_STEPS)
+
+    def slots(self, cell: Cell) -> int:
+        """How many cells like this one train best at a time: by the caches of a core, or by the memory of the device."""
+        size = _bytes_at_once(self.kind(cell))
+        if not self._on_cuda:
+            return max(1, CPU_BYTES // size)
+        free, _ = torch.cuda.mem_get_info(self.device)
+        return max(1, min(CUDA_SLOTS, int(free * CUDA_MEMORY_SHARE) // size))
+
+    def train(self, pack: Pack, *, n_predictions: int = 0) -> Iterator[TrainReport]:
+        """Train every cell of the pack to its end; see `bench.engines.api.Engine.train`.
+
+        Raises:
+            ValueError: the pack's cells are not of one kind.
+        """
+        kinds = {self.kind(cell) for cell in pack.cells}
+        if len(kinds) != 1:
+            raise ValueError(f"a pack of the torch engine holds cells of one kind, not of {len(kinds)}; make packs with bench.packs.plan")
+        (kind,) = kinds
+        waiting = list(reversed(pack.cells))
+        records: list[Record] = []
+        state: State | None = None
+        chunk: Chunk | None = None
+        epochs = CUDA_EPOCHS if self._on_cuda else FIRST_EPOCHS
+        while waiting or records:
+            if chunk is None:
+                admitted = [waiting.pop() for _ in range(min(len(waiting), pack.slots - len(records)))]
+                if admitted:
+                    fresh = initial_state(admitted, kind, self.device)
+                    records += [Record(cell, variance) for cell, variance in zip(admitted, fresh.variance.tolist(), strict=True)]
+                    state = state.joined(fresh) if state else fresh
+                chunk = Chunk(state, kind)
+            started = time.perf_counter()
+            history = chunk.run(self._tables(records, kind, epochs))
+            tau, val_mse, active = (values.cpu().numpy() for values in history)
+            elapsed = time.perf_counter() - started
+            running = [row for row, record in enumerate(records) if not record.ended]
+            flops = 0
+            for row in running:
+                own_val = val_mse[:, row] if kind.n_val else None
+                trained = records[row].absorb(tau[:, row], own_val, active[:, row], elapsed / len(running))
+                flops += trained * epoch_flops(records[row].cell)
+            ended = [row for row in running if records[row].ended]
+            predictions = _predictions(chunk, state, ended, n_predictions)
+            yield TrainReport([records[row].outcome(self.name, self.device_name(), predictions[row]) for row in ended], flops)
+            kept = [row for row in running if not records[row].ended]
+            if self._worth_dropping(len(kept), len(records)):
+                records = [records[row] for row in kept]
+                state = state.rows(torch.tensor(kept, device=self.device)) if kept else None
+                chunk = None
+            if not self._on_cuda:
+                epochs = _next_epochs(epochs, elapsed)
+
+    def _worth_dropping(self, kept: int, present: int) -> bool:
+        """Whether to make room: on the CPU at once; on CUDA, where a new shape costs a new graph, when half the cells have ended."""
+        return kept < present and (not self._on_cuda or kept <= present // 2)
+
+    def _tables(self, records: list[Record], kind: Kind, epochs: int) -> Tables:
+        """The host's numbers for the next chunk; each cell counts epochs and steps from its own start."""
+        per_epoch = kind.steps_per_epoch
+        offsets = np.arange(epochs)
+        steps = np.arange(epochs * per_epoch)
+        columns = []
+        for record in records:
+            cell, at = record.cell, at_steps = record.cell, record.epoch * per_epoch + steps
+            taken = at_steps + 1
+            rates = learning_rates(cell, record.epoch + offsets).repeat(per_epoch)
+            columns.append((record.epoch + offsets, at_steps, rates, 1 / (1 - cell.beta1**taken), 1 / np.sqrt(1 - cell.beta2**taken)))
+        epoch, step, rate, inverse1, inverse2 = (np.stack(column, axis=1) for column in zip(*columns, strict=True))
+        budget = np.array([record.cell.max_epochs for record in records])
+        order = np.zeros((epochs, len(records), 0), dtype=np.int64)
+        if kind.shuffle:
+            order = np.stack([[permutation(kernel_key(r.cell, "batch order", KERNEL_FIELDS), r.epoch + k, kind.n_samples) for r in records] for k in offsets])
+
+        def real(values: np.ndarray) -> torch.Tensor:
+            return torch.from_numpy(values.astype(np.float64)).to(self.device, DTYPES[kind.dtype])
+
+        return Tables(
+            epoch=real(epoch),
+            has_budget=torch.from_numpy(epoch < budget).to(self.device),
+            step=torch.from_numpy(step).to(self.device),
+            rate=real(rate[:, :, None]),
+            inverse_correction1=real(inverse1[:, :, None]),
+            inverse_sqrt_correction2=real(inverse2[:, :, None]),
+            order=torch.from_numpy(order).to(self.device),
+        )
+
+
+def _next_epochs(epochs: int, elapsed_s: float) -> int:
+    """Epochs for the next chunk, a power of two near CHUNK_S. Results do not depend on it: an ended cell stands still."""
+    if elapsed_s > CHUNK_S:
+        return max(1, epochs // 2)
+    return min(MOST_EPOCHS, epochs * 2) if 2 * elapsed_s < CHUNK_S else epochs
+
+
+def _predictions(chunk: Chunk, state: State, rows: list[int], count: int) -> dict[int, tuple[tuple[float, float], ...]]:
+    """(target, prediction) pairs of the first samples of the cells in these rows."""
+    if not rows or not count:
+        return dict.fromkeys(rows, ())
+    outputs = chunk.predict(count).cpu().tolist()
+    targets = state.targets[:, 0, :count].cpu().tolist()
+    sizes = state.n_samples.long().tolist()
+    return {row: tuple(zip(targets[row], outputs[row], strict=True))[: sizes[row]] for row in rows}
+
+
+def _bytes_at_once(kind: Kind) -> int:
+    """What one cell touches in a step: activations of all layers and two of deltas, parameters and their optimizer state."""
+    samples = max(kind.train_samples, kind.n_samples // 8 if kind.evaluates_apart else 0)
+    activations = (kind.depth * (1 + kind.dropout) + 2) * kind.width * samples
+    return (activations + 4 * kind.n_params) * DTYPES[kind.dtype].itemsize

@@ -1,0 +1,212 @@
+"""Tensors of the networks that train together: everything that belongs to a cell, stacked along the first dimension."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from bench.cells import Cell
+from bench.networks import initial_layers, layer_sizes
+from bench.noise import training_data, validation_data
+from bench.packs import padded
+from bench.streams import kernel_key
+
+# Draws inside training depend on the seed of the training run, not on its data.
+KERNEL_FIELDS = ("init_seed",)
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+WIDTH_GRANULE = 8
+SAMPLE_GRANULE = 16
+
+
+class Kind(NamedTuple):
+    """What cells that train together have in common: the code that runs, and the shapes of the arrays.
+
+    `width`, `n_samples` and `n_val` are padded sizes, so that cells of different sizes share a kind; under minibatches the
+    sample count is exact, because the batches of all cells have to begin and end together.
+    """
+
+    depth: int
+    d_in: int
+    width: int
+    n_samples: int
+    n_val: int
+    batch_size: int | None
+    shuffle: bool
+    activation: str
+    trainable: str
+    adaptive: bool
+    amsgrad: bool
+    dropout: bool
+    input_noise: bool
+    dtype: str
+
+    @property
+    def sizes(self) -> list[tuple[int, int]]:
+        """(fan_out, fan_in) of every affine layer, padded."""
+        return layer_sizes(Cell(d_in=self.d_in, depth=self.depth, width=self.width))
+
+    @property
+    def n_params(self) -> int:
+        return sum(out * (fan_in + 1) for out, fan_in in self.sizes)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return 1 if self.batch_size is None else -(-self.n_samples // self.batch_size)
+
+    @property
+    def train_samples(self) -> int:
+        """Samples in the (largest) batch."""
+        return self.n_samples if self.batch_size is None else self.batch_size
+
+    @property
+    def evaluates_apart(self) -> bool:
+        """Whether tau needs a forward pass of its own, because the training pass sees other inputs, units or samples."""
+        return self.dropout or self.input_noise or self.steps_per_epoch > 1
+
+
+def kind_of(cell: Cell, steps: int) -> Kind:
+    """The kind of a cell; `steps` is the number of padded sizes for each doubling of a size (`packs.padded`)."""
+    batched = cell.steps_per_epoch > 1
+    return Kind(
+        depth=cell.depth,
+        d_in=cell.d_in,
+        width=padded(cell.width, WIDTH_GRANULE, steps),
+        n_samples=cell.n_samples if batched else padded(cell.n_samples, SAMPLE_GRANULE, steps),
+        n_val=padded(cell.n_val, SAMPLE_GRANULE, steps) if cell.n_val else 0,
+        batch_size=cell.batch_size if batched else None,
+        shuffle=cell.shuffle and batched,
+        activation=cell.activation,
+        trainable=cell.trainable if cell.depth else "all",
+        adaptive=cell.optimizer != "sgd",
+        amsgrad=cell.amsgrad and cell.optimizer != "sgd",
+        dropout=cell.dropout > 0 and cell.depth > 0,
+        input_noise=cell.input_noise > 0,
+        dtype=cell.dtype,
+    )
+
+
+@dataclasses.dataclass
+class State:
+    """All that a chunk of epochs reads or changes for each cell; samples and units beyond the cell's own are padding.
+
+    Padded units keep zero weights for ever: their inputs, outputs and gradients are zero (`units` masks those activations that are
+    not zero at zero). Padded samples carry no weight in the loss (`valid`).
+    """
+
+    params: Float[Tensor, "cell param"]
+    moment1: Float[Tensor, "cell param"]
+    moment2: Float[Tensor, "cell _"]
+    moment2_max: Float[Tensor, "cell _"]
+    inputs: Float[Tensor, "cell feature sample"]
+    targets: Float[Tensor, "cell 1 sample"]
+    valid: Float[Tensor, "cell 1 sample"]
+    val_inputs: Float[Tensor, "cell feature val_sample"]
+    val_targets: Float[Tensor, "cell 1 val_sample"]
+    val_valid: Float[Tensor, "cell 1 val_sample"]
+    n_samples: Float[Tensor, " cell"]
+    n_val: Float[Tensor, " cell"]
+    variance: Float[Tensor, " cell"]
+    tau: Float[Tensor, " cell"]
+    units: Float[Tensor, "cell unit 1"]
+    momentum: Float[Tensor, "cell 1"]
+    beta1: Float[Tensor, "cell 1"]
+    beta2: Float[Tensor, "cell 1"]
+    eps: Float[Tensor, "cell 1"]
+    weight_decay: Float[Tensor, "cell 1"]
+    decoupled_decay: Float[Tensor, "cell 1"]
+    l1: Float[Tensor, "cell 1"]
+    max_norm: Float[Tensor, "cell 1 1"]
+    dropout: Float[Tensor, " cell"]
+    input_noise: Float[Tensor, "cell 1 1"]
+    patience: Float[Tensor, " cell"]
+    best_val: Float[Tensor, " cell"]
+    best_val_epoch: Float[Tensor, " cell"]
+    dropout_key: Int[Tensor, "cell 2"]
+    noise_key: Int[Tensor, "cell 2"]
+    active: Bool[Tensor, " cell"]
+
+    def rows(self, keep: Int[Tensor, " kept"]) -> State:
+        """The state of the cells at these places, copied."""
+        return State(**{field.name: getattr(self, field.name).index_select(0, keep) for field in dataclasses.fields(self)})
+
+    def joined(self, other: State) -> State:
+        """The cells of both, these first."""
+        return State(**{f.name: torch.cat([getattr(self, f.name), getattr(other, f.name)]) for f in dataclasses.fields(self)})
+
+    def copy_(self, other: State) -> None:
+        """Overwrite every tensor in place."""
+        for field in dataclasses.fields(self):
+            getattr(self, field.name).copy_(getattr(other, field.name))
+
+
+def initial_state(cells: Sequence[Cell], kind: Kind, device: torch.device) -> State:
+    """The cells of one kind at epoch 0."""
+    dtype = DTYPES[kind.dtype]
+
+    def real(values: object) -> Tensor:
+        return torch.as_tensor(np.asarray(values, dtype=np.float64)).to(device, dtype)
+
+    def column(name: str) -> Tensor:
+        return real([[getattr(cell, name)] for cell in cells])
+
+    params = real([_flat_params(cell, kind) for cell in cells])
+    train, val = [training_data(cell) for cell in cells], [validation_data(cell) for cell in cells]
+    counts, val_counts = [cell.n_samples for cell in cells], [cell.n_val for cell in cells]
+    empty = params.new_zeros(len(cells), 0)
+    infinite = [[math.inf] for _ in cells]
+    return State(
+        params=params,
+        moment1=torch.zeros_like(params),
+        moment2=torch.zeros_like(params) if kind.adaptive else empty,
+        moment2_max=torch.zeros_like(params) if kind.amsgrad else empty,
+        inputs=real([_padded_to(data.inputs.T, kind.n_samples) for data in train]),
+        targets=real([_padded_to(data.targets[None], kind.n_samples) for data in train]),
+        valid=real([_padded_to(np.ones((1, n)), kind.n_samples) for n in counts]),
+        val_inputs=real([_padded_to(data.inputs.T, kind.n_val) for data in val]),
+        val_targets=real([_padded_to(data.targets[None], kind.n_val) for data in val]),
+        val_valid=real([_padded_to(np.ones((1, n)), kind.n_val) for n in val_counts]),
+        n_samples=real(counts),
+        n_val=real(val_counts),
+        variance=real([data.target_variance for data in train]),
+        tau=real([cell.tau for cell in cells]),
+        units=real([(np.arange(kind.width) < cell.width)[:, None] for cell in cells]),
+        momentum=column("momentum"),
+        beta1=column("beta1"),
+        beta2=column("beta2"),
+        eps=column("eps"),
+        weight_decay=real([[0.0 if cell.optimizer == "adamw" else cell.weight_decay] for cell in cells]),
+        decoupled_decay=real([[cell.weight_decay if cell.optimizer == "adamw" else 0.0] for cell in cells]),
+        l1=column("l1"),
+        max_norm=real([[[math.inf if cell.max_norm is None else cell.max_norm]] for cell in cells]),
+        dropout=column("dropout")[:, 0],
+        input_noise=column("input_noise")[:, None],
+        patience=real([math.inf if cell.patience is None else cell.patience for cell in cells]),
+        best_val=real(infinite)[:, 0],
+        best_val_epoch=real(np.zeros(len(cells))),
+        dropout_key=torch.tensor([kernel_key(cell, "dropout", KERNEL_FIELDS) for cell in cells], device=device),
+        noise_key=torch.tensor([kernel_key(cell, "input noise", KERNEL_FIELDS) for cell in cells], device=device),
+        active=torch.ones(len(cells), dtype=torch.bool, device=device),
+    )
+
+
+def _flat_params(cell: Cell, kind: Kind) -> Float[np.ndarray, " param"]:
+    """Initial weights and biases, layer by layer, each padded with zeros to the kind's sizes."""
+    parts = []
+    for layer, (out, fan_in) in zip(initial_layers(cell), kind.sizes, strict=True):
+        rows, columns = layer.weight.shape
+        parts.append(np.pad(layer.weight, ((0, out - rows), (0, fan_in - columns))).ravel())
+        parts.append(np.pad(layer.bias, (0, out - rows)))
+    return np.concatenate(parts)
+
+
+def _padded_to(rows: Float[np.ndarray, "row sample"], count: int) -> Float[np.ndarray, "row padded_sample"]:
+    return np.pad(rows, ((0, 0), (0, count - rows.shape[1])))

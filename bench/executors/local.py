@@ -1,0 +1,144 @@
+"""Packs on this machine: in this process, or in one worker process for each training thread.
+
+Worker processes, because small batched products keep Python busy enough that threads wait for one another. They are plain
+children that speak over a pipe, so a caller's own script is never imported again, a worker that dies takes down one pack and no
+more, and Ctrl-C reaches only the parent.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Iterator, Sequence
+from multiprocessing.connection import Connection, Pipe, wait
+from pathlib import Path
+from typing import NamedTuple
+
+import bench
+from bench.cells import Cell, Outcome, Status
+from bench.engines import Engine, EngineSpec, TrainReport, make_engine
+from bench.packs import Pack, budget_flops
+
+# Starting a worker costs seconds (it imports torch); a core does about this many useful FLOPs in that time.
+FLOPS_WORTH_A_WORKER = 2e10
+
+CGROUP_CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
+
+
+def available_cores() -> int:
+    """CPU cores that this process may use: its affinity, capped by the quota of its control group (v2)."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if CGROUP_CPU_MAX.exists():
+        quota, period = CGROUP_CPU_MAX.read_text().split()
+        if quota != "max":
+            cores = min(cores, max(1, math.floor(int(quota) / int(period))))
+    return cores
+
+
+def run_local(packs: Sequence[Pack], spec: EngineSpec, *, threads: int, n_predictions: int = 0) -> Iterator[TrainReport]:
+    """Train the packs, `threads` at a time on a CPU and one at a time on a GPU. Close the iterator to stop.
+
+    A pack that raises, or whose worker dies, ends as failed cells with the reason; the other packs go on.
+    """
+    work = sum(budget_flops(cell) for pack in packs for cell in pack.cells)
+    useful = min(len(packs), math.ceil(work / FLOPS_WORTH_A_WORKER))
+    workers = min(threads, useful) if spec.device == "cpu" else 1
+    if workers > 1:
+        yield from _in_workers(packs, spec, workers, n_predictions)
+    else:
+        yield from _in_process(packs, spec, n_predictions)
+
+
+def train_guarded(engine: Engine, pack: Pack, n_predictions: int) -> Iterator[TrainReport]:
+    """`engine.train`, with an error turned into the status of the cells it cost."""
+    unfinished = dict.fromkeys(pack.cells)
+    try:
+        for report in engine.train(pack, n_predictions=n_predictions):
+            for outcome in report.outcomes:
+                del unfinished[outcome.cell]
+            yield report
+    except Exception as error:  # The border where an error becomes a status: recorded with its reason, tried again on the next run.
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        yield failed(unfinished, reason)
+
+
+def failed(cells: Sequence[Cell] | dict[Cell, None], reason: str) -> TrainReport:
+    return TrainReport([Outcome(cell, Status.FAILED, reason=reason) for cell in cells], 0.0)
+
+
+def _in_process(packs: Sequence[Pack], spec: EngineSpec, n_predictions: int) -> Iterator[TrainReport]:
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        engine = make_engine(spec)
+        for pack in packs:
+            yield from train_guarded(engine, pack, n_predictions)
+    finally:
+        torch.set_num_threads(threads)
+
+
+class _Worker:
+    """A child process, the parent's end of its pipe, and the cells it is working on."""
+
+    def __init__(self, spec: EngineSpec, n_predictions: int):
+        self.pipe, theirs = Pipe()
+        paths = [str(Path(bench.__file__).parents[1]), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "bench.executors.worker", str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
+            start_new_session=True,
+        )
+        theirs.close()
+        self.pipe.send((spec, n_predictions))
+        self.unfinished: dict[Cell, None] = {}
+
+    def give(self, pack: Pack) -> None:
+        self.unfinished = dict.fromkeys(pack.cells)
+        self.pipe.send(pack)
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.pipe.close()
+
+
+class PackDone(NamedTuple):
+    """What a worker sends after the last report of a pack."""
+
+
+def _in_workers(packs: Sequence[Pack], spec: EngineSpec, count: int, n_predictions: int) -> Iterator[TrainReport]:
+    waiting = deque(packs)
+    workers: dict[Connection, _Worker] = {}
+    try:
+        while waiting or workers:
+            while waiting and len(workers) < count:
+                worker = _Worker(spec, n_predictions)
+                worker.give(waiting.popleft())
+                workers[worker.pipe] = worker
+            for pipe in wait(list(workers)):
+                worker = workers[pipe]
+                try:
+                    message = pipe.recv()
+                except (EOFError, ConnectionResetError):
+                    del workers[pipe]
+                    worker.stop()
+                    yield failed(worker.unfinished, f"the worker process ended with exit status {worker.process.returncode}")
+                    continue
+                if not isinstance(message, PackDone):
+                    for outcome in message.outcomes:
+                        del worker.unfinished[outcome.cell]
+                    yield message
+                elif waiting:
+                    worker.give(waiting.popleft())
+                else:
+                    del workers[pipe]
+                    worker.stop()
+    finally:
+        for worker in workers.values():
+            worker.stop()

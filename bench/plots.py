@@ -1,0 +1,235 @@
+"""Tables -> figures. Nothing is computed here: every number drawn stands in a table of the run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+matplotlib.use("Agg")
+sns.set_theme(context="notebook", style="ticks", rc={"font.size": 9, "axes.titlesize": 10, "axes.labelsize": 9, "xtick.labelsize": 8.5, "ytick.labelsize": 8.5})
+matplotlib.rcParams.update({"svg.hashsalt": "memcap", "svg.fonttype": "none", "figure.dpi": 110, "savefig.bbox": "tight"})
+
+# Perceptually uniform and safe for colour-blind readers; reversed, so that "memorized at once" is the light end.
+EPOCH_COLOURS = "viridis_r"
+LOAD_COLOURS = "vlag"
+BEYOND_FACE, BEYOND_HATCH, ABSENT_FACE = "#ececec", "#9a9a9a", "#ffffff"
+LINE_COLOUR = "#c1121f"
+CELL_INCHES = (0.66, 0.44)
+SMALLEST_FONT = 8
+SAMPLES_SHOWN = 60
+
+
+def epoch_norm(groups: pd.DataFrame) -> LogNorm:
+    """One colour scale for all maps of a run: from its fastest median epoch to its largest budget."""
+    finite = groups["median_epoch_to_tau"].replace(math.inf, np.nan).dropna()
+    top = max(float(groups["max_epochs"].max()), 2.0)
+    return LogNorm(max(1.0, min(float(finite.min()) if len(finite) else 1.0, top / 2)), top)
+
+
+def heatmaps(groups: pd.DataFrame, *, rows: str, columns: str, panels: str, norm: LogNorm, title: str) -> Figure:
+    """Median epoch_to_tau as one heatmap for each value of `panels`.
+
+    A cell that most seeds did not memorize is hatched and says the budget; where the seeds disagree, it says how many memorized.
+    The line N = P - depth*width (`functional_dim`) separates sample counts that a generic network can fit exactly from those it
+    cannot.
+    """
+    values = {name: sorted(groups[name].unique()) for name in (rows, columns, panels)}
+    across = len(values[panels])
+    width = CELL_INCHES[0] * len(values[columns]) + 0.35
+    height = CELL_INCHES[1] * len(values[rows])
+    figure, axes = plt.subplots(1, across, figsize=(max(4.5, width * across + 1.6), height + 1.15), squeeze=False, sharey=True, layout="constrained")
+    for ax, panel in zip(axes[0], values[panels], strict=True):
+        shown = groups[groups[panels] == panel].set_index([rows, columns])
+        _map(ax, shown, values[rows], values[columns], norm)
+        if rows == "n_samples":
+            _dimension_line(ax, shown, values[rows], values[columns])
+        else:
+            _dimension_border(ax, shown, values[rows], values[columns])
+        ax.set_title(f"{_title(panels)} {panel}")
+        ax.set_xlabel(_title(columns))
+    axes[0][0].set_ylabel(_title(rows))
+    bar = figure.colorbar(ScalarMappable(norm, EPOCH_COLOURS), ax=axes[0].tolist(), shrink=0.9, pad=0.015, aspect=14)
+    bar.set_label("median epochs to tau")
+    bar.ax.tick_params(labelsize=SMALLEST_FONT)
+    figure.suptitle(title, fontsize=11, x=0.01, ha="left")
+    return figure
+
+
+def learning_curves(curves: pd.DataFrame) -> Figure:
+    """tau against epoch, one thin line for each cell, a panel for each setting, coloured by n_samples over the functional dimension."""
+    labels = list(dict.fromkeys(curves["setting"]))
+    across = min(4, len(labels))
+    down = math.ceil(len(labels) / across)
+    figure, axes = plt.subplots(down, across, figsize=(3.0 * across + 1.1, 2.5 * down + 0.5), squeeze=False, sharex=True, sharey=True, layout="constrained")
+    relative = curves["n_samples"] / curves["functional_dim"]
+    extent = max(2.0, float(relative.max()), 1 / float(relative.min()))
+    norm = LogNorm(1 / extent, extent)
+    colours = matplotlib.colormaps[LOAD_COLOURS]
+    top = max(2.0, 1.5 * float(curves["tau"].iloc[0]))
+    for ax, label in zip(axes.flat, labels, strict=False):
+        for _, line in curves[curves["setting"] == label].groupby("cell_id", sort=False):
+            load = line["n_samples"].iloc[0] / line["functional_dim"].iloc[0]
+            drawn = line[line["epoch"] > 0]
+            ax.plot(drawn["epoch"], drawn["tau"], color=colours(norm(load)), lw=0.8, alpha=0.7, rasterized=True)
+        ax.axhline(1, color="#555555", lw=0.8, ls=":")
+        for tau in curves.loc[curves["setting"] == label, "threshold"].unique():
+            ax.axhline(tau, color="#555555", lw=0.8, ls="--")
+        ax.set(xscale="log", yscale="log")
+        ax.set_title(label, fontsize=9)
+    lowest = float(curves["tau"].clip(lower=1e-9).min())
+    axes[0][0].set_ylim(max(lowest * 0.5, float(curves["threshold"].min()) * 0.5), top)
+    for ax in axes.flat[len(labels) :]:
+        ax.axis("off")
+    for ax in axes[:, 0]:
+        ax.set_ylabel("tau (1: predicts the mean)")
+    for ax in axes[-1]:
+        ax.set_xlabel("epoch")
+    bar = figure.colorbar(ScalarMappable(norm, LOAD_COLOURS), ax=axes.ravel().tolist(), shrink=0.9, pad=0.015, aspect=25)
+    bar.set_label("n_samples / (P - depth*width)")
+    return figure
+
+
+def predictions(table: pd.DataFrame) -> Figure:
+    """Targets (blue circles) against predictions (red stars) of the first training samples, a panel for each setting."""
+    labels = list(dict.fromkeys(table["setting"]))
+    across = min(3, len(labels))
+    down = math.ceil(len(labels) / across)
+    figure, axes = plt.subplots(down, across, figsize=(4.2 * across, 2.2 * down + 0.3), squeeze=False, sharex=True, sharey=True, layout="constrained")
+    for ax, label in zip(axes.flat, labels, strict=False):
+        shown = table[(table["setting"] == label) & (table["sample"] < SAMPLES_SHOWN)]
+        ax.plot(shown["sample"], shown["target"], "o", color="#1f4e9c", mfc="none", ms=4.5, mew=1.0)
+        ax.plot(shown["sample"], shown["prediction"], "*", color=LINE_COLOUR, ms=5, mew=0)
+        ax.set_title(f"{label}: tau {shown['final_tau'].iloc[0]:.2g}", fontsize=9)
+    for ax in axes.flat[len(labels) :]:
+        ax.axis("off")
+    for ax in axes[:, 0]:
+        ax.set_ylabel("target / prediction")
+    for ax in axes[-1]:
+        ax.set_xlabel("training sample")
+    low, high = axes[0][0].get_ylim()
+    axes[0][0].set_ylim(low, high + 0.22 * (high - low))
+    axes[0][0].text(0.02, 0.96, "o target", color="#1f4e9c", transform=axes[0][0].transAxes, va="top", fontsize=SMALLEST_FONT)
+    axes[0][0].text(0.20, 0.96, "* prediction", color=LINE_COLOUR, transform=axes[0][0].transAxes, va="top", fontsize=SMALLEST_FONT)
+    return figure
+
+
+def propagation(signal: pd.DataFrame) -> Figure:
+    """Variance across inputs of each layer of the untrained networks, a line for each setting, named at its end."""
+    figure, ax = plt.subplots(figsize=(6.4, 3.4), layout="constrained")
+    palette = sns.color_palette("colorblind", signal["setting"].nunique())
+    ends = []
+    for colour, (label, line) in zip(palette, signal.groupby("setting", sort=False), strict=True):
+        ax.plot(line["layer"], line["variance_across_inputs"], "o-", ms=3.5, lw=1.3, color=colour)
+        ends.append((math.log10(max(float(line["variance_across_inputs"].iloc[-1]), 1e-300)), float(line["layer"].iloc[-1]), label, colour))
+    ax.set(yscale="log", xlabel="layer (the last is the output)", ylabel="variance across inputs")
+    low, high = (math.log10(limit) for limit in ax.get_ylim())
+    apart, last = 0.055 * (high - low), -math.inf
+    for height, layer, label, colour in sorted(ends):
+        last = max(height, last + apart)
+        ax.annotate(label, (layer, 10**last), xytext=(6, 0), textcoords="offset points", va="center", fontsize=SMALLEST_FONT, color=colour)
+    sns.despine(figure)
+    return figure
+
+
+def _map(ax: Axes, shown: pd.DataFrame, rows: Sequence, columns: Sequence, norm: LogNorm) -> None:
+    median = np.full((len(rows), len(columns)), np.nan)
+    notes = np.full(median.shape, "", dtype=object)
+    for (i, row), (j, column) in ((r, c) for r in enumerate(rows) for c in enumerate(columns)):
+        if (row, column) not in shown.index:
+            ax.text(j + 0.5, i + 0.5, "-", ha="center", va="center", fontsize=SMALLEST_FONT, color="#777777")
+            continue
+        group = shown.loc[(row, column)]
+        if math.isfinite(group["median_epoch_to_tau"]):
+            median[i, j] = max(group["median_epoch_to_tau"], norm.vmin)
+        else:
+            ax.add_patch(Rectangle((j, i), 1, 1, facecolor=BEYOND_FACE, edgecolor=BEYOND_HATCH, hatch="////", lw=0))
+        notes[i, j] = _note(group)
+    annotated = sns.heatmap(
+        pd.DataFrame(median, index=rows, columns=columns),
+        ax=ax,
+        norm=norm,
+        vmin=norm.vmin,
+        vmax=norm.vmax,
+        cmap=EPOCH_COLOURS,
+        cbar=False,
+        linewidths=1,
+        linecolor="white",
+        annot=np.where(np.isnan(median), "", notes),
+        fmt="",
+        annot_kws={"fontsize": SMALLEST_FONT},
+    )
+    for i, j in zip(*np.nonzero(np.isnan(median)), strict=True):
+        box = {"facecolor": BEYOND_FACE, "edgecolor": "none", "pad": 0.8}
+        ax.text(j + 0.5, i + 0.5, notes[i, j], ha="center", va="center", fontsize=SMALLEST_FONT, color="#333333", bbox=box if notes[i, j] else None)
+    annotated.invert_yaxis()
+    ax.tick_params(axis="both", rotation=0, length=0)
+
+
+def _note(group: pd.Series) -> str:
+    """What a map's cell says: the median epoch, or the budget it exceeds; below it how many seeds memorized, where they disagree."""
+    if group["n_seeds"] == 0:
+        return "failed" if group["n_failed"] else "pending"
+    if math.isfinite(group["median_epoch_to_tau"]):
+        note = f"{group['median_epoch_to_tau']:.0f}"
+    elif group["n_diverged"] == group["n_seeds"]:
+        note = "diverged"
+    elif group["n_early_stopped"] == group["n_seeds"]:
+        note = "stopped"
+    else:
+        note = f">{group['max_epochs']}"
+    mixed = 0 < group["n_memorized"] < group["n_seeds"]
+    return f"{note}\n{group['n_memorized']}/{group['n_seeds']}" if mixed else note
+
+
+def _dimension_line(ax: Axes, shown: pd.DataFrame, rows: Sequence, columns: Sequence) -> None:
+    """N = P - depth*width over a map with n_samples upwards: a step for each column, interpolated in log N between the rows."""
+    limits = shown.reset_index().groupby(shown.index.names[1])["functional_dim"].first()
+    centres = np.arange(len(rows)) + 0.5
+    heights = [_height(limits[column], rows, centres) if column in limits.index else math.nan for column in columns]
+    edges = np.repeat(np.arange(len(columns) + 1), 2)[1:-1]
+    ax.plot(edges, np.repeat(np.clip(heights, 0, len(rows)), 2), color="white", lw=3.6, solid_capstyle="butt")
+    ax.plot(edges, np.repeat(np.clip(heights, 0, len(rows)), 2), color=LINE_COLOUR, lw=1.8, solid_capstyle="butt")
+
+
+def _height(limit: float, rows: Sequence, centres: np.ndarray) -> float:
+    """Where `limit` lies on an axis of categories `rows`, linear in the logarithm, extended by the outer steps."""
+    if len(rows) == 1:
+        return 0.0 if limit < rows[0] else 1.0
+    logs = np.log(np.asarray(rows, dtype=float))
+    place = np.interp(math.log(limit), logs, centres)
+    if math.log(limit) > logs[-1]:
+        place = centres[-1] + (math.log(limit) - logs[-1]) / (logs[-1] - logs[-2])
+    if math.log(limit) < logs[0]:
+        place = centres[0] - (logs[0] - math.log(limit)) / (logs[1] - logs[0])
+    return float(place)
+
+
+def _dimension_border(ax: Axes, shown: pd.DataFrame, rows: Sequence, columns: Sequence) -> None:
+    """The border between cells whose n_samples is within P - depth*width and those where it is not."""
+    within = np.zeros((len(rows), len(columns)), dtype=bool)
+    for i, row in enumerate(rows):
+        for j, column in enumerate(columns):
+            if (row, column) in shown.index:
+                group = shown.loc[(row, column)]
+                within[i, j] = group["n_samples"] <= group["functional_dim"]
+    segments = [((j, j + 1), (i + 1, i + 1)) for i, j in np.argwhere(within[:-1] != within[1:])]
+    segments += [((j + 1, j + 1), (i, i + 1)) for i, j in np.argwhere(within[:, :-1] != within[:, 1:])]
+    for x, y in segments:
+        ax.plot(x, y, color="white", lw=3.6, zorder=4)
+    for x, y in segments:
+        ax.plot(x, y, color=LINE_COLOUR, lw=1.8, zorder=5)
+
+
+def _title(field: str) -> str:
+    return {"n_samples": "samples N"}.get(field, field)

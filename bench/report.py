@@ -1,0 +1,219 @@
+"""A run folder -> its tables, its figures and one HTML page that opens offline. Reads parquet only; never imports torch."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import io
+import sys
+from pathlib import Path
+
+import jinja2
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+
+from bench import plots, provenance
+from bench.cells import FIELDS, SEEDS, Cell
+from bench.findings import findings
+from bench.settings import MAP_AXES, label_settings, varying
+from bench.signal import propagation
+from bench.store import Store, write_atomically
+from bench.survival import groups as group_statistics
+
+# Beyond these a page would be too long to read; the tables hold everything, and the page says what it leaves out.
+MOST_SETTINGS = 24
+MOST_CURVES = 2000
+MOST_SIGNALS = 24
+TERMINAL_ROWS = 80
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Picture:
+    """A figure of the report: its file name without ending, a caption, a text for those who cannot see it, and its table."""
+
+    name: str
+    caption: str
+    alt: str
+    table: str
+    figure: Figure
+
+
+def build(run_dir: str | Path) -> Path:
+    """Write tables/, figures/ and report.html of a run folder, print the capacity table, and return the page's path.
+
+    Raises:
+        FileNotFoundError: the folder holds no run.
+    """
+    store = Store(run_dir)
+    cells = store.read_cells()
+    groups = group_statistics(cells)
+    groups.insert(0, "setting", label_settings(groups))
+    keyed = cells.merge(groups[["setting", *_GROUP_KEY]], on=_GROUP_KEY, how="left")
+    tables = {
+        "cells": cells,
+        "groups": groups,
+        "learning_curves": _curves(store, keyed),
+        "predictions": _predictions(store, keyed),
+        "signal_propagation": _signal(keyed),
+    }
+    folder = store.path / "tables"
+    folder.mkdir(exist_ok=True)
+    for name, table in tables.items():
+        write_atomically(folder / f"{name}.csv", lambda partial, table=table: table.to_csv(partial, index=False, na_rep=""))
+    pictures = _draw(tables, store.path / "figures")
+    sentences = findings(cells, groups, tables["signal_propagation"])
+    page = _page(store, tables, pictures, sentences)
+    write_atomically(store.path / "report.html", lambda partial: partial.write_text(page, encoding="utf-8"))
+    _print(groups, sentences, store)
+    return store.path / "report.html"
+
+
+def write_config(run_dir: str | Path, text: str) -> None:
+    """Keep the resolved configuration beside the results."""
+    write_atomically(Path(run_dir) / "config.yaml", lambda partial: partial.write_text(text, encoding="utf-8"))
+
+
+_GROUP_KEY = [name for name in FIELDS if name not in SEEDS]
+
+
+def _curves(store: Store, cells: pd.DataFrame) -> pd.DataFrame:
+    """Learning curves of the cells (evenly thinned to MOST_CURVES), with what a figure needs to colour them."""
+    chosen = cells.iloc[:: max(1, -(-len(cells) // MOST_CURVES))]
+    about = chosen[["cell_id", "setting", "depth", "width", "n_samples", "functional_dim", "data_seed", "init_seed"]].assign(threshold=chosen["tau"])
+    return about.merge(store.read_curves(), on="cell_id", how="inner")
+
+
+def _predictions(store: Store, cells: pd.DataFrame) -> pd.DataFrame:
+    """Final predictions of the first cell of each setting that kept them."""
+    table = store.read_predictions()
+    kept = cells[cells["cell_id"].isin(table["cell_id"])].drop_duplicates("setting").head(MOST_SETTINGS)
+    return kept[["cell_id", "setting", "final_tau"]].merge(table, on="cell_id", how="inner")
+
+
+def _signal(cells: pd.DataFrame) -> pd.DataFrame:
+    """Signal propagation at initialisation of the first cell of each setting, where settings differ in what decides it."""
+    first = cells.drop_duplicates("setting").head(MOST_SIGNALS)
+    network = [name for name in ("init", "init_scale", "activation", "width", "depth") if first[name].nunique() > 1]
+    first = first.drop_duplicates(["init", "init_scale", "activation", "width", "depth", "d_in"])
+    if not set(network) & {"init", "init_scale", "activation"}:
+        first = first.head(0)
+    values = first[list(FIELDS)].astype(object).where(first[list(FIELDS)].notna(), None).to_dict("records")
+    about = first[["cell_id", "setting", "depth", "width", "init", "init_scale"]]
+    columns = ["cell_id", "layer", "second_moment", "variance_across_inputs", "gain", "dead_units"]
+    table = propagation(Cell(**row) for row in values)
+    return about.merge(table if len(table) else pd.DataFrame(columns=columns), on="cell_id", how="inner")
+
+
+def _draw(tables: dict[str, pd.DataFrame], folder: Path) -> list[Picture]:
+    """All figures, also as PNG and SVG files."""
+    groups, pictures = tables["groups"], []
+    norm = plots.epoch_norm(groups)
+    for number, setting in enumerate(list(dict.fromkeys(groups["setting"]))[:MOST_SETTINGS]):
+        own = groups[groups["setting"] == setting]
+        for rows, columns, panels in (("n_samples", "width", "depth"), ("depth", "width", "n_samples")):
+            if own[rows].nunique() < 2 or own[columns].nunique() < 2:
+                continue
+            title = f"{setting}: epochs until tau <= {own['tau'].iloc[0]:g}; red: N = P - depth*width"
+            figure = plots.heatmaps(own, rows=rows, columns=columns, panels=panels, norm=norm, title=title)
+            name = f"map_{number:02d}_{columns}_{rows}"
+            reached = int((own["fraction_memorized"] >= 0.5).sum())
+            caption = f"{setting}: {columns} by {rows}, a map for each {panels}. Hatched: most seeds did not memorize within the budget."
+            alt = f"Heatmaps of the median epoch at which tau was reached under {setting}: most seeds memorized {reached} of {len(own)} combinations of {', '.join(MAP_AXES)}."
+            pictures.append(Picture(name, caption, alt, "groups", figure))
+    curves, predicted, signal = (tables[name] for name in ("learning_curves", "predictions", "signal_propagation"))
+    if len(curves):
+        shown = curves[curves["setting"].isin(list(dict.fromkeys(curves["setting"]))[:MOST_SETTINGS])]
+        caption = "Learning curves. Blue: fewer samples than P - depth*width; red: more. Dotted: the mean; dashed: the threshold."
+        alt = f"Learning curves of {shown['cell_id'].nunique()} cells; the lowest tau drawn is {shown['tau'].min():.2g}."
+        pictures.append(Picture("learning_curves", caption, alt, "learning_curves", plots.learning_curves(shown)))
+    if len(predicted):
+        caption = "Targets (blue circles) and final predictions (red stars) of the first training samples, one cell for each setting."
+        taus = predicted.drop_duplicates("setting")
+        alt = "Predictions against targets. Final tau: " + "; ".join(f"{label} {tau:.2g}" for label, tau in zip(taus["setting"], taus["final_tau"], strict=True))
+        pictures.append(Picture("predictions", caption, alt, "predictions", plots.predictions(predicted)))
+    if len(signal):
+        caption = "What tells inputs apart in the untrained networks: the variance of each layer's pre-activations across inputs."
+        last = signal.groupby("setting", sort=False)["variance_across_inputs"].last()
+        alt = "Variance across inputs at the output of the untrained network: " + "; ".join(f"{label} {value:.2g}" for label, value in last.items())
+        pictures.append(Picture("signal_propagation", caption, alt, "signal_propagation", plots.propagation(signal)))
+    folder.mkdir(exist_ok=True)
+    for stale in (*folder.glob("*.png"), *folder.glob("*.svg")):
+        stale.unlink()
+    for picture in pictures:
+        for ending in ("png", "svg"):
+            picture.figure.savefig(folder / f"{picture.name}.{ending}", dpi=150)
+        plt.close(picture.figure)
+    return pictures
+
+
+def _page(store: Store, tables: dict[str, pd.DataFrame], pictures: list[Picture], sentences: list[str]) -> str:
+    loader = jinja2.FileSystemLoader(Path(__file__).parent)
+    environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    groups, cells = tables["groups"], tables["cells"]
+    columns = ["setting", *varying(groups), "n_params", "n_seeds", "n_memorized", "fraction_low", "fraction_high", "median_epoch_to_tau", "median_final_tau"]
+    images = {picture.name: base64.b64encode((store.path / "figures" / f"{picture.name}.png").read_bytes()).decode() for picture in pictures}
+    settings = list(dict.fromkeys(groups["setting"]))
+    return environment.get_template("report.html").render(
+        title=store.path.name,
+        sentences=sentences,
+        pictures=pictures,
+        images=images,
+        groups=_table_html(groups[list(dict.fromkeys(columns))]),
+        tables=list(tables),
+        n_cells=len(cells),
+        left_out=settings[MOST_SETTINGS:],
+        failed=cells.loc[cells["status"] == "failed", ["cell_id", "reason"]].to_dict("records"),
+        unreadable=store.unreadable,
+        fields={name: cells[name].iloc[0] for name in FIELDS if cells[name].nunique(dropna=False) == 1},
+        runs=provenance.read(store.path),
+    )
+
+
+def _table_html(table: pd.DataFrame) -> str:
+    """A table without style of its own; infinity is spelled as what it means."""
+    out = io.StringIO()
+    formatted = table.assign(median_epoch_to_tau=[_epochs(value) for value in table["median_epoch_to_tau"]])
+    formatted.to_html(out, index=False, border=0, float_format=lambda value: f"{value:.3g}", na_rep="", table_id="groups")
+    return out.getvalue()
+
+
+def _epochs(value: float) -> str:
+    return "" if value != value else "never" if value == float("inf") else f"{value:.0f}"
+
+
+def _print(groups: pd.DataFrame, sentences: list[str], store: Store) -> None:
+    """The capacity table as a terminal shows it: median epoch and seeds that memorized, sample counts across."""
+    entries = groups.assign(entry=[_entry(row) for _, row in groups.iterrows()])
+    across = "n_samples" if groups["n_samples"].nunique() <= 12 else "setting"
+    index = list(dict.fromkeys(["setting", *[name for name in MAP_AXES if groups[name].nunique() > 1 and name != across]]))
+    table = entries.pivot_table(index=index, columns=across, values="entry", aggfunc="first", sort=False, fill_value="")
+    print(f"\nmedian epoch to tau (seeds that memorized), by {across}; '-' where most seeds never did\n")
+    print(table.head(TERMINAL_ROWS).to_string())
+    if len(table) > TERMINAL_ROWS:
+        print(f"... {len(table) - TERMINAL_ROWS} more rows in {store.path / 'tables' / 'groups.csv'}")
+    print()
+    for sentence in sentences:
+        print(f"* {sentence}")
+    print(f"\nmemcap: report in {store.path / 'report.html'}")
+
+
+def _entry(group: pd.Series) -> str:
+    median = _epochs(group["median_epoch_to_tau"])
+    return f"{'-' if median == 'never' else median} ({group['n_memorized']}/{group['n_seeds']})"
+
+
+def main() -> None:
+    """`python -m bench.report <run folder>`: rebuild tables, figures and page from what the folder holds."""
+    if len(sys.argv) != 2:
+        print("usage: python -m bench.report <run folder>", file=sys.stderr)
+        sys.exit(2)
+    try:
+        build(sys.argv[1])
+    except FileNotFoundError as error:
+        print(f"memcap: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

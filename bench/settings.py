@@ -1,0 +1,66 @@
+"""How a table names what varies in it: the axes of the maps, and the settings that set one map apart from another."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from bench.cells import STRENGTHS
+from bench.survival import GROUP_FIELDS
+
+# The axes of the maps; every other field that varies makes a setting.
+MAP_AXES = ("depth", "width", "n_samples")
+
+
+def varying(groups: pd.DataFrame, *, among: tuple[str, ...] = GROUP_FIELDS) -> list[str]:
+    """The fields that take more than one value, in the order of the fields of a cell."""
+    return [name for name in among if groups[name].nunique(dropna=False) > 1]
+
+
+def label_settings(groups: pd.DataFrame) -> pd.Series:
+    """For each row the name of its setting: the fields beside MAP_AXES that vary, with their values.
+
+    Strengths are named only where they vary under one name of a regularization. A table without settings has one, "all cells".
+    A grid of variants around its first group (none a product of another) is named by what each changes: then the axes of the maps
+    count too.
+    """
+    if is_variants(groups):
+        first = groups.iloc[0]
+        names = varying(groups)
+        changes = [", ".join(_spell(name, row[name]) for name in names if not _same(row[name], first[name])) for _, row in groups.iterrows()]
+        return pd.Series([change or "as asked" for change in changes], index=groups.index)
+    names = [name for name in varying(groups) if name not in MAP_AXES]
+    swept = [name for name in STRENGTHS if groups.groupby("regularization")[name].nunique(dropna=False).max() > 1]
+    names = [name for name in names if name not in STRENGTHS or name in swept]
+    if not names:
+        return pd.Series("all cells", index=groups.index)
+    own = [[name for name in names if name not in STRENGTHS or _is_on(row[name])] for _, row in groups[names].iterrows()]
+    labels = [", ".join(_spell(name, row[name]) for name in listed) for listed, (_, row) in zip(own, groups.iterrows(), strict=True)]
+    return pd.Series(labels, index=groups.index)
+
+
+def is_variants(groups: pd.DataFrame) -> bool:
+    """Whether the groups are variations of the first rather than a product: fewer than half of the product's points are there."""
+    names = varying(groups)
+    strengths = [name for name in names if name not in STRENGTHS]
+    product = 1
+    for name in strengths:
+        product *= groups[name].nunique(dropna=False)
+    return len(strengths) > 2 and len(groups) < product / 2
+
+
+def _spell(name: str, value: object) -> str:
+    if name == "regularization":
+        return str(value)
+    if value is None or value != value:
+        return f"{name}=null"
+    if isinstance(value, float):
+        return f"{name}={value:g}"
+    return f"{name}={str(value).lower() if isinstance(value, bool) else value}"
+
+
+def _same(a: object, b: object) -> bool:
+    return a == b or (a != a and b != b)
+
+
+def _is_on(strength: object) -> bool:
+    return strength == strength and strength is not None and strength != 0

@@ -1,0 +1,65 @@
+"""Signal propagation at initialisation: what reaches each layer of an untrained network, and how much of it still tells inputs apart."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from bench.cells import Cell
+from bench.networks import initial_layers
+from bench.noise import training_data
+
+# Samples to measure on: the relative error of a second moment is about 1 / sqrt(this many).
+MOST_SAMPLES = 2000
+
+# erf, for exact gelu, without a dependency on scipy.
+_erf = np.vectorize(math.erf, otypes=[float])
+
+ACTIVATIONS = {
+    "relu": lambda z: np.maximum(z, 0),
+    "leaky_relu": lambda z: np.where(z > 0, z, 0.01 * z),
+    "tanh": np.tanh,
+    "gelu": lambda z: z * (1 + _erf(z / math.sqrt(2))) / 2,
+    "silu": lambda z: z / (1 + np.exp(-z)),
+    "sigmoid": lambda z: 1 / (1 + np.exp(-z)),
+}
+
+
+def propagation(cells: Iterable[Cell]) -> pd.DataFrame:
+    """Statistics of every layer of each cell's untrained network on its own training inputs, one row for a layer.
+
+    Returns:
+        `cell_id`; `layer` (1 to depth hidden, depth + 1 the output); of the pre-activations over samples and units
+        `second_moment`, `variance_across_inputs` (the mean over units of the variance over samples: 0 means that the layer is blind
+        to the input) and `gain` (second moment over that of the layer before, NaN in the first); `dead_units`, the share of hidden
+        units whose activation is the same for all samples, NaN for the output.
+    """
+    rows = []
+    for cell in cells:
+        signal = training_data(cell).inputs[:MOST_SAMPLES]
+        before = math.nan
+        layers = initial_layers(cell)
+        for number, (weight, bias) in enumerate(layers, start=1):
+            z = signal @ weight.T + bias
+            second_moment = float(np.mean(z**2))
+            row = {"cell_id": cell.cell_id, "layer": number, "second_moment": second_moment, "variance_across_inputs": float(z.var(axis=0).mean())}
+            signal = ACTIVATIONS[cell.activation](z)
+            dead = float(np.mean(np.ptp(signal, axis=0) == 0)) if number < len(layers) else math.nan
+            rows.append(row | {"gain": second_moment / before, "dead_units": dead})
+            before = second_moment
+    return pd.DataFrame(rows)
+
+
+def uniform_gain(width: int, half_width: float) -> float:
+    """Factor on the second moment in each layer of a wide relu network with weights U(-a, a): width * a**2 / 6.
+
+    The variance of a weight is a**2 / 3, and relu passes half of the second moment (He et al. 2015, arXiv 1502.01852).
+
+    >>> round(uniform_gain(25, 0.25), 2)
+    0.26
+    """
+    return width * half_width**2 / 6

@@ -1,0 +1,205 @@
+"""The border: outcomes go in as atomic parquet parts under a versioned schema, data frames come out."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import re
+import secrets
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bench.cells import FIELDS, LADDER, Cell, Outcome, Status, field_types
+from bench.networks import functional_dim, n_params
+
+SCHEMA_VERSION = 1
+_VERSION_KEY = b"memcap_schema"
+_PART_NAME = re.compile(r"part-(\d{8})-[0-9a-f]{8}\.parquet")
+
+_ARROW = {int: pa.int64(), float: pa.float64(), bool: pa.bool_(), str: pa.string()}
+
+RUNG_COLUMNS = tuple(f"epoch_to_{rung:g}" for rung in LADDER)
+
+# Status of a planned cell that no part holds: an interrupted run has them. Not an outcome, so not a `Status`.
+PENDING = "pending"
+
+
+def _field_schema() -> list[pa.Field]:
+    return [pa.field(name, next(_ARROW[kind] for kind in field_types()[name] if kind in _ARROW)) for name in FIELDS]
+
+
+_INTEGERS = ("epoch_to_tau", "steps_to_tau", *RUNG_COLUMNS, "epochs_run", "best_val_epoch")
+
+SCHEMAS = {
+    "cells": pa.schema(
+        [
+            pa.field("cell_id", pa.string()),
+            *_field_schema(),
+            pa.field("n_params", pa.int64()),
+            pa.field("functional_dim", pa.int64()),
+            pa.field("target_variance", pa.float64()),
+            pa.field("status", pa.string()),
+            pa.field("reason", pa.string()),
+            *[pa.field(name, pa.int64()) for name in _INTEGERS[:-1]],
+            *[pa.field(name, pa.float64()) for name in ("final_tau", "best_tau", "final_val_mse", "best_val_mse")],
+            pa.field("best_val_epoch", pa.int64()),
+            *[pa.field(name, pa.float64()) for name in ("memorized_bits", "bits_per_param", "train_time_s")],
+            pa.field("engine", pa.string()),
+            pa.field("device", pa.string()),
+        ]
+    ),
+    "curves": pa.schema([("cell_id", pa.string()), ("epoch", pa.int64()), ("tau", pa.float64()), ("val_mse", pa.float64())]),
+    "predictions": pa.schema([("cell_id", pa.string()), ("sample", pa.int64()), ("target", pa.float64()), ("prediction", pa.float64())]),
+    "plan": pa.schema([pa.field("cell_id", pa.string()), *_field_schema()]),
+}
+
+
+class Store:
+    """The parts of one run folder. Reading reports what it could not read in `unreadable`, by name and reason."""
+
+    def __init__(self, run_dir: str | Path):
+        self.path = Path(run_dir)
+        self.unreadable: dict[str, str] = {}
+
+    def write(self, outcomes: Sequence[Outcome]) -> None:
+        """Add one part of each kind. A cell's row is written last: where it exists, its curve and predictions do too."""
+        ids = {outcome.cell: outcome.cell.cell_id for outcome in outcomes}
+        curves = [dict(cell_id=ids[o.cell], epoch=p.epoch, tau=p.tau, val_mse=p.val_mse) for o in outcomes for p in o.curve]
+        predictions = [
+            dict(cell_id=ids[o.cell], sample=i, target=target, prediction=prediction)
+            for o in outcomes
+            for i, (target, prediction) in enumerate(o.predictions)
+        ]
+        for kind, rows in (("curves", curves), ("predictions", predictions), ("cells", [_row(o, ids[o.cell]) for o in outcomes])):
+            if rows:
+                self._write_part(kind, rows)
+
+    def write_plan(self, cells: Iterable[Cell]) -> None:
+        """Replace the list of cells that this folder's tables and figures are about."""
+        rows = [{"cell_id": cell.cell_id, **dataclasses.asdict(cell)} for cell in cells]
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._write_table("plan", rows, self.path / "plan.parquet")
+
+    def read_cells(self) -> pd.DataFrame:
+        """One row for each planned cell, in the order of the plan; those without an outcome have the status `pending`.
+
+        Where a cell has several rows, one that did not fail wins, then the newest.
+        """
+        plan = self._read(self.path / "plan.parquet", "plan")
+        if plan is None:
+            raise FileNotFoundError(f"{self.path}: holds no plan.parquet that can be read; train into this folder first (memcap run_dir={self.path})")
+        cells = self._outcomes()
+        order = plan.select(["cell_id"]).to_pandas()
+        known = order.merge(cells, on="cell_id", how="left", indicator=True)
+        missing = (known.pop("_merge") == "left_only").to_numpy()
+        if missing.any():
+            fields = plan.to_pandas()
+            known.loc[missing, list(FIELDS)] = fields.loc[missing, list(FIELDS)].to_numpy()
+            known.loc[missing, "status"] = PENDING
+            known = known.astype({name: fields.dtypes[name] for name in FIELDS})
+        return known.astype(dict.fromkeys(_INTEGERS, "Int64"))
+
+    def read_curves(self) -> pd.DataFrame:
+        """Learning curves of all cells: cell_id, epoch, tau, val_mse, by epoch."""
+        return self._newest("curves", ["cell_id", "epoch"])
+
+    def read_predictions(self) -> pd.DataFrame:
+        """Final predictions of all cells that kept them: cell_id, sample, target, prediction, in target units."""
+        return self._newest("predictions", ["cell_id", "sample"])
+
+    def finished_ids(self) -> set[str]:
+        """The cells that need no training: those with a row whose status is not failed."""
+        cells = self._outcomes()
+        return set(cells.loc[cells["status"] != Status.FAILED, "cell_id"])
+
+    def _outcomes(self) -> pd.DataFrame:
+        cells = self._read_parts("cells").to_pandas()
+        cells["_failed"] = cells["status"] == Status.FAILED
+        cells = cells.sort_values("_failed", ascending=False, kind="stable").drop_duplicates("cell_id", keep="last")
+        return cells.drop(columns="_failed")
+
+    def _newest(self, kind: str, key: list[str]) -> pd.DataFrame:
+        return self._read_parts(kind).to_pandas().drop_duplicates(key, keep="last").sort_values(key, ignore_index=True)
+
+    def _read_parts(self, kind: str) -> pa.Table:
+        """All readable parts, oldest first."""
+        tables = [self._read(path, kind) for path in self._parts(kind)]
+        return pa.concat_tables([SCHEMAS[kind].empty_table(), *[table for table in tables if table is not None]])
+
+    def _parts(self, kind: str) -> list[Path]:
+        folder = self.path / kind
+        return sorted(path for path in folder.iterdir() if _PART_NAME.fullmatch(path.name)) if folder.is_dir() else []
+
+    def _read(self, path: Path, kind: str) -> pa.Table | None:
+        name = str(path.relative_to(self.path))
+        try:
+            table = pq.read_table(path, partitioning=None)
+        except FileNotFoundError:
+            return None
+        except (pa.ArrowInvalid, OSError) as error:
+            self.unreadable[name] = " ".join(str(error).split())
+            return None
+        version = (table.schema.metadata or {}).get(_VERSION_KEY, b"none").decode()
+        if version != str(SCHEMA_VERSION) or table.schema.remove_metadata() != SCHEMAS[kind]:
+            self.unreadable[name] = f"is of schema {version}, this program reads schema {SCHEMA_VERSION}"
+            return None
+        return table.replace_schema_metadata()
+
+    def _write_part(self, kind: str, rows: list[dict]) -> None:
+        folder = self.path / kind
+        folder.mkdir(parents=True, exist_ok=True)
+        numbers = [int(match[1]) for path in folder.iterdir() if (match := _PART_NAME.fullmatch(path.name))]
+        name = f"part-{max(numbers, default=-1) + 1:08d}-{secrets.token_hex(4)}.parquet"
+        self._write_table(kind, rows, folder / name)
+
+    def _write_table(self, kind: str, rows: list[dict], path: Path) -> None:
+        schema = SCHEMAS[kind].with_metadata({_VERSION_KEY: str(SCHEMA_VERSION)})
+        table = pa.Table.from_pylist(rows, schema=schema)
+        write_atomically(path, lambda partial: pq.write_table(table, partial))
+
+
+def write_atomically(path: Path, write) -> None:
+    """Call `write` with a path beside `path`, flush what it wrote to the disk, and rename it into place."""
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    try:
+        write(partial)
+        with open(partial, "rb") as written:
+            os.fsync(written.fileno())
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def memorized_bits(cell: Cell, final_tau: float | None) -> float | None:
+    """Bits that a fit down to `final_tau` proves stored: n_samples * 0.5 * log2(1 / tau), the Gaussian rate-distortion bound.
+
+    Only for normal targets and a finite tau; 0 where the fit is worse than predicting the mean.
+    """
+    if cell.target != "normal" or final_tau is None or not math.isfinite(final_tau):
+        return None
+    if final_tau == 0:
+        return math.inf
+    return cell.n_samples * max(0.0, 0.5 * math.log2(1 / final_tau))
+
+
+def _row(outcome: Outcome, cell_id: str) -> dict:
+    cell = outcome.cell
+    bits = memorized_bits(cell, outcome.final_tau)
+    values = {field.name: getattr(outcome, field.name) for field in dataclasses.fields(outcome)}
+    return {
+        "cell_id": cell_id,
+        **dataclasses.asdict(cell),
+        **{name: values[name] for name in SCHEMAS["cells"].names if name in values},
+        "status": str(outcome.status),
+        "n_params": n_params(cell),
+        "functional_dim": functional_dim(cell),
+        "steps_to_tau": None if outcome.epoch_to_tau is None else outcome.epoch_to_tau * cell.steps_per_epoch,
+        **dict(zip(RUNG_COLUMNS, outcome.rung_epochs, strict=True)),
+        "memorized_bits": bits,
+        "bits_per_param": None if bits is None else bits / n_params(cell),
+    }

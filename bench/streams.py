@@ -1,0 +1,32 @@
+"""Named random streams: what is drawn has a name, and depends on the fields named with it and on nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+
+import numpy as np
+
+from bench.cells import Cell
+
+
+def stream_key(cell: Cell, purpose: str, fields: Sequence[str]) -> int:
+    """128 bits that name one stream: a hash of the purpose and of the cell's values of `fields`.
+
+    >>> stream_key(Cell(width=8), "targets", ("data_seed",)) == stream_key(Cell(width=9), "targets", ("data_seed",))
+    True
+    """
+    named = [purpose, *((name, getattr(cell, name)) for name in fields)]
+    return int.from_bytes(hashlib.sha256(json.dumps(named).encode()).digest()[:16], "little")
+
+
+def generator(cell: Cell, purpose: str, fields: Sequence[str]) -> np.random.Generator:
+    """numpy's counter-based Philox under the stream's key, at counter 0: for data and initial weights."""
+    return np.random.Generator(np.random.Philox(key=stream_key(cell, purpose, fields)))
+
+
+def kernel_key(cell: Cell, purpose: str, fields: Sequence[str]) -> tuple[int, int]:
+    """Two 32-bit words that name one stream of draws made inside training kernels (`bench.philox`)."""
+    key = stream_key(cell, purpose, fields)
+    return key & 0xFFFFFFFF, (key >> 32) & 0xFFFFFFFF

@@ -1,0 +1,51 @@
+"""Shapes in signatures are checked here and nowhere else; a skip needs a reason that CI accepts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from jaxtyping import install_import_hook
+
+with install_import_hook("bench", "beartype.beartype"):
+    import bench.engines.torch_engine
+    import bench.report
+    import bench.runs  # noqa: F401
+
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def pytest_addoption(parser):
+    parser.addoption("--no-skips", action="store_true", help="fail if a test is skipped, except for want of a GPU")
+
+
+def pytest_collection_modifyitems(items):
+    if not torch.cuda.is_available():
+        for item in items:
+            if "gpu" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="no NVIDIA GPU here"))
+
+
+def pytest_runtest_logreport(report):
+    if report.skipped and "gpu" not in report.keywords and "perf" not in report.nodeid:
+        SKIPPED.append(report.nodeid)
+
+
+SKIPPED: list[str] = []
+
+
+def pytest_sessionfinish(session):
+    if session.config.getoption("--no-skips") and SKIPPED:
+        print("\nskipped, though --no-skips was asked for:", *SKIPPED, sep="\n  ")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """As the engine runs its packs."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

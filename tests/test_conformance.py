@@ -1,0 +1,152 @@
+"""Every engine against the plain PyTorch loop, one network at a time: the same losses for every protocol."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import ks_2samp
+
+from bench.cells import Cell, Status
+from tests.training import train
+from tests.witness import plain_loop
+
+BASE = Cell(n_samples=37, d_in=3, depth=3, width=13, tau=1e-6, max_epochs=50, dtype="float64", learning_rate=0.01)
+
+REGULARIZERS = {
+    "none": {},
+    "weight_decay": {"weight_decay": 0.01},
+    "l1": {"l1": 1e-3},
+    "dropout": {"dropout": 0.2},
+    "input_noise": {"input_noise": 0.1},
+    "max_norm": {"max_norm": 1.0},
+    "early_stopping": {"n_val": 20, "patience": 5},
+    "all at once": {"weight_decay": 0.01, "l1": 1e-3, "dropout": 0.1, "input_noise": 0.1, "max_norm": 1.0, "n_val": 20, "patience": 40},
+}
+OPTIMIZERS = {
+    "sgd": {"optimizer": "sgd"},
+    "momentum": {"optimizer": "sgd", "momentum": 0.9},
+    "adam": {"optimizer": "adam"},
+    "amsgrad": {"optimizer": "adam", "amsgrad": True},
+    "adamw": {"optimizer": "adamw"},
+}
+ACTIVATIONS = ("relu", "leaky_relu", "tanh", "gelu", "silu", "sigmoid")
+OTHERS = {
+    "batches in order": {"batch_size": 10},
+    "batches shuffled, with dropout and noise": {"batch_size": 10, "shuffle": True, "dropout": 0.1, "input_noise": 0.1},
+    "readout": {"trainable": "readout"},
+    "readout with everything": {"trainable": "readout", "batch_size": 10, "amsgrad": True, "max_norm": 0.5, "weight_decay": 0.01, "dropout": 0.1},
+    "cosine": {"lr_schedule": "cosine"},
+    "step": {"lr_schedule": "step"},
+    "linear": {"depth": 0},
+    "linear with noise": {"depth": 0, "input_noise": 0.2},
+    "one sample": {"n_samples": 1},
+    "one unit": {"width": 1, "depth": 1, "d_in": 1},
+    "eps and betas": {"eps": 1e-3, "beta1": 0.8, "beta2": 0.9},
+    **{f"init {init}": {"init": init, "init_scale": 0.5} for init in ("he_normal", "he_uniform", "xavier_uniform", "orthogonal", "torch_default", "uniform")},
+    **{
+        f"{target} targets, {scaling}": {"target": target, "target_scaling": scaling, "n_val": 10}
+        for target in ("normal", "uniform", "rademacher")
+        for scaling in ("none", "standardize", "minmax")
+    },
+}
+PRODUCT = {f"{o}, {r}, {a}": {**OPTIMIZERS[o], **REGULARIZERS[r], "activation": a} for o in OPTIMIZERS for r in REGULARIZERS for a in ACTIVATIONS}
+CASES = {name: dataclasses.replace(BASE, **changes) for name, changes in (PRODUCT | OTHERS).items()}
+
+
+@pytest.fixture(scope="module")
+def outcomes():
+    """All cases trained together, in as few packs as they allow."""
+    return train(list(CASES.values()))
+
+
+def assert_same_curve(cell, outcome, tolerance, epochs=None):
+    tau, val_mse = plain_loop(cell, epochs)
+    if epochs is None:
+        assert outcome.epochs_run == len(tau) - 1
+        assert outcome.final_tau == pytest.approx(tau[-1], rel=tolerance)
+    compared = 0
+    for point in outcome.curve:
+        if point.epoch < len(tau):
+            assert point.tau == pytest.approx(tau[point.epoch], rel=tolerance)
+            if cell.n_val:
+                assert point.val_mse == pytest.approx(val_mse[point.epoch], rel=tolerance)
+            compared += 1
+    assert compared >= min(20, len(tau))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_float64_losses_are_those_of_the_plain_loop(name, outcomes):
+    assert_same_curve(CASES[name], outcomes[CASES[name]], tolerance=1e-8)
+
+
+FLOAT32 = {name: dataclasses.replace(cell, dtype="float32") for name, cell in CASES.items() if name.endswith("relu") or name in OTHERS}
+
+
+def test_float32_losses_are_those_of_the_plain_loop_for_twenty_epochs():
+    outcomes = train(list(FLOAT32.values()))
+    for cell in FLOAT32.values():
+        assert_same_curve(cell, outcomes[cell], tolerance=1e-3, epochs=21)
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(
+    width=st.integers(1, 90),
+    depth=st.integers(0, 8),
+    n_samples=st.integers(1, 300),
+    d_in=st.integers(1, 12),
+    batch_size=st.none() | st.integers(1, 400),
+    activation=st.sampled_from(ACTIVATIONS),
+)
+def test_any_shape_trains_like_the_plain_loop(width, depth, n_samples, d_in, batch_size, activation):
+    cell = Cell(
+        width=width, depth=depth, n_samples=n_samples, d_in=d_in, batch_size=batch_size, activation=activation, dtype="float64", max_epochs=6, tau=1e-9, learning_rate=1e-3
+    )
+    (outcome,) = train([cell]).values()
+    tau, _ = plain_loop(cell)
+    assert outcome.epochs_run == len(tau) - 1
+    assert [point.tau for point in outcome.curve] == pytest.approx([tau[point.epoch] for point in outcome.curve], rel=1e-8, abs=1e-12)
+
+
+@pytest.mark.parametrize("regularizer", ["none", "dropout"])
+def test_epochs_to_tau_are_distributed_like_those_of_the_plain_loop(regularizer):
+    """200 seeds a side, and different seeds on each side, so that the samples are independent."""
+    cell = Cell(n_samples=12, d_in=4, depth=1, width=16, tau=0.2, max_epochs=400, learning_rate=0.01, dropout={"none": 0.0, "dropout": 0.1}[regularizer])
+    cells = [dataclasses.replace(cell, data_seed=seed, init_seed=seed) for seed in range(400)]
+    ours = [outcome.epochs_run for outcome in train(cells[:200]).values()]
+    theirs = [len(plain_loop(other)[0]) - 1 for other in cells[200:]]
+    assert np.std(ours) > 0
+    assert ks_2samp(ours, theirs).pvalue > 0.01
+
+
+def test_dropout_is_off_when_tau_is_measured():
+    """At initialisation both cells hold the same weights, and their taus are equal to the last bit."""
+    plain = dataclasses.replace(BASE, max_epochs=1)
+    dropped = dataclasses.replace(plain, dropout=0.5)
+    outcomes = train([plain, dropped])
+    assert outcomes[plain].curve[0] == outcomes[dropped].curve[0]
+
+
+def test_a_diverging_cell_has_a_status_an_epoch_and_no_number():
+    cell = Cell(n_samples=32, optimizer="sgd", learning_rate=100.0, max_epochs=200)
+    outcome = train([cell])[cell]
+    tau, _ = plain_loop(cell)
+    assert outcome.status is Status.DIVERGED
+    assert outcome.reason == f"train MSE not finite at epoch {len(tau) - 1}"
+    assert outcome.epochs_run == len(tau) - 1
+    assert not np.isfinite(outcome.final_tau)
+    assert outcome.epoch_to_tau is None
+
+
+def test_early_stopping_stops_where_the_plain_loop_stops():
+    cells = [Cell(n_samples=20, n_val=30, patience=3, depth=1, width=16, data_seed=s, max_epochs=500, dtype="float64", tau=1e-3) for s in range(10)]
+    outcomes = train(cells)
+    for cell in cells:
+        tau, val_mse = plain_loop(cell)
+        outcome = outcomes[cell]
+        assert outcome.status is Status.EARLY_STOPPED
+        assert (outcome.epochs_run, outcome.best_val_epoch) == (len(tau) - 1, int(np.argmin(val_mse)))
+        assert outcome.best_val_mse == pytest.approx(val_mse.min(), rel=1e-8)
