@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import sys
 
 import hydra
@@ -11,11 +12,14 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from bench.config import EXECUTION, config_dir, register_schema, settings
+from bench.config import EXECUTION, Settings, config_dir, register_schema, settings
 from bench.grid import AXES, GridError
 
 EXIT_BAD_CONFIG = 2
 EXIT_INTERRUPTED = 130
+
+# How Hydra and OmegaConf say that a key is not in the schema: on the command line, and in a file.
+_UNKNOWN_KEY = re.compile(r"(?:Could not override|Key) '([^'=]+)'(?:\. To append| not in)")
 
 
 def main() -> None:
@@ -23,52 +27,54 @@ def main() -> None:
     # Hydra then raises what it would else print at length; a wrong config becomes one line below.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     register_schema()
+    composed: list[DictConfig] = []
+
+    def keep(config: DictConfig) -> None:
+        # Interpolations of Hydra's own settings resolve only while its job runs.
+        OmegaConf.resolve(config)
+        composed.append(config)
+
     try:
-        hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="config")(_job)()
+        hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="config")(keep)()
+        for chosen, text in [(settings(config), OmegaConf.to_yaml(config)) for config in composed]:
+            _train_and_report(chosen, text)
     except (GridError, HydraException, OmegaConfBaseException) as error:
         print(f"memcap: {one_line(error)}", file=sys.stderr)
         sys.exit(EXIT_BAD_CONFIG)
     except KeyboardInterrupt:
+        print("\nmemcap: stopped; what had finished is kept, and the same command goes on from there", file=sys.stderr)
         sys.exit(EXIT_INTERRUPTED)
 
 
-def _job(config: DictConfig) -> None:
-    chosen = settings(config)
+def _train_and_report(chosen: Settings, config_text: str) -> None:
     from bench import report
     from bench.runs import run
 
     print(f"memcap: {len(chosen.cells)} cells, results in {chosen.run_dir}")
-    try:
-        run(
-            chosen.cells,
-            run_dir=chosen.run_dir,
-            device=chosen.device,
-            engine=chosen.engine,
-            executor=chosen.executor,
-            threads=chosen.threads,
-            n_predictions=chosen.n_predictions,
-            fresh=chosen.fresh,
-            progress=True,
-            config=dict(chosen.resolved),
-        )
-    except KeyboardInterrupt:
-        print("\nmemcap: stopped; what had finished is kept, and the same command goes on from there", file=sys.stderr)
-        raise
-    report.write_config(chosen.run_dir, OmegaConf.to_yaml(config, resolve=True))
+    run(
+        chosen.cells,
+        run_dir=chosen.run_dir,
+        device=chosen.device,
+        engine=chosen.engine,
+        executor=chosen.executor,
+        threads=chosen.threads,
+        n_predictions=chosen.n_predictions,
+        fresh=chosen.fresh,
+        progress=True,
+        config=dict(chosen.resolved),
+    )
+    report.write_config(chosen.run_dir, config_text)
     report.build(chosen.run_dir)
 
 
 def one_line(error: Exception) -> str:
     """The message of a configuration error on one line, with the setting's name and the nearest known one where there is none such."""
-    cause: BaseException | None = error
-    while cause and not isinstance(cause, OmegaConfBaseException):
-        cause = cause.__cause__
-    key = getattr(cause, "full_key", None) or getattr(cause, "key", None)
     text = " ".join(str(error).split())
-    if key and "not in" in text:
+    unknown = _UNKNOWN_KEY.search(text)
+    if unknown:
         known = [*EXECUTION, *AXES, "engine", "executor", "grid", *(f"grid.{axis}" for axis in (*AXES, "variants"))]
-        close = difflib.get_close_matches(str(key), known, n=1, cutoff=0.0)[0]
-        return f"{key}: is not a setting; did you mean {close}?"
+        close = difflib.get_close_matches(unknown[1], known, n=1, cutoff=0.0)[0]
+        return f"{unknown[1]}: is not a setting; did you mean {close}?"
     return text
 
 

@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 import itertools
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -93,7 +94,7 @@ def expand(
 
     Args:
         base: values of cell fields that every cell shares; the fields it leaves out take their defaults.
-        axes: for each swept field (or `seed`, `load`) a value, a sequence of values, or `{"range": [start, stop, step]}`.
+        axes: for each swept field (or `seed`, `load`) a value, a sequence of values, or the text "range(start, stop, step)".
         regularizations: the strengths behind each name that `axes["regularization"]` may list; a strength may itself be a list,
             and is then swept. Strengths that a name does not set are off.
         variants: values that replace those of `base` and `axes`, one mapping for each copy of the grid.
@@ -104,7 +105,7 @@ def expand(
     Raises:
         GridError: an unknown field, a value of the wrong type or out of its range, or a setting without effect in any cell.
 
-    >>> [cell.width for cell in expand({"depth": 1}, {"width": [4, 8], "seed": {"range": [2]}}, regularizations={})]
+    >>> [cell.width for cell in expand({"depth": 1}, {"width": [4, 8], "seed": "range(2)"}, regularizations={})]
     [4, 4, 8, 8]
     """
     cells: dict[Cell, None] = {}
@@ -164,9 +165,9 @@ def _checked_axes(base: Mapping[str, Any], axes: Mapping[str, Any]) -> dict[str,
     if "regularization" in lists:
         for name in STRENGTHS:
             if name in lists or base.get(name, DEFAULTS[name]) != DEFAULTS[name]:
-                value = lists.get(name, base.get(name))
+                shown, value = (f"grid.{name}", axes[name]) if name in lists else (name, base[name])
                 remedy = f"set regularization.<name>.{name} instead, or grid.regularization=null to sweep strengths directly"
-                raise GridError(name, value, "is set by the names in grid.regularization", remedy)
+                raise GridError(shown, value, "is set by the names in grid.regularization", remedy)
     return lists
 
 
@@ -210,18 +211,22 @@ def _named_strengths(names: Sequence[str], regularizations: Mapping[str, Mapping
 
 
 def _values(name: str, values: Any) -> list[Any]:
-    """One axis as a list: a scalar is a list of one, `{"range": [...]}` is Python's range."""
+    """One axis as a list: a scalar is a list of one, the text "range(start, stop, step)" is Python's range."""
     if isinstance(values, Mapping):
-        bounds = values.get("range")
-        if set(values) != {"range"} or not isinstance(bounds, Sequence) or not all(type(b) is int for b in bounds) or not 1 <= len(bounds) <= 3:
-            raise GridError(name, dict(values), "is not a list or a range", "write [1, 2, 3] or {range: [start, stop, step]}")
-        values = range(*bounds)
-    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise GridError(name, dict(values), "is not a list of values", "write [1, 2, 3] or range(start, stop, step)")
+    if isinstance(values, str):
+        bounds = _RANGE.fullmatch(values)
+        values = range(*map(int, bounds[1].split(","))) if bounds else [values]
+    if not isinstance(values, Iterable):
         return [values]
     values = list(values)
     if not values:
         raise GridError(name, values, "is empty, so the grid has no cells", "give at least one value")
     return values
+
+
+# YAML has no ranges; the text form can be replaced by a list on the command line, which a mapping could not.
+_RANGE = re.compile(r"range\(((?:\s*-?\d+\s*,){0,2}\s*-?\d+\s*)\)")
 
 
 def _check_name(shown: str, name: str) -> None:
@@ -239,7 +244,7 @@ def _check_value(name: str, value: Any, of: str | None = None) -> Any:
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
             raise GridError(shown, value, "must be a positive number, n_samples / n_params", "give for example 0.5")
         return float(value)
-    types = field_types()[name]
+    types, given = field_types()[name], value
     if float in types and type(value) is int:
         value = float(value)
     if type(value) not in types:
@@ -250,9 +255,9 @@ def _check_value(name: str, value: Any, of: str | None = None) -> Any:
         close = difflib.get_close_matches(value, choices, n=1, cutoff=0.0)[0]
         raise GridError(shown, value, f"must be one of {', '.join(choices)}", f"did you mean {close}?")
     if isinstance(value, float) and not math.isfinite(value):
-        raise GridError(shown, value, "must be finite", "give a finite number")
+        raise GridError(shown, given, "must be finite", "give a finite number")
     if name in RULES and value is not None and not RULES[name].holds(value):
-        raise GridError(shown, value, RULES[name].text, RULES[name].remedy)
+        raise GridError(shown, given, RULES[name].text, RULES[name].remedy)
     return value
 
 

@@ -77,38 +77,43 @@ def philox4x32(counter: tuple[Any, Any, Any, Any], key: tuple[Any, Any]) -> tupl
 
 
 def dropout_masks(
-    keys: Int[Tensor, "cell 2"], rates: Float[Tensor, " cell"], step: Int[Tensor, " cell"], layers: int, units: int, samples: Int[Tensor, "cell sample"]
-) -> Float[Tensor, "layer cell unit sample"]:
+    keys: Int[Tensor, "cell 2"], rates: Float[Tensor, " cell"], steps: Int[Tensor, "step cell"], layers: int, units: int, samples: Int[Tensor, "cell sample"]
+) -> Float[Tensor, "step layer cell unit sample"]:
     """What to multiply each hidden unit's output by: 0 where it is dropped, else the inverse of the share kept.
 
-    `step` is each cell's optimizer step, `samples` the places in its training set; the result has the dtype of `rates`.
+    `steps` are each cell's optimizer steps, `samples` the places in its training set; the result has the dtype of `rates`.
     """
     calls = -(-units // UNITS_PER_CALL)
-    layer = torch.arange(layers, device=rates.device).view(-1, 1, 1, 1)
-    call = torch.arange(calls, device=rates.device).view(1, 1, -1, 1)
-    counter = (step.view(1, -1, 1, 1), layer, call, samples.unsqueeze(0).unsqueeze(2))
-    words = philox4x32(counter, (keys[:, 0].view(1, -1, 1, 1), keys[:, 1].view(1, -1, 1, 1)))
+    layer = torch.arange(layers, device=rates.device).view(1, -1, 1, 1, 1)
+    call = torch.arange(calls, device=rates.device).view(1, 1, 1, -1, 1)
+    words = philox4x32((steps.view(len(steps), 1, -1, 1, 1), layer, call, samples.view(1, 1, len(rates), 1, -1)), _key_words(keys, (1, 1, -1, 1, 1)))
     dropped_below = torch.floor(rates.double() * HALF_WORDS + 0.5)
-    scale = (HALF_WORDS / (HALF_WORDS - dropped_below)).to(rates.dtype).view(1, -1, 1, 1)
-    dropped_below = dropped_below.long().view(1, -1, 1, 1)
-    masks = rates.new_empty(layers, len(rates), calls, UNITS_PER_CALL, samples.shape[1])
+    scale = (HALF_WORDS / (HALF_WORDS - dropped_below)).to(rates.dtype).view(1, 1, -1, 1, 1)
+    dropped_below = dropped_below.long().view(1, 1, -1, 1, 1)
+    masks = rates.new_empty(len(steps), layers, len(rates), calls, UNITS_PER_CALL, samples.shape[1])
     for half in range(UNITS_PER_CALL):
         word = words[half // 2]
         kept = (word >> 16 if half % 2 else word & 0xFFFF) >= dropped_below
-        torch.mul(kept, scale, out=masks[:, :, :, half])
-    return masks.flatten(2, 3)[:, :, :units]
+        torch.mul(kept, scale, out=masks[:, :, :, :, half])
+    return masks.flatten(3, 4)[:, :, :, :units]
 
 
-def normals(keys: Int[Tensor, "cell 2"], step: Int[Tensor, " cell"], features: int, samples: Int[Tensor, "cell sample"], dtype: torch.dtype) -> Float[Tensor, "cell feature sample"]:
-    """Standard normal draws for every feature of every sample at each cell's optimizer step."""
+def normals(
+    keys: Int[Tensor, "cell 2"], steps: Int[Tensor, "step cell"], features: int, samples: Int[Tensor, "cell sample"], dtype: torch.dtype
+) -> Float[Tensor, "step cell feature sample"]:
+    """Standard normal draws for every feature of every sample at each cell's optimizer steps."""
     calls = -(-features // NORMALS_PER_CALL)
-    call = torch.arange(calls, device=samples.device).view(1, -1, 1)
-    counter = (step.view(-1, 1, 1), torch.zeros_like(call), call, samples.unsqueeze(1))
-    words = philox4x32(counter, (keys[:, 0].view(-1, 1, 1), keys[:, 1].view(-1, 1, 1)))
+    call = torch.arange(calls, device=samples.device).view(1, 1, -1, 1)
+    counter = (steps.view(len(steps), -1, 1, 1), torch.zeros_like(call), call, samples.view(1, len(keys), 1, -1))
+    words = philox4x32(counter, _key_words(keys, (1, -1, 1, 1)))
     u0, v0, u1, v1 = (((word >> 9).to(dtype) + 0.5) * 2.0**-23 for word in words)
     r0, r1 = torch.sqrt(-2 * torch.log(u0)), torch.sqrt(-2 * torch.log(u1))
     draws = [r0 * torch.cos(2 * math.pi * v0), r0 * torch.sin(2 * math.pi * v0), r1 * torch.cos(2 * math.pi * v1), r1 * torch.sin(2 * math.pi * v1)]
-    return torch.stack(draws, dim=2).view(len(keys), calls * NORMALS_PER_CALL, -1)[:, :features]
+    return torch.stack(draws, dim=3).flatten(2, 3)[:, :, :features]
+
+
+def _key_words(keys: Int[Tensor, "cell 2"], shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    return keys[:, 0].view(shape), keys[:, 1].view(shape)
 
 
 def permutation(key: tuple[int, int], epoch: int, size: int) -> Int[np.ndarray, " sample"]:

@@ -59,8 +59,8 @@ def _spell(name: str, value: object) -> str:
 
 
 def _same(a: object, b: object) -> bool:
-    return a == b or (a != a and b != b)
+    return bool(a == b or (a != a and b != b))
 
 
 def _is_on(strength: object) -> bool:
-    return strength == strength and strength is not None and strength != 0
+    return bool(strength == strength and strength is not None and strength != 0)

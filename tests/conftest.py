@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 from jaxtyping import install_import_hook
 
-with install_import_hook("bench", "beartype.beartype"):
+import tests.shapes  # the hook looks it up by name
+
+with install_import_hook("bench", "tests.shapes.check"):
     import bench.engines.torch_engine
     import bench.report
     import bench.runs  # noqa: F401

@@ -39,7 +39,7 @@ def mixed_cells(count: int, seed: int) -> list[Cell]:
 
 
 def test_trained_together_equals_trained_alone():
-    cells = mixed_cells(150, seed=1)
+    cells = mixed_cells(90, seed=1)
     alone = {cell: untimed(train([cell])[cell]) for cell in cells}
     for slots, workers, seed in ((None, 1, 2), (3, 2, 3), (64, 1, 4)):
         shuffled = random.Random(seed).sample(cells, len(cells))
@@ -94,8 +94,8 @@ def test_one_kind_is_dealt_to_all_workers():
 
 
 @pytest.mark.parametrize("size", range(1, 1200, 7))
-def test_padding_wastes_at_most_a_quarter_beyond_the_granule(size):
-    assert size <= padded(size, least=16, steps=4) <= max(16, 1.25 * size + 1)
+def test_padding_adds_less_than_a_granule_or_a_quarter(size):
+    assert 0 <= padded(size, least=16, steps=4) - size < max(16, size / 4)
 
 
 @pytest.mark.gpu

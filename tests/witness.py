@@ -93,11 +93,11 @@ def plain_loop(cell: Cell, epochs: int | None = None):
             order = permutation(kernel_key(cell, "batch order", ("init_seed",)), epoch, cell.n_samples)
         for start in range(0, cell.n_samples, batch):
             places = torch.from_numpy(order[start : start + batch])
-            inputs, masks, steps = x[places], None, torch.tensor([step])
+            inputs, masks, steps = x[places], None, torch.tensor([[step]])
             if cell.input_noise:
-                inputs = inputs + cell.input_noise * normals(noise_key, steps, cell.d_in, places[None], dtype)[0].T
+                inputs = inputs + cell.input_noise * normals(noise_key, steps, cell.d_in, places[None], dtype)[0, 0].T
             if cell.dropout and cell.depth:
-                masks = dropout_masks(dropout_key, torch.tensor([cell.dropout], dtype=dtype), steps, cell.depth, cell.width, places[None])[:, 0]
+                masks = dropout_masks(dropout_key, torch.tensor([cell.dropout], dtype=dtype), steps, cell.depth, cell.width, places[None])[0, :, 0]
             optimizer.zero_grad()
             loss = ((network(inputs, masks) - y[places]) ** 2).mean()
             loss = loss + cell.l1 * sum(p.abs().sum() for p in params)

@@ -17,8 +17,11 @@ from bench.engines.activations import ACTIVATIONS
 from bench.engines.torch_state import DTYPES, Kind, State
 from bench.philox import dropout_masks, normals
 
-# Epochs in a chunk that a CUDA graph captures.
+# What runs once before a CUDA graph is captured, so that libraries allocate their workspaces outside it.
 GRAPH_WARM_UP_EPOCHS = 1
+
+# Random draws made in one go: enough to hide the cost of issuing operations, few enough to stay in a core's cache.
+DRAWS_AT_ONCE = 1 << 18
 
 
 @dataclasses.dataclass
@@ -91,6 +94,9 @@ class Chunk:
         self.has_l1 = bool(state.l1.any())
         self.has_max_norm = bool(torch.isfinite(state.max_norm).any())
         self.mask_units = self.activation.nonzero_at_zero and bool((state.units == 0).any())
+        # Draws for several steps at a time, where these see the same samples: small tensors cost more to issue than to fill.
+        draws = cells * samples * (kind.depth * kind.width * kind.dropout + kind.d_in * kind.input_noise)
+        self.drawn_at_once = max(1, DRAWS_AT_ONCE // draws) if draws and kind.steps_per_epoch == 1 else 1
         self._graphs: dict[int, tuple[torch.cuda.CUDAGraph, Tables, History]] = {}
 
     def run(self, tables: Tables) -> History:
@@ -161,22 +167,34 @@ class Chunk:
         first, last = s * kind.train_samples, min((s + 1) * kind.train_samples, kind.n_samples)
         cells = len(state.params)
         if order is None:
-            places = torch.arange(first, last, device=self.device).expand(cells, -1)
+            places = torch.arange(first, last, device=self.device).repeat(cells, 1)
             inputs, targets, valid = (t[:, :, first:last] for t in (state.inputs, state.targets, state.valid))
         else:
             places = order[:, first:last]
             inputs = state.inputs.gather(2, places.unsqueeze(1).expand(-1, kind.d_in, -1))
             targets, valid = state.targets.gather(2, places.unsqueeze(1)), state.valid[:, :, first:last]
         if kind.input_noise:
-            inputs = inputs + state.input_noise * normals(state.noise_key, tables.step[step], kind.d_in, places, inputs.dtype)
-        masks = None
-        if kind.dropout:
-            masks = dropout_masks(state.dropout_key, state.dropout, tables.step[step], kind.depth, kind.width, places)
+            inputs = torch.addcmul(inputs, self._noise(tables, step, places), state.input_noise)
+        masks = self._masks(tables, step, places) if kind.dropout else None
         self._forward(inputs, masks)
         self._residual(targets, valid)
         count = state.n_samples if kind.steps_per_epoch == 1 else torch.full_like(state.n_samples, last - first)
         self._backward(inputs, count, masks)
         self._update(tables, step)
+
+    def _masks(self, tables: Tables, step: int, places: Int[Tensor, "cell sample"]) -> Float[Tensor, "layer cell unit sample"]:
+        at = step % self.drawn_at_once
+        if at == 0:
+            steps = tables.step[step : step + self.drawn_at_once]
+            self.drawn_masks = dropout_masks(self.state.dropout_key, self.state.dropout, steps, self.kind.depth, self.kind.width, places)
+        return self.drawn_masks[at]
+
+    def _noise(self, tables: Tables, step: int, places: Int[Tensor, "cell sample"]) -> Float[Tensor, "cell feature sample"]:
+        at = step % self.drawn_at_once
+        if at == 0:
+            steps = tables.step[step : step + self.drawn_at_once]
+            self.drawn_noise = normals(self.state.noise_key, steps, self.kind.d_in, places, self.state.params.dtype)
+        return self.drawn_noise[at]
 
     def _decide(self, tables: Tables, history: History, k: int) -> None:
         """Which cells go on from epoch k: not those that reached tau, diverged, spent the budget, or ran out of patience."""

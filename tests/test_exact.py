@@ -1,0 +1,141 @@
+"""Cells whose result is known by theory: the engine must land on it."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from bench.cells import Cell, Status
+from bench.engines import torch_state
+from bench.networks import functional_dim, initial_layers, n_params
+from bench.noise import Data, training_data
+from tests.training import train
+from tests.witness import Network
+
+LINEAR = Cell(depth=0, d_in=5, n_samples=40, optimizer="sgd", learning_rate=0.15, init_scale=1e-9, dtype="float64", tau=1e-9, max_epochs=600)
+
+
+def design(cell: Cell) -> np.ndarray:
+    """Inputs with a column of ones for the bias."""
+    return np.hstack([training_data(cell).inputs, np.ones((cell.n_samples, 1))])
+
+
+def seeds(cell: Cell, count: int) -> list[Cell]:
+    return [dataclasses.replace(cell, data_seed=seed, init_seed=seed) for seed in range(count)]
+
+
+def mse(outcome) -> float:
+    return outcome.final_tau * outcome.target_variance
+
+
+def test_linear_regression_leaves_the_share_of_variance_that_theory_says():
+    """N * MSE is chi-squared with N - d - 1 degrees of freedom: mean 1 - (d+1)/N, variance 2 (N-d-1) / N**2."""
+    errors = np.array([mse(outcome) for outcome in train(seeds(LINEAR, 400)).values()])
+    n, free = LINEAR.n_samples, LINEAR.n_samples - LINEAR.d_in - 1
+    variance = 2 * free / n**2
+    assert abs(errors.mean() - free / n) < 4 * np.sqrt(variance / len(errors))
+    assert 0.8 < errors.var() / variance < 1.2
+
+
+def test_linear_regression_memorizes_as_many_samples_as_it_has_parameters():
+    cell = dataclasses.replace(LINEAR, d_in=30, n_samples=6, tau=1e-6, learning_rate=0.03)
+    assert {outcome.status for outcome in train(seeds(cell, 20)).values()} == {Status.MEMORIZED}
+
+
+def test_gradient_descent_reaches_tau_at_exactly_the_epoch_that_theory_says():
+    """From w = 0 with step eta: residuals along the left singular vectors u_i shrink by 1 - 2 eta s_i**2 / N an epoch."""
+    cell = dataclasses.replace(LINEAR, d_in=12, n_samples=20, tau=0.5, learning_rate=0.05)
+    outcomes = train(seeds(cell, 30))
+    for own, outcome in outcomes.items():
+        y = training_data(own).targets
+        u, s, _ = np.linalg.svd(design(own), full_matrices=False)
+        parts = (u.T @ y) ** 2
+        rest = y @ y - parts.sum()
+        factors = (1 - 2 * cell.learning_rate * s**2 / cell.n_samples) ** 2
+        tau = np.array([(parts @ factors**t + rest) / cell.n_samples / outcome.target_variance for t in range(cell.max_epochs + 1)])
+        below = np.flatnonzero(tau <= cell.tau)
+        assert outcome.epoch_to_tau == (below[0] if len(below) else None)
+    assert sum(outcome.epoch_to_tau is not None for outcome in outcomes.values()) > 15
+
+
+def test_weight_decay_leaves_the_ridge_floor():
+    """L2 of strength wd adds wd/2 * |w|**2 to the MSE, bias included: lam = wd/2."""
+    cell = dataclasses.replace(LINEAR, weight_decay=0.4, max_epochs=2000)
+    for own, outcome in train(seeds(cell, 10)).items():
+        y = training_data(own).targets
+        u, s, _ = np.linalg.svd(design(own), full_matrices=True)
+        squares = np.zeros(cell.n_samples)
+        squares[: len(s)] = s**2
+        shrink = cell.n_samples * cell.weight_decay / 2
+        floor = np.mean((shrink / (squares + shrink)) ** 2 * (u.T @ y) ** 2)
+        assert mse(outcome) == pytest.approx(floor, rel=1e-9)
+
+
+def random_features(cell: Cell) -> np.ndarray:
+    first = initial_layers(cell)[0]
+    return np.hstack([np.maximum(training_data(cell).inputs @ first.weight.T + first.bias, 0), np.ones((cell.n_samples, 1))])
+
+
+READOUT = Cell(depth=1, width=6, d_in=10, trainable="readout", optimizer="sgd", momentum=0.9, learning_rate=0.05, dtype="float64", tau=1e-8, max_epochs=20000)
+
+
+def test_random_features_memorize_up_to_one_sample_more_than_they_are():
+    """h features and a bias are h + 1 equations: N = h + 1 is fitted exactly, N = h + 2 is not."""
+    at, above = (dataclasses.replace(READOUT, n_samples=READOUT.width + extra) for extra in (1, 2))
+    # Where the features are nearly dependent, gradient descent would take for ever: three seeds whose slowest direction decays in the budget.
+    conditioned = [own for own in seeds(at, 100) if np.linalg.svd(random_features(own))[1][-1] > 0.15][:3]
+    assert len(conditioned) == 3
+    assert {outcome.status for outcome in train(conditioned).values()} == {Status.MEMORIZED}
+    assert {outcome.status for outcome in train(seeds(above, 3)).values()} == {Status.CENSORED}
+
+
+def test_random_features_leave_the_share_of_variance_that_theory_says():
+    cell = dataclasses.replace(READOUT, n_samples=36, max_epochs=4000)
+    outcomes = train(seeds(cell, 150))
+    for own, outcome in outcomes.items():
+        features, y = random_features(own), training_data(own).targets
+        floor = np.mean((y - features @ np.linalg.lstsq(features, y, rcond=None)[0]) ** 2)
+        assert mse(outcome) == pytest.approx(floor, rel=1e-3)
+        assert mse(outcome) >= floor * (1 - 1e-9)
+    free = cell.n_samples - cell.width - 1
+    error = np.sqrt(2 * free / cell.n_samples**2 / len(outcomes))
+    assert abs(np.mean([mse(o) for o in outcomes.values()]) - free / cell.n_samples) < 4 * error
+
+
+def test_no_validation_error_gets_below_the_variance_of_the_noise():
+    """At every epoch the mean over seeds is at least Var(y) = 1, however well the training set is fitted."""
+    cell = Cell(n_samples=64, n_val=400, width=32, depth=2, max_epochs=300, tau=1e-3)
+    outcomes = train(seeds(cell, 60)).values()
+    epochs = [point.epoch for point in min(outcomes, key=lambda o: o.epochs_run).curve][:-1]
+    curves = np.array([[{p.epoch: p.val_mse for p in outcome.curve}[epoch] for epoch in epochs] for outcome in outcomes])
+    error = curves.std(axis=0) / np.sqrt(len(curves))
+    assert (curves.mean(axis=0) > 1 - 4 * error).all()
+    assert np.median([outcome.final_tau for outcome in outcomes]) < 0.1
+
+
+def test_one_sample_is_memorized_by_the_output_bias_alone():
+    cell = Cell(depth=0, n_samples=1, d_in=1, tau=1e-4, learning_rate=0.05)
+    assert {outcome.status for outcome in train(seeds(cell, 10)).values()} == {Status.MEMORIZED}
+
+
+def test_equal_inputs_with_different_targets_are_never_memorized(monkeypatch):
+    twins = Data(np.zeros((2, 3)), np.array([1.0, -2.0]), float(np.var([1.0, -2.0])))
+    monkeypatch.setattr(torch_state, "training_data", lambda cell: twins)
+    outcome = next(iter(train([Cell(n_samples=2, d_in=3, max_epochs=3000, dtype="float64")]).values()))
+    assert outcome.status is Status.CENSORED
+    assert outcome.final_tau == pytest.approx(1.0, abs=1e-6)
+
+
+@pytest.mark.parametrize(("d_in", "width"), [(3, 4), (10, 6)])
+def test_the_functions_of_a_relu_network_have_p_minus_h_dimensions(d_in, width):
+    """The rank of the Jacobian at a random point over many inputs; one hidden layer attains the bound (Grigsby et al. 2022)."""
+    cell = Cell(d_in=d_in, width=width, depth=1, dtype="float64", n_samples=1)
+    network = Network(cell)
+    inputs = torch.from_numpy(np.random.default_rng(0).standard_normal((5 * n_params(cell), d_in)))
+    params = dict(network.named_parameters())
+    jacobian = torch.func.jacrev(lambda p: torch.func.functional_call(network, p, (inputs,)))(params)
+    rows = torch.cat([part.flatten(1) for part in jacobian.values()], dim=1)
+    assert torch.linalg.matrix_rank(rows) == functional_dim(cell) == n_params(cell) - width

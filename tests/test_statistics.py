@@ -1,0 +1,131 @@
+"""Censored statistics and the words made of them, on literal tables."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+import bench
+from bench.cells import DEFAULTS, Cell
+from bench.findings import findings
+from bench.networks import functional_dim, n_params
+from bench.settings import label_settings
+from bench.survival import groups, median_with_censoring, wilson_interval
+
+
+def table(*rows: dict) -> pd.DataFrame:
+    """Rows of a cells table: fields of a cell, and results."""
+    made = []
+    for row in rows:
+        cell = Cell(**{name: value for name, value in row.items() if name in DEFAULTS})
+        made.append(
+            {name: getattr(cell, name) for name in DEFAULTS}
+            | {"cell_id": cell.cell_id, "n_params": n_params(cell), "functional_dim": functional_dim(cell), "target_variance": 1.0}
+            | {"epoch_to_tau": None, "final_tau": math.nan, "best_val_mse": math.nan, "final_val_mse": math.nan, "bits_per_param": math.nan}
+            | row
+        )
+    return pd.DataFrame(made).astype({"epoch_to_tau": "Int64"})
+
+
+def seeds(statuses: list[str], epochs: list[int | None], **fields) -> list[dict]:
+    return [{"data_seed": i, "init_seed": i, "status": s, "epoch_to_tau": e, "final_tau": 0.01 if e else 0.5, **fields} for i, (s, e) in enumerate(zip(statuses, epochs, strict=True))]
+
+
+def test_the_median_counts_cells_that_never_got_there_as_infinite():
+    assert median_with_censoring(np.array([5.0, np.nan, np.nan])) == math.inf
+    assert median_with_censoring(np.array([5.0, 7.0, np.nan])) == 7
+    assert median_with_censoring(np.array([5.0, np.nan])) == 5
+    assert math.isnan(median_with_censoring(np.array([])))
+
+
+@pytest.mark.parametrize(("successes", "trials"), [(0, 5), (1, 5), (3, 5), (5, 5), (17, 40), (0, 1)])
+def test_the_wilson_interval_is_that_of_scipy(successes, trials):
+    theirs = stats.binomtest(successes, trials).proportion_ci(method="wilson")
+    assert wilson_interval(successes, trials) == pytest.approx((theirs.low, theirs.high), abs=1e-12)
+
+
+def test_the_wilson_interval_covers_the_truth_about_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    draws = rng.binomial(20, 0.7, size=4000)
+    covered = np.mean([low <= 0.7 <= high for low, high in (wilson_interval(int(k), 20) for k in draws)])
+    assert 0.93 < covered < 0.98
+
+
+def test_groups_count_every_end_and_fold_no_failure_into_a_number():
+    statuses = ["memorized", "memorized", "censored", "diverged", "failed", "pending"]
+    (row,) = groups(table(*seeds(statuses, [10, 30, None, None, None, None]))).to_dict("records")
+    assert {name: row[name] for name in ("n_seeds", "n_memorized", "n_censored", "n_diverged", "n_failed", "n_pending")} == {
+        "n_seeds": 4,
+        "n_memorized": 2,
+        "n_censored": 1,
+        "n_diverged": 1,
+        "n_failed": 1,
+        "n_pending": 1,
+    }
+    assert row["fraction_memorized"] == 0.5
+    assert (row["fraction_low"], row["fraction_high"]) == wilson_interval(2, 4)
+    assert row["median_epoch_to_tau"] == 30
+
+
+def test_a_group_that_only_failed_has_no_fraction_and_no_median():
+    (row,) = groups(table(*seeds(["failed", "failed"], [None, None]))).to_dict("records")
+    assert row["n_seeds"] == 0
+    assert all(math.isnan(row[name]) for name in ("fraction_memorized", "fraction_low", "fraction_high", "median_epoch_to_tau", "median_final_tau"))
+
+
+def test_groups_keep_apart_cells_that_differ_in_more_than_their_seeds():
+    made = groups(table(*seeds(["memorized"], [5], max_norm=None), *seeds(["memorized"], [6], max_norm=2.0), *seeds(["memorized"], [7], batch_size=10)))
+    assert list(made["median_epoch_to_tau"]) == [5, 6, 7]
+
+
+def settings_of(cells):
+    return list(dict.fromkeys(label_settings(groups(table(*[{"status": "censored", **{n: getattr(c, n) for n in DEFAULTS}} for c in cells])))))
+
+
+def test_settings_are_named_by_what_varies_beside_the_axes_of_the_maps():
+    assert settings_of(bench.expand(depth=[1, 2], width=[4, 8])) == ["all cells"]
+    assert settings_of(bench.expand(depth=[1, 2], regularization=["none", "dropout"])) == ["none", "dropout"]
+    assert settings_of(bench.expand(regularization={"none": {}, "dropout": {"dropout": [0.1, 0.2]}})) == ["none", "dropout, dropout=0.1", "dropout, dropout=0.2"]
+    assert settings_of(bench.expand(learning_rate=[0.001, 0.01], n_samples=[8, 16])) == ["learning_rate=0.001", "learning_rate=0.01"]
+
+
+def test_variants_are_named_by_what_each_changes():
+    cells = bench.expand(variants=[{}, {"learning_rate": 0.1}, {"width": 8, "batch_size": 10}, {"n_samples": 7, "amsgrad": True}])
+    assert settings_of(cells) == ["as asked", "learning_rate=0.1", "width=8, batch_size=10", "n_samples=7, amsgrad=true"]
+
+
+def found(made: pd.DataFrame) -> list[str]:
+    grouped = groups(made)
+    grouped.insert(0, "setting", label_settings(grouped))
+    empty = pd.DataFrame(columns=["setting", "width", "layer", "variance_across_inputs"])
+    return findings(made, grouped, empty)
+
+
+def test_findings_say_how_far_up_the_load_each_setting_got():
+    rows = []
+    for regularization, dropout, reached in (("none", 0.0, 64), ("dropout", 0.1, 0)):
+        for n in (32, 64, 128):
+            hit = n <= reached
+            rows += seeds(["memorized" if hit else "censored"] * 2, [n if hit else None] * 2, n_samples=n, depth=1, width=8, regularization=regularization, dropout=dropout)
+    assert found(table(*rows)) == [
+        "4 of 12 cells memorized targets that are pure noise (8 censored).",
+        "none: most seeds memorized 2 of 3 networks and sample counts (5000 epochs to tau 0.01), up to 0.88 samples for each dimension of P - depth*width;"
+        " the smallest load that they did not was 1.8.",
+        "dropout: no network memorized any sample count of the grid (5000 epochs to tau 0.01; the smallest load was 0.44 of P - depth*width).",
+    ]
+
+
+def test_findings_of_a_run_without_results_say_so():
+    assert found(table(*seeds(["failed"], [None]))) == ["No cell has a result yet."]
+
+
+def test_findings_compare_the_lowest_validation_error_with_the_variance():
+    made = table(*seeds(["memorized"] * 2, [10, 20], n_val=200, best_val_mse=1.1, final_val_mse=2.5))
+    assert found(made)[-1] == (
+        "Nothing generalizes: the lowest validation MSE of any epoch of 2 cells with validation samples is 1.100 Var(y) (on 200 samples, so give or take 0.100 by chance),"
+        " and at the end of training it is 2.5 Var(y) in the median. No prediction of independent noise can do better than Var(y)."
+    )
