@@ -1,7 +1,7 @@
 """memcap: a memorization-capacity benchmark suite.
 
-    import bench
-    table = bench.run(bench.expand(depth=[1, 2], width=[16, 32], n_samples=[64, 128], seed=range(5)))
+import bench
+table = bench.run(bench.expand(depth=[1, 2], width=[16, 32], n_samples=[64, 128], seed=range(5)))
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ def _train_and_report(chosen: Settings, config_text: str) -> None:
 
 
 def one_line(error: Exception) -> str:
-    """The message of a configuration error on one line, with the setting's name and the nearest known one where there is none such."""
+    """The message of a configuration error on one line; an unknown setting comes with the nearest known one."""
     text = " ".join(str(error).split())
     unknown = _UNKNOWN_KEY.search(text)
     if unknown:

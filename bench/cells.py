@@ -31,7 +31,8 @@ class Cell:
     """One training run, completely described: equal cells give equal results.
 
     Sizes are counts, `learning_rate` and the strengths are dimensionless, `tau` is a fraction of the variance of the training
-    targets, `max_epochs` counts passes over the training set. `None` means absent (full batch, no constraint, no early stopping).
+    targets, `max_epochs` counts passes over the training set. `None` means absent (full batch, no constraint, no
+    early stopping).
 
     >>> Cell(depth=1, width=16, n_samples=64).cell_id == Cell(n_samples=64, width=16, depth=1).cell_id
     True
@@ -107,7 +108,11 @@ def field_types() -> dict[str, tuple[type, ...]]:
 @cache
 def field_choices() -> dict[str, tuple[str, ...]]:
     """The fields that take one of a few names, with those names."""
-    return {name: get_args(hint) for name, hint in get_type_hints(Cell).items() if get_args(hint) and isinstance(get_args(hint)[0], str)}
+    return {
+        name: get_args(hint)
+        for name, hint in get_type_hints(Cell).items()
+        if get_args(hint) and isinstance(get_args(hint)[0], str)
+    }
 
 
 def _canonical(name: str, value: object) -> object:
@@ -138,8 +143,10 @@ class CurvePoint:
 class Outcome:
     """What one cell did. Epochs are counts from initialisation (epoch 0); None where the event never happened.
 
-    `final_tau` and `best_tau` are fractions of the target variance, `*_val_mse` are in squared target units, `train_time_s` is the
-    cell's share of the wall time of the packs it trained in, in seconds. `predictions` are (target, prediction) pairs of the first
+    `final_tau` and `best_tau` are fractions of the target variance, `*_val_mse` are in squared target units,
+    `train_time_s` is the
+    cell's share of the wall time of the packs it trained in, in seconds. `predictions` are (target, prediction) pairs
+    of the first
     training samples in the final state, in target units, as many as the run asked for.
     """
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
@@ -61,10 +61,12 @@ def settings(config: DictConfig) -> Settings:
     Raises:
         GridError: a value that cannot be.
     """
-    values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    values = cast("dict[str, Any]", OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
     for name, types in EXECUTION.items():
         if not isinstance(values[name], types) or (types is int and isinstance(values[name], bool)):
-            wanted = " or ".join("null" if kind is type(None) else kind.__name__ for kind in (types if isinstance(types, tuple) else (types,)))
+            wanted = " or ".join(
+                "null" if kind is type(None) else kind.__name__ for kind in (types if isinstance(types, tuple) else (types,))
+            )
             raise GridError(name, values[name], f"must be of type {wanted}", "see conf/config.yaml")
     base = {name: values[name] for name in FIELDS if name != "regularization"}
     axes = {name: axis for name, axis in values["grid"].items() if axis is not None and name != "variants"}
@@ -85,14 +87,16 @@ def settings(config: DictConfig) -> Settings:
 def shipped_regularizations() -> dict[str, dict[str, Any]]:
     """The strengths behind each name in conf/regularization."""
     files = sorted((config_dir() / "regularization").glob("*.yaml"))
-    return {path.stem: OmegaConf.to_container(OmegaConf.load(path)) or {} for path in files}
+    return {path.stem: cast("dict[str, Any]", OmegaConf.to_container(OmegaConf.load(path))) for path in files}
 
 
 def _variants(variants: Any) -> list[dict[str, Any]]:
     if variants is None:
         return []
     if not isinstance(variants, list) or not all(isinstance(variant, dict) for variant in variants):
-        raise GridError("grid.variants", variants, "must be a list of mappings from fields to values", "write [{}, {init: he_normal}]")
+        raise GridError(
+            "grid.variants", variants, "must be a list of mappings from fields to values", "write [{}, {init: he_normal}]"
+        )
     return variants
 
 

@@ -115,7 +115,9 @@ def expand(
         own_base, own_axes = _with_variant(base, axes, variant)
         lists = _checked_axes(own_base, own_axes)
         requested |= {name: value for name, value in own_base.items() if value != DEFAULTS[name]}
-        requested |= {name: value for name, values in lists.items() for value in values if name in NEEDS and value != DEFAULTS[name]}
+        requested |= {
+            name: value for name, values in lists.items() for value in values if name in NEEDS and value != DEFAULTS[name]
+        }
         for settings in _settings(own_base, lists, regularizations):
             cell = _coherent(settings)
             kept = {name: DEFAULTS[name] for name, (has_effect, _) in NEEDS.items() if not has_effect(cell)}
@@ -161,7 +163,9 @@ def _checked_axes(base: Mapping[str, Any], axes: Mapping[str, Any]) -> dict[str,
         raise GridError("grid.load", axes["load"], "stands in for n_samples, which is swept too", "sweep one of them")
     for seed in SEEDS:
         if "seed" in lists and seed in lists:
-            raise GridError("grid.seed", axes["seed"], f"sets {seed}, which is swept too", f"sweep seed, or {' and '.join(SEEDS)}")
+            raise GridError(
+                "grid.seed", axes["seed"], f"sets {seed}, which is swept too", f"sweep seed, or {' and '.join(SEEDS)}"
+            )
     if "regularization" in lists:
         for name in STRENGTHS:
             if name in lists or base.get(name, DEFAULTS[name]) != DEFAULTS[name]:
@@ -171,7 +175,9 @@ def _checked_axes(base: Mapping[str, Any], axes: Mapping[str, Any]) -> dict[str,
     return lists
 
 
-def _settings(base: Mapping[str, Any], lists: Mapping[str, list], regularizations: Mapping[str, Mapping[str, Any]]) -> Iterable[dict]:
+def _settings(
+    base: Mapping[str, Any], lists: Mapping[str, list], regularizations: Mapping[str, Mapping[str, Any]]
+) -> Iterable[dict]:
     """The values of the cells to make, in the order of the fields, seeds fastest."""
     order = [name for name in ("load", *FIELDS) if name in lists and name not in (*SEEDS, "regularization")]
     order += [name for name in ("regularization", "seed", *SEEDS) if name in lists]
@@ -205,8 +211,13 @@ def _named_strengths(names: Sequence[str], regularizations: Mapping[str, Mapping
             if strength not in STRENGTHS:
                 remedy = f"choose from: {', '.join(STRENGTHS)}"
                 raise GridError(f"regularization.{name}.{strength}", chosen[strength], "is not a strength", remedy)
-        lists = [[_check_value(key, v, of=f"regularization.{name}.{key}") for v in _values(key, value)] for key, value in chosen.items()]
-        settings += [{**off, **dict(zip(chosen, point, strict=True)), "regularization": name} for point in itertools.product(*lists)]
+        lists = [
+            [_check_value(key, v, of=f"regularization.{name}.{key}") for v in _values(key, value)]
+            for key, value in chosen.items()
+        ]
+        settings += [
+            {**off, **dict(zip(chosen, point, strict=True)), "regularization": name} for point in itertools.product(*lists)
+        ]
     return settings
 
 
@@ -279,9 +290,13 @@ def _coherent(values: Mapping[str, Any]) -> Cell:
     """A cell whose fields make sense together."""
     cell = Cell(**values)
     if cell.patience is not None and cell.n_val == 0:
-        raise GridError("patience", cell.patience, "watches the validation MSE, and n_val is 0", "set n_val, for example n_val=256")
+        raise GridError(
+            "patience", cell.patience, "watches the validation MSE, and n_val is 0", "set n_val, for example n_val=256"
+        )
     if cell.target_scaling != "none" and cell.n_samples < 2:
-        raise GridError("target_scaling", cell.target_scaling, "needs two samples or more", "raise n_samples or use target_scaling=none")
+        raise GridError(
+            "target_scaling", cell.target_scaling, "needs two samples or more", "raise n_samples or use target_scaling=none"
+        )
     return cell
 
 

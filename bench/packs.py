@@ -9,7 +9,8 @@ from typing import NamedTuple
 from bench.cells import Cell
 from bench.networks import forward_macs
 
-# A training step does the multiply-accumulates of a forward pass three times (forward, to the weights, to the inputs), two FLOPs each.
+# A training step does the multiply-accumulates of a forward pass three times (forward, to the weights, to the inputs), two
+# FLOPs each.
 FLOPS_PER_MAC = 6
 
 # A pack holds up to this many times the cells that train at once: as one finishes, the next takes its place. More would leave
@@ -61,7 +62,7 @@ def plan(cells: Iterable[Cell], *, kind: Callable[[Cell], Hashable], slots: Call
 
 
 def padded(size: int, least: int, steps: int) -> int:
-    """The size that arrays for `size` items get: a function of the size alone, so that a cell's arithmetic never depends on its neighbours.
+    """The size that arrays for `size` items get, a function of the size alone: neighbours never enter into a cell's arithmetic.
 
     Powers of two up to `least`, then multiples of `least` in at most `steps` sizes for each doubling.
 

@@ -77,7 +77,12 @@ def philox4x32(counter: tuple[Any, Any, Any, Any], key: tuple[Any, Any]) -> tupl
 
 
 def dropout_masks(
-    keys: Int[Tensor, "cell 2"], rates: Float[Tensor, " cell"], steps: Int[Tensor, "step cell"], layers: int, units: int, samples: Int[Tensor, "cell sample"]
+    keys: Int[Tensor, "cell 2"],
+    rates: Float[Tensor, " cell"],
+    steps: Int[Tensor, "step cell"],
+    layers: int,
+    units: int,
+    samples: Int[Tensor, "cell sample"],
 ) -> Float[Tensor, "step layer cell unit sample"]:
     """What to multiply each hidden unit's output by: 0 where it is dropped, else the inverse of the share kept.
 
@@ -86,7 +91,10 @@ def dropout_masks(
     calls = -(-units // UNITS_PER_CALL)
     layer = torch.arange(layers, device=rates.device).view(1, -1, 1, 1, 1)
     call = torch.arange(calls, device=rates.device).view(1, 1, 1, -1, 1)
-    words = philox4x32((steps.view(len(steps), 1, -1, 1, 1), layer, call, samples.view(1, 1, len(rates), 1, -1)), _key_words(keys, (1, 1, -1, 1, 1)))
+    words = philox4x32(
+        (steps.view(len(steps), 1, -1, 1, 1), layer, call, samples.view(1, 1, len(rates), 1, -1)),
+        _key_words(keys, (1, 1, -1, 1, 1)),
+    )
     dropped_below = torch.floor(rates.double() * HALF_WORDS + 0.5)
     scale = (HALF_WORDS / (HALF_WORDS - dropped_below)).to(rates.dtype).view(1, 1, -1, 1, 1)
     dropped_below = dropped_below.long().view(1, 1, -1, 1, 1)
@@ -99,7 +107,11 @@ def dropout_masks(
 
 
 def normals(
-    keys: Int[Tensor, "cell 2"], steps: Int[Tensor, "step cell"], features: int, samples: Int[Tensor, "cell sample"], dtype: torch.dtype
+    keys: Int[Tensor, "cell 2"],
+    steps: Int[Tensor, "step cell"],
+    features: int,
+    samples: Int[Tensor, "cell sample"],
+    dtype: torch.dtype,
 ) -> Float[Tensor, "step cell feature sample"]:
     """Standard normal draws for every feature of every sample at each cell's optimizer steps."""
     calls = -(-features // NORMALS_PER_CALL)
@@ -108,7 +120,12 @@ def normals(
     words = philox4x32(counter, _key_words(keys, (1, -1, 1, 1)))
     u0, v0, u1, v1 = (((word >> 9).to(dtype) + 0.5) * 2.0**-23 for word in words)
     r0, r1 = torch.sqrt(-2 * torch.log(u0)), torch.sqrt(-2 * torch.log(u1))
-    draws = [r0 * torch.cos(2 * math.pi * v0), r0 * torch.sin(2 * math.pi * v0), r1 * torch.cos(2 * math.pi * v1), r1 * torch.sin(2 * math.pi * v1)]
+    draws = [
+        r0 * torch.cos(2 * math.pi * v0),
+        r0 * torch.sin(2 * math.pi * v0),
+        r1 * torch.cos(2 * math.pi * v1),
+        r1 * torch.sin(2 * math.pi * v1),
+    ]
     return torch.stack(draws, dim=3).flatten(2, 3)[:, :, :features]
 
 
@@ -124,8 +141,10 @@ def permutation(key: tuple[int, int], epoch: int, size: int) -> Int[np.ndarray, 
     """
     bits = next(k for k in range(1, 17) if 4**k >= size)
     mask = (1 << bits) - 1
-    counter = tuple(np.array(words, dtype=np.int64) for words in ([epoch, epoch], [0, 0], [0, 1], [0, 0]))
-    round_keys = np.stack(philox4x32(counter, (np.int64(key[0]), np.int64(key[1]))), axis=1).ravel()
+    zeros = np.zeros(2, dtype=np.int64)
+    round_keys = np.stack(
+        philox4x32((zeros + epoch, zeros, np.arange(2), zeros), (np.int64(key[0]), np.int64(key[1]))), axis=1
+    ).ravel()
 
     def feistel(places: Int[np.ndarray, " place"]) -> Int[np.ndarray, " place"]:
         left, right = places >> bits, places & mask

@@ -17,12 +17,16 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 matplotlib.use("Agg")
-sns.set_theme(context="notebook", style="ticks", rc={"font.size": 9, "axes.titlesize": 10, "axes.labelsize": 9, "xtick.labelsize": 8.5, "ytick.labelsize": 8.5})
+sns.set_theme(
+    context="notebook",
+    style="ticks",
+    rc={"font.size": 9, "axes.titlesize": 10, "axes.labelsize": 9, "xtick.labelsize": 8.5, "ytick.labelsize": 8.5},
+)
 matplotlib.rcParams.update({"svg.hashsalt": "memcap", "svg.fonttype": "none", "figure.dpi": 110, "savefig.bbox": "tight"})
 
 # Perceptually uniform and safe for colour-blind readers; reversed, so that "memorized at once" is the light end.
 EPOCH_COLOURS = "viridis_r"
-LOAD_COLOURS = "vlag"
+LOAD_COLOURS = "icefire"
 BEYOND_FACE, BEYOND_HATCH, ABSENT_FACE = "#ececec", "#9a9a9a", "#ffffff"
 LINE_COLOUR = "#c1121f"
 CELL_INCHES = (0.66, 0.44)
@@ -40,7 +44,8 @@ def epoch_norm(groups: pd.DataFrame) -> LogNorm:
 def heatmaps(groups: pd.DataFrame, *, rows: str, columns: str, panels: str, norm: LogNorm, title: str) -> Figure:
     """Median epoch_to_tau as one heatmap for each value of `panels`.
 
-    A cell that most seeds did not memorize is hatched and says the budget; where the seeds disagree, it says how many memorized.
+    A cell that most seeds did not memorize is hatched and says the budget; where the seeds disagree, it says how many
+    memorized.
     The line N = P - depth*width (`functional_dim`) separates sample counts that a generic network can fit exactly from those it
     cannot.
     """
@@ -48,7 +53,9 @@ def heatmaps(groups: pd.DataFrame, *, rows: str, columns: str, panels: str, norm
     across = len(values[panels])
     width = CELL_INCHES[0] * len(values[columns]) + 0.35
     height = CELL_INCHES[1] * len(values[rows])
-    figure, axes = plt.subplots(1, across, figsize=(max(4.5, width * across + 1.6), height + 1.15), squeeze=False, sharey=True, layout="constrained")
+    figure, axes = plt.subplots(
+        1, across, figsize=(max(4.5, width * across + 1.6), height + 1.15), squeeze=False, sharey=True, layout="constrained"
+    )
     for ax, panel in zip(axes[0], values[panels], strict=True):
         shown = groups[groups[panels] == panel].set_index([rows, columns])
         _map(ax, shown, values[rows], values[columns], norm)
@@ -67,11 +74,19 @@ def heatmaps(groups: pd.DataFrame, *, rows: str, columns: str, panels: str, norm
 
 
 def learning_curves(curves: pd.DataFrame) -> Figure:
-    """tau against epoch, one thin line for each cell, a panel for each setting, coloured by n_samples over the functional dimension."""
+    """Learning curves: a thin line for each cell, a panel for each setting, coloured by n_samples / functional_dim."""
     labels = list(dict.fromkeys(curves["setting"]))
     across = min(4, len(labels))
     down = math.ceil(len(labels) / across)
-    figure, axes = plt.subplots(down, across, figsize=(3.0 * across + 1.1, 2.5 * down + 0.5), squeeze=False, sharex=True, sharey=True, layout="constrained")
+    figure, axes = plt.subplots(
+        down,
+        across,
+        figsize=(3.0 * across + 1.1, 2.5 * down + 0.5),
+        squeeze=False,
+        sharex=True,
+        sharey=True,
+        layout="constrained",
+    )
     relative = curves["n_samples"] / curves["functional_dim"]
     extent = max(2.0, float(relative.max()), 1 / float(relative.min()))
     norm = LogNorm(1 / extent, extent)
@@ -81,7 +96,7 @@ def learning_curves(curves: pd.DataFrame) -> Figure:
         for _, line in curves[curves["setting"] == label].groupby("cell_id", sort=False):
             load = line["n_samples"].iloc[0] / line["functional_dim"].iloc[0]
             drawn = line[line["epoch"] > 0]
-            ax.plot(drawn["epoch"], drawn["tau"], color=colours(norm(load)), lw=0.8, alpha=0.7, rasterized=True)
+            ax.plot(drawn["epoch"], drawn["tau"], color=colours(norm(load)), lw=0.9, alpha=0.8, rasterized=True)
         ax.axhline(1, color="#555555", lw=0.8, ls=":")
         for tau in curves.loc[curves["setting"] == label, "threshold"].unique():
             ax.axhline(tau, color="#555555", lw=0.8, ls="--")
@@ -105,7 +120,9 @@ def predictions(table: pd.DataFrame) -> Figure:
     labels = list(dict.fromkeys(table["setting"]))
     across = min(3, len(labels))
     down = math.ceil(len(labels) / across)
-    figure, axes = plt.subplots(down, across, figsize=(4.2 * across, 2.2 * down + 0.3), squeeze=False, sharex=True, sharey=True, layout="constrained")
+    figure, axes = plt.subplots(
+        down, across, figsize=(4.2 * across, 2.2 * down + 0.3), squeeze=False, sharex=True, sharey=True, layout="constrained"
+    )
     for ax, label in zip(axes.flat, labels, strict=False):
         shown = table[(table["setting"] == label) & (table["sample"] < SAMPLES_SHOWN)]
         ax.plot(shown["sample"], shown["target"], "o", color="#1f4e9c", mfc="none", ms=4.5, mew=1.0)
@@ -120,7 +137,9 @@ def predictions(table: pd.DataFrame) -> Figure:
     low, high = axes[0][0].get_ylim()
     axes[0][0].set_ylim(low, high + 0.22 * (high - low))
     axes[0][0].text(0.02, 0.96, "o target", color="#1f4e9c", transform=axes[0][0].transAxes, va="top", fontsize=SMALLEST_FONT)
-    axes[0][0].text(0.20, 0.96, "* prediction", color=LINE_COLOUR, transform=axes[0][0].transAxes, va="top", fontsize=SMALLEST_FONT)
+    axes[0][0].text(
+        0.20, 0.96, "* prediction", color=LINE_COLOUR, transform=axes[0][0].transAxes, va="top", fontsize=SMALLEST_FONT
+    )
     return figure
 
 
@@ -131,13 +150,28 @@ def propagation(signal: pd.DataFrame) -> Figure:
     ends = []
     for colour, (label, line) in zip(palette, signal.groupby("setting", sort=False), strict=True):
         ax.plot(line["layer"], line["variance_across_inputs"], "o-", ms=3.5, lw=1.3, color=colour)
-        ends.append((math.log10(max(float(line["variance_across_inputs"].iloc[-1]), 1e-300)), float(line["layer"].iloc[-1]), label, colour))
+        ends.append(
+            (
+                math.log10(max(float(line["variance_across_inputs"].iloc[-1]), 1e-300)),
+                float(line["layer"].iloc[-1]),
+                label,
+                colour,
+            )
+        )
     ax.set(yscale="log", xlabel="layer (the last is the output)", ylabel="variance across inputs")
     low, high = (math.log10(limit) for limit in ax.get_ylim())
     apart, last = 0.055 * (high - low), -math.inf
     for height, layer, label, colour in sorted(ends):
         last = max(height, last + apart)
-        ax.annotate(label, (layer, 10**last), xytext=(6, 0), textcoords="offset points", va="center", fontsize=SMALLEST_FONT, color=colour)
+        ax.annotate(
+            label,
+            (layer, 10**last),
+            xytext=(6, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=SMALLEST_FONT,
+            color=colour,
+        )
     sns.despine(figure)
     return figure
 
@@ -156,7 +190,7 @@ def _map(ax: Axes, shown: pd.DataFrame, rows: Sequence, columns: Sequence, norm:
             ax.add_patch(Rectangle((j, i), 1, 1, facecolor=BEYOND_FACE, edgecolor=BEYOND_HATCH, hatch="////", lw=0))
         notes[i, j] = _note(group)
     annotated = sns.heatmap(
-        pd.DataFrame(median, index=rows, columns=columns),
+        pd.DataFrame(median, index=pd.Index(rows), columns=pd.Index(columns)),
         ax=ax,
         norm=norm,
         vmin=norm.vmin,
@@ -169,15 +203,15 @@ def _map(ax: Axes, shown: pd.DataFrame, rows: Sequence, columns: Sequence, norm:
         fmt="",
         annot_kws={"fontsize": SMALLEST_FONT},
     )
-    for i, j in zip(*np.nonzero(np.isnan(median)), strict=True):
-        box = {"facecolor": BEYOND_FACE, "edgecolor": "none", "pad": 0.8}
-        ax.text(j + 0.5, i + 0.5, notes[i, j], ha="center", va="center", fontsize=SMALLEST_FONT, color="#333333", bbox=box if notes[i, j] else None)
+    box = {"facecolor": BEYOND_FACE, "edgecolor": "none", "pad": 0.8}
+    for i, j in np.argwhere(np.isnan(median) & (notes != "")):
+        ax.text(j + 0.5, i + 0.5, str(notes[i, j]), ha="center", va="center", fontsize=SMALLEST_FONT, color="#333333", bbox=box)
     annotated.invert_yaxis()
     ax.tick_params(axis="both", rotation=0, length=0)
 
 
 def _note(group: pd.Series) -> str:
-    """What a map's cell says: the median epoch, or the budget it exceeds; below it how many seeds memorized, where they disagree."""
+    """What a map's cell says: the median epoch or the budget it exceeds, and the seeds that memorized where they disagree."""
     if group["n_seeds"] == 0:
         return "failed" if group["n_failed"] else "pending"
     if math.isfinite(group["median_epoch_to_tau"]):
@@ -194,7 +228,7 @@ def _note(group: pd.Series) -> str:
 
 def _dimension_line(ax: Axes, shown: pd.DataFrame, rows: Sequence, columns: Sequence) -> None:
     """N = P - depth*width over a map with n_samples upwards: a step for each column, interpolated in log N between the rows."""
-    limits = shown.reset_index().groupby(shown.index.names[1])["functional_dim"].first()
+    limits = shown.groupby(level=1)["functional_dim"].first()
     centres = np.arange(len(rows)) + 0.5
     heights = [_height(limits[column], rows, centres) if column in limits.index else math.nan for column in columns]
     edges = np.repeat(np.arange(len(columns) + 1), 2)[1:-1]

@@ -80,7 +80,9 @@ _GROUP_KEY = [name for name in FIELDS if name not in SEEDS]
 def _curves(store: Store, cells: pd.DataFrame) -> pd.DataFrame:
     """Learning curves of the cells (evenly thinned to MOST_CURVES), with what a figure needs to colour them."""
     chosen = cells.iloc[:: max(1, -(-len(cells) // MOST_CURVES))]
-    about = chosen[["cell_id", "setting", "depth", "width", "n_samples", "functional_dim", "data_seed", "init_seed"]].assign(threshold=chosen["tau"])
+    about = chosen[["cell_id", "setting", "depth", "width", "n_samples", "functional_dim", "data_seed", "init_seed"]].assign(
+        threshold=chosen["tau"]
+    )
     return about.merge(store.read_curves(), on="cell_id", how="inner")
 
 
@@ -94,14 +96,13 @@ def _predictions(store: Store, cells: pd.DataFrame) -> pd.DataFrame:
 def _signal(cells: pd.DataFrame) -> pd.DataFrame:
     """Signal propagation at initialisation of the first cell of each setting, where settings differ in what decides it."""
     first = cells.drop_duplicates("setting").head(MOST_SIGNALS)
-    network = [name for name in ("init", "init_scale", "activation", "width", "depth") if first[name].nunique() > 1]
-    first = first.drop_duplicates(["init", "init_scale", "activation", "width", "depth", "d_in"])
-    if not set(network) & {"init", "init_scale", "activation"}:
+    if not varying(first, among=("init", "init_scale", "activation")):
         first = first.head(0)
+    first = first.drop_duplicates(["init", "init_scale", "activation", "width", "depth", "d_in"])
     values = first[list(FIELDS)].astype(object).where(first[list(FIELDS)].notna(), None).to_dict("records")
     about = first[["cell_id", "setting", "depth", "width", "init", "init_scale"]]
     columns = ["cell_id", "layer", "second_moment", "variance_across_inputs", "gain", "dead_units"]
-    table = propagation(Cell(**row) for row in values)
+    table = propagation(Cell(**{str(name): value for name, value in row.items()}) for row in values)
     return about.merge(table if len(table) else pd.DataFrame(columns=columns), on="cell_id", how="inner")
 
 
@@ -118,24 +119,37 @@ def _draw(tables: dict[str, pd.DataFrame], folder: Path) -> list[Picture]:
             figure = plots.heatmaps(own, rows=rows, columns=columns, panels=panels, norm=norm, title=title)
             name = f"map_{number:02d}_{columns}_{rows}"
             reached = int((own["fraction_memorized"] >= 0.5).sum())
-            caption = f"{setting}: {columns} by {rows}, a map for each {panels}. Hatched: most seeds did not memorize within the budget."
-            alt = f"Heatmaps of the median epoch at which tau was reached under {setting}: most seeds memorized {reached} of {len(own)} combinations of {', '.join(MAP_AXES)}."
+            caption = (
+                f"{setting}: {columns} by {rows}, a map for each {panels}. Hatched: most seeds did not get there in the budget."
+            )
+            combinations = f"{reached} of {len(own)} combinations of {', '.join(MAP_AXES)}"
+            alt = f"Heatmaps of the median epoch to tau under {setting}: most seeds memorized {combinations}."
             pictures.append(Picture(name, caption, alt, "groups", figure))
     curves, predicted, signal = (tables[name] for name in ("learning_curves", "predictions", "signal_propagation"))
     if len(curves):
         shown = curves[curves["setting"].isin(list(dict.fromkeys(curves["setting"]))[:MOST_SETTINGS])]
-        caption = "Learning curves. Blue: fewer samples than P - depth*width; red: more. Dotted: the mean; dashed: the threshold."
+        caption = (
+            "Learning curves. Blue: fewer samples than P - depth*width; red: more. Dotted: the mean; dashed: the threshold."
+        )
         alt = f"Learning curves of {shown['cell_id'].nunique()} cells; the lowest tau drawn is {shown['tau'].min():.2g}."
         pictures.append(Picture("learning_curves", caption, alt, "learning_curves", plots.learning_curves(shown)))
     if len(predicted):
-        caption = "Targets (blue circles) and final predictions (red stars) of the first training samples, one cell for each setting."
+        caption = (
+            "Targets (blue circles) and final predictions (red stars) of the first training samples, one cell for each setting."
+        )
         taus = predicted.drop_duplicates("setting")
-        alt = "Predictions against targets. Final tau: " + "; ".join(f"{label} {tau:.2g}" for label, tau in zip(taus["setting"], taus["final_tau"], strict=True))
+        alt = "Predictions against targets. Final tau: " + "; ".join(
+            f"{label} {tau:.2g}" for label, tau in zip(taus["setting"], taus["final_tau"], strict=True)
+        )
         pictures.append(Picture("predictions", caption, alt, "predictions", plots.predictions(predicted)))
     if len(signal):
-        caption = "What tells inputs apart in the untrained networks: the variance of each layer's pre-activations across inputs."
+        caption = (
+            "What tells inputs apart in the untrained networks: the variance of each layer's pre-activations across inputs."
+        )
         last = signal.groupby("setting", sort=False)["variance_across_inputs"].last()
-        alt = "Variance across inputs at the output of the untrained network: " + "; ".join(f"{label} {value:.2g}" for label, value in last.items())
+        alt = "Variance across inputs at the output of the untrained network: " + "; ".join(
+            f"{label} {value:.2g}" for label, value in last.items()
+        )
         pictures.append(Picture("signal_propagation", caption, alt, "signal_propagation", plots.propagation(signal)))
     folder.mkdir(exist_ok=True)
     for stale in (*folder.glob("*.png"), *folder.glob("*.svg")):
@@ -151,8 +165,21 @@ def _page(store: Store, tables: dict[str, pd.DataFrame], pictures: list[Picture]
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     groups, cells = tables["groups"], tables["cells"]
-    columns = ["setting", *varying(groups), "n_params", "n_seeds", "n_memorized", "fraction_low", "fraction_high", "median_epoch_to_tau", "median_final_tau"]
-    images = {picture.name: base64.b64encode((store.path / "figures" / f"{picture.name}.png").read_bytes()).decode() for picture in pictures}
+    columns = [
+        "setting",
+        *varying(groups),
+        "n_params",
+        "n_seeds",
+        "n_memorized",
+        "fraction_low",
+        "fraction_high",
+        "median_epoch_to_tau",
+        "median_final_tau",
+    ]
+    images = {
+        picture.name: base64.b64encode((store.path / "figures" / f"{picture.name}.png").read_bytes()).decode()
+        for picture in pictures
+    }
     settings = list(dict.fromkeys(groups["setting"]))
     return environment.get_template("report.html").render(
         title=store.path.name,
@@ -165,7 +192,7 @@ def _page(store: Store, tables: dict[str, pd.DataFrame], pictures: list[Picture]
         left_out=settings[MOST_SETTINGS:],
         failed=cells.loc[cells["status"] == "failed", ["cell_id", "reason"]].to_dict("records"),
         unreadable=store.unreadable,
-        fields={name: cells[name].iloc[0] for name in FIELDS if cells[name].nunique(dropna=False) == 1},
+        fields={name: cells[name].iloc[0] for name in FIELDS if name not in varying(cells, among=FIELDS)},
         runs=provenance.read(store.path),
     )
 
@@ -185,10 +212,9 @@ def _epochs(value: float) -> str:
 def _print(groups: pd.DataFrame, sentences: list[str], store: Store) -> None:
     """The capacity table as a terminal shows it: median epoch and seeds that memorized, sample counts across."""
     entries = groups.assign(entry=[_entry(row) for _, row in groups.iterrows()])
-    across = "n_samples" if groups["n_samples"].nunique() <= 12 else "setting"
-    index = list(dict.fromkeys(["setting", *[name for name in MAP_AXES if groups[name].nunique() > 1 and name != across]]))
-    table = entries.pivot_table(index=index, columns=across, values="entry", aggfunc="first", sort=False, fill_value="")
-    print(f"\nmedian epoch to tau (seeds that memorized), by {across}; '-' where most seeds never did\n")
+    index = list(dict.fromkeys(["setting", *varying(groups, among=("depth", "width"))]))
+    table = entries.pivot_table(index=index, columns="n_samples", values="entry", aggfunc="first", sort=False, fill_value="")
+    print("\nmedian epoch to tau (seeds that memorized), by n_samples; '-' where most seeds never did\n")
     print(table.head(TERMINAL_ROWS).to_string())
     if len(table) > TERMINAL_ROWS:
         print(f"... {len(table) - TERMINAL_ROWS} more rows in {store.path / 'tables' / 'groups.csv'}")

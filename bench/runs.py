@@ -24,7 +24,17 @@ from bench.store import Store
 FLUSH_EVERY_S = 2.0
 
 # What a run folder may hold; `fresh` removes these and nothing else.
-CONTENTS = ("cells", "curves", "predictions", "tables", "figures", "plan.parquet", "provenance.json", "config.yaml", "report.html")
+CONTENTS = (
+    "cells",
+    "curves",
+    "predictions",
+    "tables",
+    "figures",
+    "plan.parquet",
+    "provenance.json",
+    "config.yaml",
+    "report.html",
+)
 
 
 def run(
@@ -49,14 +59,16 @@ def run(
         device: "auto" (CUDA where there is one, else the CPU), "cpu", "cuda" or "cuda:<index>".
         engine: "auto" or "torch".
         executor: "local".
-        threads: packs that train at once on a CPU; None is the number of cores this process may use. Results do not depend on it.
+        threads: packs that train at once on a CPU; None is the number of cores this process may use. Results do
+        not depend on it.
         n_predictions: training samples of each cell whose targets and final predictions are kept in `run_dir`.
         fresh: forget what `run_dir` holds.
         progress: show progress on the standard error stream.
         config: the resolved configuration to write down in provenance.json.
 
     Returns:
-        The fields of every cell and what the README's table of columns lists. Epochs are counts, times seconds, `*_tau` fractions
+        The fields of every cell and what the README's table of columns lists. Epochs are counts, times seconds,
+        `*_tau` fractions
         of the target variance, `*_val_mse` squared target units. A cell that failed has the status "failed" and a reason.
 
     Raises:
@@ -87,7 +99,10 @@ def run(
     packs = plan(todo, kind=maker.kind, slots=maker.slots, workers=threads)
     trained = 0
     try:
-        with Progress(len(todo), sum(map(budget_flops, todo)), shown=progress and bool(todo)) as shown, _Writer(store) as writer:
+        with (
+            Progress(len(todo), sum(map(budget_flops, todo)), shown=progress and bool(todo)) as shown,
+            _Writer(store) as writer,
+        ):
             reports = EXECUTORS[executor](packs, spec, threads=threads, n_predictions=n_predictions)
             try:
                 for report in reports:

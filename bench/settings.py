@@ -11,22 +11,26 @@ from bench.survival import GROUP_FIELDS
 MAP_AXES = ("depth", "width", "n_samples")
 
 
-def varying(groups: pd.DataFrame, *, among: tuple[str, ...] = GROUP_FIELDS) -> list[str]:
-    """The fields that take more than one value, in the order of the fields of a cell."""
-    return [name for name in among if groups[name].nunique(dropna=False) > 1]
+def varying(table: pd.DataFrame, *, among: tuple[str, ...] = GROUP_FIELDS) -> list[str]:
+    """The fields that take more than one value, in the order of `among`."""
+    return [name for name in among if len(table[name].drop_duplicates()) > 1]
 
 
 def label_settings(groups: pd.DataFrame) -> pd.Series:
     """For each row the name of its setting: the fields beside MAP_AXES that vary, with their values.
 
     Strengths are named only where they vary under one name of a regularization. A table without settings has one, "all cells".
-    A grid of variants around its first group (none a product of another) is named by what each changes: then the axes of the maps
+    A grid of variants around its first group (none a product of another) is named by what each changes: then the axes
+    of the maps
     count too.
     """
     if is_variants(groups):
         first = groups.iloc[0]
         names = varying(groups)
-        changes = [", ".join(_spell(name, row[name]) for name in names if not _same(row[name], first[name])) for _, row in groups.iterrows()]
+        changes = [
+            ", ".join(_spell(name, row[name]) for name in names if not _same(row[name], first[name]))
+            for _, row in groups.iterrows()
+        ]
         return pd.Series([change or "as asked" for change in changes], index=groups.index)
     names = [name for name in varying(groups) if name not in MAP_AXES]
     swept = [name for name in STRENGTHS if groups.groupby("regularization")[name].nunique(dropna=False).max() > 1]
@@ -34,12 +38,14 @@ def label_settings(groups: pd.DataFrame) -> pd.Series:
     if not names:
         return pd.Series("all cells", index=groups.index)
     own = [[name for name in names if name not in STRENGTHS or _is_on(row[name])] for _, row in groups[names].iterrows()]
-    labels = [", ".join(_spell(name, row[name]) for name in listed) for listed, (_, row) in zip(own, groups.iterrows(), strict=True)]
+    labels = [
+        ", ".join(_spell(name, row[name]) for name in listed) for listed, (_, row) in zip(own, groups.iterrows(), strict=True)
+    ]
     return pd.Series(labels, index=groups.index)
 
 
 def is_variants(groups: pd.DataFrame) -> bool:
-    """Whether the groups are variations of the first rather than a product: fewer than half of the product's points are there."""
+    """Whether the groups vary the first one rather than make a product: fewer than half of its points are there."""
     names = varying(groups)
     strengths = [name for name in names if name not in STRENGTHS]
     product = 1

@@ -1,4 +1,4 @@
-"""Signal propagation at initialisation: what reaches each layer of an untrained network, and how much of it still tells inputs apart."""
+"""Signal propagation at initialisation: what reaches each layer, and how much of it still tells inputs apart."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
 
 from bench.cells import Cell
 from bench.networks import initial_layers
@@ -34,8 +33,10 @@ def propagation(cells: Iterable[Cell]) -> pd.DataFrame:
 
     Returns:
         `cell_id`; `layer` (1 to depth hidden, depth + 1 the output); of the pre-activations over samples and units
-        `second_moment`, `variance_across_inputs` (the mean over units of the variance over samples: 0 means that the layer is blind
-        to the input) and `gain` (second moment over that of the layer before, NaN in the first); `dead_units`, the share of hidden
+        `second_moment`, `variance_across_inputs` (the mean over units of the variance over samples: 0 means that
+        the layer is blind
+        to the input) and `gain` (second moment over that of the layer before, NaN in the first); `dead_units`,
+        the share of hidden
         units whose activation is the same for all samples, NaN for the output.
     """
     rows = []
@@ -46,7 +47,12 @@ def propagation(cells: Iterable[Cell]) -> pd.DataFrame:
         for number, (weight, bias) in enumerate(layers, start=1):
             z = signal @ weight.T + bias
             second_moment = float(np.mean(z**2))
-            row = {"cell_id": cell.cell_id, "layer": number, "second_moment": second_moment, "variance_across_inputs": float(z.var(axis=0).mean())}
+            row = {
+                "cell_id": cell.cell_id,
+                "layer": number,
+                "second_moment": second_moment,
+                "variance_across_inputs": float(z.var(axis=0).mean()),
+            }
             signal = ACTIVATIONS[cell.activation](z)
             dead = float(np.mean(np.ptp(signal, axis=0) == 0)) if number < len(layers) else math.nan
             rows.append(row | {"gain": second_moment / before, "dead_units": dead})

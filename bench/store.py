@@ -54,7 +54,9 @@ SCHEMAS = {
         ]
     ),
     "curves": pa.schema([("cell_id", pa.string()), ("epoch", pa.int64()), ("tau", pa.float64()), ("val_mse", pa.float64())]),
-    "predictions": pa.schema([("cell_id", pa.string()), ("sample", pa.int64()), ("target", pa.float64()), ("prediction", pa.float64())]),
+    "predictions": pa.schema(
+        [("cell_id", pa.string()), ("sample", pa.int64()), ("target", pa.float64()), ("prediction", pa.float64())]
+    ),
     "plan": pa.schema([pa.field("cell_id", pa.string()), *_field_schema()]),
 }
 
@@ -75,7 +77,11 @@ class Store:
             for o in outcomes
             for i, (target, prediction) in enumerate(o.predictions)
         ]
-        for kind, rows in (("curves", curves), ("predictions", predictions), ("cells", [_row(o, ids[o.cell]) for o in outcomes])):
+        for kind, rows in (
+            ("curves", curves),
+            ("predictions", predictions),
+            ("cells", [_row(o, ids[o.cell]) for o in outcomes]),
+        ):
             if rows:
                 self._write_part(kind, rows)
 
@@ -92,7 +98,10 @@ class Store:
         """
         plan = self._read(self.path / "plan.parquet", "plan")
         if plan is None:
-            raise FileNotFoundError(f"{self.path}: holds no plan.parquet that can be read; train into this folder first (memcap run_dir={self.path})")
+            raise FileNotFoundError(
+                f"{self.path}: holds no plan.parquet that can be read;"
+                f" train into this folder first (memcap run_dir={self.path})"
+            )
         cells = self._outcomes()
         order = plan.select(["cell_id"]).to_pandas()
         known = order.merge(cells, on="cell_id", how="left", indicator=True)
@@ -138,7 +147,7 @@ class Store:
     def _read(self, path: Path, kind: str) -> pa.Table | None:
         name = str(path.relative_to(self.path))
         try:
-            table = pq.read_table(path, partitioning=None)
+            table = pq.ParquetFile(path).read()
         except FileNotFoundError:
             return None
         except (pa.ArrowInvalid, OSError) as error:

@@ -22,7 +22,7 @@ def stream_key(cell: Cell, purpose: str, fields: Sequence[str]) -> int:
 
 
 def generator(cell: Cell, purpose: str, fields: Sequence[str]) -> np.random.Generator:
-    """numpy's counter-based Philox under the stream's key, at counter 0: for data and initial weights."""
+    """Numpy's counter-based Philox under the stream's key, at counter 0: for data and initial weights."""
     return np.random.Generator(np.random.Philox(key=stream_key(cell, purpose, fields)))
 
 

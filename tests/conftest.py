@@ -7,8 +7,6 @@ from pathlib import Path
 import pytest
 from jaxtyping import install_import_hook
 
-import tests.shapes  # the hook looks it up by name
-
 with install_import_hook("bench", "tests.shapes.check"):
     import bench.engines.torch_engine
     import bench.report

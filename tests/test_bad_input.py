@@ -27,13 +27,19 @@ CASES = [
     ("grid.depth=[true]", "grid.depth=true: must be a whole number; see the protocol's fields in the README"),
     ("grid.depth=[-1]", "grid.depth=-1: must be at least 0; give 0 or more"),
     ("grid.n_samples=[]", "grid.n_samples=[]: is empty, so the grid has no cells; give at least one value"),
-    ("grid.learning_rate={from:1}", "grid.learning_rate={'from': 1}: is not a list of values; write [1, 2, 3] or range(start, stop, step)"),
+    (
+        "grid.learning_rate={from:1}",
+        "grid.learning_rate={'from': 1}: is not a list of values; write [1, 2, 3] or range(start, stop, step)",
+    ),
     ("grid.seed='range(a)'", "grid.seed=range(a): must be a whole number; see the protocol's fields in the README"),
     ("grid.seed='range(0)'", "grid.seed=[]: is empty, so the grid has no cells; give at least one value"),
     ("grid.seed=[-1]", "grid.seed=-1: must be in 0..4294967295; give a seed in that range"),
     ("grid.data_seed=[0]", "grid.seed=range(2): sets data_seed, which is swept too; sweep seed, or data_seed and init_seed"),
     ("grid.load=[0.5]", "grid.load=[0.5]: stands in for n_samples, which is swept too; sweep one of them"),
-    ("grid.regularization=[nosuch]", "grid.regularization=nosuch: is not a known regularization; choose from: dropout, input_noise, none, weight_decay"),
+    (
+        "grid.regularization=[nosuch]",
+        "grid.regularization=nosuch: is not a known regularization; choose from: dropout, input_noise, none, weight_decay",
+    ),
     (
         "grid.dropout=[0.1]",
         "grid.dropout=[0.1]: is set by the names in grid.regularization; set regularization.<name>.dropout instead, or grid.regularization=null to sweep strengths directly",
@@ -42,7 +48,10 @@ CASES = [
         "weight_decay=0.1",
         "weight_decay=0.1: is set by the names in grid.regularization; set regularization.<name>.weight_decay instead, or grid.regularization=null to sweep strengths directly",
     ),
-    ("regularization.dropout.dropout=1.0", "regularization.dropout.dropout=1.0: must be in [0, 1); give a fraction such as 0.1; 0 is off"),
+    (
+        "regularization.dropout.dropout=1.0",
+        "regularization.dropout.dropout=1.0: must be in [0, 1); give a fraction such as 0.1; 0 is off",
+    ),
     (
         "+regularization.dropout.width=3",
         "regularization.dropout.width=3: is not a strength; choose from: weight_decay, l1, dropout, input_noise, max_norm, patience",
@@ -54,14 +63,20 @@ CASES = [
     ("tau=null", "tau=null: must be a number; see the protocol's fields in the README"),
     ("batch_size=0", "batch_size=0: must be at least 1; give a count, or null for the full batch"),
     ("activation=rellu", "activation=rellu: must be one of relu, leaky_relu, tanh, gelu, silu, sigmoid; did you mean relu?"),
-    ("init=he", "init=he: must be one of he_normal, he_uniform, xavier_uniform, orthogonal, torch_default, uniform; did you mean he_normal?"),
+    (
+        "init=he",
+        "init=he: must be one of he_normal, he_uniform, xavier_uniform, orthogonal, torch_default, uniform; did you mean he_normal?",
+    ),
     ("dtype=float16", "dtype=float16: must be one of float32, float64; did you mean float64?"),
     ("amsgrad=1", "amsgrad=1: must be true or false; see the protocol's fields in the README"),
     ("momentum=0.9", "momentum=0.9: has no effect without optimizer=sgd; set that too, or leave momentum out"),
     ("shuffle=true", "shuffle=true: has no effect without batch_size below n_samples; set that too, or leave shuffle out"),
     ("grid.variants=[3]", "grid.variants=[3]: must be a list of mappings from fields to values; write [{}, {init: he_normal}]"),
     ("grid.variants=[{widht:3}]", "variants.widht=...: is not a field of a cell; did you mean width?"),
-    ("grid.variants=[{n_samples:1,target_scaling:minmax}]", "target_scaling=minmax: needs two samples or more; raise n_samples or use target_scaling=none"),
+    (
+        "grid.variants=[{n_samples:1,target_scaling:minmax}]",
+        "target_scaling=minmax: needs two samples or more; raise n_samples or use target_scaling=none",
+    ),
     ("widht=3", "widht: is not a setting; did you mean width?"),
     ("grid.widht=[3]", "grid.widht: is not a setting; did you mean grid.width?"),
     ("fresh=maybe", "fresh=maybe: must be of type bool; see conf/config.yaml"),
@@ -87,13 +102,21 @@ def test_an_unknown_grid_is_named_with_those_there_are(monkeypatch, capsys, tmp_
     monkeypatch.chdir(tmp_path)
     code, printed = run_main(monkeypatch, capsys, "grid=huge")
     assert code == 2
-    assert printed.err == "memcap: In 'config': Could not find 'grid/huge' Available options in 'grid': default question smoke\n" or (
-        printed.err.startswith("memcap: In 'config': Could not find 'grid/huge' Available options in 'grid': default question smoke") and printed.err.count("\n") == 1
+    assert (
+        printed.err == "memcap: In 'config': Could not find 'grid/huge' Available options in 'grid': default question smoke\n"
+        or (
+            printed.err.startswith(
+                "memcap: In 'config': Could not find 'grid/huge' Available options in 'grid': default question smoke"
+            )
+            and printed.err.count("\n") == 1
+        )
     )
 
 
 def test_early_stopping_without_validation_samples_is_refused():
-    with pytest.raises(bench.GridError, match=r"^patience=5: watches the validation MSE, and n_val is 0; set n_val, for example n_val=256$"):
+    with pytest.raises(
+        bench.GridError, match=r"^patience=5: watches the validation MSE, and n_val is 0; set n_val, for example n_val=256$"
+    ):
         bench.expand(patience=5)
 
 
@@ -108,7 +131,9 @@ def test_an_unknown_field_of_the_api_is_refused():
 
 
 def test_run_checks_cells_made_by_hand(tmp_path):
-    with pytest.raises(bench.GridError, match=r"^tau=2\.0: must be in \(0, 1\), a fraction of the target variance; give for example 0\.01$"):
+    with pytest.raises(
+        bench.GridError, match=r"^tau=2\.0: must be in \(0, 1\), a fraction of the target variance; give for example 0\.01$"
+    ):
         bench.run([bench.Cell(tau=2.0)], run_dir=tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
@@ -117,7 +142,10 @@ def test_a_gpu_that_is_not_here_is_named():
     import torch
 
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    with pytest.raises(bench.GridError, match=rf"^device=cuda:99: is not here: PyTorch sees {count} CUDA devices; use device=auto or device=cpu$"):
+    with pytest.raises(
+        bench.GridError,
+        match=rf"^device=cuda:99: is not here: PyTorch sees {count} CUDA devices; use device=auto or device=cpu$",
+    ):
         bench.run([bench.Cell()], device="cuda:99")
 
 
@@ -128,4 +156,7 @@ def test_reporting_on_a_folder_without_a_run_says_how_to_make_one(monkeypatch, c
     with pytest.raises(SystemExit) as ended:
         report()
     assert ended.value.code == 2
-    assert capsys.readouterr().err == f"memcap: {tmp_path}: holds no plan.parquet that can be read; train into this folder first (memcap run_dir={tmp_path})\n"
+    assert (
+        capsys.readouterr().err
+        == f"memcap: {tmp_path}: holds no plan.parquet that can be read; train into this folder first (memcap run_dir={tmp_path})\n"
+    )

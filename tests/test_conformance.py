@@ -24,7 +24,15 @@ REGULARIZERS = {
     "input_noise": {"input_noise": 0.1},
     "max_norm": {"max_norm": 1.0},
     "early_stopping": {"n_val": 20, "patience": 5},
-    "all at once": {"weight_decay": 0.01, "l1": 1e-3, "dropout": 0.1, "input_noise": 0.1, "max_norm": 1.0, "n_val": 20, "patience": 40},
+    "all at once": {
+        "weight_decay": 0.01,
+        "l1": 1e-3,
+        "dropout": 0.1,
+        "input_noise": 0.1,
+        "max_norm": 1.0,
+        "n_val": 20,
+        "patience": 40,
+    },
 }
 OPTIMIZERS = {
     "sgd": {"optimizer": "sgd"},
@@ -38,7 +46,14 @@ OTHERS = {
     "batches in order": {"batch_size": 10},
     "batches shuffled, with dropout and noise": {"batch_size": 10, "shuffle": True, "dropout": 0.1, "input_noise": 0.1},
     "readout": {"trainable": "readout"},
-    "readout with everything": {"trainable": "readout", "batch_size": 10, "amsgrad": True, "max_norm": 0.5, "weight_decay": 0.01, "dropout": 0.1},
+    "readout with everything": {
+        "trainable": "readout",
+        "batch_size": 10,
+        "amsgrad": True,
+        "max_norm": 0.5,
+        "weight_decay": 0.01,
+        "dropout": 0.1,
+    },
     "cosine": {"lr_schedule": "cosine"},
     "step": {"lr_schedule": "step"},
     "linear": {"depth": 0},
@@ -46,14 +61,22 @@ OTHERS = {
     "one sample": {"n_samples": 1},
     "one unit": {"width": 1, "depth": 1, "d_in": 1},
     "eps and betas": {"eps": 1e-3, "beta1": 0.8, "beta2": 0.9},
-    **{f"init {init}": {"init": init, "init_scale": 0.5} for init in ("he_normal", "he_uniform", "xavier_uniform", "orthogonal", "torch_default", "uniform")},
+    **{
+        f"init {init}": {"init": init, "init_scale": 0.5}
+        for init in ("he_normal", "he_uniform", "xavier_uniform", "orthogonal", "torch_default", "uniform")
+    },
     **{
         f"{target} targets, {scaling}": {"target": target, "target_scaling": scaling, "n_val": 10}
         for target in ("normal", "uniform", "rademacher")
         for scaling in ("none", "standardize", "minmax")
     },
 }
-PRODUCT = {f"{o}, {r}, {a}": {**OPTIMIZERS[o], **REGULARIZERS[r], "activation": a} for o in OPTIMIZERS for r in REGULARIZERS for a in ACTIVATIONS}
+PRODUCT = {
+    f"{o}, {r}, {a}": {**OPTIMIZERS[o], **REGULARIZERS[r], "activation": a}
+    for o in OPTIMIZERS
+    for r in REGULARIZERS
+    for a in ACTIVATIONS
+}
 CASES = {name: dataclasses.replace(BASE, **changes) for name, changes in (PRODUCT | OTHERS).items()}
 
 
@@ -83,7 +106,9 @@ def test_float64_losses_are_those_of_the_plain_loop(name, outcomes):
     assert_same_curve(CASES[name], outcomes[CASES[name]], tolerance=1e-8)
 
 
-FLOAT32 = {name: dataclasses.replace(cell, dtype="float32") for name, cell in CASES.items() if name.endswith("relu") or name in OTHERS}
+FLOAT32 = {
+    name: dataclasses.replace(cell, dtype="float32") for name, cell in CASES.items() if name.endswith("relu") or name in OTHERS
+}
 
 
 def test_float32_losses_are_those_of_the_plain_loop_for_twenty_epochs():
@@ -103,18 +128,38 @@ def test_float32_losses_are_those_of_the_plain_loop_for_twenty_epochs():
 )
 def test_any_shape_trains_like_the_plain_loop(width, depth, n_samples, d_in, batch_size, activation):
     cell = Cell(
-        width=width, depth=depth, n_samples=n_samples, d_in=d_in, batch_size=batch_size, activation=activation, dtype="float64", max_epochs=6, tau=1e-9, learning_rate=1e-3
+        width=width,
+        depth=depth,
+        n_samples=n_samples,
+        d_in=d_in,
+        batch_size=batch_size,
+        activation=activation,
+        dtype="float64",
+        max_epochs=6,
+        tau=1e-9,
+        learning_rate=1e-3,
     )
     (outcome,) = train([cell]).values()
     tau, _ = plain_loop(cell)
     assert outcome.epochs_run == len(tau) - 1
-    assert [point.tau for point in outcome.curve] == pytest.approx([tau[point.epoch] for point in outcome.curve], rel=1e-8, abs=1e-12)
+    assert [point.tau for point in outcome.curve] == pytest.approx(
+        [tau[point.epoch] for point in outcome.curve], rel=1e-8, abs=1e-12
+    )
 
 
 @pytest.mark.parametrize("regularizer", ["none", "dropout"])
 def test_epochs_to_tau_are_distributed_like_those_of_the_plain_loop(regularizer):
     """200 seeds a side, and different seeds on each side, so that the samples are independent."""
-    cell = Cell(n_samples=12, d_in=4, depth=1, width=16, tau=0.2, max_epochs=400, learning_rate=0.01, dropout={"none": 0.0, "dropout": 0.1}[regularizer])
+    cell = Cell(
+        n_samples=12,
+        d_in=4,
+        depth=1,
+        width=16,
+        tau=0.2,
+        max_epochs=400,
+        learning_rate=0.01,
+        dropout={"none": 0.0, "dropout": 0.1}[regularizer],
+    )
     cells = [dataclasses.replace(cell, data_seed=seed, init_seed=seed) for seed in range(400)]
     ours = [outcome.epochs_run for outcome in train(cells[:200]).values()]
     theirs = [len(plain_loop(other)[0]) - 1 for other in cells[200:]]
@@ -142,7 +187,10 @@ def test_a_diverging_cell_has_a_status_an_epoch_and_no_number():
 
 
 def test_early_stopping_stops_where_the_plain_loop_stops():
-    cells = [Cell(n_samples=20, n_val=30, patience=3, depth=1, width=16, data_seed=s, max_epochs=500, dtype="float64", tau=1e-3) for s in range(10)]
+    cells = [
+        Cell(n_samples=20, n_val=30, patience=3, depth=1, width=16, data_seed=s, max_epochs=500, dtype="float64", tau=1e-3)
+        for s in range(10)
+    ]
     outcomes = train(cells)
     for cell in cells:
         tau, val_mse = plain_loop(cell)

@@ -15,7 +15,17 @@ from bench.noise import Data, training_data
 from tests.training import train
 from tests.witness import Network
 
-LINEAR = Cell(depth=0, d_in=5, n_samples=40, optimizer="sgd", learning_rate=0.15, init_scale=1e-9, dtype="float64", tau=1e-9, max_epochs=600)
+LINEAR = Cell(
+    depth=0,
+    d_in=5,
+    n_samples=40,
+    optimizer="sgd",
+    learning_rate=0.15,
+    init_scale=1e-9,
+    dtype="float64",
+    tau=1e-9,
+    max_epochs=600,
+)
 
 
 def design(cell: Cell) -> np.ndarray:
@@ -55,7 +65,9 @@ def test_gradient_descent_reaches_tau_at_exactly_the_epoch_that_theory_says():
         parts = (u.T @ y) ** 2
         rest = y @ y - parts.sum()
         factors = (1 - 2 * cell.learning_rate * s**2 / cell.n_samples) ** 2
-        tau = np.array([(parts @ factors**t + rest) / cell.n_samples / outcome.target_variance for t in range(cell.max_epochs + 1)])
+        tau = np.array(
+            [(parts @ factors**t + rest) / cell.n_samples / outcome.target_variance for t in range(cell.max_epochs + 1)]
+        )
         below = np.flatnonzero(tau <= cell.tau)
         assert outcome.epoch_to_tau == (below[0] if len(below) else None)
     assert sum(outcome.epoch_to_tau is not None for outcome in outcomes.values()) > 15
@@ -79,7 +91,18 @@ def random_features(cell: Cell) -> np.ndarray:
     return np.hstack([np.maximum(training_data(cell).inputs @ first.weight.T + first.bias, 0), np.ones((cell.n_samples, 1))])
 
 
-READOUT = Cell(depth=1, width=6, d_in=10, trainable="readout", optimizer="sgd", momentum=0.9, learning_rate=0.05, dtype="float64", tau=1e-8, max_epochs=20000)
+READOUT = Cell(
+    depth=1,
+    width=6,
+    d_in=10,
+    trainable="readout",
+    optimizer="sgd",
+    momentum=0.9,
+    learning_rate=0.05,
+    dtype="float64",
+    tau=1e-8,
+    max_epochs=20000,
+)
 
 
 def test_random_features_memorize_up_to_one_sample_more_than_they_are():

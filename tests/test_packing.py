@@ -48,7 +48,10 @@ def test_trained_together_equals_trained_alone():
 
 
 def test_a_full_pack_of_one_kind_equals_its_cells_alone():
-    cells = [Cell(n_samples=n, width=w, depth=2, init_seed=i, data_seed=i, max_epochs=60) for i, (n, w) in enumerate([(100, 30), (112, 32), (97, 25), (110, 27)] * 12)]
+    cells = [
+        Cell(n_samples=n, width=w, depth=2, init_seed=i, data_seed=i, max_epochs=60)
+        for i, (n, w) in enumerate([(100, 30), (112, 32), (97, 25), (110, 27)] * 12)
+    ]
     assert len({TorchEngine("cpu").kind(cell) for cell in cells}) == 1
     together = train(cells, slots=48)
     for cell in cells[::7]:
@@ -73,7 +76,9 @@ def test_a_diverging_cell_leaves_its_neighbours_alone():
 
 def test_a_pack_of_two_kinds_is_refused():
     cells = (Cell(depth=1), Cell(depth=2))
-    with pytest.raises(ValueError, match=r"^a pack of the torch engine holds cells of one kind, not of 2; make packs with bench\.packs\.plan$"):
+    with pytest.raises(
+        ValueError, match=r"^a pack of the torch engine holds cells of one kind, not of 2; make packs with bench\.packs\.plan$"
+    ):
         next(TorchEngine("cpu").train(Pack(cells, 2)))
 
 

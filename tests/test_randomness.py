@@ -58,7 +58,9 @@ def test_philox_equals_its_definition_in_plain_integers(counter, key):
 
 def test_dropout_masks_are_the_half_words_of_the_specification():
     keys, rates, steps = [(1, 2), (3, 4)], [0.1, 0.5], [[7, 9], [8, 10]]
-    masks = dropout_masks(torch.tensor(keys), torch.tensor(rates), torch.tensor(steps), 2, 11, torch.tensor([[0, 5, 3], [2, 1, 9]]))
+    masks = dropout_masks(
+        torch.tensor(keys), torch.tensor(rates), torch.tensor(steps), 2, 11, torch.tensor([[0, 5, 3], [2, 1, 9]])
+    )
     assert masks.shape == (2, 2, 2, 11, 3)
     for s, layer, cell, unit, i in np.ndindex(*masks.shape):
         sample = [[0, 5, 3], [2, 1, 9]][cell][i]
@@ -75,7 +77,9 @@ def test_normals_are_the_box_muller_pairs_of_the_specification():
         output = plain_philox([11, 0, feature // 4, [4, 0][i]], [5, 6])
         u, v = (((w >> 9) + 0.5) / 2**23 for w in output[feature % 4 // 2 * 2 :][:2])
         angle = 2 * math.pi * v
-        assert float(drawn[0, 0, feature, i]) == pytest.approx(math.sqrt(-2 * math.log(u)) * (math.sin if feature % 2 else math.cos)(angle), abs=1e-6)
+        assert float(drawn[0, 0, feature, i]) == pytest.approx(
+            math.sqrt(-2 * math.log(u)) * (math.sin if feature % 2 else math.cos)(angle), abs=1e-6
+        )
     single = normals(torch.tensor([[5, 6]]), torch.tensor([[11]]), 6, torch.tensor([[4, 0]]), torch.float32)
     assert torch.allclose(single.double(), drawn, atol=1e-6)
 
@@ -92,7 +96,14 @@ def test_masks_and_normals_have_the_moments_they_should():
 
 def test_a_draw_does_not_depend_on_the_size_of_what_it_is_drawn_with():
     few = dropout_masks(torch.tensor([[1, 2]]), torch.tensor([0.3]), torch.tensor([[4]]), 1, 5, torch.arange(3)[None])
-    many = dropout_masks(torch.tensor([[9, 9], [1, 2]]), torch.tensor([0.9, 0.3]), torch.tensor([[3, 3], [4, 4]]), 2, 30, torch.arange(50).repeat(2, 1))
+    many = dropout_masks(
+        torch.tensor([[9, 9], [1, 2]]),
+        torch.tensor([0.9, 0.3]),
+        torch.tensor([[3, 3], [4, 4]]),
+        2,
+        30,
+        torch.arange(50).repeat(2, 1),
+    )
     assert torch.equal(few[0, 0, 0], many[1, 0, 1, :5, :3])
 
 
@@ -133,7 +144,16 @@ def test_data_sets_are_nested_in_n_samples():
     assert np.array_equal(small.targets, large.targets[:20])
 
 
-CHANGES = {"depth": 5, "width": 7, "init_seed": 9, "learning_rate": 0.1, "dropout": 0.2, "activation": "tanh", "n_val": 10, "max_epochs": 7}
+CHANGES = {
+    "depth": 5,
+    "width": 7,
+    "init_seed": 9,
+    "learning_rate": 0.1,
+    "dropout": 0.2,
+    "activation": "tanh",
+    "n_val": 10,
+    "max_epochs": 7,
+}
 
 
 @pytest.mark.parametrize("field", CHANGES)
@@ -174,7 +194,11 @@ def test_scaling_is_fitted_to_the_training_targets_and_applied_to_validation():
 
 def test_targets_that_do_not_vary_are_measured_by_the_variance_of_their_distribution():
     assert training_data(Cell(n_samples=1)).target_variance == 1
-    alike = next(Cell(n_samples=2, target="rademacher", data_seed=s) for s in range(20) if np.ptp(training_data(Cell(n_samples=2, target="rademacher", data_seed=s)).targets) == 0)
+    alike = next(
+        Cell(n_samples=2, target="rademacher", data_seed=s)
+        for s in range(20)
+        if np.ptp(training_data(Cell(n_samples=2, target="rademacher", data_seed=s)).targets) == 0
+    )
     assert training_data(alike).target_variance == 1
     assert training_data(dataclasses.replace(alike, target_scaling="standardize")).targets.tolist() == [0, 0]
 

@@ -39,7 +39,9 @@ def test_a_run_returns_one_row_for_each_cell_in_order_with_what_the_engine_measu
     direct = train(CELLS)
     for cell, (_, row) in zip(CELLS, table.iterrows(), strict=True):
         outcome = direct[cell]
-        assert {name: row[name] for name in FIELDS if getattr(cell, name) is not None} == {name: getattr(cell, name) for name in FIELDS if getattr(cell, name) is not None}
+        assert {name: row[name] for name in FIELDS if getattr(cell, name) is not None} == {
+            name: getattr(cell, name) for name in FIELDS if getattr(cell, name) is not None
+        }
         assert row["status"] == outcome.status
         assert row["final_tau"] == outcome.final_tau
         assert (None if pd.isna(row["epoch_to_tau"]) else row["epoch_to_tau"]) == outcome.epoch_to_tau
@@ -148,7 +150,9 @@ def test_curves_and_predictions_are_kept_where_asked(tmp_path):
     bench.run([cell], run_dir=tmp_path, n_predictions=8)
     outcome = train([cell], n_predictions=8)[cell]
     curves, predictions = Store(tmp_path).read_curves(), Store(tmp_path).read_predictions()
-    assert list(zip(curves["epoch"], curves["tau"], curves["val_mse"], strict=True)) == [(p.epoch, p.tau, p.val_mse) for p in outcome.curve]
+    assert list(zip(curves["epoch"], curves["tau"], curves["val_mse"], strict=True)) == [
+        (p.epoch, p.tau, p.val_mse) for p in outcome.curve
+    ]
     assert curves["epoch"].iloc[[0, -1]].tolist() == [0, outcome.epochs_run]
     assert list(zip(predictions["target"], predictions["prediction"], strict=True)) == list(outcome.predictions)
     assert len(predictions) == 8
@@ -193,7 +197,9 @@ def in_workers(cells, threads=2):
 
 def test_worker_processes_give_the_same_bytes_as_this_process():
     here, there = train(BUSY), in_workers(BUSY)
-    assert {cell: untimed(outcome) for cell, outcome in here.items()} == {cell: untimed(outcome) for cell, outcome in there.items()}
+    assert {cell: untimed(outcome) for cell, outcome in here.items()} == {
+        cell: untimed(outcome) for cell, outcome in there.items()
+    }
 
 
 def test_a_worker_that_dies_fails_its_own_pack_and_no_other(monkeypatch):
@@ -206,7 +212,9 @@ def test_a_worker_that_dies_fails_its_own_pack_and_no_other(monkeypatch):
 
     monkeypatch.setattr(local._Worker, "give", give_and_kill)
     outcomes = in_workers(BUSY)
-    assert {c: o.reason for c, o in outcomes.items() if o.status is Status.FAILED} == {c: "the worker process ended with exit status -9" for c in BUSY if c.n_samples == 128}
+    assert {c: o.reason for c, o in outcomes.items() if o.status is Status.FAILED} == {
+        c: "the worker process ended with exit status -9" for c in BUSY if c.n_samples == 128
+    }
     assert len(outcomes) == len(BUSY)
 
 
@@ -214,14 +222,25 @@ def test_closing_the_executor_ends_its_workers():
     packs = [Pack((cell,), 1) for cell in BUSY]
     reports = local._in_workers(packs, EngineSpec("torch", "cpu"), 2, 0)
     next(reports)
-    workers = [value for value in reports.gi_frame.f_locals["workers"].values()]
+    workers = list(reports.gi_frame.f_locals["workers"].values())
     reports.close()
     assert [worker.process.poll() for worker in workers] == [-9, -9]
 
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_ctrl_c_stops_within_a_second_keeps_what_is_finished_and_says_how_to_go_on(threads, tmp_path):
-    command = [sys.executable, "-m", "bench", "grid=smoke", "grid.n_samples=[16,512]", "grid.width=[8,64]", "max_epochs=60000", "grid.depth=[1,8]", f"threads={threads}", f"run_dir={tmp_path}"]
+    command = [
+        sys.executable,
+        "-m",
+        "bench",
+        "grid=smoke",
+        "grid.n_samples=[16,512]",
+        "grid.width=[8,64]",
+        "max_epochs=60000",
+        "grid.depth=[1,8]",
+        f"threads={threads}",
+        f"run_dir={tmp_path}",
+    ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
     deadline = time.monotonic() + 90
     while not list(tmp_path.glob("cells/*.parquet")):
@@ -259,4 +278,6 @@ def test_available_cores_respect_the_quota_of_the_control_group(monkeypatch, tmp
 
 def test_an_outcome_of_a_failure_holds_no_numbers():
     outcome = Outcome(Cell(), Status.FAILED, reason="because")
-    assert {field.name for field in dataclasses.fields(outcome) if getattr(outcome, field.name) not in (None, (), (None,) * 4)} == {"cell", "status", "reason"}
+    assert {
+        field.name for field in dataclasses.fields(outcome) if getattr(outcome, field.name) not in (None, (), (None,) * 4)
+    } == {"cell", "status", "reason"}

@@ -24,15 +24,29 @@ def table(*rows: dict) -> pd.DataFrame:
         cell = Cell(**{name: value for name, value in row.items() if name in DEFAULTS})
         made.append(
             {name: getattr(cell, name) for name in DEFAULTS}
-            | {"cell_id": cell.cell_id, "n_params": n_params(cell), "functional_dim": functional_dim(cell), "target_variance": 1.0}
-            | {"epoch_to_tau": None, "final_tau": math.nan, "best_val_mse": math.nan, "final_val_mse": math.nan, "bits_per_param": math.nan}
+            | {
+                "cell_id": cell.cell_id,
+                "n_params": n_params(cell),
+                "functional_dim": functional_dim(cell),
+                "target_variance": 1.0,
+            }
+            | {
+                "epoch_to_tau": None,
+                "final_tau": math.nan,
+                "best_val_mse": math.nan,
+                "final_val_mse": math.nan,
+                "bits_per_param": math.nan,
+            }
             | row
         )
     return pd.DataFrame(made).astype({"epoch_to_tau": "Int64"})
 
 
 def seeds(statuses: list[str], epochs: list[int | None], **fields) -> list[dict]:
-    return [{"data_seed": i, "init_seed": i, "status": s, "epoch_to_tau": e, "final_tau": 0.01 if e else 0.5, **fields} for i, (s, e) in enumerate(zip(statuses, epochs, strict=True))]
+    return [
+        {"data_seed": i, "init_seed": i, "status": s, "epoch_to_tau": e, "final_tau": 0.01 if e else 0.5, **fields}
+        for i, (s, e) in enumerate(zip(statuses, epochs, strict=True))
+    ]
 
 
 def test_the_median_counts_cells_that_never_got_there_as_infinite():
@@ -74,27 +88,49 @@ def test_groups_count_every_end_and_fold_no_failure_into_a_number():
 def test_a_group_that_only_failed_has_no_fraction_and_no_median():
     (row,) = groups(table(*seeds(["failed", "failed"], [None, None]))).to_dict("records")
     assert row["n_seeds"] == 0
-    assert all(math.isnan(row[name]) for name in ("fraction_memorized", "fraction_low", "fraction_high", "median_epoch_to_tau", "median_final_tau"))
+    assert all(
+        math.isnan(row[name])
+        for name in ("fraction_memorized", "fraction_low", "fraction_high", "median_epoch_to_tau", "median_final_tau")
+    )
 
 
 def test_groups_keep_apart_cells_that_differ_in_more_than_their_seeds():
-    made = groups(table(*seeds(["memorized"], [5], max_norm=None), *seeds(["memorized"], [6], max_norm=2.0), *seeds(["memorized"], [7], batch_size=10)))
+    made = groups(
+        table(
+            *seeds(["memorized"], [5], max_norm=None),
+            *seeds(["memorized"], [6], max_norm=2.0),
+            *seeds(["memorized"], [7], batch_size=10),
+        )
+    )
     assert list(made["median_epoch_to_tau"]) == [5, 6, 7]
 
 
 def settings_of(cells):
-    return list(dict.fromkeys(label_settings(groups(table(*[{"status": "censored", **{n: getattr(c, n) for n in DEFAULTS}} for c in cells])))))
+    return list(
+        dict.fromkeys(
+            label_settings(groups(table(*[{"status": "censored", **{n: getattr(c, n) for n in DEFAULTS}} for c in cells])))
+        )
+    )
 
 
 def test_settings_are_named_by_what_varies_beside_the_axes_of_the_maps():
     assert settings_of(bench.expand(depth=[1, 2], width=[4, 8])) == ["all cells"]
     assert settings_of(bench.expand(depth=[1, 2], regularization=["none", "dropout"])) == ["none", "dropout"]
-    assert settings_of(bench.expand(regularization={"none": {}, "dropout": {"dropout": [0.1, 0.2]}})) == ["none", "dropout, dropout=0.1", "dropout, dropout=0.2"]
-    assert settings_of(bench.expand(learning_rate=[0.001, 0.01], n_samples=[8, 16])) == ["learning_rate=0.001", "learning_rate=0.01"]
+    assert settings_of(bench.expand(regularization={"none": {}, "dropout": {"dropout": [0.1, 0.2]}})) == [
+        "none",
+        "dropout, dropout=0.1",
+        "dropout, dropout=0.2",
+    ]
+    assert settings_of(bench.expand(learning_rate=[0.001, 0.01], n_samples=[8, 16])) == [
+        "learning_rate=0.001",
+        "learning_rate=0.01",
+    ]
 
 
 def test_variants_are_named_by_what_each_changes():
-    cells = bench.expand(variants=[{}, {"learning_rate": 0.1}, {"width": 8, "batch_size": 10}, {"n_samples": 7, "amsgrad": True}])
+    cells = bench.expand(
+        variants=[{}, {"learning_rate": 0.1}, {"width": 8, "batch_size": 10}, {"n_samples": 7, "amsgrad": True}]
+    )
     assert settings_of(cells) == ["as asked", "learning_rate=0.1", "width=8, batch_size=10", "n_samples=7, amsgrad=true"]
 
 
@@ -110,7 +146,15 @@ def test_findings_say_how_far_up_the_load_each_setting_got():
     for regularization, dropout, reached in (("none", 0.0, 64), ("dropout", 0.1, 0)):
         for n in (32, 64, 128):
             hit = n <= reached
-            rows += seeds(["memorized" if hit else "censored"] * 2, [n if hit else None] * 2, n_samples=n, depth=1, width=8, regularization=regularization, dropout=dropout)
+            rows += seeds(
+                ["memorized" if hit else "censored"] * 2,
+                [n if hit else None] * 2,
+                n_samples=n,
+                depth=1,
+                width=8,
+                regularization=regularization,
+                dropout=dropout,
+            )
     assert found(table(*rows)) == [
         "4 of 12 cells memorized targets that are pure noise (8 censored).",
         "none: most seeds memorized 2 of 3 networks and sample counts (5000 epochs to tau 0.01), up to 0.88 samples for each dimension of P - depth*width;"

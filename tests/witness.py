@@ -17,7 +17,14 @@ from bench.noise import training_data, validation_data
 from bench.philox import dropout_masks, normals, permutation
 from bench.streams import kernel_key
 
-ACTIVATIONS = {"relu": nn.ReLU, "leaky_relu": nn.LeakyReLU, "tanh": nn.Tanh, "gelu": nn.GELU, "silu": nn.SiLU, "sigmoid": nn.Sigmoid}
+ACTIVATIONS = {
+    "relu": nn.ReLU,
+    "leaky_relu": nn.LeakyReLU,
+    "tanh": nn.Tanh,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "sigmoid": nn.Sigmoid,
+}
 
 
 class Network(nn.Module):
@@ -52,7 +59,14 @@ def make_optimizer(cell: Cell, params):
             kind = torch.optim.Adam
         case "adamw":
             kind = torch.optim.AdamW
-    return kind(params, lr=cell.learning_rate, betas=(cell.beta1, cell.beta2), eps=cell.eps, weight_decay=cell.weight_decay, amsgrad=cell.amsgrad)
+    return kind(
+        params,
+        lr=cell.learning_rate,
+        betas=(cell.beta1, cell.beta2),
+        eps=cell.eps,
+        weight_decay=cell.weight_decay,
+        amsgrad=cell.amsgrad,
+    )
 
 
 def make_schedule(cell: Cell, optimizer):
@@ -97,7 +111,9 @@ def plain_loop(cell: Cell, epochs: int | None = None):
             if cell.input_noise:
                 inputs = inputs + cell.input_noise * normals(noise_key, steps, cell.d_in, places[None], dtype)[0, 0].T
             if cell.dropout and cell.depth:
-                masks = dropout_masks(dropout_key, torch.tensor([cell.dropout], dtype=dtype), steps, cell.depth, cell.width, places[None])[0, :, 0]
+                masks = dropout_masks(
+                    dropout_key, torch.tensor([cell.dropout], dtype=dtype), steps, cell.depth, cell.width, places[None]
+                )[0, :, 0]
             optimizer.zero_grad()
             loss = ((network(inputs, masks) - y[places]) ** 2).mean()
             loss = loss + cell.l1 * sum(p.abs().sum() for p in params)

@@ -39,7 +39,9 @@ def resolve(engine: str, device: str) -> EngineSpec:
         if kind != "cuda" or (index and not index.isdigit()):
             raise GridError("device", device, "is not a device", "choose auto, cpu, cuda or cuda:<index>")
         if int(index or 0) >= count:
-            raise GridError("device", device, f"is not here: PyTorch sees {count} CUDA devices", "use device=auto or device=cpu")
+            raise GridError(
+                "device", device, f"is not here: PyTorch sees {count} CUDA devices", "use device=auto or device=cpu"
+            )
         device = f"cuda:{index or 0}"
     return EngineSpec("torch", device)
 

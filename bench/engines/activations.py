@@ -17,7 +17,8 @@ _aten = torch.ops.aten
 class Activation(NamedTuple):
     """`forward(z, out)` writes the outputs; `backward(delta, saved)` turns dLoss/d output into dLoss/d z, in place.
 
-    `saved` is the output, or the pre-activation z where `needs_input`. `nonzero_at_zero` says whether f(0) differs from 0, so that units
+    `saved` is the output, or the pre-activation z where `needs_input`. `nonzero_at_zero` says whether f(0) differs
+    from 0, so that units
     that exist only as padding have to be masked.
     """
 

@@ -41,7 +41,8 @@ class Engine(Protocol):
     def train(self, pack: Pack, *, n_predictions: int = 0) -> Iterator[TrainReport]:
         """Train every cell of the pack to its end.
 
-        Reports several times a second, so that the caller can show progress, keep what is finished, and stop by closing the iterator.
+        Reports several times a second, so that the caller can show progress, keep what is finished, and stop by
+        closing the iterator.
         Each outcome carries (target, prediction) pairs of its first `n_predictions` training samples in the final state.
         """
         ...

@@ -27,7 +27,13 @@ class Record:
         self._best_val_epoch: int | None = None
         self._time_s = 0.0
 
-    def absorb(self, tau: Float[np.ndarray, " epoch"], val_mse: Float[np.ndarray, " epoch"] | None, active: Bool[np.ndarray, " epoch"], time_s: float) -> int:
+    def absorb(
+        self,
+        tau: Float[np.ndarray, " epoch"],
+        val_mse: Float[np.ndarray, " epoch"] | None,
+        active: Bool[np.ndarray, " epoch"],
+        time_s: float,
+    ) -> int:
         """Take in the next epochs, up to and including the one after which the cell was no longer active.
 
         Args:

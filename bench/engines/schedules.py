@@ -1,4 +1,4 @@
-"""Numbers that depend on the epoch or the step alone: learning rates and Adam's bias corrections, computed on the host in float64."""
+"""Numbers that depend on the epoch alone, computed on the host in float64: learning rates, epochs of learning curves."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ STEP_STAGES = 3
 def learning_rates(cell: Cell, epochs: Int[np.ndarray, " epoch"]) -> Float[np.ndarray, " epoch"]:
     """The rate in force during each epoch (0-based), constant within it.
 
-    `cosine` is torch's CosineAnnealingLR with T_max=max_epochs, `step` its StepLR with step_size=ceil(max_epochs / 3), gamma=0.1,
+    `cosine` is torch's CosineAnnealingLR with T_max=max_epochs, `step` its StepLR with step_size=ceil(max_epochs /
+    3), gamma=0.1,
     both stepped once an epoch.
     """
     match cell.lr_schedule:

@@ -82,13 +82,16 @@ class Chunk:
         self.square = torch.empty_like(self.ratio)
         samples = kind.train_samples
         self.outputs = [scratch(kind.width, samples) for _ in range(kind.depth)]
-        self.inputs_of = [scratch(kind.width, samples) for _ in range(kind.depth)] if self.activation.needs_input else self.outputs
+        self.inputs_of = (
+            [scratch(kind.width, samples) for _ in range(kind.depth)] if self.activation.needs_input else self.outputs
+        )
         self.dropped = [scratch(kind.width, samples) for _ in range(kind.depth)] if kind.dropout else self.outputs
         self.deltas = [scratch(kind.width, samples) for _ in range(2)]
         self.residual = scratch(1, samples)
         apart = max(kind.n_samples if kind.evaluates_apart else 0, kind.n_val)
         self.evaluation = [scratch(kind.width, apart) for _ in range(2)]
-        # One sum over all cells each: whether a term of the update is needed by any of them. For the others it is then exactly neutral.
+        # One sum over all cells each: whether a term of the update is needed by any of them. For the others it is
+        # then exactly neutral.
         self.has_weight_decay = bool(state.weight_decay.any())
         self.has_decoupled_decay = bool(state.decoupled_decay.any())
         self.has_l1 = bool(state.l1.any())
@@ -186,7 +189,9 @@ class Chunk:
         at = step % self.drawn_at_once
         if at == 0:
             steps = tables.step[step : step + self.drawn_at_once]
-            self.drawn_masks = dropout_masks(self.state.dropout_key, self.state.dropout, steps, self.kind.depth, self.kind.width, places)
+            self.drawn_masks = dropout_masks(
+                self.state.dropout_key, self.state.dropout, steps, self.kind.depth, self.kind.width, places
+            )
         return self.drawn_masks[at]
 
     def _noise(self, tables: Tables, step: int, places: Int[Tensor, "cell sample"]) -> Float[Tensor, "cell feature sample"]:
@@ -244,7 +249,9 @@ class Chunk:
     def _residual(self, targets: Tensor, valid: Tensor) -> None:
         self.current.sub_(targets).mul_(valid)
 
-    def _backward(self, inputs: Tensor, count: Float[Tensor, " cell"], masks: Float[Tensor, "layer cell unit sample"] | None) -> None:
+    def _backward(
+        self, inputs: Tensor, count: Float[Tensor, " cell"], masks: Float[Tensor, "layer cell unit sample"] | None
+    ) -> None:
         """Gradients of the mean squared error of the batch: from the residuals down to the inputs' layer."""
         kind, samples = self.kind, inputs.shape[2]
         delta = self.current.mul_((2 / count).view(-1, 1, 1))

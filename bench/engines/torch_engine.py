@@ -2,12 +2,14 @@
 
 A pack's cells share a kind (`torch_state.Kind`: the same code and the same padded array shapes). As many as pay train at once;
 whenever some finish, the next of the pack take their places. A cell's arithmetic is a function of its kind alone, so its
-neighbours do not enter into its result: on the CPU, where one thread runs each pack, bit for bit; on CUDA up to the rounding of the
+neighbours do not enter into its result: on the CPU, where one thread runs each pack, bit for bit; on CUDA up to the
+rounding of the
 batched products that cuBLAS picks for the number of cells at hand.
 """
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Iterator
 
@@ -24,7 +26,8 @@ from bench.packs import Pack, epoch_flops
 from bench.philox import permutation
 from bench.streams import kernel_key
 
-# Scratch and state of the cells that train at once on one CPU core. `make perf` shows the step's speed against the pack size: from
+# Scratch and state of the cells that train at once on one CPU core. `make perf` shows the step's speed against the pack
+# size: from
 # about this much on, the arrays of a step fall out of a core's caches.
 CPU_BYTES = 5 << 19
 # On CUDA there is no cache to stay in: cells enough to fill the chip, bounded by a share of its memory.
@@ -79,21 +82,17 @@ class TorchEngine:
         """
         kinds = {self.kind(cell) for cell in pack.cells}
         if len(kinds) != 1:
-            raise ValueError(f"a pack of the torch engine holds cells of one kind, not of {len(kinds)}; make packs with bench.packs.plan")
+            raise ValueError(
+                f"a pack of the torch engine holds cells of one kind, not of {len(kinds)}; make packs with bench.packs.plan"
+            )
         (kind,) = kinds
         waiting = list(reversed(pack.cells))
         records: list[Record] = []
-        state: State | None = None
         chunk: Chunk | None = None
         epochs = CUDA_EPOCHS if self._on_cuda else FIRST_EPOCHS
         while waiting or records:
-            if chunk is None:
-                admitted = [waiting.pop() for _ in range(min(len(waiting), pack.slots - len(records)))]
-                if admitted:
-                    fresh = initial_state(admitted, kind, self.device)
-                    records += [Record(cell, variance) for cell, variance in zip(admitted, fresh.variance.tolist(), strict=True)]
-                    state = state.joined(fresh) if state else fresh
-                chunk = Chunk(state, kind)
+            if chunk is None or self._has_room(records):
+                chunk = self._refilled(chunk, records, waiting, kind, pack.slots)
             started = time.perf_counter()
             history = chunk.run(self._tables(records, kind, epochs))
             tau, val_mse, active = (values.cpu().numpy() for values in history)
@@ -105,19 +104,31 @@ class TorchEngine:
                 trained = records[row].absorb(tau[:, row], own_val, active[:, row], elapsed / len(running))
                 flops += trained * epoch_flops(records[row].cell)
             ended = [row for row in running if records[row].ended]
-            predictions = _predictions(chunk, state, ended, n_predictions)
+            predictions = _predictions(chunk, ended, n_predictions)
             yield TrainReport([records[row].outcome(self.name, self.device_name(), predictions[row]) for row in ended], flops)
-            kept = [row for row in running if not records[row].ended]
-            if self._worth_dropping(len(kept), len(records)):
-                records = [records[row] for row in kept]
-                state = state.rows(torch.tensor(kept, device=self.device)) if kept else None
-                chunk = None
+            if all(record.ended for record in records):
+                records, chunk = [], None
             if not self._on_cuda:
                 epochs = _next_epochs(epochs, elapsed)
 
-    def _worth_dropping(self, kept: int, present: int) -> bool:
-        """Whether to make room: on the CPU at once; on CUDA, where a new shape costs a new graph, when half the cells have ended."""
-        return kept < present and (not self._on_cuda or kept <= present // 2)
+    def _has_room(self, records: list[Record]) -> bool:
+        """Whether to drop the cells that have ended: on the CPU at once; on CUDA, where it costs a new graph, when half have."""
+        ended = sum(record.ended for record in records)
+        return ended > 0 and (not self._on_cuda or 2 * ended >= len(records))
+
+    def _refilled(self, chunk: Chunk | None, records: list[Record], waiting: list[Cell], kind: Kind, slots: int) -> Chunk:
+        """The cells still running, and as many waiting ones as there are slots for. Updates `records` and `waiting`."""
+        states = []
+        if chunk is not None:
+            kept = [row for row, record in enumerate(records) if not record.ended]
+            records[:] = [records[row] for row in kept]
+            states.append(chunk.state.rows(torch.tensor(kept, device=self.device)))
+        admitted = [waiting.pop() for _ in range(min(len(waiting), slots - len(records)))]
+        if admitted:
+            fresh = initial_state(admitted, kind, self.device)
+            records += [Record(cell, variance) for cell, variance in zip(admitted, fresh.variance.tolist(), strict=True)]
+            states.append(fresh)
+        return Chunk(functools.reduce(State.joined, states), kind)
 
     def _tables(self, records: list[Record], kind: Kind, epochs: int) -> Tables:
         """The host's numbers for the next chunk; each cell counts epochs and steps from its own start."""
@@ -126,15 +137,25 @@ class TorchEngine:
         steps = np.arange(epochs * per_epoch)
         columns = []
         for record in records:
-            cell, at = record.cell, at_steps = record.cell, record.epoch * per_epoch + steps
+            cell, at_steps = record.cell, record.epoch * per_epoch + steps
             taken = at_steps + 1
             rates = learning_rates(cell, record.epoch + offsets).repeat(per_epoch)
-            columns.append((record.epoch + offsets, at_steps, rates, 1 / (1 - cell.beta1**taken), 1 / np.sqrt(1 - cell.beta2**taken)))
+            columns.append(
+                (record.epoch + offsets, at_steps, rates, 1 / (1 - cell.beta1**taken), 1 / np.sqrt(1 - cell.beta2**taken))
+            )
         epoch, step, rate, inverse1, inverse2 = (np.stack(column, axis=1) for column in zip(*columns, strict=True))
         budget = np.array([record.cell.max_epochs for record in records])
         order = np.zeros((epochs, len(records), 0), dtype=np.int64)
         if kind.shuffle:
-            order = np.stack([[permutation(kernel_key(r.cell, "batch order", KERNEL_FIELDS), r.epoch + k, kind.n_samples) for r in records] for k in offsets])
+            order = np.stack(
+                [
+                    [
+                        permutation(kernel_key(r.cell, "batch order", KERNEL_FIELDS), r.epoch + k, kind.n_samples)
+                        for r in records
+                    ]
+                    for k in range(epochs)
+                ]
+            )
 
         def real(values: np.ndarray) -> torch.Tensor:
             return torch.from_numpy(values.astype(np.float64)).to(self.device, DTYPES[kind.dtype])
@@ -157,13 +178,13 @@ def _next_epochs(epochs: int, elapsed_s: float) -> int:
     return min(MOST_EPOCHS, epochs * 2) if 2 * elapsed_s < CHUNK_S else epochs
 
 
-def _predictions(chunk: Chunk, state: State, rows: list[int], count: int) -> dict[int, tuple[tuple[float, float], ...]]:
+def _predictions(chunk: Chunk, rows: list[int], count: int) -> dict[int, tuple[tuple[float, float], ...]]:
     """(target, prediction) pairs of the first samples of the cells in these rows."""
     if not rows or not count:
         return dict.fromkeys(rows, ())
     outputs = chunk.predict(count).cpu().tolist()
-    targets = state.targets[:, 0, :count].cpu().tolist()
-    sizes = state.n_samples.long().tolist()
+    targets = chunk.state.targets[:, 0, :count].cpu().tolist()
+    sizes = chunk.state.n_samples.long().tolist()
     return {row: tuple(zip(targets[row], outputs[row], strict=True))[: sizes[row]] for row in rows}
 
 

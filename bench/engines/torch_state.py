@@ -98,7 +98,8 @@ def kind_of(cell: Cell, steps: int) -> Kind:
 class State:
     """All that a chunk of epochs reads or changes for each cell; samples and units beyond the cell's own are padding.
 
-    Padded units keep zero weights for ever: their inputs, outputs and gradients are zero (`units` masks those activations that are
+    Padded units keep zero weights for ever: their inputs, outputs and gradients are zero (`units` masks those
+    activations that are
     not zero at zero). Padded samples carry no weight in the loss (`valid`).
     """
 

@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from multiprocessing.connection import Connection, Pipe, wait
 from pathlib import Path
 from typing import NamedTuple
@@ -38,7 +38,7 @@ def available_cores() -> int:
     return cores
 
 
-def run_local(packs: Sequence[Pack], spec: EngineSpec, *, threads: int, n_predictions: int = 0) -> Iterator[TrainReport]:
+def run_local(packs: Sequence[Pack], spec: EngineSpec, *, threads: int, n_predictions: int = 0) -> Generator[TrainReport]:
     """Train the packs, `threads` at a time on a CPU and one at a time on a GPU. Close the iterator to stop.
 
     A pack that raises, or whose worker dies, ends as failed cells with the reason; the other packs go on.
@@ -60,7 +60,9 @@ def train_guarded(engine: Engine, pack: Pack, n_predictions: int) -> Iterator[Tr
             for outcome in report.outcomes:
                 del unfinished[outcome.cell]
             yield report
-    except Exception as error:  # The border where an error becomes a status: recorded with its reason, tried again on the next run.
+    except (
+        Exception
+    ) as error:  # The border where an error becomes a status: recorded with its reason, tried again on the next run.
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         yield failed(unfinished, reason)
 
@@ -121,8 +123,8 @@ def _in_workers(packs: Sequence[Pack], spec: EngineSpec, count: int, n_predictio
                 worker = _Worker(spec, n_predictions)
                 worker.give(waiting.popleft())
                 workers[worker.pipe] = worker
-            for pipe in wait(list(workers)):
-                worker = workers[pipe]
+            ready = set(wait(list(workers)))
+            for pipe, worker in [(pipe, worker) for pipe, worker in workers.items() if pipe in ready]:
                 try:
                     message = pipe.recv()
                 except (EOFError, ConnectionResetError):

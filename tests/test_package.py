@@ -1,0 +1,117 @@
+"""What a user types: the wheel in an empty folder, the commands of the README, the Python interface."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+README = (ROOT / "README.md").read_text()
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory) -> Path:
+    """The package as pip installs it from a built wheel, without its dependencies (which this environment has)."""
+    target = tmp_path_factory.mktemp("site")
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-deps",
+        "--no-build-isolation",
+        "--target",
+        str(target),
+        str(ROOT),
+    ]
+    subprocess.run(command, check=True, capture_output=True)
+    return target
+
+
+def test_the_installed_program_runs_from_an_empty_folder_with_its_own_conf(installed, tmp_path):
+    environment = {**os.environ, "PYTHONPATH": str(installed)}
+    script = installed / "bin" / "memcap"
+    done = subprocess.run(
+        [sys.executable, str(script), "grid=smoke", "max_epochs=50"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"memcap: 32 cells, results in {Path('results/smoke')}" in done.stdout
+    assert (tmp_path / "results/smoke/report.html").exists()
+    assert (tmp_path / "results/smoke/config.yaml").read_text().startswith("n_samples: 128")
+    assert [path.name for path in tmp_path.iterdir()] == ["results"]
+    assert (installed / "bench/conf/config.yaml").exists()
+
+
+def test_several_grids_run_in_one_command(tmp_path):
+    command = [sys.executable, "-m", "bench", "-m", "grid=smoke", "tau=0.1,0.5", "max_epochs=20", "run_dir=results/tau-${tau}"]
+    done = subprocess.run(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in (tmp_path / "results").iterdir()) == ["tau-0.1", "tau-0.5"]
+
+
+def test_make_help_lists_every_target_with_one_line():
+    lines = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    targets = re.search(r"^\.PHONY: (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[1].split()
+    assert sorted(line.split()[0] for line in lines) == sorted(targets)
+    assert all(len(line.split()) > 2 for line in lines)
+
+
+def test_make_bench_with_the_interpreter_at_hand_installs_nothing(tmp_path):
+    command = ["make", "bench", f"PYTHON={sys.executable}", "VENV=", "GRID=smoke", f"ARGS=max_epochs=20 run_dir={tmp_path}/run"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "pip" not in done.stdout
+    assert (tmp_path / "run" / "report.html").exists()
+
+
+def test_the_python_example_of_the_readme_runs(tmp_path):
+    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    done = subprocess.run(
+        [sys.executable, "-c", example],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_tree_of_the_readme_names_every_file_and_no_other():
+    (tree,) = re.findall(r"```text\n(bench/.*?)```", README, re.DOTALL)
+    files = {
+        str(path.relative_to(ROOT / "bench"))
+        for path in (ROOT / "bench").rglob("*")
+        if path.suffix in (".py", ".html") and "conf" not in path.parts
+    }
+    listed, folder = set(), ""
+    for line in tree.splitlines()[1:]:
+        name = line.split()[0]
+        if not line.startswith("    "):
+            folder = name if name.endswith("/") else ""
+        if not name.endswith("/"):
+            listed.add((folder if line.startswith("    ") else "") + name)
+    assert listed == files
+
+
+def test_the_columns_of_the_readme_are_those_of_the_table():
+    from bench.store import SCHEMAS
+
+    described = set(re.findall(r"`(\w[\w.]*)`", README[README.index("## The columns") :]))
+    assert set(SCHEMAS["cells"].names) <= described
+
+
+def test_what_left_of_the_border_is_imported_by_reading_results_is_not_torch():
+    code = "import bench.report, sys; assert 'torch' not in sys.modules and 'hydra' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

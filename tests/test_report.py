@@ -1,0 +1,176 @@
+"""Tables, figures and the page: what they hold, and how the page behaves in a browser."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib import pyplot as plt
+from matplotlib.patches import Rectangle
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+
+import bench
+from bench import plots, report
+from bench.store import Store
+from bench.survival import groups
+
+INSTALL = "install Debian's packages chromium and chromium-driver: apt-get install chromium chromium-driver"
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory) -> Path:
+    """A trained folder with maps, curves, predictions, a setting nobody memorized, and a cell that diverged."""
+    folder = tmp_path_factory.mktemp("report") / "mine"
+    cells = bench.expand(
+        depth=[1, 2],
+        width=[4, 8],
+        n_samples=[8, 64],
+        regularization=["none", "dropout"],
+        seed=range(2),
+        tau=0.1,
+        max_epochs=300,
+    )
+    cells += bench.expand(
+        depth=1, width=4, n_samples=8, seed=range(2), learning_rate=1e30, optimizer="sgd", tau=0.1, max_epochs=300
+    )
+    bench.run(cells, run_dir=folder, n_predictions=8)
+    report.build(folder)
+    return folder
+
+
+def test_the_page_is_one_file_that_needs_nothing_from_outside(run_dir):
+    page = (run_dir / "report.html").read_text()
+    assert not re.findall(r"""(?:src|href)=["'](?:https?:)?//""", page)
+    assert page.count("data:image/png;base64,") == len(list((run_dir / "figures").glob("*.png")))
+
+
+def test_every_figure_is_there_as_png_and_svg_with_its_table_and_a_text_computed_from_data(run_dir):
+    page = (run_dir / "report.html").read_text()
+    names = sorted(path.stem for path in (run_dir / "figures").glob("*.png"))
+    assert names == sorted(path.stem for path in (run_dir / "figures").glob("*.svg"))
+    assert {"learning_curves", "predictions", "map_00_width_n_samples", "map_00_width_depth"} <= set(names)
+    for table in re.findall(r'href="(tables/[^"]+)"', page):
+        assert (run_dir / table).exists()
+    alts = re.findall(r'alt="([^"]*)"', page)
+    assert len(alts) == len(names)
+    assert all(re.search(r"\d", alt) for alt in alts)
+
+
+def test_the_tables_hold_every_cell_and_every_group(run_dir):
+    cells, grouped = (pd.read_csv(run_dir / "tables" / f"{name}.csv") for name in ("cells", "groups"))
+    assert len(cells) == 34
+    assert grouped["n_seeds"].sum() == 34
+    assert list(grouped.loc[grouped["learning_rate"] > 1, "n_diverged"]) == [2]
+    never = grouped[grouped["n_memorized"] == 0]
+    assert np.isinf(never["median_epoch_to_tau"]).all()
+
+
+def test_a_map_hatches_what_was_not_memorized_and_writes_the_table_into_its_cells(run_dir):
+    grouped = groups(Store(run_dir).read_cells())
+    own = grouped[(grouped["regularization"] == "none") & (grouped["optimizer"] == "adam")]
+    figure = plots.heatmaps(own, rows="n_samples", columns="width", panels="depth", norm=plots.epoch_norm(grouped), title="t")
+    maps = [ax for ax in figure.axes if ax.get_title().startswith("depth")]
+    assert len(maps) == 2
+    for ax, depth in zip(maps, (1, 2), strict=True):
+        shown = own[own["depth"] == depth]
+        never = ~np.isfinite(shown["median_epoch_to_tau"])
+        assert sum(isinstance(patch, Rectangle) and patch.get_hatch() == "////" for patch in ax.patches) == never.sum()
+        texts = {text.get_text().split("\n")[0] for text in ax.texts if text.get_text()}
+        assert texts == {
+            ">300" if hidden else f"{median:.0f}" for hidden, median in zip(never, shown["median_epoch_to_tau"], strict=True)
+        }
+        assert min(text.get_fontsize() for text in ax.texts) >= plots.SMALLEST_FONT
+    plt.close(figure)
+
+
+def test_the_line_of_the_functional_dimension_lies_at_p_minus_depth_times_width():
+    rows = [16, 32, 64, 128]
+    centres = np.arange(4) + 0.5
+    assert plots._height(32, rows, centres) == pytest.approx(1.5)
+    assert plots._height(np.sqrt(32 * 64), rows, centres) == pytest.approx(2.0)
+    assert plots._height(8, rows, centres) == pytest.approx(-0.5)
+    assert plots._height(256, rows, centres) == pytest.approx(4.5)
+
+
+@pytest.mark.parametrize("columns", [3, 12])
+def test_no_two_texts_of_a_map_overlap(columns):
+    cells = bench.expand(depth=[1, 2, 4, 8], width=[2**k for k in range(columns)], n_samples=[2**k for k in range(5, 9)])
+    table = pd.DataFrame([{"status": "censored"} | {name: getattr(c, name) for name in c.__dataclass_fields__} for c in cells])
+    table = table.assign(
+        n_params=100,
+        functional_dim=60,
+        epoch_to_tau=pd.array([None] * len(cells), dtype="Int64"),
+        final_tau=0.5,
+        best_val_mse=np.nan,
+        bits_per_param=0.1,
+    )
+    figure = plots.heatmaps(
+        groups(table), rows="n_samples", columns="width", panels="depth", norm=plots.epoch_norm(groups(table)), title="t"
+    )
+    figure.canvas.draw()
+    renderer = figure.canvas.get_renderer()
+    for ax in figure.axes:
+        boxes = [text.get_window_extent(renderer) for text in (*ax.texts, *ax.get_xticklabels()) if text.get_text()]
+        assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[i + 1 :])
+    plt.close(figure)
+
+
+def test_rebuilding_needs_no_torch_and_changes_nothing(run_dir):
+    before = (run_dir / "report.html").read_text()
+    code = "import sys; sys.modules['torch'] = None; sys.argv = ['report', sys.argv[1]]; from bench.report import main; main()"
+    subprocess.run([sys.executable, "-c", code, str(run_dir)], check=True, capture_output=True)
+    assert (run_dir / "report.html").read_text() == before
+
+
+@pytest.fixture(scope="module")
+def browser():
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not chromium or not driver:
+        pytest.fail(f"no chromium or chromedriver on PATH; {INSTALL}")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for flag in (
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-sync",
+        "--window-size=1280,900",
+    ):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    with webdriver.Chrome(options=options, service=Service(driver)) as chrome:
+        yield chrome
+
+
+def test_the_page_opens_in_a_browser_without_errors_and_with_all_figures_visible(run_dir, browser):
+    browser.get((run_dir / "report.html").as_uri())
+    assert browser.get_log("browser") == []
+    images = browser.find_elements(By.TAG_NAME, "img")
+    assert len(images) == len(list((run_dir / "figures").glob("*.png")))
+    assert all(
+        browser.execute_script("return arguments[0].naturalWidth > 100 && arguments[0].offsetWidth > 100", image)
+        for image in images
+    )
+    assert browser.execute_script("return document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def test_the_filter_of_the_table_shows_the_rows_that_hold_all_words(run_dir, browser):
+    browser.get((run_dir / "report.html").as_uri())
+    box = browser.find_element(By.ID, "filter")
+    box.send_keys("dropout")
+    rows = [row for row in browser.find_elements(By.CSS_SELECTOR, "#groups tbody tr") if row.is_displayed()]
+    assert 0 < len(rows) == sum("dropout" in row.text for row in rows)
+    everything = len(browser.find_elements(By.CSS_SELECTOR, "#groups tbody tr"))
+    assert browser.find_element(By.ID, "shown").text == f"{len(rows)} of {everything} rows"
+    box.send_keys(" nosuchword")
+    assert browser.find_element(By.ID, "shown").text == f"0 of {everything} rows"
