@@ -7,25 +7,23 @@ import math
 import pandas as pd
 
 from bench.cells import Status
-from bench.settings import varying
+from bench.settings import is_variants
 from bench.signal import uniform_gain
 from bench.store import PENDING
 
 
-def findings(cells: pd.DataFrame, groups: pd.DataFrame, signal: pd.DataFrame) -> list[str]:
-    """What the run found, the answer first; `groups` and `signal` carry a `setting` column."""
+def findings(cells: pd.DataFrame, groups: pd.DataFrame, signal: pd.DataFrame, validation: pd.DataFrame) -> list[str]:
+    """What the run found, the answer first; `groups`, `signal` and `validation` carry a `setting` column."""
     results = groups[groups["n_seeds"] > 0]
     if results.empty:
         return ["No cell has a result yet."]
-    sentences = [_counts(cells)]
     settings = list(dict.fromkeys(results["setting"]))
-    if len(results) > len(settings) and not varying(results, among=("max_epochs", "tau")):
-        sentences += [_frontier(results[results["setting"] == setting], setting) for setting in settings]
+    if is_variants(groups):
+        sentences = [_asked(results.iloc[0]), *_blindness(results, signal), *_changes(results.iloc[1:])]
     else:
-        sentences += [_setting(results[results["setting"] == setting], setting) for setting in settings]
-    sentences += _blindness(results, signal)
-    validation = _validation(cells)
-    return sentences + ([validation] if validation else [])
+        sentences = [_counts(cells), *_blindness(results, signal)]
+        sentences += [_frontier(results[results["setting"] == setting], setting) for setting in settings]
+    return sentences + ([_validation(validation)] if len(validation) else [])
 
 
 def _counts(cells: pd.DataFrame) -> str:
@@ -41,7 +39,7 @@ def _frontier(groups: pd.DataFrame, setting: str) -> str:
     """How far up the load most seeds of a setting got, in units of the functional dimension."""
     relative = groups["n_samples"] / groups["functional_dim"]
     reached = groups["fraction_memorized"] >= 0.5
-    budget = f"{groups['max_epochs'].iloc[0]} epochs to tau {groups['tau'].iloc[0]:g}"
+    budget = f"{_span(groups['max_epochs'])} epochs to tau {_span(groups['tau'])}"
     if not reached.any():
         least = f"the smallest load was {relative.min():.2g} of P - depth*width"
         return f"{setting}: no network memorized any sample count of the grid ({budget}; {least})."
@@ -54,22 +52,35 @@ def _frontier(groups: pd.DataFrame, setting: str) -> str:
     return f"{text}; the smallest load that they did not was {relative[~reached].min():.2g}."
 
 
-def _setting(groups: pd.DataFrame, setting: str) -> str:
-    group = groups.iloc[0]
-    seeds = f"{group['n_memorized']} of {group['n_seeds']} seeds"
-    left = (
-        f"{100 * group['median_final_tau']:.3g} % of the variance left unexplained"
-        if math.isfinite(group["median_final_tau"])
-        else "no finite error left"
-    )
+def _span(values: pd.Series) -> str:
+    """One value, or the least and the most."""
+    return f"{values.min():g}" if not values.ne(values.iloc[0]).any() else f"{values.min():g} to {values.max():g}"
+
+
+def _asked(group: pd.Series) -> str:
+    """The answer for the first of the variants."""
+    seeds, budget = f"{group['n_memorized']} of {group['n_seeds']} seeds", f"{group['max_epochs']} epochs"
     if group["n_memorized"] == group["n_seeds"]:
-        return f"{setting}: memorized by epoch {group['median_epoch_to_tau']:.0f} (median of {group['n_seeds']} seeds)."
-    ended = ", ".join(
-        f"{group[f'n_{s}']} {s.replace('_', ' ')}"
-        for s in Status
-        if s not in (Status.MEMORIZED, Status.FAILED) and group[f"n_{s}"]
+        return f"As asked, yes: {seeds} memorized, by epoch {group['median_epoch_to_tau']:.0f} in the median."
+    return (
+        f"As asked, {'sometimes' if group['n_memorized'] else 'no'}: {seeds} memorized {group['n_samples']} samples in"
+        f" {budget}; in the median {_left(group)} of the variance is left unexplained, where predicting the mean leaves 100 %."
     )
-    return f"{setting}: {seeds} memorized ({ended}), in the median with {left}."
+
+
+def _changes(groups: pd.DataFrame) -> list[str]:
+    """How far each variant got: those that memorized, then the others from the best to the worst."""
+    reached = groups["fraction_memorized"] >= 0.5
+    hits = [f"{g['setting']} by epoch {g['median_epoch_to_tau']:.0f}" for _, g in groups[reached].iterrows()]
+    misses = [f"{g['setting']}: {_left(g)}" for _, g in groups[~reached].sort_values("median_final_tau").iterrows()]
+    sentences = [f"Rescued (median over seeds): {'; '.join(hits)}."] if hits else []
+    if misses:
+        sentences.append(f"Not rescued, with what is left unexplained (median over seeds): {'; '.join(misses)}.")
+    return sentences
+
+
+def _left(group: pd.Series) -> str:
+    return f"{100 * group['median_final_tau']:.3g} %" if math.isfinite(group["median_final_tau"]) else "all (diverged)"
 
 
 def _blindness(groups: pd.DataFrame, signal: pd.DataFrame) -> list[str]:
@@ -96,17 +107,12 @@ def _blindness(groups: pd.DataFrame, signal: pd.DataFrame) -> list[str]:
     return sentences
 
 
-def _validation(cells: pd.DataFrame) -> str | None:
+def _validation(validation: pd.DataFrame) -> str:
     """The floor under every validation error, against the lowest that any cell saw."""
-    measured = cells[cells["best_val_mse"].notna()]
-    if measured.empty:
-        return None
-    ratio = measured["best_val_mse"] / measured["target_variance"]
-    lowest = measured.iloc[int(ratio.argmin())]
-    error = math.sqrt(2 / lowest["n_val"])
-    final = (measured["final_val_mse"] / measured["target_variance"]).median()
+    best, final = validation["best_over_variance"], validation["final_over_variance"]
     return (
-        f"Nothing generalizes: the lowest validation MSE of any epoch of {len(measured)} cells with validation samples is"
-        f" {ratio.min():.3f} Var(y) (on {lowest['n_val']} samples, so give or take {error:.3f} by chance), and at the end of"
-        f" training it is {final:.3g} Var(y) in the median. No prediction of independent noise can do better than Var(y)."
+        f"Nothing generalizes: over all epochs of {len(validation)} cells with validation samples, the lowest validation MSE is"
+        f" {best.min():.3f} of the variance of the validation targets, which is what their own mean scores; at the end of"
+        f" training it is {final.median():.3g} in the median. But for the chance of {int(validation['n_val'].min())} samples,"
+        " no prediction of independent noise gets below Var(y)."
     )

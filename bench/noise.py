@@ -14,6 +14,9 @@ from bench.streams import generator
 INPUT_FIELDS = ("data_seed", "d_in")
 TARGET_FIELDS = ("data_seed", "target")
 
+# All that the validation targets depend on: their draws, and the training targets that their scaling is fitted to.
+VALIDATION_FIELDS = (*TARGET_FIELDS, "target_scaling", "n_samples", "n_val")
+
 
 class Data(NamedTuple):
     """Inputs, targets, and the variance that tau divides by, in float64."""
@@ -53,6 +56,11 @@ def validation_data(cell: Cell) -> Data:
     inputs = generator(cell, "validation inputs", INPUT_FIELDS).standard_normal((cell.n_val, cell.d_in))
     targets = _apply(scaling, _raw_targets(cell, "validation targets", cell.n_val))
     return Data(inputs, targets, float(np.var(_apply(scaling, raw_training))) or 1.0)
+
+
+def validation_variance(cell: Cell) -> float:
+    """Population variance of the validation targets: what predicting their own mean would score, the least a constant can."""
+    return float(np.var(validation_data(cell).targets))
 
 
 def _raw_targets(cell: Cell, purpose: str, count: int) -> Float[np.ndarray, " sample"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 
 import matplotlib
@@ -15,6 +16,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 
 matplotlib.use("Agg")
 sns.set_theme(
@@ -26,7 +28,9 @@ matplotlib.rcParams.update({"svg.hashsalt": "memcap", "svg.fonttype": "none", "f
 
 # Perceptually uniform and safe for colour-blind readers; reversed, so that "memorized at once" is the light end.
 EPOCH_COLOURS = "viridis_r"
-LOAD_COLOURS = "icefire"
+# Blue below, red above, dark in between: thin lines have to show on white.
+LOAD_COLOURS = sns.diverging_palette(250, 15, s=90, l=55, center="dark", as_cmap=True)
+TITLE_CHARACTERS = 40
 BEYOND_FACE, BEYOND_HATCH, ABSENT_FACE = "#ececec", "#9a9a9a", "#ffffff"
 LINE_COLOUR = "#c1121f"
 CELL_INCHES = (0.66, 0.44)
@@ -90,26 +94,20 @@ def learning_curves(curves: pd.DataFrame) -> Figure:
     relative = curves["n_samples"] / curves["functional_dim"]
     extent = max(2.0, float(relative.max()), 1 / float(relative.min()))
     norm = LogNorm(1 / extent, extent)
-    colours = matplotlib.colormaps[LOAD_COLOURS]
     top = max(2.0, 1.5 * float(curves["tau"].iloc[0]))
     for ax, label in zip(axes.flat, labels, strict=False):
         for _, line in curves[curves["setting"] == label].groupby("cell_id", sort=False):
             load = line["n_samples"].iloc[0] / line["functional_dim"].iloc[0]
             drawn = line[line["epoch"] > 0]
-            ax.plot(drawn["epoch"], drawn["tau"], color=colours(norm(load)), lw=0.9, alpha=0.8, rasterized=True)
+            ax.plot(drawn["epoch"], drawn["tau"], color=LOAD_COLOURS(norm(load)), lw=0.9, alpha=0.8, rasterized=True)
         ax.axhline(1, color="#555555", lw=0.8, ls=":")
         for tau in curves.loc[curves["setting"] == label, "threshold"].unique():
             ax.axhline(tau, color="#555555", lw=0.8, ls="--")
         ax.set(xscale="log", yscale="log")
-        ax.set_title(label, fontsize=9)
+        ax.set_title(_wrapped(label), fontsize=9)
     lowest = float(curves["tau"].clip(lower=1e-9).min())
     axes[0][0].set_ylim(max(lowest * 0.5, float(curves["threshold"].min()) * 0.5), top)
-    for ax in axes.flat[len(labels) :]:
-        ax.axis("off")
-    for ax in axes[:, 0]:
-        ax.set_ylabel("tau (1: predicts the mean)")
-    for ax in axes[-1]:
-        ax.set_xlabel("epoch")
+    _label_edges(axes, len(labels), "epoch", "tau (1: predicts the mean)")
     bar = figure.colorbar(ScalarMappable(norm, LOAD_COLOURS), ax=axes.ravel().tolist(), shrink=0.9, pad=0.015, aspect=25)
     bar.set_label("n_samples / (P - depth*width)")
     return figure
@@ -127,13 +125,8 @@ def predictions(table: pd.DataFrame) -> Figure:
         shown = table[(table["setting"] == label) & (table["sample"] < SAMPLES_SHOWN)]
         ax.plot(shown["sample"], shown["target"], "o", color="#1f4e9c", mfc="none", ms=4.5, mew=1.0)
         ax.plot(shown["sample"], shown["prediction"], "*", color=LINE_COLOUR, ms=5, mew=0)
-        ax.set_title(f"{label}: tau {shown['final_tau'].iloc[0]:.2g}", fontsize=9)
-    for ax in axes.flat[len(labels) :]:
-        ax.axis("off")
-    for ax in axes[:, 0]:
-        ax.set_ylabel("target / prediction")
-    for ax in axes[-1]:
-        ax.set_xlabel("training sample")
+        ax.set_title(_wrapped(f"{label}: tau {shown['final_tau'].iloc[0]:.2g}"), fontsize=9)
+    _label_edges(axes, len(labels), "training sample", "target / prediction")
     low, high = axes[0][0].get_ylim()
     axes[0][0].set_ylim(low, high + 0.22 * (high - low))
     axes[0][0].text(0.02, 0.96, "o target", color="#1f4e9c", transform=axes[0][0].transAxes, va="top", fontsize=SMALLEST_FONT)
@@ -145,7 +138,7 @@ def predictions(table: pd.DataFrame) -> Figure:
 
 def propagation(signal: pd.DataFrame) -> Figure:
     """Variance across inputs of each layer of the untrained networks, a line for each setting, named at its end."""
-    figure, ax = plt.subplots(figsize=(6.4, 3.4), layout="constrained")
+    figure, ax = plt.subplots(figsize=(7.6, 3.6), layout="constrained")
     palette = sns.color_palette("colorblind", signal["setting"].nunique())
     ends = []
     for colour, (label, line) in zip(palette, signal.groupby("setting", sort=False), strict=True):
@@ -159,12 +152,13 @@ def propagation(signal: pd.DataFrame) -> Figure:
             )
         )
     ax.set(yscale="log", xlabel="layer (the last is the output)", ylabel="variance across inputs")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     low, high = (math.log10(limit) for limit in ax.get_ylim())
-    apart, last = 0.055 * (high - low), -math.inf
+    apart, last = 0.11 * (high - low), -math.inf
     for height, layer, label, colour in sorted(ends):
         last = max(height, last + apart)
         ax.annotate(
-            label,
+            _wrapped(label),
             (layer, 10**last),
             xytext=(6, 0),
             textcoords="offset points",
@@ -263,6 +257,23 @@ def _dimension_border(ax: Axes, shown: pd.DataFrame, rows: Sequence, columns: Se
         ax.plot(x, y, color="white", lw=3.6, zorder=4)
     for x, y in segments:
         ax.plot(x, y, color=LINE_COLOUR, lw=1.8, zorder=5)
+
+
+def _label_edges(axes: np.ndarray, used: int, x: str, y: str) -> None:
+    """Names on the left and at the foot of every column of a grid of panels whose last row may be part empty."""
+    across = axes.shape[1]
+    for number, ax in enumerate(axes.flat):
+        if number >= used:
+            ax.axis("off")
+        elif number + across >= used:
+            ax.set_xlabel(x)
+            ax.tick_params(labelbottom=True)
+    for ax in axes[:, 0]:
+        ax.set_ylabel(y)
+
+
+def _wrapped(label: str) -> str:
+    return "\n".join(textwrap.wrap(label, TITLE_CHARACTERS, break_on_hyphens=False))
 
 
 def _title(field: str) -> str:

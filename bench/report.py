@@ -14,11 +14,12 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from bench import plots, provenance
-from bench.cells import FIELDS, SEEDS, Cell
+from bench.cells import FIELDS, SEEDS
 from bench.findings import findings
+from bench.noise import VALIDATION_FIELDS, validation_variance
 from bench.settings import MAP_AXES, label_settings, varying
 from bench.signal import propagation
-from bench.store import Store, write_atomically
+from bench.store import Store, cells_of, write_atomically
 from bench.survival import groups as group_statistics
 
 # Beyond these a page would be too long to read; the tables hold everything, and the page says what it leaves out.
@@ -56,13 +57,14 @@ def build(run_dir: str | Path) -> Path:
         "learning_curves": _curves(store, keyed),
         "predictions": _predictions(store, keyed),
         "signal_propagation": _signal(keyed),
+        "validation": _validation(keyed),
     }
     folder = store.path / "tables"
     folder.mkdir(exist_ok=True)
     for name, table in tables.items():
         write_atomically(folder / f"{name}.csv", lambda partial, table=table: table.to_csv(partial, index=False, na_rep=""))
     pictures = _draw(tables, store.path / "figures")
-    sentences = findings(cells, groups, tables["signal_propagation"])
+    sentences = findings(cells, groups, tables["signal_propagation"], tables["validation"])
     page = _page(store, tables, pictures, sentences)
     write_atomically(store.path / "report.html", lambda partial: partial.write_text(page, encoding="utf-8"))
     _print(groups, sentences, store)
@@ -99,11 +101,19 @@ def _signal(cells: pd.DataFrame) -> pd.DataFrame:
     if not varying(first, among=("init", "init_scale", "activation")):
         first = first.head(0)
     first = first.drop_duplicates(["init", "init_scale", "activation", "width", "depth", "d_in"])
-    values = first[list(FIELDS)].astype(object).where(first[list(FIELDS)].notna(), None).to_dict("records")
     about = first[["cell_id", "setting", "depth", "width", "init", "init_scale"]]
-    columns = ["cell_id", "layer", "second_moment", "variance_across_inputs", "gain", "dead_units"]
-    table = propagation(Cell(**{str(name): value for name, value in row.items()}) for row in values)
-    return about.merge(table if len(table) else pd.DataFrame(columns=columns), on="cell_id", how="inner")
+    return about.merge(propagation(cells_of(first)), on="cell_id", how="inner")
+
+
+def _validation(cells: pd.DataFrame) -> pd.DataFrame:
+    """Validation errors over their floor, the variance of the very targets they are measured on."""
+    measured = cells[cells["best_val_mse"].notna()]
+    floors = [validation_variance(cell) for cell in cells_of(measured.drop_duplicates(list(VALIDATION_FIELDS)))]
+    known = measured.drop_duplicates(list(VALIDATION_FIELDS))[list(VALIDATION_FIELDS)].assign(validation_variance=floors)
+    table = measured[["cell_id", "setting", *VALIDATION_FIELDS, "best_val_mse", "best_val_epoch", "final_val_mse"]]
+    table = table.merge(known, on=list(VALIDATION_FIELDS), how="left")
+    ratios = {name: table[f"{name}_val_mse"] / table["validation_variance"] for name in ("best", "final")}
+    return table.assign(best_over_variance=ratios["best"], final_over_variance=ratios["final"])
 
 
 def _draw(tables: dict[str, pd.DataFrame], folder: Path) -> list[Picture]:

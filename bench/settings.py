@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 
 from bench.cells import STRENGTHS
@@ -27,10 +29,13 @@ def label_settings(groups: pd.DataFrame) -> pd.Series:
     if is_variants(groups):
         first = groups.iloc[0]
         names = varying(groups)
-        changes = [
-            ", ".join(_spell(name, row[name]) for name in names if not _same(row[name], first[name]))
-            for _, row in groups.iterrows()
-        ]
+        strengths = [name for name in names if name in STRENGTHS]
+        changes = []
+        for _, row in groups.iterrows():
+            changed = [name for name in names if not _same(row[name], first[name])]
+            if set(changed) & set(strengths):
+                changed.remove("regularization")
+            changes.append(", ".join(_spell(name, row[name]) for name in changed))
         return pd.Series([change or "as asked" for change in changes], index=groups.index)
     names = [name for name in varying(groups) if name not in MAP_AXES]
     swept = [name for name in STRENGTHS if groups.groupby("regularization")[name].nunique(dropna=False).max() > 1]
@@ -54,19 +59,19 @@ def is_variants(groups: pd.DataFrame) -> bool:
     return len(strengths) > 2 and len(groups) < product / 2
 
 
-def _spell(name: str, value: object) -> str:
+def _spell(name: str, value: Any) -> str:
     if name == "regularization":
         return str(value)
-    if value is None or value != value:
+    if pd.isna(value):
         return f"{name}=null"
     if isinstance(value, float):
         return f"{name}={value:g}"
     return f"{name}={str(value).lower() if isinstance(value, bool) else value}"
 
 
-def _same(a: object, b: object) -> bool:
-    return bool(a == b or (a != a and b != b))
+def _same(a: Any, b: Any) -> bool:
+    return bool(pd.isna(a) and pd.isna(b)) or bool(not pd.isna(a) and not pd.isna(b) and a == b)
 
 
-def _is_on(strength: object) -> bool:
-    return bool(strength == strength and strength is not None and strength != 0)
+def _is_on(strength: Any) -> bool:
+    return bool(not pd.isna(strength) and strength != 0)

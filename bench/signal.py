@@ -15,6 +15,8 @@ from bench.noise import training_data
 # Samples to measure on: the relative error of a second moment is about 1 / sqrt(this many).
 MOST_SAMPLES = 2000
 
+COLUMNS = ["cell_id", "layer", "second_moment", "variance_across_inputs", "gain", "dead_units"]
+
 # erf, for exact gelu, without a dependency on scipy.
 _erf = np.vectorize(math.erf, otypes=[float])
 
@@ -57,7 +59,7 @@ def propagation(cells: Iterable[Cell]) -> pd.DataFrame:
             dead = float(np.mean(np.ptp(signal, axis=0) == 0)) if number < len(layers) else math.nan
             rows.append(row | {"gain": second_moment / before, "dead_units": dead})
             before = second_moment
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def uniform_gain(width: int, half_width: float) -> float:

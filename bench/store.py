@@ -9,6 +9,7 @@ import re
 import secrets
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -33,6 +34,8 @@ def _field_schema() -> list[pa.Field]:
     return [pa.field(name, next(_ARROW[kind] for kind in field_types()[name] if kind in _ARROW)) for name in FIELDS]
 
 
+# Columns of counts that may be absent: pandas' nullable integers, where plain ones would turn into floats.
+_NULLABLE_FIELDS = tuple(name for name in FIELDS if field_types()[name] == (int, type(None)))
 _INTEGERS = ("epoch_to_tau", "steps_to_tau", *RUNG_COLUMNS, "epochs_run", "best_val_epoch")
 
 SCHEMAS = {
@@ -111,7 +114,7 @@ class Store:
             known.loc[missing, list(FIELDS)] = fields.loc[missing, list(FIELDS)].to_numpy()
             known.loc[missing, "status"] = PENDING
             known = known.astype({name: fields.dtypes[name] for name in FIELDS})
-        return known.astype(dict.fromkeys(_INTEGERS, "Int64"))
+        return known.astype(dict.fromkeys((*_INTEGERS, *_NULLABLE_FIELDS), "Int64"))
 
     def read_curves(self) -> pd.DataFrame:
         """Learning curves of all cells: cell_id, epoch, tau, val_mse, by epoch."""
@@ -170,6 +173,19 @@ class Store:
         schema = SCHEMAS[kind].with_metadata({_VERSION_KEY: str(SCHEMA_VERSION)})
         table = pa.Table.from_pylist(rows, schema=schema)
         write_atomically(path, lambda partial: pq.write_table(table, partial))
+
+
+def cells_of(table: pd.DataFrame) -> list[Cell]:
+    """The cells that the rows of a table describe."""
+
+    def value(name: str, entry: Any) -> Any:
+        kind = next(kind for kind in field_types()[name] if kind in _ARROW)
+        return None if pd.isna(entry) else kind(entry)
+
+    return [
+        Cell(**{name: value(name, entry) for name, entry in zip(FIELDS, row, strict=True)})
+        for row in zip(*(table[name] for name in FIELDS), strict=True)
+    ]
 
 
 def write_atomically(path: Path, write) -> None:

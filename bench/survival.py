@@ -37,7 +37,7 @@ def groups(cells: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for key, members in cells.groupby(list(GROUP_FIELDS), sort=False, dropna=False):
         rows.append(dict(zip(GROUP_FIELDS, key, strict=True)) | _statistics(members))
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).astype({name: cells[name].dtype for name in GROUP_FIELDS})
 
 
 def _statistics(members: pd.DataFrame) -> dict[str, object]:

@@ -93,6 +93,8 @@ class TorchEngine:
         while waiting or records:
             if chunk is None or self._has_room(records):
                 chunk = self._refilled(chunk, records, waiting, kind, pack.slots)
+            if not self._on_cuda:
+                epochs = min(epochs, 1 + max(record.cell.max_epochs - record.epoch for record in records))
             started = time.perf_counter()
             history = chunk.run(self._tables(records, kind, epochs))
             tau, val_mse, active = (values.cpu().numpy() for values in history)
@@ -112,7 +114,7 @@ class TorchEngine:
                 epochs = _next_epochs(epochs, elapsed)
 
     def _has_room(self, records: list[Record]) -> bool:
-        """Whether to drop the cells that have ended: on the CPU at once; on CUDA, where it costs a new graph, when half have."""
+        """Whether to drop ended cells: on the CPU at once; on CUDA, where it costs a new graph, when half have ended."""
         ended = sum(record.ended for record in records)
         return ended > 0 and (not self._on_cuda or 2 * ended >= len(records))
 

@@ -23,7 +23,7 @@ KERNEL_FIELDS = ("init_seed",)
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
-WIDTH_GRANULE = 8
+WIDTH_GRANULE = 4
 SAMPLE_GRANULE = 16
 
 
