@@ -30,7 +30,7 @@ format: $(DEV_READY)  ## rewrite the code in the house's format
 	$(PY) -m ruff check --fix .
 
 perf: $(DEV_READY)  ## benchmark the engine's step, planning, store and tables; ARGS='--benchmark-json=perf.json'
-	$(PY) -m pytest tests/perf --benchmark-only --benchmark-disable-gc $(ARGS)
+	$(PY) -m pytest tests/perf/benchmarks.py --benchmark-only --benchmark-disable-gc $(ARGS)
 
 clean:  ## remove the environment and caches; results stay
 	rm -rf .venv .pytest_cache .ruff_cache .hypothesis .benchmarks build dist

@@ -119,7 +119,7 @@ def expand(
             name: value for name, values in lists.items() for value in values if name in NEEDS and value != DEFAULTS[name]
         }
         for settings in _settings(own_base, lists, regularizations):
-            cell = _coherent(settings)
+            cell = _coherent(Cell(**settings))
             kept = {name: DEFAULTS[name] for name, (has_effect, _) in NEEDS.items() if not has_effect(cell)}
             effective.update(NEEDS.keys() - kept.keys())
             cells[dataclasses.replace(cell, **kept) if kept else cell] = None
@@ -132,11 +132,14 @@ def expand(
 def check(cells: Iterable[Cell]) -> list[Cell]:
     """The same cells without duplicates, every value checked by the rules of `expand`."""
     unique: dict[Cell, None] = {}
+    seen: set[tuple[str, type, Any]] = set()
     for cell in cells:
-        values = dataclasses.asdict(cell)
-        for name, value in values.items():
-            _check_value(name, value)
-        unique[_coherent(values)] = None
+        for name in FIELDS:
+            value = getattr(cell, name)
+            if (name, type(value), value) not in seen:
+                _check_value(name, value)
+                seen.add((name, type(value), value))
+        unique[_coherent(cell)] = None
     return list(unique)
 
 
@@ -286,9 +289,8 @@ def _loaded(values: dict[str, Any]) -> dict[str, Any]:
     return values | {"n_samples": n_samples}
 
 
-def _coherent(values: Mapping[str, Any]) -> Cell:
-    """A cell whose fields make sense together."""
-    cell = Cell(**values)
+def _coherent(cell: Cell) -> Cell:
+    """The cell, if its fields make sense together."""
     if cell.patience is not None and cell.n_val == 0:
         raise GridError(
             "patience", cell.patience, "watches the validation MSE, and n_val is 0", "set n_val, for example n_val=256"

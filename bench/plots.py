@@ -224,7 +224,7 @@ def _dimension_line(ax: Axes, shown: pd.DataFrame, rows: Sequence, columns: Sequ
     """N = P - depth*width over a map with n_samples upwards: a step for each column, interpolated in log N between the rows."""
     limits = shown.groupby(level=1)["functional_dim"].first()
     centres = np.arange(len(rows)) + 0.5
-    heights = [_height(limits[column], rows, centres) if column in limits.index else math.nan for column in columns]
+    heights = [_height(float(limits[column]), rows, centres) if column in limits.index else math.nan for column in columns]
     edges = np.repeat(np.arange(len(columns) + 1), 2)[1:-1]
     ax.plot(edges, np.repeat(np.clip(heights, 0, len(rows)), 2), color="white", lw=3.6, solid_capstyle="butt")
     ax.plot(edges, np.repeat(np.clip(heights, 0, len(rows)), 2), color=LINE_COLOUR, lw=1.8, solid_capstyle="butt")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pandas as pd
@@ -11,6 +12,9 @@ from bench.survival import GROUP_FIELDS
 
 # The axes of the maps; every other field that varies makes a setting.
 MAP_AXES = ("depth", "width", "n_samples")
+
+# Groups that make a map: two rows of two.
+LEAST_MAP = 4
 
 
 def varying(table: pd.DataFrame, *, among: tuple[str, ...] = GROUP_FIELDS) -> list[str]:
@@ -50,13 +54,16 @@ def label_settings(groups: pd.DataFrame) -> pd.Series:
 
 
 def is_variants(groups: pd.DataFrame) -> bool:
-    """Whether the groups vary the first one rather than make a product: fewer than half of its points are there."""
-    names = varying(groups)
-    strengths = [name for name in names if name not in STRENGTHS]
-    product = 1
-    for name in strengths:
-        product *= groups[name].nunique(dropna=False)
-    return len(strengths) > 2 and len(groups) < product / 2
+    """Whether the groups vary the first one rather than make a product.
+
+    So it is where they are fewer than half of the product of their values, and no setting has a map to draw.
+    """
+    names = [name for name in varying(groups) if name not in STRENGTHS]
+    product = math.prod(len(groups[name].drop_duplicates()) for name in names)
+    others = [name for name in varying(groups) if name not in MAP_AXES]
+    if len(names) < 3 or not others or 2 * len(groups) >= product:
+        return False
+    return int(groups.groupby(others, dropna=False).size().max()) < LEAST_MAP
 
 
 def _spell(name: str, value: Any) -> str:

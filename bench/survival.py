@@ -34,32 +34,26 @@ def groups(cells: pd.DataFrame) -> pd.DataFrame:
         - `median_best_val_mse`, in squared target units;
         - `median_bits_per_param`.
     """
-    rows = []
-    for key, members in cells.groupby(list(GROUP_FIELDS), sort=False, dropna=False):
-        rows.append(dict(zip(GROUP_FIELDS, key, strict=True)) | _statistics(members))
-    return pd.DataFrame(rows).astype({name: cells[name].dtype for name in GROUP_FIELDS})
-
-
-def _statistics(members: pd.DataFrame) -> dict[str, object]:
-    counts = members["status"].value_counts()
-    results = members[~members["status"].isin([Status.FAILED, PENDING])]
-    memorized = int(counts.get(Status.MEMORIZED, 0))
-    low, high = wilson_interval(memorized, len(results))
-    first = members.iloc[0]
-    return {
-        "n_params": first["n_params"],
-        "functional_dim": first["functional_dim"],
-        "load": first["n_samples"] / first["n_params"],
-        "n_seeds": len(results),
-        **{f"n_{status}": int(counts.get(status, 0)) for status in (*Status, PENDING)},
-        "fraction_memorized": memorized / len(results) if len(results) else math.nan,
-        "fraction_low": low,
-        "fraction_high": high,
-        "median_epoch_to_tau": median_with_censoring(results["epoch_to_tau"].to_numpy(float, na_value=math.nan)),
-        "median_final_tau": results["final_tau"].median(),
-        "median_best_val_mse": results["best_val_mse"].median(),
-        "median_bits_per_param": results["bits_per_param"].median(),
-    }
+    number = cells.groupby(list(GROUP_FIELDS), sort=False, dropna=False).ngroup()
+    first = cells.loc[~number.duplicated(), [*GROUP_FIELDS, "n_params", "functional_dim"]].reset_index(drop=True)
+    counts = pd.crosstab(number, cells["status"]).reindex(columns=[*Status, PENDING], fill_value=0).add_prefix("n_")
+    measured = ~cells["status"].isin([Status.FAILED, PENDING])
+    results = cells[measured].groupby(number[measured])
+    n_seeds = results.size().reindex(first.index, fill_value=0)
+    memorized = counts[f"n_{Status.MEMORIZED}"]
+    intervals = [wilson_interval(k, n) for k, n in zip(memorized, n_seeds, strict=True)]
+    epochs = results["epoch_to_tau"].agg(lambda values: median_with_censoring(values.to_numpy(float, na_value=math.nan)))
+    medians = results[["final_tau", "best_val_mse", "bits_per_param"]].median().add_prefix("median_").reindex(first.index)
+    sizes = pd.DataFrame({"load": first["n_samples"] / first["n_params"], "n_seeds": n_seeds})
+    shares = pd.DataFrame(
+        {
+            "fraction_memorized": memorized / n_seeds.where(n_seeds > 0),
+            "fraction_low": [low for low, _ in intervals],
+            "fraction_high": [high for _, high in intervals],
+            "median_epoch_to_tau": epochs.reindex(first.index).astype(float),
+        }
+    )
+    return pd.concat([first, sizes, counts, shares, medians], axis=1)
 
 
 def median_with_censoring(epochs: Float[np.ndarray, " cell"]) -> float:

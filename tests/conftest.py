@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 from jaxtyping import install_import_hook
 
-with install_import_hook("bench", "tests.shapes.check"):
+import tests.shapes
+
+with install_import_hook("bench", f"{tests.shapes.__name__}.check"):
     import bench.engines.torch_engine
     import bench.report
     import bench.runs  # noqa: F401
@@ -29,7 +31,7 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_runtest_logreport(report):
-    if report.skipped and "gpu" not in report.keywords and "perf" not in report.nodeid:
+    if report.skipped and "gpu" not in report.keywords:
         SKIPPED.append(report.nodeid)
 
 
