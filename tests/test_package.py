@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
@@ -88,27 +89,38 @@ def test_the_python_example_of_the_readme_runs(tmp_path):
     assert done.returncode == 0, done.stderr
 
 
+def tree() -> list[str]:
+    """The files that the README lists, in its order."""
+    (listed,) = re.findall(r"```text\nbench/\n(.*?)```", README, re.DOTALL)
+    return [line.split()[0] for line in listed.splitlines()]
+
+
 def test_the_tree_of_the_readme_names_every_file_and_no_other():
-    (tree,) = re.findall(r"```text\n(bench/.*?)```", README, re.DOTALL)
-    files = {
-        str(path.relative_to(ROOT / "bench"))
-        for path in (ROOT / "bench").rglob("*")
-        if path.suffix in (".py", ".html") and "conf" not in path.parts
-    }
-    listed, folder = set(), ""
-    for line in tree.splitlines()[1:]:
-        name = line.split()[0]
-        if not line.startswith("    "):
-            folder = name if name.endswith("/") else ""
-        if not name.endswith("/"):
-            listed.add((folder if line.startswith("    ") else "") + name)
-    assert listed == files
+    files = [path.relative_to(ROOT / "bench") for path in (ROOT / "bench").rglob("*") if path.suffix in (".py", ".html")]
+    assert sorted(tree()) == sorted(str(path) for path in files if "conf" not in path.parts)
+
+
+def test_a_file_imports_only_from_those_above_it():
+    """At the top of the module; what is imported inside a function is imported late on purpose."""
+    above: set[str] = set()
+    for name in tree():
+        module = name.removesuffix(".py").replace("/", ".").removesuffix(".__init__")
+        if name.endswith(".py") and name != "__init__.py":
+            for node in ast.parse((ROOT / "bench" / name).read_text()).body:
+                if isinstance(node, ast.ImportFrom) and node.module == "bench":
+                    imported = {alias.name for alias in node.names}
+                elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("bench."):
+                    imported = {node.module.removeprefix("bench.")}
+                else:
+                    imported = set()
+                assert imported <= above, (name, imported - above)
+        above.add(module)
 
 
 def test_the_columns_of_the_readme_are_those_of_the_table():
     from bench.store import SCHEMAS
 
-    described = set(re.findall(r"`(\w[\w.]*)`", README[README.index("## The columns") :]))
+    described = set(re.findall(r"`(\w[\w.]*)`", README[README.index("## Grids") :]))
     assert set(SCHEMAS["cells"].names) <= described
 
 
