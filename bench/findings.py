@@ -36,20 +36,17 @@ def _counts(cells: pd.DataFrame) -> str:
 
 
 def _frontier(groups: pd.DataFrame, setting: str) -> str:
-    """How far up the load most seeds of a setting got, in units of the functional dimension."""
-    relative = groups["n_samples"] / groups["functional_dim"]
+    """How far up the load most seeds of a setting got, in samples for each dimension of the reachable functions."""
+    load = groups["n_samples"] / groups["functional_dim"]
     reached = groups["fraction_memorized"] >= 0.5
     budget = f"{_span(groups['max_epochs'])} epochs to tau {_span(groups['tau'])}"
-    if not reached.any():
-        least = f"the smallest load was {relative.min():.2g} of P - depth*width"
-        return f"{setting}: no network memorized any sample count of the grid ({budget}; {least})."
-    text = (
-        f"{setting}: most seeds memorized {int(reached.sum())} of {len(groups)} networks and sample counts ({budget}),"
-        f" up to {relative[reached].max():.2g} samples for each dimension of P - depth*width"
-    )
+    among = f"{int(reached.sum())} of {len(groups)} combinations of depth, width and n_samples"
+    text = f"{setting} ({budget}): most seeds memorized in {among}"
+    if reached.any():
+        text += f", up to a load of {load[reached].max():.2g} samples for each dimension of P - depth*width"
     if reached.all():
-        return f"{text}, the largest load of the grid."
-    return f"{text}; the smallest load that they did not was {relative[~reached].min():.2g}."
+        return f"{text}, the largest of the grid."
+    return f"{text}; the lightest load where they did not is {load[~reached].min():.2g}."
 
 
 def _span(values: pd.Series) -> str:

@@ -16,6 +16,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
 matplotlib.use("Agg")
@@ -33,7 +34,9 @@ LOAD_COLOURS = sns.diverging_palette(250, 15, s=90, l=55, center="dark", as_cmap
 TITLE_CHARACTERS = 40
 BEYOND_FACE, BEYOND_HATCH, ABSENT_FACE = "#ececec", "#9a9a9a", "#ffffff"
 LINE_COLOUR = "#c1121f"
-CELL_INCHES = (0.66, 0.44)
+CELL_INCHES = (0.58, 0.42)
+# The text width of the report's page: a wider figure would be shrunk, and its text with it.
+PAGE_INCHES = 10.9
 SMALLEST_FONT = 8
 SAMPLES_SHOWN = 60
 
@@ -54,13 +57,13 @@ def heatmaps(groups: pd.DataFrame, *, rows: str, columns: str, panels: str, norm
     cannot.
     """
     values = {name: sorted(groups[name].unique()) for name in (rows, columns, panels)}
-    across = len(values[panels])
-    width = CELL_INCHES[0] * len(values[columns]) + 0.35
-    height = CELL_INCHES[1] * len(values[rows])
-    figure, axes = plt.subplots(
-        1, across, figsize=(max(4.5, width * across + 1.6), height + 1.15), squeeze=False, sharey=True, layout="constrained"
-    )
-    for ax, panel in zip(axes[0], values[panels], strict=True):
+    width = CELL_INCHES[0] * len(values[columns]) + 0.3
+    height = CELL_INCHES[1] * len(values[rows]) + 0.65
+    down = math.ceil(len(values[panels]) * width / PAGE_INCHES)
+    across = math.ceil(len(values[panels]) / down)
+    size = (max(4.5, width * across + 1.3), height * down + 0.4)
+    figure, axes = plt.subplots(down, across, figsize=size, squeeze=False, sharex=True, sharey=True, layout="constrained")
+    for ax, panel in zip(axes.flat, values[panels], strict=False):
         shown = groups[groups[panels] == panel].set_index([rows, columns])
         _map(ax, shown, values[rows], values[columns], norm)
         if rows == "n_samples":
@@ -68,9 +71,10 @@ def heatmaps(groups: pd.DataFrame, *, rows: str, columns: str, panels: str, norm
         else:
             _dimension_border(ax, shown, values[rows], values[columns])
         ax.set_title(f"{_title(panels)} {panel}")
-        ax.set_xlabel(_title(columns))
-    axes[0][0].set_ylabel(_title(rows))
-    bar = figure.colorbar(ScalarMappable(norm, EPOCH_COLOURS), ax=axes[0].tolist(), shrink=0.9, pad=0.015, aspect=14)
+    _label_edges(axes, len(values[panels]), _title(columns), _title(rows))
+    bar = figure.colorbar(
+        ScalarMappable(norm, EPOCH_COLOURS), ax=axes.ravel().tolist(), shrink=0.9, pad=0.015, aspect=14 * down
+    )
     bar.set_label("median epochs to tau")
     bar.ax.tick_params(labelsize=SMALLEST_FONT)
     figure.suptitle(title, fontsize=11, x=0.01, ha="left")
@@ -99,7 +103,7 @@ def learning_curves(curves: pd.DataFrame) -> Figure:
         for _, line in curves[curves["setting"] == label].groupby("cell_id", sort=False):
             load = line["n_samples"].iloc[0] / line["functional_dim"].iloc[0]
             drawn = line[line["epoch"] > 0]
-            ax.plot(drawn["epoch"], drawn["tau"], color=LOAD_COLOURS(norm(load)), lw=0.9, alpha=0.8, rasterized=True)
+            ax.plot(drawn["epoch"], drawn["tau"], color=LOAD_COLOURS(norm(load)), lw=0.9, alpha=0.85, rasterized=True)
         ax.axhline(1, color="#555555", lw=0.8, ls=":")
         for tau in curves.loc[curves["setting"] == label, "threshold"].unique():
             ax.axhline(tau, color="#555555", lw=0.8, ls="--")
@@ -200,6 +204,12 @@ def _map(ax: Axes, shown: pd.DataFrame, rows: Sequence, columns: Sequence, norm:
     box = {"facecolor": BEYOND_FACE, "edgecolor": "none", "pad": 0.8}
     for i, j in np.argwhere(np.isnan(median) & (notes != "")):
         ax.text(j + 0.5, i + 0.5, str(notes[i, j]), ha="center", va="center", fontsize=SMALLEST_FONT, color="#333333", bbox=box)
+    # The line of the functional dimension may run behind a number: a rim in the colour of its cell keeps it readable.
+    for text in annotated.texts:
+        column, row = (int(place) for place in text.get_position())
+        if not np.isnan(median[row, column]):
+            rim = matplotlib.colormaps[EPOCH_COLOURS](norm(median[row, column]))
+            text.set_path_effects([withStroke(linewidth=2.5, foreground=rim)])
     annotated.invert_yaxis()
     ax.tick_params(axis="both", rotation=0, length=0)
 

@@ -24,9 +24,13 @@ from bench.survival import groups as group_statistics
 
 # Beyond these a page would be too long to read; the tables hold everything, and the page says what it leaves out.
 MOST_SETTINGS = 24
-MOST_CURVES = 2000
+MOST_CURVES = 400
 MOST_SIGNALS = 24
 TERMINAL_ROWS = 80
+
+PNG_DPI = 150
+# CSS defines 96 pixels to the inch.
+CSS_DPI = 96
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -80,12 +84,11 @@ _GROUP_KEY = [name for name in FIELDS if name not in SEEDS]
 
 
 def _curves(store: Store, cells: pd.DataFrame) -> pd.DataFrame:
-    """Learning curves of the cells (evenly thinned to MOST_CURVES), with what a figure needs to colour them."""
-    chosen = cells.iloc[:: max(1, -(-len(cells) // MOST_CURVES))]
-    about = chosen[["cell_id", "setting", "depth", "width", "n_samples", "functional_dim", "data_seed", "init_seed"]].assign(
-        threshold=chosen["tau"]
-    )
-    return about.merge(store.read_curves(), on="cell_id", how="inner")
+    """Learning curves with what a figure needs to colour them: of all cells, or where they are many, of one in each group."""
+    chosen = cells if len(cells) <= MOST_CURVES else cells.drop_duplicates(_GROUP_KEY)
+    chosen = chosen.iloc[:: max(1, -(-len(chosen) // MOST_CURVES))]
+    about = chosen[["cell_id", "setting", "depth", "width", "n_samples", "functional_dim", "data_seed", "init_seed"]]
+    return about.assign(threshold=chosen["tau"]).merge(store.read_curves(), on="cell_id", how="inner")
 
 
 def _predictions(store: Store, cells: pd.DataFrame) -> pd.DataFrame:
@@ -166,7 +169,7 @@ def _draw(tables: dict[str, pd.DataFrame], folder: Path) -> list[Picture]:
         stale.unlink()
     for picture in pictures:
         for ending in ("png", "svg"):
-            picture.figure.savefig(folder / f"{picture.name}.{ending}", dpi=150)
+            picture.figure.savefig(folder / f"{picture.name}.{ending}", dpi=PNG_DPI)
         plt.close(picture.figure)
     return pictures
 
@@ -186,10 +189,7 @@ def _page(store: Store, tables: dict[str, pd.DataFrame], pictures: list[Picture]
         "median_epoch_to_tau",
         "median_final_tau",
     ]
-    images = {
-        picture.name: base64.b64encode((store.path / "figures" / f"{picture.name}.png").read_bytes()).decode()
-        for picture in pictures
-    }
+    images = {picture.name: _image(store.path / "figures" / f"{picture.name}.png") for picture in pictures}
     settings = list(dict.fromkeys(groups["setting"]))
     return environment.get_template("report.html").render(
         title=store.path.name,
@@ -205,6 +205,14 @@ def _page(store: Store, tables: dict[str, pd.DataFrame], pictures: list[Picture]
         fields={name: cells[name].iloc[0] for name in FIELDS if name not in varying(cells, among=FIELDS)},
         runs=provenance.read(store.path),
     )
+
+
+def _image(path: Path) -> dict[str, str | int]:
+    """A PNG file as base64, and the width in CSS pixels at which its text has the size it was drawn for."""
+    data = path.read_bytes()
+    # The header of a PNG file holds the width in pixels at byte 16, big-endian (PNG specification, IHDR).
+    pixels = int.from_bytes(data[16:20], "big")
+    return {"data": base64.b64encode(data).decode(), "width": round(pixels * CSS_DPI / PNG_DPI)}
 
 
 def _table_html(table: pd.DataFrame) -> str:

@@ -157,9 +157,10 @@ def test_findings_say_how_far_up_the_load_each_setting_got():
             )
     assert found(table(*rows)) == [
         "4 of 12 cells memorized targets that are pure noise (8 censored).",
-        "none: most seeds memorized 2 of 3 networks and sample counts (5000 epochs to tau 0.01), up to 0.88 samples for each dimension of P - depth*width;"
-        " the smallest load that they did not was 1.8.",
-        "dropout: no network memorized any sample count of the grid (5000 epochs to tau 0.01; the smallest load was 0.44 of P - depth*width).",
+        "none (5000 epochs to tau 0.01): most seeds memorized in 2 of 3 combinations of depth, width and n_samples, up to a load of 0.88 samples"
+        " for each dimension of P - depth*width; the lightest load where they did not is 1.8.",
+        "dropout (5000 epochs to tau 0.01): most seeds memorized in 0 of 3 combinations of depth, width and n_samples;"
+        " the lightest load where they did not is 0.44.",
     ]
 
 
