@@ -54,6 +54,8 @@ class TorchEngine:
         """`device` is a torch device, such as "cpu" or "cuda:0"."""
         self.device = torch.device(device)
         self._on_cuda = self.device.type == "cuda"
+        # A caller's process may have allowed products of lower precision; float32 cells are float32.
+        torch.set_float32_matmul_precision("highest")
 
     def device_name(self) -> str:
         """What the table says in its `device` column."""
