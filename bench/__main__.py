@@ -8,6 +8,7 @@ import re
 import sys
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -27,17 +28,17 @@ def main() -> None:
     # Hydra then raises what it would else print at length; a wrong config becomes one line below.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     register_schema()
-    composed: list[DictConfig] = []
+    composed: list[tuple[DictConfig, list[str]]] = []
 
     def keep(config: DictConfig) -> None:
         # Interpolations of Hydra's own settings resolve only while its job runs.
         OmegaConf.resolve(config)
-        composed.append(config)
+        composed.append((config, list(HydraConfig.get().overrides.task)))
 
     try:
         hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="config")(keep)()
-        for chosen, text in [(settings(config), OmegaConf.to_yaml(config)) for config in composed]:
-            _train_and_report(chosen, text)
+        for chosen in [settings(config, overrides) for config, overrides in composed]:
+            _train_and_report(chosen)
     except (GridError, HydraException, OmegaConfBaseException) as error:
         print(f"memcap: {one_line(error)}", file=sys.stderr)
         sys.exit(EXIT_BAD_CONFIG)
@@ -46,7 +47,7 @@ def main() -> None:
         sys.exit(EXIT_INTERRUPTED)
 
 
-def _train_and_report(chosen: Settings, config_text: str) -> None:
+def _train_and_report(chosen: Settings) -> None:
     from bench import report
     from bench.runs import run
 
@@ -63,17 +64,21 @@ def _train_and_report(chosen: Settings, config_text: str) -> None:
         progress=True,
         config=dict(chosen.resolved),
     )
-    report.write_config(chosen.run_dir, config_text)
     report.build(chosen.run_dir)
 
 
 def one_line(error: Exception) -> str:
     """The message of a configuration error on one line; an unknown setting comes with the nearest known one."""
     text = " ".join(str(error).split())
+    text = text.partition(" Config search path:")[0]
+    if "--multirun" in text:
+        return "a range of the grid is text, as in grid.seed=\"'range(5)'\"; a sweep over runs needs -m"
     unknown = _UNKNOWN_KEY.search(text)
     if unknown:
-        known = [*EXECUTION, *AXES, "engine", "executor", "grid", *(f"grid.{axis}" for axis in (*AXES, "variants"))]
-        close = difflib.get_close_matches(unknown[1], known, n=1, cutoff=0.0)[0]
+        fields = [name for name in AXES if name not in ("seed", "load")]
+        known = [*EXECUTION, *fields, "engine", "executor", "grid", *(f"grid.{axis}" for axis in (*AXES, "variants"))]
+        axis = f"grid.{unknown[1]}"
+        close = axis if axis in known else difflib.get_close_matches(unknown[1], known, n=1, cutoff=0.0)[0]
         return f"{unknown[1]}: is not a setting; did you mean {close}?"
     return text
 

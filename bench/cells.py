@@ -80,7 +80,7 @@ class Cell:
     @property
     def cell_id(self) -> str:
         """16 hexadecimal digits: a hash of every field and of PROTOCOL_VERSION."""
-        values = [PROTOCOL_VERSION, *(_canonical(name, getattr(self, name)) for name in FIELDS)]
+        values = [PROTOCOL_VERSION, *(canonical(name, getattr(self, name)) for name in FIELDS)]
         return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:16]
 
     @property
@@ -115,8 +115,8 @@ def field_choices() -> dict[str, tuple[str, ...]]:
     }
 
 
-def _canonical(name: str, value: object) -> object:
-    """The one spelling of a value that enters the hash: Cell(tau=1) and Cell(tau=1.0) are equal, so their ids are too."""
+def canonical(name: str, value: object) -> object:
+    """The one spelling of a value that enters a hash: Cell(tau=1) and Cell(tau=1.0) are equal, so their ids are too."""
     return float(value) if type(value) is int and float in field_types()[name] else value
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -55,8 +55,12 @@ class Settings:
     resolved: Mapping[str, Any]
 
 
-def settings(config: DictConfig) -> Settings:
+def settings(config: DictConfig, overrides: Sequence[str] = ()) -> Settings:
     """The frozen values that a composed configuration stands for.
+
+    Args:
+        config: what Hydra composed.
+        overrides: what the command line gave it, as `name=value`: a field given there must not be lost to a list of the grid.
 
     Raises:
         GridError: a value that cannot be.
@@ -68,6 +72,14 @@ def settings(config: DictConfig) -> Settings:
                 "null" if kind is type(None) else kind.__name__ for kind in (types if isinstance(types, tuple) else (types,))
             )
             raise GridError(name, values[name], f"must be of type {wanted}", "see conf/config.yaml")
+    for name, value in (override.split("=", 1) for override in overrides if "=" in override):
+        if name in FIELDS and values["grid"].get(name) is not None:
+            raise GridError(
+                name, value, "is swept by this grid, so one value has no effect", f"set grid.{name}=[{value.strip('[]')}]"
+            )
+    if values["grid"]["load"] is not None:
+        # What the grid file says of n_samples gives way: load stands in for it.
+        values["grid"]["n_samples"] = None
     base = {name: values[name] for name in FIELDS if name != "regularization"}
     axes = {name: axis for name, axis in values["grid"].items() if axis is not None and name != "variants"}
     cells = expand(base, axes, regularizations=values["regularization"], variants=_variants(values["grid"]["variants"]))
@@ -88,6 +100,11 @@ def shipped_regularizations() -> dict[str, dict[str, Any]]:
     """The strengths behind each name in conf/regularization."""
     files = sorted((config_dir() / "regularization").glob("*.yaml"))
     return {path.stem: cast("dict[str, Any]", OmegaConf.to_container(OmegaConf.load(path))) for path in files}
+
+
+def dump(values: Mapping[str, Any]) -> str:
+    """A resolved configuration as YAML."""
+    return OmegaConf.to_yaml(OmegaConf.create(dict(values)))
 
 
 def _variants(variants: Any) -> list[dict[str, Any]]:

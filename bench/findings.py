@@ -17,36 +17,37 @@ def findings(cells: pd.DataFrame, groups: pd.DataFrame, signal: pd.DataFrame, va
     results = groups[groups["n_seeds"] > 0]
     if results.empty:
         return ["No cell has a result yet."]
-    settings = list(dict.fromkeys(results["setting"]))
     if is_variants(groups):
-        sentences = [_asked(results.iloc[0]), *_blindness(results, signal), *_changes(results.iloc[1:])]
+        others = results[results.index != groups.index[0]]
+        sentences = [_asked(groups.iloc[0]), *_blindness(results, signal), *_changes(others)]
     else:
+        settings = list(dict.fromkeys(results["setting"]))
         sentences = [_counts(cells), *_blindness(results, signal)]
         sentences += [_frontier(results[results["setting"] == setting], setting) for setting in settings]
-    return sentences + ([_validation(validation)] if len(validation) else [])
+    measured = validation[validation["best_over_variance"].notna()] if len(validation) else validation
+    return sentences + ([_validation(measured)] if len(measured) else [])
 
 
 def _counts(cells: pd.DataFrame) -> str:
     counts = cells["status"].value_counts()
-    total = int(len(cells) - counts.get(Status.FAILED, 0) - counts.get(PENDING, 0))
     memorized = int(counts.get(Status.MEMORIZED, 0))
-    answer = "No cell" if memorized == 0 else "Every cell" if memorized == total else f"{memorized} of {total} cells"
+    answer = f"{memorized} of {len(cells)} cells" if 0 < memorized < len(cells) else "Every cell" if memorized else "No cell"
     others = [f"{int(counts[s])} {s.replace('_', ' ')}" for s in (*Status, PENDING) if s in counts and s != Status.MEMORIZED]
     return f"{answer} memorized targets that are pure noise{' (' + ', '.join(others) + ')' if others else ''}."
 
 
 def _frontier(groups: pd.DataFrame, setting: str) -> str:
-    """How far up the load most seeds of a setting got, in samples for each dimension of the reachable functions."""
+    """How many samples most seeds of a setting memorized, for each dimension of the functions that the network reaches."""
     load = groups["n_samples"] / groups["functional_dim"]
     reached = groups["fraction_memorized"] >= 0.5
     budget = f"{_span(groups['max_epochs'])} epochs to tau {_span(groups['tau'])}"
     among = f"{int(reached.sum())} of {len(groups)} combinations of depth, width and n_samples"
     text = f"{setting} ({budget}): most seeds memorized in {among}"
     if reached.any():
-        text += f", up to a load of {load[reached].max():.2g} samples for each dimension of P - depth*width"
+        text += f", up to {load[reached].max():.2g} samples for each of the network's functional dimensions"
     if reached.all():
-        return f"{text}, the largest of the grid."
-    return f"{text}; the lightest load where they did not is {load[~reached].min():.2g}."
+        return f"{text}, the most of the grid."
+    return f"{text}; the fewest that they did not are {load[~reached].min():.2g}."
 
 
 def _span(values: pd.Series) -> str:
@@ -56,6 +57,8 @@ def _span(values: pd.Series) -> str:
 
 def _asked(group: pd.Series) -> str:
     """The answer for the first of the variants."""
+    if group["n_seeds"] == 0:
+        return "As asked: no result yet."
     seeds, budget = f"{group['n_memorized']} of {group['n_seeds']} seeds", f"{group['max_epochs']} epochs"
     if group["n_memorized"] == group["n_seeds"]:
         return f"As asked, yes: {seeds} memorized, by epoch {group['median_epoch_to_tau']:.0f} in the median."
@@ -70,9 +73,9 @@ def _changes(groups: pd.DataFrame) -> list[str]:
     reached = groups["fraction_memorized"] >= 0.5
     hits = [f"{g['setting']} by epoch {g['median_epoch_to_tau']:.0f}" for _, g in groups[reached].iterrows()]
     misses = [f"{g['setting']}: {_left(g)}" for _, g in groups[~reached].sort_values("median_final_tau").iterrows()]
-    sentences = [f"Rescued (median over seeds): {'; '.join(hits)}."] if hits else []
+    sentences = [f"Variants that memorized (median over seeds): {'; '.join(hits)}."] if hits else []
     if misses:
-        sentences.append(f"Not rescued, with what is left unexplained (median over seeds): {'; '.join(misses)}.")
+        sentences.append(f"Variants that did not, with what they leave unexplained (median over seeds): {'; '.join(misses)}.")
     return sentences
 
 
@@ -93,13 +96,16 @@ def _blindness(groups: pd.DataFrame, signal: pd.DataFrame) -> list[str]:
         gain = uniform_gain(width, scale)
         if gain >= 0.5:
             continue
-        own = signal[signal["setting"].isin(stuck["setting"]) & (signal["width"] == width)]
+        own = signal[(signal["width"] == width) & (signal["init_scale"] == scale) & (signal["depth"] == depth)]
+        own = own[own["init"] == "uniform"]
         first, last = (own.loc[own["layer"] == layer, "variance_across_inputs"].median() for layer in (1, depth))
+        if not math.isfinite(first + last):
+            continue
         sentences.append(
-            f"Why it is stuck: weights U(-{scale:g}, {scale:g}) at width {width} multiply the second moment by {gain:.2f} in"
-            f" each layer (1 would keep it). Across inputs the variance of what a layer passes on falls from {first:.2g} in the"
-            f" first hidden layer to {last:.2g} in layer {depth}, so the untrained network is blind to its input, the gradient"
-            " says only how to predict the mean, and training ends there."
+            f"Why such networks are stuck: weights U(-{scale:g}, {scale:g}) at width {width} multiply the second moment by"
+            f" {gain:.2f} in each layer (1 would keep it). Across inputs the variance of what a layer passes on falls from"
+            f" {first:.2g} in the first hidden layer to {last:.2g} in layer {depth}, so the untrained network is blind to its"
+            " input, the gradient says only how to predict the mean, and training ends there."
         )
     return sentences
 

@@ -69,18 +69,21 @@ RULES: Mapping[str, Rule] = {
     "max_epochs": _at_least(1),
 }
 
-# A field that a cell's other fields deprive of any effect takes its default, so that equal runs are equal cells.
+# What a field needs to have any effect. Where a cell's optimizer or depth deprives it of that, it takes its default, so that
+# equal runs are equal cells; where no cell of a grid gives it any, asking for it is an error.
 NEEDS: Mapping[str, tuple[Callable[[Cell], bool], str]] = {
     "momentum": (lambda c: c.optimizer == "sgd", "optimizer=sgd"),
     "amsgrad": (lambda c: c.optimizer != "sgd", "optimizer=adam or adamw"),
     "beta1": (lambda c: c.optimizer != "sgd", "optimizer=adam or adamw"),
     "beta2": (lambda c: c.optimizer != "sgd", "optimizer=adam or adamw"),
     "eps": (lambda c: c.optimizer != "sgd", "optimizer=adam or adamw"),
-    "shuffle": (lambda c: c.steps_per_epoch > 1, "batch_size below n_samples"),
     "dropout": (lambda c: c.depth > 0, "a hidden layer (depth of at least 1)"),
     "activation": (lambda c: c.depth > 0, "a hidden layer (depth of at least 1)"),
     "trainable": (lambda c: c.depth > 0, "a hidden layer (depth of at least 1)"),
+    "shuffle": (lambda c: c.steps_per_epoch > 1, "batch_size below n_samples"),
 }
+# Kept as asked: n_samples decides, and a protocol must not change its name along that axis.
+ALWAYS_KEPT = ("shuffle",)
 
 
 def expand(
@@ -120,9 +123,9 @@ def expand(
         }
         for settings in _settings(own_base, lists, regularizations):
             cell = _coherent(Cell(**settings))
-            kept = {name: DEFAULTS[name] for name, (has_effect, _) in NEEDS.items() if not has_effect(cell)}
-            effective.update(NEEDS.keys() - kept.keys())
-            cells[dataclasses.replace(cell, **kept) if kept else cell] = None
+            idle = {name for name, (has_effect, _) in NEEDS.items() if not has_effect(cell)}
+            effective.update(NEEDS.keys() - idle)
+            cells[_without(cell, idle.difference(ALWAYS_KEPT))] = None
     for name, (_, need) in NEEDS.items():
         if name in requested and name not in effective:
             raise GridError(name, requested[name], f"has no effect without {need}", f"set that too, or leave {name} out")
@@ -259,6 +262,8 @@ def _check_value(name: str, value: Any, of: str | None = None) -> Any:
             raise GridError(shown, value, "must be a positive number, n_samples / n_params", "give for example 0.5")
         return float(value)
     types, given = field_types()[name], value
+    if hasattr(value, "item"):  # numpy's scalars
+        value = value.item()
     if float in types and type(value) is int:
         value = float(value)
     if type(value) not in types:
@@ -300,6 +305,16 @@ def _coherent(cell: Cell) -> Cell:
             "target_scaling", cell.target_scaling, "needs two samples or more", "raise n_samples or use target_scaling=none"
         )
     return cell
+
+
+def _without(cell: Cell, idle: set[str]) -> Cell:
+    """The cell with these fields at their defaults; without any strength left, its regularization is none."""
+    changed = {name: DEFAULTS[name] for name in idle if getattr(cell, name) != DEFAULTS[name]}
+    if not changed:
+        return cell
+    plain = dataclasses.replace(cell, **changed)
+    off = not any(getattr(plain, name) != DEFAULTS[name] for name in STRENGTHS)
+    return dataclasses.replace(plain, regularization="none") if off and changed.keys() & set(STRENGTHS) else plain
 
 
 def _label(values: Mapping[str, Any]) -> str:

@@ -45,11 +45,13 @@ def n_params(cell: Cell) -> int:
 
 
 def functional_dim(cell: Cell) -> int:
-    """Upper bound on the dimension of the set of functions that the parameters reach.
+    """Upper bound on the dimension of the set of functions that the trained parameters reach.
 
-    P minus one for every hidden unit with a homogeneous activation; P itself otherwise.
-    Source: Grigsby, Lindsey, Meyerhoff and Wu 2022, arXiv 2209.04036.
+    P minus one for every hidden unit with a homogeneous activation; P itself otherwise. Source: Grigsby, Lindsey, Meyerhoff
+    and Wu 2022, arXiv 2209.04036. With a trained readout alone the network is linear in width + 1 parameters.
     """
+    if cell.trainable == "readout" and cell.depth > 0:
+        return cell.width + 1
     return n_params(cell) - (cell.depth * cell.width if cell.activation in HOMOGENEOUS else 0)
 
 

@@ -59,8 +59,11 @@ def validation_data(cell: Cell) -> Data:
 
 
 def validation_variance(cell: Cell) -> float:
-    """Population variance of the validation targets: what predicting their own mean would score, the least a constant can."""
-    return float(np.var(validation_data(cell).targets))
+    """Population variance of the validation targets: what predicting their own mean would score, the least a constant can.
+
+    NaN for a single sample, which has none.
+    """
+    return float(np.var(validation_data(cell).targets)) if cell.n_val > 1 else math.nan
 
 
 def _raw_targets(cell: Cell, purpose: str, count: int) -> Float[np.ndarray, " sample"]:

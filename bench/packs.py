@@ -61,16 +61,14 @@ def plan(cells: Iterable[Cell], *, kind: Callable[[Cell], Hashable], slots: Call
     return packs
 
 
-def padded(size: int, least: int, steps: int) -> int:
+def padded(size: int, granule: int, steps: int) -> int:
     """The size that arrays for `size` items get, a function of the size alone: neighbours never enter into a cell's arithmetic.
 
-    Powers of two up to `least`, then multiples of `least` in at most `steps` sizes for each doubling.
+    Multiples of `granule`, in at most `steps` sizes for each doubling.
 
-    >>> [padded(size, least=8, steps=4) for size in (1, 3, 8, 9, 25, 100)]
-    [1, 4, 8, 16, 32, 112]
+    >>> [padded(size, granule=4, steps=4) for size in (1, 3, 8, 9, 25, 100)]
+    [4, 4, 8, 12, 28, 112]
     """
-    power = 1 << (size - 1).bit_length()
-    if power <= least:
-        return power
-    granule = max(least, (power // 2) // steps)
-    return -(-size // granule) * granule
+    octave = 1 << (size - 1).bit_length() >> 1
+    step = max(granule, octave // steps)
+    return -(-size // step) * step

@@ -39,6 +39,8 @@ CELL_INCHES = (0.58, 0.42)
 PAGE_INCHES = 10.9
 SMALLEST_FONT = 8
 SAMPLES_SHOWN = 60
+SAMPLE_AXES = ("n_samples", "load")
+MOST_TAU = 30.0
 
 
 def epoch_norm(groups: pd.DataFrame) -> LogNorm:
@@ -53,8 +55,7 @@ def heatmaps(groups: pd.DataFrame, *, rows: str, columns: str, panels: str, norm
 
     A cell that most seeds did not memorize is hatched and says the budget; where the seeds disagree, it says how many
     memorized.
-    The line N = P - depth*width (`functional_dim`) separates sample counts that a generic network can fit exactly from those it
-    cannot.
+    The red line, N = functional_dim, separates sample counts that a generic network can fit exactly from those it cannot.
     """
     values = {name: sorted(groups[name].unique()) for name in (rows, columns, panels)}
     width = CELL_INCHES[0] * len(values[columns]) + 0.3
@@ -66,11 +67,11 @@ def heatmaps(groups: pd.DataFrame, *, rows: str, columns: str, panels: str, norm
     for ax, panel in zip(axes.flat, values[panels], strict=False):
         shown = groups[groups[panels] == panel].set_index([rows, columns])
         _map(ax, shown, values[rows], values[columns], norm)
-        if rows == "n_samples":
+        if rows in SAMPLE_AXES:
             _dimension_line(ax, shown, values[rows], values[columns])
         else:
             _dimension_border(ax, shown, values[rows], values[columns])
-        ax.set_title(f"{_title(panels)} {panel}")
+        ax.set_title(f"{_title(panels)} {panel:g}")
     _label_edges(axes, len(values[panels]), _title(columns), _title(rows))
     bar = figure.colorbar(
         ScalarMappable(norm, EPOCH_COLOURS), ax=axes.ravel().tolist(), shrink=0.9, pad=0.015, aspect=14 * down
@@ -98,7 +99,9 @@ def learning_curves(curves: pd.DataFrame) -> Figure:
     relative = curves["n_samples"] / curves["functional_dim"]
     extent = max(2.0, float(relative.max()), 1 / float(relative.min()))
     norm = LogNorm(1 / extent, extent)
-    top = max(2.0, 1.5 * float(curves["tau"].iloc[0]))
+    finite = curves.loc[np.isfinite(curves["tau"]) & (curves["epoch"] > 0), "tau"]
+    # Far above 1 there is nothing to see; a network that starts there comes down within a few epochs.
+    top = min(MOST_TAU, 1.5 * float(finite.max())) if len(finite) else MOST_TAU
     for ax, label in zip(axes.flat, labels, strict=False):
         for _, line in curves[curves["setting"] == label].groupby("cell_id", sort=False):
             load = line["n_samples"].iloc[0] / line["functional_dim"].iloc[0]
@@ -109,11 +112,10 @@ def learning_curves(curves: pd.DataFrame) -> Figure:
             ax.axhline(tau, color="#555555", lw=0.8, ls="--")
         ax.set(xscale="log", yscale="log")
         ax.set_title(_wrapped(label), fontsize=9)
-    lowest = float(curves["tau"].clip(lower=1e-9).min())
-    axes[0][0].set_ylim(max(lowest * 0.5, float(curves["threshold"].min()) * 0.5), top)
+    axes[0][0].set_ylim(0.5 * max(float(finite.min()) if len(finite) else 0, float(curves["threshold"].min())), max(2.0, top))
     _label_edges(axes, len(labels), "epoch", "tau (1: predicts the mean)")
     bar = figure.colorbar(ScalarMappable(norm, LOAD_COLOURS), ax=axes.ravel().tolist(), shrink=0.9, pad=0.015, aspect=25)
-    bar.set_label("n_samples / (P - depth*width)")
+    bar.set_label("n_samples / functional dimension")
     return figure
 
 
@@ -231,8 +233,9 @@ def _note(group: pd.Series) -> str:
 
 
 def _dimension_line(ax: Axes, shown: pd.DataFrame, rows: Sequence, columns: Sequence) -> None:
-    """N = P - depth*width over a map with n_samples upwards: a step for each column, interpolated in log N between the rows."""
-    limits = shown.groupby(level=1)["functional_dim"].first()
+    """The functional dimension over a map with n_samples or load upwards: a step for each column, interpolated in logs."""
+    dimension = shown["functional_dim"] / (shown["n_params"] if shown.index.names[0] == "load" else 1)
+    limits = dimension.groupby(level=1).first()
     centres = np.arange(len(rows)) + 0.5
     heights = [_height(float(limits[column]), rows, centres) if column in limits.index else math.nan for column in columns]
     edges = np.repeat(np.arange(len(columns) + 1), 2)[1:-1]
@@ -287,4 +290,4 @@ def _wrapped(label: str) -> str:
 
 
 def _title(field: str) -> str:
-    return {"n_samples": "samples N"}.get(field, field)
+    return {"n_samples": "samples N", "load": "load N / P"}.get(field, field)

@@ -16,13 +16,14 @@ from matplotlib.figure import Figure
 from bench import plots, provenance
 from bench.cells import FIELDS, SEEDS
 from bench.findings import findings
+from bench.networks import HOMOGENEOUS
 from bench.noise import VALIDATION_FIELDS, validation_variance
 from bench.settings import MAP_AXES, label_settings, varying
 from bench.signal import propagation
 from bench.store import Store, cells_of, write_atomically
 from bench.survival import groups as group_statistics
 
-# Beyond these a page would be too long to read; the tables hold everything, and the page says what it leaves out.
+# Beyond these a page would be too long to read, and it says so; groups.csv and cells.csv hold everything.
 MOST_SETTINGS = 24
 MOST_CURVES = 400
 MOST_SIGNALS = 24
@@ -75,11 +76,6 @@ def build(run_dir: str | Path) -> Path:
     return store.path / "report.html"
 
 
-def write_config(run_dir: str | Path, text: str) -> None:
-    """Keep the resolved configuration beside the results."""
-    write_atomically(Path(run_dir) / "config.yaml", lambda partial: partial.write_text(text, encoding="utf-8"))
-
-
 _GROUP_KEY = [name for name in FIELDS if name not in SEEDS]
 
 
@@ -101,7 +97,7 @@ def _predictions(store: Store, cells: pd.DataFrame) -> pd.DataFrame:
 def _signal(cells: pd.DataFrame) -> pd.DataFrame:
     """Signal propagation at initialisation of the first cell of each setting, where settings differ in what decides it."""
     first = cells.drop_duplicates("setting").head(MOST_SIGNALS)
-    if not varying(first, among=("init", "init_scale", "activation")):
+    if not varying(first, among=("init", "init_scale", "activation")) and not (first["init"] == "uniform").any():
         first = first.head(0)
     first = first.drop_duplicates(["init", "init_scale", "activation", "width", "depth", "d_in"])
     about = first[["cell_id", "setting", "depth", "width", "init", "init_scale"]]
@@ -119,31 +115,41 @@ def _validation(cells: pd.DataFrame) -> pd.DataFrame:
     return table.assign(best_over_variance=ratios["best"], final_over_variance=ratios["final"])
 
 
+def _map_axes(groups: pd.DataFrame) -> list[tuple[str, str, str]]:
+    """Rows, columns and panels of the maps worth drawing: at least two by two, and load for n_samples where that is ragged."""
+    networks = len(groups[["depth", "width"]].drop_duplicates())
+    ragged = 2 * len(groups) < networks * groups["n_samples"].nunique()
+    samples = "load" if ragged else "n_samples"
+    axes = [(samples, "width", "depth"), ("depth", "width", samples)]
+    if not varying(groups, among=("width",)):
+        axes = [(samples, "depth", "width")]
+    return [names for names in axes if all(len(varying(groups, among=(name,))) for name in names[:2])]
+
+
 def _draw(tables: dict[str, pd.DataFrame], folder: Path) -> list[Picture]:
     """All figures, also as PNG and SVG files."""
     groups, pictures = tables["groups"], []
     norm = plots.epoch_norm(groups)
     for number, setting in enumerate(list(dict.fromkeys(groups["setting"]))[:MOST_SETTINGS]):
         own = groups[groups["setting"] == setting]
-        for rows, columns, panels in (("n_samples", "width", "depth"), ("depth", "width", "n_samples")):
-            if own[rows].nunique() < 2 or own[columns].nunique() < 2:
-                continue
-            title = f"{setting}: epochs until tau <= {own['tau'].iloc[0]:g}; red: N = P - depth*width"
-            figure = plots.heatmaps(own, rows=rows, columns=columns, panels=panels, norm=norm, title=title)
+        for rows, columns, panels in _map_axes(own):
+            red = "P - depth*width" if own["activation"].isin(HOMOGENEOUS).all() else "functional dimension"
+            title = f"{setting}: epochs until tau <= {', '.join(f'{tau:g}' for tau in own['tau'].unique())}; red: N = {red}"
+            shown = own.assign(load=[float(f"{load:.2g}") for load in own["load"]])
+            figure = plots.heatmaps(shown, rows=rows, columns=columns, panels=panels, norm=norm, title=title)
             name = f"map_{number:02d}_{columns}_{rows}"
             reached = int((own["fraction_memorized"] >= 0.5).sum())
-            caption = (
-                f"{setting}: {columns} by {rows}, a map for each {panels}. Hatched: most seeds did not get there in the budget."
-            )
+            caption = f"{setting}: {columns} by {rows}, a map for each {panels}. Hatched: half of the seeds did not memorize."
             combinations = f"{reached} of {len(own)} combinations of {', '.join(MAP_AXES)}"
             alt = f"Heatmaps of the median epoch to tau under {setting}: most seeds memorized {combinations}."
             pictures.append(Picture(name, caption, alt, "groups", figure))
     curves, predicted, signal = (tables[name] for name in ("learning_curves", "predictions", "signal_propagation"))
     if len(curves):
         shown = curves[curves["setting"].isin(list(dict.fromkeys(curves["setting"]))[:MOST_SETTINGS])]
-        caption = (
-            "Learning curves. Blue: fewer samples than P - depth*width; red: more. Dotted: the mean; dashed: the threshold."
-        )
+        caption = "Learning curves. Blue: fewer samples than the functional dimension; red: more."
+        caption += " Dotted: the mean; dashed: the threshold."
+        if shown["cell_id"].nunique() < len(tables["cells"]):
+            caption += " One seed of each network, or fewer where they are many."
         alt = f"Learning curves of {shown['cell_id'].nunique()} cells; the lowest tau drawn is {shown['tau'].min():.2g}."
         pictures.append(Picture("learning_curves", caption, alt, "learning_curves", plots.learning_curves(shown)))
     if len(predicted):
@@ -231,7 +237,9 @@ def _print(groups: pd.DataFrame, sentences: list[str], store: Store) -> None:
     """The capacity table as a terminal shows it: median epoch and seeds that memorized, sample counts across."""
     entries = groups.assign(entry=[_entry(row) for _, row in groups.iterrows()])
     index = list(dict.fromkeys(["setting", *varying(groups, among=("depth", "width"))]))
-    table = entries.pivot_table(index=index, columns="n_samples", values="entry", aggfunc="first", sort=False, fill_value="")
+    table = entries.pivot_table(
+        index=index, columns="n_samples", values="entry", aggfunc="first", sort=False, fill_value=""
+    ).sort_index(axis=1)
     print("\nmedian epoch to tau (seeds that memorized), by n_samples; '-' where most seeds never did\n")
     print(table.head(TERMINAL_ROWS).to_string())
     if len(table) > TERMINAL_ROWS:

@@ -14,11 +14,12 @@ import pandas as pd
 
 from bench import grid, provenance
 from bench.cells import Cell, Outcome
+from bench.config import dump
 from bench.engines import make_engine, resolve
 from bench.executors import EXECUTORS, available_cores
 from bench.packs import budget_flops, epoch_flops, plan
 from bench.progress import Progress
-from bench.store import Store
+from bench.store import Store, write_atomically
 
 # Outcomes wait this long to share a part; a crash loses at most this much finished work.
 FLUSH_EVERY_S = 2.0
@@ -61,10 +62,11 @@ def run(
         executor: "local".
         threads: packs that train at once on a CPU; None is the number of cores this process may use. Results do
         not depend on it.
-        n_predictions: training samples of each cell whose targets and final predictions are kept in `run_dir`.
+        n_predictions: training samples of each cell whose targets and final predictions are kept in `run_dir`; a cell that
+            finished there without any is trained again for them.
         fresh: forget what `run_dir` holds.
         progress: show progress on the standard error stream.
-        config: the resolved configuration to write down in provenance.json.
+        config: the resolved configuration, to write down in config.yaml and provenance.json.
 
     Returns:
         The fields of every cell and what the README's table of columns lists. Epochs are counts, times seconds,
@@ -90,20 +92,28 @@ def run(
     if fresh:
         _forget(store.path)
     started, started_at = time.perf_counter(), datetime.now(UTC)
-    store.write_plan(planned)
-    finished = store.finished_ids()
+    try:
+        store.write_plan(planned)
+    except OSError as error:
+        reason = f"cannot be written to ({error.strerror})"
+        raise grid.GridError("run_dir", str(run_dir), reason, "name a folder of yours") from error
+    if config is not None:
+        text = dump(config)
+        write_atomically(store.path / "config.yaml", lambda partial: partial.write_text(text, encoding="utf-8"))
+    finished = store.finished_ids(with_predictions=n_predictions > 0)
     todo = [cell for cell in planned if cell.cell_id not in finished]
     for name, reason in store.unreadable.items():
         print(f"memcap: {store.path / name} {reason}; its cells are trained again")
     maker = make_engine(spec)
-    packs = plan(todo, kind=maker.kind, slots=maker.slots, workers=threads)
+    workers = threads if spec.device == "cpu" else 1
+    packs = plan(todo, kind=maker.kind, slots=maker.slots, workers=workers)
     trained = 0
     try:
         with (
             Progress(len(todo), sum(map(budget_flops, todo)), shown=progress and bool(todo)) as shown,
             _Writer(store) as writer,
         ):
-            reports = EXECUTORS[executor](packs, spec, threads=threads, n_predictions=n_predictions)
+            reports = EXECUTORS[executor](packs, spec, threads=workers, n_predictions=n_predictions)
             try:
                 for report in reports:
                     writer.add(report.outcomes)
@@ -112,7 +122,7 @@ def run(
             finally:
                 reports.close()
     finally:
-        facts = provenance.collect(engine=spec.name, device=maker.device_name(), threads=threads)
+        facts = provenance.collect(engine=spec.name, device=maker.device_name(), threads=workers)
         wall_time_s = round(time.perf_counter() - started, 3)
         counts = {"cells_planned": len(planned), "cells_trained": trained, "cells_kept": len(planned) - len(todo)}
         times = {"started_at": started_at.isoformat(timespec="seconds"), "wall_time_s": wall_time_s}

@@ -105,15 +105,16 @@ class Store:
                 f"{self.path}: holds no plan.parquet that can be read;"
                 f" train into this folder first (memcap run_dir={self.path})"
             )
-        cells = self._outcomes()
-        order = plan.select(["cell_id"]).to_pandas()
-        known = order.merge(cells, on="cell_id", how="left", indicator=True)
+        planned = plan.to_pandas()
+        known = planned[["cell_id"]].merge(self._outcomes(), on="cell_id", how="left", indicator=True)
         missing = (known.pop("_merge") == "left_only").to_numpy()
         if missing.any():
-            fields = plan.to_pandas()
-            known.loc[missing, list(FIELDS)] = fields.loc[missing, list(FIELDS)].to_numpy()
+            known.loc[missing, list(FIELDS)] = planned.loc[missing, list(FIELDS)].to_numpy()
+            cells = cells_of(known[missing])
+            known.loc[missing, "n_params"] = [n_params(cell) for cell in cells]
+            known.loc[missing, "functional_dim"] = [functional_dim(cell) for cell in cells]
             known.loc[missing, "status"] = PENDING
-            known = known.astype({name: fields.dtypes[name] for name in FIELDS})
+            known = known.astype({name: planned.dtypes[name] for name in FIELDS} | {"n_params": int, "functional_dim": int})
         return known.astype(dict.fromkeys((*_INTEGERS, *_NULLABLE_FIELDS), "Int64"))
 
     def read_curves(self) -> pd.DataFrame:
@@ -124,10 +125,13 @@ class Store:
         """Final predictions of all cells that kept them: cell_id, sample, target, prediction, in target units."""
         return self._newest("predictions", ["cell_id", "sample"])
 
-    def finished_ids(self) -> set[str]:
-        """The cells that need no training: those with a row whose status is not failed."""
+    def finished_ids(self, *, with_predictions: bool = False) -> set[str]:
+        """The cells that need no training: those with a row whose status is not failed, and with all that belongs to it."""
         cells = self._outcomes()
-        return set(cells.loc[cells["status"] != Status.FAILED, "cell_id"])
+        finished = set(cells.loc[cells["status"] != Status.FAILED, "cell_id"])
+        for kind in ("curves", "predictions") if with_predictions else ("curves",):
+            finished &= set(self._read_parts(kind)["cell_id"].unique().to_pylist())
+        return finished
 
     def _outcomes(self) -> pd.DataFrame:
         cells = self._read_parts("cells").to_pandas()
@@ -136,12 +140,18 @@ class Store:
         return cells.drop(columns="_failed")
 
     def _newest(self, kind: str, key: list[str]) -> pd.DataFrame:
-        return self._read_parts(kind).to_pandas().drop_duplicates(key, keep="last").sort_values(key, ignore_index=True)
+        """The rows of every cell from the newest part that has any: two trainings of a cell are never mixed."""
+        table = self._read_parts(kind, numbered=True).to_pandas()
+        newest = table.groupby("cell_id")["part"].transform("max")
+        return table[table["part"] == newest].drop(columns="part").sort_values(key, ignore_index=True)
 
-    def _read_parts(self, kind: str) -> pa.Table:
-        """All readable parts, oldest first."""
-        tables = [self._read(path, kind) for path in self._parts(kind)]
-        return pa.concat_tables([SCHEMAS[kind].empty_table(), *[table for table in tables if table is not None]])
+    def _read_parts(self, kind: str, *, numbered: bool = False) -> pa.Table:
+        """All readable parts, oldest first; `numbered` adds the place of each row's part in that order."""
+        tables = [table for path in self._parts(kind) if (table := self._read(path, kind)) is not None]
+        tables.insert(0, SCHEMAS[kind].empty_table())
+        if numbered:
+            tables = [t.append_column("part", pa.array([i] * len(t), pa.int64())) for i, t in enumerate(tables)]
+        return pa.concat_tables(tables)
 
     def _parts(self, kind: str) -> list[Path]:
         folder = self.path / kind
@@ -150,10 +160,10 @@ class Store:
     def _read(self, path: Path, kind: str) -> pa.Table | None:
         name = str(path.relative_to(self.path))
         try:
-            table = pq.ParquetFile(path).read()
+            table = pq.ParquetFile(path, page_checksum_verification=True).read()
         except FileNotFoundError:
             return None
-        except (pa.ArrowInvalid, OSError) as error:
+        except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
             self.unreadable[name] = " ".join(str(error).split())
             return None
         version = (table.schema.metadata or {}).get(_VERSION_KEY, b"none").decode()
@@ -172,7 +182,7 @@ class Store:
     def _write_table(self, kind: str, rows: list[dict], path: Path) -> None:
         schema = SCHEMAS[kind].with_metadata({_VERSION_KEY: str(SCHEMA_VERSION)})
         table = pa.Table.from_pylist(rows, schema=schema)
-        write_atomically(path, lambda partial: pq.write_table(table, partial))
+        write_atomically(path, lambda partial: pq.write_table(table, partial, write_page_checksum=True))
 
 
 def cells_of(table: pd.DataFrame) -> list[Cell]:

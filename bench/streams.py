@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bench.cells import Cell
+from bench.cells import Cell, canonical
 
 
 def stream_key(cell: Cell, purpose: str, fields: Sequence[str]) -> int:
@@ -17,7 +17,7 @@ def stream_key(cell: Cell, purpose: str, fields: Sequence[str]) -> int:
     >>> stream_key(Cell(width=8), "targets", ("data_seed",)) == stream_key(Cell(width=9), "targets", ("data_seed",))
     True
     """
-    named = [purpose, *((name, getattr(cell, name)) for name in fields)]
+    named = [purpose, *((name, canonical(name, getattr(cell, name))) for name in fields)]
     return int.from_bytes(hashlib.sha256(json.dumps(named).encode()).digest()[:16], "little")
 
 

@@ -139,7 +139,10 @@ def test_the_second_moment_grows_by_its_known_factor_in_each_layer(half_width, i
 def test_a_dead_layer_is_counted_as_dead():
     signal = propagation([Cell(init="uniform", init_scale=0.02, depth=12, width=6, d_in=1, n_samples=50)])
     assert signal["variance_across_inputs"].iloc[-1] < 1e-20
-    assert signal["dead_units"].iloc[:-1].between(0, 1).all()
+    cell = Cell(init="uniform", init_scale=0.02, depth=1, width=6, d_in=1, n_samples=1)
+    assert propagation([cell])["dead_units"].tolist()[0] == 1  # one sample: nothing varies
+    varied = propagation([dataclasses.replace(cell, n_samples=200)])["dead_units"].tolist()[0]
+    assert varied == 0  # one input, no bias: each unit is on for one sign of it
     assert signal["dead_units"].isna().iloc[-1]
 
 

@@ -157,10 +157,10 @@ def test_findings_say_how_far_up_the_load_each_setting_got():
             )
     assert found(table(*rows)) == [
         "4 of 12 cells memorized targets that are pure noise (8 censored).",
-        "none (5000 epochs to tau 0.01): most seeds memorized in 2 of 3 combinations of depth, width and n_samples, up to a load of 0.88 samples"
-        " for each dimension of P - depth*width; the lightest load where they did not is 1.8.",
+        "none (5000 epochs to tau 0.01): most seeds memorized in 2 of 3 combinations of depth, width and n_samples, up to 0.88 samples for each of the"
+        " network's functional dimensions; the fewest that they did not are 1.8.",
         "dropout (5000 epochs to tau 0.01): most seeds memorized in 0 of 3 combinations of depth, width and n_samples;"
-        " the lightest load where they did not is 0.44.",
+        " the fewest that they did not are 0.44.",
     ]
 
 
@@ -187,6 +187,6 @@ def test_findings_of_variants_answer_for_the_first_and_rank_the_others():
     assert found(table(*asked, *rescued, *worse, *worst)) == [
         "As asked, no: 0 of 2 seeds memorized 128 samples in 5000 epochs; in the median 50 % of the variance is left unexplained,"
         " where predicting the mean leaves 100 %.",
-        "Rescued (median over seeds): init=orthogonal, learning_rate=0.001, batch_size=10 by epoch 30.",
-        "Not rescued, with what is left unexplained (median over seeds): init=xavier_uniform: 50 %; amsgrad=true, learning_rate=10: all (diverged).",
+        "Variants that memorized (median over seeds): init=orthogonal, learning_rate=0.001, batch_size=10 by epoch 30.",
+        "Variants that did not, with what they leave unexplained (median over seeds): init=xavier_uniform: 50 %; amsgrad=true, learning_rate=10: all (diverged).",
     ]

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from bench.engines.activations import ACTIVATIONS
-from bench.engines.torch_state import DTYPES, Kind, State
+from bench.engines.torch_state import DTYPES, SAMPLE_GRANULE, Kind, State
 from bench.philox import dropout_masks, normals
 
 # What runs once before a CUDA graph is captured, so that libraries allocate their workspaces outside it.
@@ -26,7 +26,11 @@ DRAWS_AT_ONCE = 1 << 18
 
 @dataclasses.dataclass
 class Tables:
-    """What the host computes for a chunk beforehand: numbers that depend on the epoch or the step alone."""
+    """What the host computes for a chunk beforehand: numbers that depend on the epoch or the step alone.
+
+    `order` and `place` are empty but for shuffled batches: the sample that each place of an epoch's batches takes, and where
+    the state's arrays hold it.
+    """
 
     epoch: Float[Tensor, "epoch cell"]
     has_budget: Bool[Tensor, "epoch cell"]
@@ -34,7 +38,8 @@ class Tables:
     rate: Float[Tensor, "step cell 1"]
     inverse_correction1: Float[Tensor, "step cell 1"]
     inverse_sqrt_correction2: Float[Tensor, "step cell 1"]
-    order: Int[Tensor, "epoch cell sample"]
+    order: Int[Tensor, "epoch cell place"]
+    place: Int[Tensor, "epoch cell place"]
 
     def copy_(self, other: Tables) -> None:
         for field in dataclasses.fields(self):
@@ -53,12 +58,11 @@ class _Layers:
     """Views of a flat array of parameters as the weights [cell out in] and biases [cell out 1] of each layer."""
 
     def __init__(self, flat: Float[Tensor, "cell param"], kind: Kind):
-        self.weights, self.biases, at = [], [], 0
-        for out, fan_in in kind.sizes:
-            self.weights.append(flat[:, at : at + out * fan_in].view(-1, out, fan_in))
-            at += out * fan_in
-            self.biases.append(flat[:, at : at + out].unsqueeze(2))
-            at += out
+        parts = flat.split(kind.blocks, dim=1)
+        self.weights = [
+            part[:, : out * fan_in].view(-1, out, fan_in) for part, (out, fan_in) in zip(parts[::2], kind.sizes, strict=True)
+        ]
+        self.biases = [part[:, :out].unsqueeze(2) for part, (out, _) in zip(parts[1::2], kind.sizes, strict=True)]
 
 
 class Chunk:
@@ -73,14 +77,13 @@ class Chunk:
         def scratch(*shape: int) -> Tensor:
             return torch.empty(cells, *shape, dtype=dtype, device=device)
 
-        trained = kind.sizes[-1] if kind.trainable == "readout" else None
-        self.trained = slice(kind.n_params - trained[1] - 1 if trained else 0, None)
+        self.trained = slice(-sum(kind.blocks[-2:]) if kind.trainable == "readout" else 0, None)
         self.layers = _Layers(state.params, kind)
         self.gradient = torch.zeros_like(state.params)
         self.gradients = _Layers(self.gradient, kind)
         self.ratio = torch.empty_like(state.params[:, self.trained])
         self.square = torch.empty_like(self.ratio)
-        samples = kind.train_samples
+        samples = kind.room
         self.outputs = [scratch(kind.width, samples) for _ in range(kind.depth)]
         self.inputs_of = (
             [scratch(kind.width, samples) for _ in range(kind.depth)] if self.activation.needs_input else self.outputs
@@ -88,7 +91,7 @@ class Chunk:
         self.dropped = [scratch(kind.width, samples) for _ in range(kind.depth)] if kind.dropout else self.outputs
         self.deltas = [scratch(kind.width, samples) for _ in range(2)]
         self.residual = scratch(1, samples)
-        apart = max(kind.n_samples if kind.evaluates_apart else 0, kind.n_val)
+        apart = max(kind.places if kind.evaluates_apart else 0, kind.n_val)
         self.evaluation = [scratch(kind.width, apart) for _ in range(2)]
         # One sum over all cells each: whether a term of the update is needed by any of them. For the others it is
         # then exactly neutral.
@@ -99,7 +102,7 @@ class Chunk:
         self.mask_units = self.activation.nonzero_at_zero and bool((state.units == 0).any())
         # Draws for several steps at a time, where these see the same samples: small tensors cost more to issue than to fill.
         draws = cells * samples * (kind.depth * kind.width * kind.dropout + kind.d_in * kind.input_noise)
-        self.drawn_at_once = max(1, DRAWS_AT_ONCE // draws) if draws and kind.steps_per_epoch == 1 else 1
+        self.drawn_at_once = max(1, DRAWS_AT_ONCE // draws) if draws and len(kind.batches) == 1 else 1
         self._graphs: dict[int, tuple[torch.cuda.CUDAGraph, Tables, History]] = {}
 
     def run(self, tables: Tables) -> History:
@@ -109,18 +112,24 @@ class Chunk:
             history = self._new_history(epochs)
             self._epochs(tables, history)
             return history
-        if epochs not in self._graphs:
-            self._graphs[epochs] = self._capture(tables)
-        graph, own_tables, history = self._graphs[epochs]
-        own_tables.copy_(tables)
-        graph.replay()
+        # Capture records the streams of the current device, whichever it is.
+        with torch.cuda.device(self.device):
+            if epochs not in self._graphs:
+                self._graphs[epochs] = self._capture(tables)
+            graph, own_tables, history = self._graphs[epochs]
+            own_tables.copy_(tables)
+            graph.replay()
         return history
 
-    def predict(self, count: int) -> Float[Tensor, "cell sample"]:
-        """Outputs for the first `count` training samples, in evaluation mode."""
-        inputs = self.state.inputs[:, :, :count]
-        scratch = [self.state.params.new_empty(len(inputs), self.kind.width, inputs.shape[2]) for _ in range(2)]
-        return self._evaluate(inputs, scratch)[:, 0]
+    def predict(self, count: int) -> tuple[Float[Tensor, "cell sample"], Float[Tensor, "cell sample"]]:
+        """Targets and outputs of the first `count` training samples, in evaluation mode; beyond a cell's own, whatever."""
+        batch = self.kind.batch_size or self.kind.room
+        last = (self.kind.n_samples or self.kind.room) - 1
+        samples = torch.arange(-(-count // SAMPLE_GRANULE) * SAMPLE_GRANULE, device=self.device).clamp_max(last)
+        places = samples // batch * self.kind.room + samples % batch
+        inputs = self.state.inputs[:, :, places]
+        scratch = [self.state.params.new_empty(len(inputs), self.kind.width, len(samples)) for _ in range(2)]
+        return self.state.targets[:, 0, places][:, :count], self._evaluate(inputs, scratch)[:, 0, :count]
 
     def _capture(self, tables: Tables) -> tuple[torch.cuda.CUDAGraph, Tables, History]:
         """The chunk as a CUDA graph over buffers of its own. The state is put back as the warm-up run found it."""
@@ -160,29 +169,27 @@ class Chunk:
                 self._backward(state.inputs, state.n_samples, None)
                 self._update(tables, k)
                 continue
-            places = tables.order[k] if kind.shuffle else None
-            for s in range(kind.steps_per_epoch):
-                self._batch_step(tables, k * kind.steps_per_epoch + s, s, places)
+            for s, count in enumerate(kind.batches):
+                self._batch_step(tables, k, s, count)
 
-    def _batch_step(self, tables: Tables, step: int, s: int, order: Int[Tensor, "cell sample"] | None) -> None:
-        """One optimizer step on the s-th batch of an epoch."""
+    def _batch_step(self, tables: Tables, k: int, s: int, count: int) -> None:
+        """One optimizer step on the s-th batch of epoch k, of `count` samples."""
         state, kind = self.state, self.kind
-        first, last = s * kind.train_samples, min((s + 1) * kind.train_samples, kind.n_samples)
-        cells = len(state.params)
-        if order is None:
-            places = torch.arange(first, last, device=self.device).repeat(cells, 1)
-            inputs, targets, valid = (t[:, :, first:last] for t in (state.inputs, state.targets, state.valid))
-        else:
-            places = order[:, first:last]
-            inputs = state.inputs.gather(2, places.unsqueeze(1).expand(-1, kind.d_in, -1))
-            targets, valid = state.targets.gather(2, places.unsqueeze(1)), state.valid[:, :, first:last]
+        step = k * len(kind.batches) + s
+        room = slice(s * kind.room, (s + 1) * kind.room)
+        inputs, targets, valid = (tensor[:, :, room] for tensor in (state.inputs, state.targets, state.valid))
+        samples = torch.arange(kind.room, device=self.device).repeat(len(state.params), 1) + s * (kind.batch_size or 0)
+        if kind.shuffle:
+            samples, places = tables.order[k][:, room], tables.place[k][:, None, room]
+            inputs = state.inputs.gather(2, places.expand(-1, kind.d_in, -1))
+            targets = state.targets.gather(2, places)
         if kind.input_noise:
-            inputs = torch.addcmul(inputs, self._noise(tables, step, places), state.input_noise)
-        masks = self._masks(tables, step, places) if kind.dropout else None
+            inputs = torch.addcmul(inputs, self._noise(tables, step, samples), state.input_noise)
+        masks = self._masks(tables, step, samples) if kind.dropout else None
         self._forward(inputs, masks)
         self._residual(targets, valid)
-        count = state.n_samples if kind.steps_per_epoch == 1 else torch.full_like(state.n_samples, last - first)
-        self._backward(inputs, count, masks)
+        counts = state.n_samples if kind.batch_size is None else torch.full_like(state.n_samples, count)
+        self._backward(inputs, counts, masks)
         self._update(tables, step)
 
     def _masks(self, tables: Tables, step: int, places: Int[Tensor, "cell sample"]) -> Float[Tensor, "layer cell unit sample"]:

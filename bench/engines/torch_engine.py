@@ -42,7 +42,10 @@ CUDA_PADDING_STEPS = 1
 CHUNK_S = 0.05
 FIRST_EPOCHS = 4
 MOST_EPOCHS = 128
-CUDA_EPOCHS = 32
+# On CUDA the optimizer steps in a chunk, which is a graph captured once and replayed: some ten thousand kernels.
+CUDA_STEPS = 32
+# Words of a Philox call in flight for one cell, beside the masks themselves.
+BYTES_OF_DRAWS = 1 << 16
 
 
 class TorchEngine:
@@ -54,8 +57,6 @@ class TorchEngine:
         """`device` is a torch device, such as "cpu" or "cuda:0"."""
         self.device = torch.device(device)
         self._on_cuda = self.device.type == "cuda"
-        # A caller's process may have allowed products of lower precision; float32 cells are float32.
-        torch.set_float32_matmul_precision("highest")
 
     def device_name(self) -> str:
         """What the table says in its `device` column."""
@@ -70,11 +71,11 @@ class TorchEngine:
 
     def slots(self, cell: Cell) -> int:
         """How many cells like this one train best at a time: by the caches of a core, or by the memory of the device."""
-        size = _bytes_at_once(self.kind(cell))
+        kind = self.kind(cell)
         if not self._on_cuda:
-            return max(1, CPU_BYTES // size)
+            return max(1, CPU_BYTES // _bytes_at_once(kind))
         free, _ = torch.cuda.mem_get_info(self.device)
-        return max(1, min(CUDA_SLOTS, int(free * CUDA_MEMORY_SHARE) // size))
+        return max(1, min(CUDA_SLOTS, int(free * CUDA_MEMORY_SHARE) // _bytes_in_all(kind)))
 
     def train(self, pack: Pack, *, n_predictions: int = 0) -> Iterator[TrainReport]:
         """Train every cell of the pack to its end; see `bench.engines.api.Engine.train`.
@@ -91,7 +92,7 @@ class TorchEngine:
         waiting = list(reversed(pack.cells))
         records: list[Record] = []
         chunk: Chunk | None = None
-        epochs = CUDA_EPOCHS if self._on_cuda else FIRST_EPOCHS
+        epochs = max(1, CUDA_STEPS // len(kind.batches)) if self._on_cuda else FIRST_EPOCHS
         while waiting or records:
             if chunk is None or self._has_room(records):
                 chunk = self._refilled(chunk, records, waiting, kind, pack.slots)
@@ -136,7 +137,7 @@ class TorchEngine:
 
     def _tables(self, records: list[Record], kind: Kind, epochs: int) -> Tables:
         """The host's numbers for the next chunk; each cell counts epochs and steps from its own start."""
-        per_epoch = kind.steps_per_epoch
+        per_epoch = len(kind.batches)
         offsets = np.arange(epochs)
         steps = np.arange(epochs * per_epoch)
         columns = []
@@ -149,17 +150,9 @@ class TorchEngine:
             )
         epoch, step, rate, inverse1, inverse2 = (np.stack(column, axis=1) for column in zip(*columns, strict=True))
         budget = np.array([record.cell.max_epochs for record in records])
-        order = np.zeros((epochs, len(records), 0), dtype=np.int64)
+        order = place = np.zeros((epochs, len(records), 0), dtype=np.int64)
         if kind.shuffle:
-            order = np.stack(
-                [
-                    [
-                        permutation(kernel_key(r.cell, "batch order", KERNEL_FIELDS), r.epoch + k, kind.n_samples)
-                        for r in records
-                    ]
-                    for k in range(epochs)
-                ]
-            )
+            order, place = _shuffled(records, kind, epochs)
 
         def real(values: np.ndarray) -> torch.Tensor:
             return torch.from_numpy(values.astype(np.float64)).to(self.device, DTYPES[kind.dtype])
@@ -172,6 +165,7 @@ class TorchEngine:
             inverse_correction1=real(inverse1[:, :, None]),
             inverse_sqrt_correction2=real(inverse2[:, :, None]),
             order=torch.from_numpy(order).to(self.device),
+            place=torch.from_numpy(place).to(self.device),
         )
 
 
@@ -182,18 +176,42 @@ def _next_epochs(epochs: int, elapsed_s: float) -> int:
     return min(MOST_EPOCHS, epochs * 2) if 2 * elapsed_s < CHUNK_S else epochs
 
 
+def _shuffled(records: list[Record], kind: Kind, epochs: int) -> tuple[np.ndarray, np.ndarray]:
+    """For each epoch, cell and place of a batch: the sample it takes, and where the state's arrays hold it."""
+    order = np.zeros((epochs, len(records), kind.places), dtype=np.int64)
+    # Where sample i of the order goes: batch after batch, each at the beginning of its room. Other places take sample 0,
+    # without weight.
+    batch = kind.batch_size or kind.room
+    samples = np.arange(sum(kind.batches))
+    goes_to = samples // batch * kind.room + samples % batch
+    for row, record in enumerate(records):
+        key = kernel_key(record.cell, "batch order", KERNEL_FIELDS)
+        for k in range(epochs):
+            order[k, row, goes_to] = permutation(key, record.epoch + k, len(samples))
+    return order, order // batch * kind.room + order % batch
+
+
 def _predictions(chunk: Chunk, rows: list[int], count: int) -> dict[int, tuple[tuple[float, float], ...]]:
     """(target, prediction) pairs of the first samples of the cells in these rows."""
     if not rows or not count:
         return dict.fromkeys(rows, ())
-    outputs = chunk.predict(count).cpu().tolist()
-    targets = chunk.state.targets[:, 0, :count].cpu().tolist()
+    targets, outputs = (values.cpu().tolist() for values in chunk.predict(count))
     sizes = chunk.state.n_samples.long().tolist()
     return {row: tuple(zip(targets[row], outputs[row], strict=True))[: sizes[row]] for row in rows}
 
 
 def _bytes_at_once(kind: Kind) -> int:
-    """What one cell touches in a step: activations of all layers and two of deltas, parameters and their optimizer state."""
-    samples = max(kind.train_samples, kind.n_samples // 8 if kind.evaluates_apart else 0)
+    """What one cell touches again and again in a step: activations, deltas, parameters and their optimizer state."""
+    samples = max(kind.room, kind.places // 8 if kind.evaluates_apart else 0)
     activations = (kind.depth * (1 + kind.dropout) + 2) * kind.width * samples
-    return (activations + 4 * kind.n_params) * DTYPES[kind.dtype].itemsize
+    return (activations + 4 * sum(kind.blocks)) * DTYPES[kind.dtype].itemsize
+
+
+def _bytes_in_all(kind: Kind) -> int:
+    """Upper estimate of all that one cell takes on a device, while a refill holds the old state beside the new."""
+    samples = kind.places + kind.n_val
+    state = samples * (kind.d_in + 2) + 4 * sum(kind.blocks)
+    layers = 3 + kind.dropout if kind.dropout else 2
+    scratch = (kind.depth * layers + 2) * kind.width * kind.room + 2 * kind.width * samples + 3 * sum(kind.blocks)
+    tables = CUDA_STEPS * (8 + 4 * kind.places * kind.shuffle)
+    return (2 * state + scratch + tables) * DTYPES[kind.dtype].itemsize + BYTES_OF_DRAWS * (kind.dropout or kind.input_noise)

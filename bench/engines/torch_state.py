@@ -24,21 +24,26 @@ KERNEL_FIELDS = ("init_seed",)
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 WIDTH_GRANULE = 4
+# A cache line of float32, two of float64: rows of samples, and the blocks of a flat array of parameters, begin on one. Matrix
+# products and vectorized functions may round differently by where an operand lies; so every cell's operands lie alike.
 SAMPLE_GRANULE = 16
+BLOCK_GRANULE = 16
 
 
 class Kind(NamedTuple):
     """What cells that train together have in common: the code that runs, and the shapes of the arrays.
 
-    `width`, `n_samples` and `n_val` are padded sizes, so that cells of different sizes share a kind; under minibatches the
-    sample count is exact, because the batches of all cells have to begin and end together.
+    `width`, `room` and `n_val` are padded sizes, so that cells of different sizes share a kind. An array of samples holds
+    the batches of an epoch one after the other, each in `room` places, so that every batch lies alike in memory; with the
+    full batch there is one. `n_samples` and `batch_size` are exact, and None with the full batch.
     """
 
     depth: int
     d_in: int
     width: int
-    n_samples: int
+    room: int
     n_val: int
+    n_samples: int | None
     batch_size: int | None
     shuffle: bool
     activation: str
@@ -55,35 +60,42 @@ class Kind(NamedTuple):
         return layer_sizes(Cell(d_in=self.d_in, depth=self.depth, width=self.width))
 
     @property
-    def n_params(self) -> int:
-        return sum(out * (fan_in + 1) for out, fan_in in self.sizes)
+    def blocks(self) -> list[int]:
+        """Lengths of the flat array's blocks, weights and biases of each layer in turn, in whole cache lines."""
+        sizes = [size for out, fan_in in self.sizes for size in (out * fan_in, out)]
+        return [-(-size // BLOCK_GRANULE) * BLOCK_GRANULE for size in sizes]
 
     @property
-    def steps_per_epoch(self) -> int:
-        return 1 if self.batch_size is None else -(-self.n_samples // self.batch_size)
+    def batches(self) -> list[int]:
+        """Samples in each batch of an epoch; with the full batch, the places of the one there is."""
+        if self.n_samples is None or self.batch_size is None:
+            return [self.room]
+        whole, rest = divmod(self.n_samples, self.batch_size)
+        return [self.batch_size] * whole + [rest] * (rest > 0)
 
     @property
-    def train_samples(self) -> int:
-        """Samples in the (largest) batch."""
-        return self.n_samples if self.batch_size is None else self.batch_size
+    def places(self) -> int:
+        """Places in an array of training samples."""
+        return self.room * len(self.batches)
 
     @property
     def evaluates_apart(self) -> bool:
         """Whether tau needs a forward pass of its own, because the training pass sees other inputs, units or samples."""
-        return self.dropout or self.input_noise or self.steps_per_epoch > 1
+        return self.dropout or self.input_noise or len(self.batches) > 1
 
 
 def kind_of(cell: Cell, steps: int) -> Kind:
     """The kind of a cell; `steps` is the number of padded sizes for each doubling of a size (`packs.padded`)."""
-    batched = cell.steps_per_epoch > 1
+    batch_size = cell.batch_size if cell.steps_per_epoch > 1 else None
     return Kind(
         depth=cell.depth,
         d_in=cell.d_in,
         width=padded(cell.width, WIDTH_GRANULE, steps),
-        n_samples=cell.n_samples if batched else padded(cell.n_samples, SAMPLE_GRANULE, steps),
+        room=padded(batch_size or cell.n_samples, SAMPLE_GRANULE, steps),
         n_val=padded(cell.n_val, SAMPLE_GRANULE, steps) if cell.n_val else 0,
-        batch_size=cell.batch_size if batched else None,
-        shuffle=cell.shuffle and batched,
+        n_samples=cell.n_samples if batch_size else None,
+        batch_size=batch_size,
+        shuffle=cell.shuffle and batch_size is not None,
         activation=cell.activation,
         trainable=cell.trainable if cell.depth else "all",
         adaptive=cell.optimizer != "sgd",
@@ -169,9 +181,9 @@ def initial_state(cells: Sequence[Cell], kind: Kind, device: torch.device) -> St
         moment1=torch.zeros_like(params),
         moment2=torch.zeros_like(params) if kind.adaptive else empty,
         moment2_max=torch.zeros_like(params) if kind.amsgrad else empty,
-        inputs=real([_padded_to(data.inputs.T, kind.n_samples) for data in train]),
-        targets=real([_padded_to(data.targets[None], kind.n_samples) for data in train]),
-        valid=real([_padded_to(np.ones((1, n)), kind.n_samples) for n in counts]),
+        inputs=real([_in_batches(data.inputs.T, kind) for data in train]),
+        targets=real([_in_batches(data.targets[None], kind) for data in train]),
+        valid=real([_in_batches(np.ones((1, n)), kind) for n in counts]),
         val_inputs=real([_padded_to(data.inputs.T, kind.n_val) for data in val]),
         val_targets=real([_padded_to(data.targets[None], kind.n_val) for data in val]),
         val_valid=real([_padded_to(np.ones((1, n)), kind.n_val) for n in val_counts]),
@@ -205,8 +217,16 @@ def _flat_params(cell: Cell, kind: Kind) -> Float[np.ndarray, " param"]:
     for layer, (out, fan_in) in zip(initial_layers(cell), kind.sizes, strict=True):
         rows, columns = layer.weight.shape
         parts.append(np.pad(layer.weight, ((0, out - rows), (0, fan_in - columns))).ravel())
-        parts.append(np.pad(layer.bias, (0, out - rows)))
-    return np.concatenate(parts)
+        parts.append(layer.bias)
+    return np.concatenate([np.pad(part, (0, length - part.size)) for part, length in zip(parts, kind.blocks, strict=True)])
+
+
+def _in_batches(rows: Float[np.ndarray, "row sample"], kind: Kind) -> Float[np.ndarray, "row place"]:
+    """Samples at their places: each batch at the beginning of its room, the rest of it zero."""
+    if kind.batch_size is None:
+        return _padded_to(rows, kind.room)
+    starts = np.arange(len(kind.batches)) * kind.batch_size
+    return np.hstack([_padded_to(rows[:, at : at + kind.batch_size], kind.room) for at in starts])
 
 
 def _padded_to(rows: Float[np.ndarray, "row sample"], count: int) -> Float[np.ndarray, "row padded_sample"]:

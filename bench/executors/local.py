@@ -7,6 +7,7 @@ more, and Ctrl-C reaches only the parent.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import subprocess
@@ -39,13 +40,13 @@ def available_cores() -> int:
 
 
 def run_local(packs: Sequence[Pack], spec: EngineSpec, *, threads: int, n_predictions: int = 0) -> Generator[TrainReport]:
-    """Train the packs, `threads` at a time on a CPU and one at a time on a GPU. Close the iterator to stop.
+    """Train the packs, `threads` at a time. Close the iterator to stop.
 
     A pack that raises, or whose worker dies, ends as failed cells with the reason; the other packs go on.
     """
     work = sum(budget_flops(cell) for pack in packs for cell in pack.cells)
     useful = min(len(packs), math.ceil(work / FLOPS_WORTH_A_WORKER))
-    workers = min(threads, useful) if spec.device == "cpu" else 1
+    workers = min(threads, useful)
     if workers > 1:
         yield from _in_workers(packs, spec, workers, n_predictions)
     else:
@@ -74,14 +75,17 @@ def failed(cells: Sequence[Cell] | dict[Cell, None], reason: str) -> TrainReport
 def _in_process(packs: Sequence[Pack], spec: EngineSpec, n_predictions: int) -> Iterator[TrainReport]:
     import torch
 
-    threads = torch.get_num_threads()
+    # A caller's process may have more threads, or have allowed products of lower precision; float32 cells are float32.
+    threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
     torch.set_num_threads(1)
+    torch.set_float32_matmul_precision("highest")
     try:
         engine = make_engine(spec)
         for pack in packs:
             yield from train_guarded(engine, pack, n_predictions)
     finally:
         torch.set_num_threads(threads)
+        torch.set_float32_matmul_precision(precision)
 
 
 class _Worker:
@@ -102,7 +106,9 @@ class _Worker:
 
     def give(self, pack: Pack) -> None:
         self.unfinished = dict.fromkeys(pack.cells)
-        self.pipe.send(pack)
+        # A worker that has died since is noticed when its pipe is read.
+        with contextlib.suppress(BrokenPipeError):
+            self.pipe.send(pack)
 
     def stop(self) -> None:
         self.process.kill()
@@ -127,7 +133,7 @@ def _in_workers(packs: Sequence[Pack], spec: EngineSpec, count: int, n_predictio
             for pipe, worker in [(pipe, worker) for pipe, worker in workers.items() if pipe in ready]:
                 try:
                     message = pipe.recv()
-                except (EOFError, ConnectionResetError):
+                except (EOFError, OSError):
                     del workers[pipe]
                     worker.stop()
                     yield failed(worker.unfinished, f"the worker process ended with exit status {worker.process.returncode}")
