@@ -14,7 +14,6 @@ import pandas as pd
 
 from bench import grid, provenance
 from bench.cells import Cell, Outcome
-from bench.config import dump
 from bench.engines import make_engine, resolve
 from bench.executors import EXECUTORS, available_cores
 from bench.packs import budget_flops, epoch_flops, plan
@@ -98,6 +97,8 @@ def run(
         reason = f"cannot be written to ({error.strerror})"
         raise grid.GridError("run_dir", str(run_dir), reason, "name a folder of yours") from error
     if config is not None:
+        from bench.config import dump  # brings Hydra, which a run from Python does not need
+
         text = dump(config)
         write_atomically(store.path / "config.yaml", lambda partial: partial.write_text(text, encoding="utf-8"))
     finished = store.finished_ids(with_predictions=n_predictions > 0)
