@@ -111,13 +111,14 @@ def test_an_unknown_grid_is_named_with_those_there_are(monkeypatch, capsys, tmp_
     assert code == 2
     assert (
         printed.err == "memcap: In 'config': Could not find 'grid/huge' Available options in 'grid': default question smoke\n"
-        or (
-            printed.err.startswith(
-                "memcap: In 'config': Could not find 'grid/huge' Available options in 'grid': default question smoke"
-            )
-            and printed.err.count("\n") == 1
-        )
     )
+
+
+def test_load_and_n_samples_swept_together_are_refused():
+    with pytest.raises(
+        bench.GridError, match=r"^grid\.load=\[0\.5\]: stands in for n_samples, which is swept too; sweep one of them$"
+    ):
+        bench.expand(load=[0.5], n_samples=[8])
 
 
 def test_early_stopping_without_validation_samples_is_refused():

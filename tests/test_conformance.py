@@ -106,6 +106,13 @@ def test_float64_losses_are_those_of_the_plain_loop(name, outcomes):
     assert_same_curve(CASES[name], outcomes[CASES[name]], tolerance=1e-8)
 
 
+@pytest.mark.gpu
+def test_losses_on_cuda_are_those_of_the_plain_loop():
+    outcomes = train(list(CASES.values()), device="cuda")
+    for cell in CASES.values():
+        assert_same_curve(cell, outcomes[cell], tolerance=1e-8)
+
+
 FLOAT32 = {
     name: dataclasses.replace(cell, dtype="float32") for name, cell in CASES.items() if name.endswith("relu") or name in OTHERS
 }

@@ -6,12 +6,16 @@ import dataclasses
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 
 import bench
 from bench.cells import DEFAULTS, FIELDS, PROTOCOL_VERSION, Cell, field_choices, field_types
-from bench.config import shipped_regularizations
-from bench.networks import functional_dim, n_params
+from bench.config import config_dir, register_schema, settings, shipped_regularizations
+from bench.networks import functional_dim, initial_layers, n_params
 from bench.signal import propagation, uniform_gain
 
 
@@ -118,6 +122,46 @@ def test_settings_without_effect_take_their_defaults_so_that_equal_runs_are_equa
         ("adam", 0.0, True),
     ]
     assert {c.dropout for c in bench.expand(depth=[0, 1], dropout=0.3) if c.depth == 0} == {0.0}
+
+
+def test_a_regularization_that_a_cell_cannot_have_is_none():
+    cells = bench.expand(depth=[0, 1], regularization=["none", "dropout"])
+    assert [(c.depth, c.regularization, c.dropout) for c in cells] == [(0, "none", 0.0), (1, "none", 0.0), (1, "dropout", 0.1)]
+
+
+def test_numbers_of_numpy_are_numbers():
+    assert [c.width for c in bench.expand(width=np.array([4, 8]))] == [4, 8]
+    assert [c.learning_rate for c in bench.expand(learning_rate=np.logspace(-3, -2, 2))] == [0.001, 0.01]
+
+
+def test_equal_cells_have_equal_initial_weights_however_their_numbers_are_spelled():
+    for one, other in zip(initial_layers(Cell(init_scale=1)), initial_layers(Cell(init_scale=1.0)), strict=True):
+        assert np.array_equal(one.weight, other.weight)
+
+
+def test_a_trained_readout_has_one_dimension_for_each_feature_and_the_bias():
+    assert functional_dim(Cell(width=6, depth=1, trainable="readout")) == 7
+
+
+def compose(*overrides: str):
+    GlobalHydra.instance().clear()
+    register_schema()
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        return settings(hydra_compose("config", overrides=[*overrides, "run_dir=unused"]), overrides)
+
+
+def test_a_chosen_optimizer_is_the_one_that_trains():
+    for grid in ("smoke", "default", "question"):
+        assert {cell.optimizer for cell in compose(f"grid={grid}", "optimizer=adamw").cells} == {"adamw"}
+    chosen = compose("grid=default", "optimizer=sgd")
+    assert {(cell.learning_rate, cell.momentum) for cell in chosen.cells} == {(0.01, 0.9)}
+
+
+def test_load_on_the_command_line_replaces_the_sample_counts_of_the_grid():
+    chosen = compose("grid=smoke", "grid.load=[0.25,0.5]")
+    assert {cell.n_samples for cell in chosen.cells} == {
+        round(load * n_params(cell)) for cell in chosen.cells for load in (0.25, 0.5)
+    }
 
 
 def test_the_network_of_the_question_has_6601_parameters():

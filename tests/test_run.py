@@ -99,6 +99,37 @@ def test_a_part_that_cannot_be_read_is_named_and_its_cells_are_trained_again(dam
     pd.testing.assert_frame_equal(results(second), results(first))
 
 
+def test_a_flipped_bit_in_a_part_is_never_taken_for_a_result(tmp_path):
+    first = bench.run(CELLS[:4], run_dir=tmp_path)
+    (part,) = (tmp_path / "cells").iterdir()
+    intact = part.read_bytes()
+    rng = np.random.default_rng(0)
+    for place, bit in zip(rng.integers(0, len(intact), 150), rng.integers(0, 8, 150), strict=True):
+        part.write_bytes(intact[:place] + bytes([intact[place] ^ (1 << int(bit))]) + intact[place + 1 :])
+        read = Store(tmp_path).read_cells()
+        if (read["status"] != PENDING).any():
+            pd.testing.assert_frame_equal(read, first)
+
+
+@pytest.mark.parametrize("kind", ["curves", "predictions"])
+def test_cells_that_lost_their_curves_or_predictions_are_trained_again(kind, tmp_path, capsys):
+    bench.run(CELLS[:2], run_dir=tmp_path, n_predictions=4)
+    (part,) = (tmp_path / kind).iterdir()
+    part.write_text("hello")
+    bench.run(CELLS[:2], run_dir=tmp_path, n_predictions=4)
+    assert f"memcap: {part} " in capsys.readouterr().out
+    assert provenance.read(tmp_path)[-1]["cells_trained"] == 2
+    assert Store(tmp_path).read_predictions().groupby("cell_id").size().tolist() == [4, 4]
+
+
+def test_two_trainings_of_a_cell_are_never_mixed_into_one_curve(tmp_path):
+    store = Store(tmp_path)
+    for epochs in (90, 40):
+        (outcome,) = train([Cell(n_samples=8, depth=1, max_epochs=epochs, tau=1e-6)]).values()
+        store.write([dataclasses.replace(outcome, cell=CELLS[0])])
+    assert store.read_curves()["epoch"].max() == 40
+
+
 def test_failed_cells_are_rows_with_a_reason_and_are_tried_again(tmp_path, monkeypatch):
     def break_at_width_16(self, pack, **options):
         if pack.cells[0].width == 16:
