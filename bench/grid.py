@@ -139,7 +139,7 @@ def check(cells: Iterable[Cell]) -> list[Cell]:
     for cell in cells:
         for name in FIELDS:
             value = getattr(cell, name)
-            if (name, type(value), value) not in seen:
+            if isinstance(value, list | tuple) or (name, type(value), value) not in seen:
                 _check_value(name, value)
                 seen.add((name, type(value), value))
         unique[_coherent(cell)] = None
@@ -261,6 +261,8 @@ def _check_value(name: str, value: Any, of: str | None = None) -> Any:
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
             raise GridError(shown, value, "must be a positive number, n_samples / n_params", "give for example 0.5")
         return float(value)
+    if isinstance(value, list | tuple):
+        raise GridError(shown, value, "is a list, and this is one value", f"sweep it as grid.{name}")
     types, given = field_types()[name], value
     if hasattr(value, "item"):  # numpy's scalars
         value = value.item()

@@ -139,7 +139,9 @@ def _draw(tables: dict[str, pd.DataFrame], folder: Path) -> list[Picture]:
             figure = plots.heatmaps(shown, rows=rows, columns=columns, panels=panels, norm=norm, title=title)
             name = f"map_{number:02d}_{columns}_{rows}"
             reached = int((own["fraction_memorized"] >= 0.5).sum())
-            caption = f"{setting}: {columns} by {rows}, a map for each {panels}. Hatched: half of the seeds did not memorize."
+            caption = (
+                f"{setting}: {columns} by {rows}, a map for each {panels}. Hatched: fewer than half of the seeds memorized."
+            )
             combinations = f"{reached} of {len(own)} combinations of {', '.join(MAP_AXES)}"
             alt = f"Heatmaps of the median epoch to tau under {setting}: most seeds memorized {combinations}."
             pictures.append(Picture(name, caption, alt, "groups", figure))

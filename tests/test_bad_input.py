@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 
 import pytest
@@ -38,7 +39,7 @@ CASES = [
     ("grid.load=[0]", "grid.load=0: must be a positive number, n_samples / n_params; give for example 0.5"),
     ("width=64", "width=64: is swept by this grid, so one value has no effect; set grid.width=[64]"),
     ("width=[16,32]", "width=[16,32]: is swept by this grid, so one value has no effect; set grid.width=[16,32]"),
-    ("d_in=[2,4]", "d_in=[2, 4]: must be a whole number; see the protocol's fields in the README"),
+    ("d_in=[2,4]", "d_in=[2, 4]: is a list, and this is one value; sweep it as grid.d_in"),
     ("seed=3", "seed: is not a setting; did you mean grid.seed?"),
     ("grid.seed=range(5)", "a range of the grid is text, as in grid.seed=\"'range(5)'\"; a sweep over runs needs -m"),
     ("run_dir=/dev/null", "run_dir=/dev/null: cannot be written to (File exists); name a folder of yours"),
@@ -136,6 +137,13 @@ def test_a_load_that_gives_no_sample_is_refused():
 def test_an_unknown_field_of_the_api_is_refused():
     with pytest.raises(bench.GridError, match=r"^grid\.n_sample=\.\.\.: is not a field of a cell; did you mean n_samples\?$"):
         bench.expand(n_sample=3)
+
+
+def test_a_cell_made_by_hand_holds_one_value_a_field():
+    cell = dataclasses.replace(bench.Cell())
+    object.__setattr__(cell, "width", [4, 8])
+    with pytest.raises(bench.GridError, match=r"^width=\[4, 8\]: is a list, and this is one value; sweep it as grid\.width$"):
+        bench.run([cell])
 
 
 def test_run_checks_cells_made_by_hand(tmp_path):

@@ -132,7 +132,7 @@ def test_rebuilding_needs_no_torch_and_changes_nothing(run_dir):
 
 @pytest.fixture(scope="module")
 def browser():
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    chromium, driver = shutil.which("chromium") or shutil.which("google-chrome"), shutil.which("chromedriver")
     if not chromium or not driver:
         pytest.fail(f"no chromium or chromedriver on PATH; {INSTALL}")
     options = webdriver.ChromeOptions()
