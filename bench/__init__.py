@@ -14,8 +14,9 @@ from bench.grid import GridError
 
 if TYPE_CHECKING:
     from bench.runs import run
+    from bench.survival import groups
 
-__all__ = ["Cell", "GridError", "Outcome", "Status", "expand", "run"]
+__all__ = ["Cell", "GridError", "Outcome", "Status", "expand", "groups", "run"]
 
 
 def expand(*, variants: Sequence[Mapping[str, Any]] = (), **axes: Any) -> list[Cell]:
@@ -51,9 +52,13 @@ def expand(*, variants: Sequence[Mapping[str, Any]] = (), **axes: Any) -> list[C
 
 
 def __getattr__(name: str) -> Any:
-    # `run` brings torch with it; reading results must not.
+    # `run` brings torch with it, `groups` pandas; neither is needed to make cells.
     if name == "run":
         from bench.runs import run
 
         return run
+    if name == "groups":
+        from bench.survival import groups
+
+        return groups
     raise AttributeError(f"module 'bench' has no attribute {name!r}")

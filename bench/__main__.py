@@ -19,6 +19,9 @@ from bench.grid import AXES, GridError
 EXIT_BAD_CONFIG = 2
 EXIT_INTERRUPTED = 130
 
+# Common names elsewhere for what is called otherwise here.
+ALIASES = {"lr": "learning_rate", "epochs": "max_epochs", "batch": "batch_size", "hidden": "width", "layers": "depth"}
+
 # How Hydra and OmegaConf say that a key is not in the schema: on the command line, and in a file.
 _UNKNOWN_KEY = re.compile(r"(?:Could not override|Key) '([^'=]+)'(?:\. To append| not in)")
 
@@ -37,7 +40,12 @@ def main() -> None:
 
     try:
         hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="config")(keep)()
-        for chosen in [settings(config, overrides) for config, overrides in composed]:
+        runs = [settings(config, overrides) for config, overrides in composed]
+        for number, chosen in enumerate(runs):
+            if chosen.run_dir in [other.run_dir for other in runs[:number]]:
+                remedy = "sweep grid.<field>=[...] in one run, or tell the folders apart, as in run_dir=results/tau-${tau}"
+                raise GridError("run_dir", chosen.run_dir, "is that of another run of this command", remedy)
+        for chosen in runs:
             _train_and_report(chosen)
     except (GridError, HydraException, OmegaConfBaseException) as error:
         print(f"memcap: {one_line(error)}", file=sys.stderr)
@@ -72,13 +80,15 @@ def one_line(error: Exception) -> str:
     text = " ".join(str(error).split())
     text = text.partition(" Config search path:")[0]
     if "--multirun" in text:
-        return "a range of the grid is text, as in grid.seed=\"'range(5)'\"; a sweep over runs needs -m"
+        lists = "a list of the grid is in brackets, grid.width=[16,32]; a range is text, \"grid.seed='range(5)'\""
+        return f"{lists}; several runs need -m"
     unknown = _UNKNOWN_KEY.search(text)
     if unknown:
         fields = [name for name in AXES if name not in ("seed", "load")]
         known = [*EXECUTION, *fields, "engine", "executor", "grid", *(f"grid.{axis}" for axis in (*AXES, "variants"))]
         axis = f"grid.{unknown[1]}"
-        close = axis if axis in known else difflib.get_close_matches(unknown[1], known, n=1, cutoff=0.0)[0]
+        nearest = axis if axis in known else difflib.get_close_matches(unknown[1], known, n=1, cutoff=0.0)[0]
+        close = ALIASES.get(unknown[1], nearest)
         return f"{unknown[1]}: is not a setting; did you mean {close}?"
     return text
 

@@ -42,12 +42,12 @@ def _frontier(groups: pd.DataFrame, setting: str) -> str:
     reached = groups["fraction_memorized"] >= 0.5
     budget = f"{_span(groups['max_epochs'])} epochs to tau {_span(groups['tau'])}"
     among = f"{int(reached.sum())} of {len(groups)} combinations of depth, width and n_samples"
-    text = f"{setting} ({budget}): most seeds memorized in {among}"
+    text = f"{setting} ({budget}): at least half of the seeds memorized in {among}"
     if reached.any():
-        text += f", up to {load[reached].max():.2g} samples for each of the network's functional dimensions"
-    if reached.all():
-        return f"{text}, the most of the grid."
-    return f"{text}; the fewest that they did not are {load[~reached].min():.2g}."
+        text += f"; the largest n_samples / functional dimension memorized is {load[reached].max():.2g}"
+    if not reached.all():
+        text += f"; the smallest not memorized is {load[~reached].min():.2g}"
+    return f"{text}."
 
 
 def _span(values: pd.Series) -> str:

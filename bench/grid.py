@@ -270,7 +270,7 @@ def _check_value(name: str, value: Any, of: str | None = None) -> Any:
         value = float(value)
     if type(value) not in types:
         wanted = " or ".join("null" if kind is type(None) else _WORDS[kind] for kind in types)
-        raise GridError(shown, value, f"must be {wanted}", "see the protocol's fields in the README")
+        raise GridError(shown, value, f"must be {wanted}", "see the fields under Grids in the README")
     choices = field_choices().get(name)
     if choices and value not in choices:
         close = difflib.get_close_matches(value, choices, n=1, cutoff=0.0)[0]

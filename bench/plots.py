@@ -16,7 +16,6 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
 matplotlib.use("Agg")
@@ -39,7 +38,6 @@ CELL_INCHES = (0.58, 0.42)
 PAGE_INCHES = 10.9
 SMALLEST_FONT = 8
 SAMPLES_SHOWN = 60
-SAMPLE_AXES = ("n_samples", "load")
 MOST_TAU = 30.0
 
 
@@ -67,10 +65,7 @@ def heatmaps(groups: pd.DataFrame, *, rows: str, columns: str, panels: str, norm
     for ax, panel in zip(axes.flat, values[panels], strict=False):
         shown = groups[groups[panels] == panel].set_index([rows, columns])
         _map(ax, shown, values[rows], values[columns], norm)
-        if rows in SAMPLE_AXES:
-            _dimension_line(ax, shown, values[rows], values[columns])
-        else:
-            _dimension_border(ax, shown, values[rows], values[columns])
+        _dimension_border(ax, shown, values[rows], values[columns])
         ax.set_title(f"{_title(panels)} {panel:g}")
     _label_edges(axes, len(values[panels]), _title(columns), _title(rows))
     bar = figure.colorbar(
@@ -189,7 +184,7 @@ def _map(ax: Axes, shown: pd.DataFrame, rows: Sequence, columns: Sequence, norm:
         else:
             ax.add_patch(Rectangle((j, i), 1, 1, facecolor=BEYOND_FACE, edgecolor=BEYOND_HATCH, hatch="////", lw=0))
         notes[i, j] = _note(group)
-    annotated = sns.heatmap(
+    sns.heatmap(
         pd.DataFrame(median, index=pd.Index(rows), columns=pd.Index(columns)),
         ax=ax,
         norm=norm,
@@ -206,13 +201,7 @@ def _map(ax: Axes, shown: pd.DataFrame, rows: Sequence, columns: Sequence, norm:
     box = {"facecolor": BEYOND_FACE, "edgecolor": "none", "pad": 0.8}
     for i, j in np.argwhere(np.isnan(median) & (notes != "")):
         ax.text(j + 0.5, i + 0.5, str(notes[i, j]), ha="center", va="center", fontsize=SMALLEST_FONT, color="#333333", bbox=box)
-    # The line of the functional dimension may run behind a number: a rim in the colour of its cell keeps it readable.
-    for text in annotated.texts:
-        column, row = (int(place) for place in text.get_position())
-        if not np.isnan(median[row, column]):
-            rim = matplotlib.colormaps[EPOCH_COLOURS](norm(median[row, column]))
-            text.set_path_effects([withStroke(linewidth=2.5, foreground=rim)])
-    annotated.invert_yaxis()
+    ax.invert_yaxis()
     ax.tick_params(axis="both", rotation=0, length=0)
 
 
@@ -232,44 +221,19 @@ def _note(group: pd.Series) -> str:
     return f"{note}\n{group['n_memorized']}/{group['n_seeds']}" if mixed else note
 
 
-def _dimension_line(ax: Axes, shown: pd.DataFrame, rows: Sequence, columns: Sequence) -> None:
-    """The functional dimension over a map with n_samples or load upwards: a step for each column, interpolated in logs."""
-    dimension = shown["functional_dim"] / (shown["n_params"] if shown.index.names[0] == "load" else 1)
-    limits = dimension.groupby(level=1).first()
-    centres = np.arange(len(rows)) + 0.5
-    heights = [_height(float(limits[column]), rows, centres) if column in limits.index else math.nan for column in columns]
-    edges = np.repeat(np.arange(len(columns) + 1), 2)[1:-1]
-    ax.plot(edges, np.repeat(np.clip(heights, 0, len(rows)), 2), color="white", lw=3.6, solid_capstyle="butt")
-    ax.plot(edges, np.repeat(np.clip(heights, 0, len(rows)), 2), color=LINE_COLOUR, lw=1.8, solid_capstyle="butt")
-
-
-def _height(limit: float, rows: Sequence, centres: np.ndarray) -> float:
-    """Where `limit` lies on an axis of categories `rows`, linear in the logarithm, extended by the outer steps."""
-    if len(rows) == 1:
-        return 0.0 if limit < rows[0] else 1.0
-    logs = np.log(np.asarray(rows, dtype=float))
-    place = np.interp(math.log(limit), logs, centres)
-    if math.log(limit) > logs[-1]:
-        place = centres[-1] + (math.log(limit) - logs[-1]) / (logs[-1] - logs[-2])
-    if math.log(limit) < logs[0]:
-        place = centres[0] - (logs[0] - math.log(limit)) / (logs[1] - logs[0])
-    return float(place)
-
-
 def _dimension_border(ax: Axes, shown: pd.DataFrame, rows: Sequence, columns: Sequence) -> None:
-    """The border between cells whose n_samples is within P - depth*width and those where it is not."""
-    within = np.zeros((len(rows), len(columns)), dtype=bool)
-    for i, row in enumerate(rows):
-        for j, column in enumerate(columns):
-            if (row, column) in shown.index:
-                group = shown.loc[(row, column)]
-                within[i, j] = group["n_samples"] <= group["functional_dim"]
-    segments = [((j, j + 1), (i + 1, i + 1)) for i, j in np.argwhere(within[:-1] != within[1:])]
-    segments += [((j + 1, j + 1), (i, i + 1)) for i, j in np.argwhere(within[:, :-1] != within[:, 1:])]
-    for x, y in segments:
-        ax.plot(x, y, color="white", lw=3.6, zorder=4)
-    for x, y in segments:
-        ax.plot(x, y, color=LINE_COLOUR, lw=1.8, zorder=5)
+    """The border between neighbours of which one has its n_samples within the functional dimension, and one has not."""
+    within = np.full((len(rows), len(columns)), np.nan)
+    for i, j in np.ndindex(*within.shape):
+        if (rows[i], columns[j]) in shown.index:
+            group = shown.loc[(rows[i], columns[j])]
+            within[i, j] = group["n_samples"] <= group["functional_dim"]
+    # The difference to a missing neighbour is NaN, and no border.
+    segments = [((j, j + 1), (i + 1, i + 1)) for i, j in np.argwhere(np.abs(np.diff(within, axis=0)) == 1)]
+    segments += [((j + 1, j + 1), (i, i + 1)) for i, j in np.argwhere(np.abs(np.diff(within, axis=1)) == 1)]
+    for colour, width in (("white", 3.6), (LINE_COLOUR, 1.8)):
+        for x, y in segments:
+            ax.plot(x, y, color=colour, lw=width, solid_capstyle="projecting")
 
 
 def _label_edges(axes: np.ndarray, used: int, x: str, y: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import bisect
 import dataclasses
 import io
 import sys
@@ -28,6 +29,9 @@ MOST_SETTINGS = 24
 MOST_CURVES = 400
 MOST_SIGNALS = 24
 TERMINAL_ROWS = 80
+
+# Loads of one map closer than this factor are one.
+SAME_LOAD = 1.1
 
 PNG_DPI = 150
 # CSS defines 96 pixels to the inch.
@@ -126,6 +130,15 @@ def _map_axes(groups: pd.DataFrame) -> list[tuple[str, str, str]]:
     return [names for names in axes if all(len(varying(groups, among=(name,))) for name in names[:2])]
 
 
+def _steps(loads: pd.Series) -> list[float]:
+    """Loads as the few that were meant: n_samples is whole, so one load asked for differs a little from network to network."""
+    steps: list[float] = []
+    for load in sorted(loads.unique()):
+        if not steps or load > SAME_LOAD * steps[-1]:
+            steps.append(float(load))
+    return [float(f"{steps[bisect.bisect_right(steps, load) - 1]:.2g}") for load in loads]
+
+
 def _draw(tables: dict[str, pd.DataFrame], folder: Path) -> list[Picture]:
     """All figures, also as PNG and SVG files."""
     groups, pictures = tables["groups"], []
@@ -135,15 +148,15 @@ def _draw(tables: dict[str, pd.DataFrame], folder: Path) -> list[Picture]:
         for rows, columns, panels in _map_axes(own):
             red = "P - depth*width" if own["activation"].isin(HOMOGENEOUS).all() else "functional dimension"
             title = f"{setting}: epochs until tau <= {', '.join(f'{tau:g}' for tau in own['tau'].unique())}; red: N = {red}"
-            shown = own.assign(load=[float(f"{load:.2g}") for load in own["load"]])
+            shown = own.assign(load=_steps(own["load"]))
             figure = plots.heatmaps(shown, rows=rows, columns=columns, panels=panels, norm=norm, title=title)
             name = f"map_{number:02d}_{columns}_{rows}"
             reached = int((own["fraction_memorized"] >= 0.5).sum())
             caption = (
-                f"{setting}: {columns} by {rows}, a map for each {panels}. Hatched: fewer than half of the seeds memorized."
+                f"{setting}: {columns} by {rows}, a map for each {panels}. Hatched: fewer than half of the seeds got there."
             )
             combinations = f"{reached} of {len(own)} combinations of {', '.join(MAP_AXES)}"
-            alt = f"Heatmaps of the median epoch to tau under {setting}: most seeds memorized {combinations}."
+            alt = f"Heatmaps of the median epoch to tau, {setting}: at least half of the seeds memorized {combinations}."
             pictures.append(Picture(name, caption, alt, "groups", figure))
     curves, predicted, signal = (tables[name] for name in ("learning_curves", "predictions", "signal_propagation"))
     if len(curves):
@@ -186,17 +199,16 @@ def _page(store: Store, tables: dict[str, pd.DataFrame], pictures: list[Picture]
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     groups, cells = tables["groups"], tables["cells"]
-    columns = [
-        "setting",
-        *varying(groups),
-        "n_params",
-        "n_seeds",
+    measures = [
+        "median_epoch_to_tau",
         "n_memorized",
+        "n_seeds",
         "fraction_low",
         "fraction_high",
-        "median_epoch_to_tau",
         "median_final_tau",
+        "n_params",
     ]
+    columns = ["setting", *[name for name in varying(groups) if name != "regularization"], *measures]
     images = {picture.name: _image(store.path / "figures" / f"{picture.name}.png") for picture in pictures}
     settings = list(dict.fromkeys(groups["setting"]))
     return environment.get_template("report.html").render(
@@ -210,9 +222,15 @@ def _page(store: Store, tables: dict[str, pd.DataFrame], pictures: list[Picture]
         left_out=settings[MOST_SETTINGS:],
         failed=cells.loc[cells["status"] == "failed", ["cell_id", "reason"]].to_dict("records"),
         unreadable=store.unreadable,
-        fields={name: cells[name].iloc[0] for name in FIELDS if name not in varying(cells, among=FIELDS)},
+        fields=_shared(cells),
         runs=provenance.read(store.path),
     )
+
+
+def _shared(cells: pd.DataFrame) -> dict[str, object]:
+    """The fields that all cells have in common; what is absent is spelled as in the configuration."""
+    values = {name: cells[name].iloc[0] for name in FIELDS if name not in varying(cells, among=FIELDS)}
+    return {name: "null" if pd.isna(value) else value for name, value in values.items()}
 
 
 def _image(path: Path) -> dict[str, str | int]:
@@ -242,7 +260,7 @@ def _print(groups: pd.DataFrame, sentences: list[str], store: Store) -> None:
     table = entries.pivot_table(
         index=index, columns="n_samples", values="entry", aggfunc="first", sort=False, fill_value=""
     ).sort_index(axis=1)
-    print("\nmedian epoch to tau (seeds that memorized), by n_samples; '-' where most seeds never did\n")
+    print("\nmedian epoch to tau (seeds that memorized), by n_samples; '-' where fewer than half did\n")
     print(table.head(TERMINAL_ROWS).to_string())
     if len(table) > TERMINAL_ROWS:
         print(f"... {len(table) - TERMINAL_ROWS} more rows in {store.path / 'tables' / 'groups.csv'}")

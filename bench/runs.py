@@ -38,7 +38,7 @@ CONTENTS = (
 
 
 def run(
-    cells: Iterable[Cell],
+    cells: Iterable[Cell] | Cell,
     *,
     run_dir: str | Path | None = None,
     device: str = "auto",
@@ -76,7 +76,7 @@ def run(
         bench.GridError: a cell, device, engine or number of threads that cannot be.
         KeyboardInterrupt: Ctrl-C; what had finished is kept in `run_dir`.
     """
-    planned = grid.check(cells)
+    planned = grid.check([cells] if isinstance(cells, Cell) else cells)
     spec = resolve(engine, device)
     if executor not in EXECUTORS:
         raise grid.GridError("executor", executor, "is not an executor", f"choose from: {', '.join(EXECUTORS)}")
@@ -103,6 +103,8 @@ def run(
         write_atomically(store.path / "config.yaml", lambda partial: partial.write_text(text, encoding="utf-8"))
     finished = store.finished_ids(with_predictions=n_predictions > 0)
     todo = [cell for cell in planned if cell.cell_id not in finished]
+    if progress and len(todo) < len(planned):
+        print(f"memcap: {len(planned) - len(todo)} of them are done already")
     for name, reason in store.unreadable.items():
         print(f"memcap: {store.path / name} {reason}; its cells are trained again")
     maker = make_engine(spec)

@@ -68,7 +68,7 @@ def is_variants(groups: pd.DataFrame) -> bool:
 
 def _spell(name: str, value: Any) -> str:
     if name == "regularization":
-        return str(value)
+        return "no regularization" if value == "none" else str(value)
     if pd.isna(value):
         return f"{name}=null"
     if isinstance(value, float):

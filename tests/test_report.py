@@ -19,6 +19,7 @@ from selenium.webdriver.common.by import By
 
 import bench
 from bench import plots, report
+from bench.networks import functional_dim
 from bench.store import Store
 from bench.survival import groups
 
@@ -91,13 +92,23 @@ def test_a_map_hatches_what_was_not_memorized_and_writes_the_table_into_its_cell
     plt.close(figure)
 
 
-def test_the_line_of_the_functional_dimension_lies_at_p_minus_depth_times_width():
-    rows = [16, 32, 64, 128]
-    centres = np.arange(4) + 0.5
-    assert plots._height(32, rows, centres) == pytest.approx(1.5)
-    assert plots._height(np.sqrt(32 * 64), rows, centres) == pytest.approx(2.0)
-    assert plots._height(8, rows, centres) == pytest.approx(-0.5)
-    assert plots._height(256, rows, centres) == pytest.approx(4.5)
+def test_the_red_border_parts_sample_counts_within_the_functional_dimension_from_those_beyond():
+    """P - width is 37 at width 4 and 73 at width 8: between 32 and 64 in the first column, 64 and 128 in the second; a cell is missing."""
+    cells = [
+        c
+        for c in bench.expand(depth=1, width=[4, 8, 16], n_samples=[32, 64, 128], d_in=8)
+        if (c.width, c.n_samples) != (16, 128)
+    ]
+    table = pd.DataFrame([{"status": "censored"} | {name: getattr(c, name) for name in c.__dataclass_fields__} for c in cells])
+    dimensions = [functional_dim(c) for c in cells]
+    assert dimensions[0] == 37
+    table = table.assign(n_params=100, functional_dim=dimensions, final_tau=0.5, best_val_mse=np.nan, bits_per_param=0.1)
+    made = groups(table.assign(epoch_to_tau=pd.array([None] * len(cells), dtype="Int64")))
+    figure = plots.heatmaps(made, rows="n_samples", columns="width", panels="depth", norm=plots.epoch_norm(made), title="t")
+    red = [line for line in figure.axes[0].lines if line.get_color() == plots.LINE_COLOUR]
+    drawn = sorted((tuple(map(int, line.get_xdata())), tuple(map(int, line.get_ydata()))) for line in red)
+    assert drawn == [((0, 1), (1, 1)), ((1, 1), (1, 2)), ((1, 2), (2, 2))]
+    plt.close(figure)
 
 
 @pytest.mark.parametrize("columns", [3, 12])

@@ -115,9 +115,9 @@ def settings_of(cells):
 
 def test_settings_are_named_by_what_varies_beside_the_axes_of_the_maps():
     assert settings_of(bench.expand(depth=[1, 2], width=[4, 8])) == ["all cells"]
-    assert settings_of(bench.expand(depth=[1, 2], regularization=["none", "dropout"])) == ["none", "dropout"]
+    assert settings_of(bench.expand(depth=[1, 2], regularization=["none", "dropout"])) == ["no regularization", "dropout"]
     assert settings_of(bench.expand(regularization={"none": {}, "dropout": {"dropout": [0.1, 0.2]}})) == [
-        "none",
+        "no regularization",
         "dropout, dropout=0.1",
         "dropout, dropout=0.2",
     ]
@@ -157,10 +157,10 @@ def test_findings_say_how_far_up_the_load_each_setting_got():
             )
     assert found(table(*rows)) == [
         "4 of 12 cells memorized targets that are pure noise (8 censored).",
-        "none (5000 epochs to tau 0.01): most seeds memorized in 2 of 3 combinations of depth, width and n_samples, up to 0.88 samples for each of the"
-        " network's functional dimensions; the fewest that they did not are 1.8.",
-        "dropout (5000 epochs to tau 0.01): most seeds memorized in 0 of 3 combinations of depth, width and n_samples;"
-        " the fewest that they did not are 0.44.",
+        "no regularization (5000 epochs to tau 0.01): at least half of the seeds memorized in 2 of 3 combinations of depth, width and n_samples;"
+        " the largest n_samples / functional dimension memorized is 0.88; the smallest not memorized is 1.8.",
+        "dropout (5000 epochs to tau 0.01): at least half of the seeds memorized in 0 of 3 combinations of depth, width and n_samples;"
+        " the smallest not memorized is 0.44.",
     ]
 
 
