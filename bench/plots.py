@@ -63,7 +63,7 @@ def heatmaps(groups: pd.DataFrame, *, rows: str, columns: str, panels: str, norm
     size = (max(4.5, width * across + 1.3), height * down + 0.4)
     figure, axes = plt.subplots(down, across, figsize=size, squeeze=False, sharex=True, sharey=True, layout="constrained")
     for ax, panel in zip(axes.flat, values[panels], strict=False):
-        shown = groups[groups[panels] == panel].set_index([rows, columns])
+        shown = groups[groups[panels] == panel].set_index([rows, columns], drop=False)
         _map(ax, shown, values[rows], values[columns], norm)
         _dimension_border(ax, shown, values[rows], values[columns])
         ax.set_title(f"{_title(panels)} {panel:g}")
