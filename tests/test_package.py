@@ -63,7 +63,9 @@ def test_several_grids_run_in_one_command(tmp_path):
 
 
 def test_make_help_lists_every_target_with_one_line():
-    lines = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    lines = subprocess.run(
+        ["make", "--no-print-directory", "help"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
     targets = re.search(r"^\.PHONY: (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[1].split()
     assert sorted(line.split()[0] for line in lines) == sorted(targets)
     assert all(len(line.split()) > 2 for line in lines)
