@@ -47,7 +47,6 @@ ROUNDS = 10
 UNITS_PER_CALL = 8
 NORMALS_PER_CALL = 4
 HALF_WORDS = 1 << 16
-FEISTEL_ROUNDS = 8
 # After this many rounds every word has the full broadcast shape and may be updated in place.
 BROADCAST_ROUNDS = 4
 

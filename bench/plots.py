@@ -31,7 +31,7 @@ EPOCH_COLOURS = "viridis_r"
 # Blue below, red above, dark in between: thin lines have to show on white.
 LOAD_COLOURS = sns.diverging_palette(250, 15, s=90, l=55, center="dark", as_cmap=True)
 TITLE_CHARACTERS = 40
-BEYOND_FACE, BEYOND_HATCH, ABSENT_FACE = "#ececec", "#9a9a9a", "#ffffff"
+BEYOND_FACE, BEYOND_HATCH = "#ececec", "#9a9a9a"
 LINE_COLOUR = "#c1121f"
 CELL_INCHES = (0.58, 0.42)
 # The text width of the report's page: a wider figure would be shrunk, and its text with it.
