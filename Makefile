@@ -6,13 +6,16 @@ RUN_READY := $(if $(VENV),$(VENV)/.installed-run,)
 DEV_READY := $(if $(VENV),$(VENV)/.installed-dev,)
 
 .DEFAULT_GOAL := help
-.PHONY: help bench test lint format perf report clean
+.PHONY: help bench diagnose test lint format perf report clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 bench: $(RUN_READY)  ## train a grid and write tables, heatmaps and report.html; GRID=question, ARGS='grid.depth=[1,2] tau=0.1'
 	$(PY) -m bench $(if $(GRID),grid=$(GRID)) $(ARGS)
+
+diagnose: $(RUN_READY)  ## why does a network not memorize? ARGS='depth=4 width=16 n_samples=200'
+	$(PY) -m bench.diagnose $(ARGS)
 
 report: $(RUN_READY)  ## rebuild tables, figures and report.html of a finished run; RUN=results/default
 	$(PY) -m bench.report $(if $(RUN),$(RUN),results/default)

@@ -13,10 +13,11 @@ from bench.cells import Cell, Outcome, Status
 from bench.grid import GridError
 
 if TYPE_CHECKING:
+    from bench.diagnosis import diagnose
     from bench.runs import run
     from bench.survival import groups
 
-__all__ = ["Cell", "GridError", "Outcome", "Status", "expand", "groups", "run"]
+__all__ = ["Cell", "GridError", "Outcome", "Status", "diagnose", "expand", "groups", "run"]
 
 
 def expand(*, variants: Sequence[Mapping[str, Any]] = (), **axes: Any) -> list[Cell]:
@@ -52,11 +53,15 @@ def expand(*, variants: Sequence[Mapping[str, Any]] = (), **axes: Any) -> list[C
 
 
 def __getattr__(name: str) -> Any:
-    # `run` brings torch with it, `groups` pandas; neither is needed to make cells.
+    # `run` and `diagnose` bring torch with them, `groups` pandas; none is needed to make cells.
     if name == "run":
         from bench.runs import run
 
         return run
+    if name == "diagnose":
+        from bench.diagnosis import diagnose
+
+        return diagnose
     if name == "groups":
         from bench.survival import groups
 

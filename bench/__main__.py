@@ -2,95 +2,20 @@
 
 from __future__ import annotations
 
-import difflib
-import os
-import re
-import sys
-
-import hydra
-from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-
-from bench.config import EXECUTION, Settings, config_dir, register_schema, settings
-from bench.grid import AXES, GridError
-
-EXIT_BAD_CONFIG = 2
-EXIT_INTERRUPTED = 130
-
-# Common names elsewhere for what is called otherwise here.
-ALIASES = {"lr": "learning_rate", "epochs": "max_epochs", "batch": "batch_size", "hidden": "width", "layers": "depth"}
-
-# How Hydra and OmegaConf say that a key is not in the schema: on the command line, and in a file.
-_UNKNOWN_KEY = re.compile(r"(?:Could not override|Key) '([^'=]+)'(?:\. To append| not in)")
+from bench.command_line import compose, exit_statuses, train_and_report
+from bench.grid import GridError
 
 
 def main() -> None:
     """Entry point of `memcap` and `python -m bench`; ends with status 0, 2 (a wrong config) or 130 (Ctrl-C)."""
-    # Hydra then raises what it would else print at length; a wrong config becomes one line below.
-    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
-    register_schema()
-    composed: list[tuple[DictConfig, list[str]]] = []
-
-    def keep(config: DictConfig) -> None:
-        # Interpolations of Hydra's own settings resolve only while its job runs.
-        OmegaConf.resolve(config)
-        composed.append((config, list(HydraConfig.get().overrides.task)))
-
-    try:
-        hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="config")(keep)()
-        runs = [settings(config, overrides) for config, overrides in composed]
+    with exit_statuses():
+        runs = compose("config")
         for number, chosen in enumerate(runs):
             if chosen.run_dir in [other.run_dir for other in runs[:number]]:
                 remedy = "sweep grid.<field>=[...] in one run, or tell the folders apart, as in run_dir=results/tau-${tau}"
                 raise GridError("run_dir", chosen.run_dir, "is that of another run of this command", remedy)
         for chosen in runs:
-            _train_and_report(chosen)
-    except (GridError, HydraException, OmegaConfBaseException) as error:
-        print(f"memcap: {one_line(error)}", file=sys.stderr)
-        sys.exit(EXIT_BAD_CONFIG)
-    except KeyboardInterrupt:
-        print("\nmemcap: stopped; what had finished is kept, and the same command goes on from there", file=sys.stderr)
-        sys.exit(EXIT_INTERRUPTED)
-
-
-def _train_and_report(chosen: Settings) -> None:
-    from bench import report
-    from bench.runs import run
-
-    print(f"memcap: {len(chosen.cells)} cells, results in {chosen.run_dir}")
-    run(
-        chosen.cells,
-        run_dir=chosen.run_dir,
-        device=chosen.device,
-        engine=chosen.engine,
-        executor=chosen.executor,
-        threads=chosen.threads,
-        n_predictions=chosen.n_predictions,
-        fresh=chosen.fresh,
-        progress=True,
-        config=dict(chosen.resolved),
-    )
-    report.build(chosen.run_dir)
-
-
-def one_line(error: Exception) -> str:
-    """The message of a configuration error on one line; an unknown setting comes with the nearest known one."""
-    text = " ".join(str(error).split())
-    text = text.partition(" Config search path:")[0]
-    if "--multirun" in text:
-        lists = "a list of the grid is in brackets, grid.width=[16,32]; a range is text, \"grid.seed='range(5)'\""
-        return f"{lists}; several runs need -m"
-    unknown = _UNKNOWN_KEY.search(text)
-    if unknown:
-        fields = [name for name in AXES if name not in ("seed", "load")]
-        known = [*EXECUTION, *fields, "engine", "executor", "grid", *(f"grid.{axis}" for axis in (*AXES, "variants"))]
-        axis = f"grid.{unknown[1]}"
-        nearest = axis if axis in known else difflib.get_close_matches(unknown[1], known, n=1, cutoff=0.0)[0]
-        close = ALIASES.get(unknown[1], nearest)
-        return f"{unknown[1]}: is not a setting; did you mean {close}?"
-    return text
+            train_and_report(chosen)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import Any, cast
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
-from bench.cells import DEFAULTS, FIELDS, Cell
+from bench.cells import DEFAULTS, FIELDS, SEEDS, Cell
 from bench.grid import AXES, GridError, expand
 
 # Settings of a run that are no fields of a cell: they change where and how cells train, never a result.
@@ -42,9 +42,10 @@ def register_schema() -> None:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Settings:
-    """A resolved configuration: what to train, and how and where."""
+    """A resolved configuration: what to train, and how and where. `variants`: the cells vary the first of them."""
 
     cells: tuple[Cell, ...]
+    variants: bool
     run_dir: str
     device: str
     engine: str
@@ -82,9 +83,11 @@ def settings(config: DictConfig, overrides: Sequence[str] = ()) -> Settings:
         values["grid"]["n_samples"] = None
     base = {name: values[name] for name in FIELDS if name != "regularization"}
     axes = {name: axis for name, axis in values["grid"].items() if axis is not None and name != "variants"}
-    cells = expand(base, axes, regularizations=values["regularization"], variants=_variants(values["grid"]["variants"]))
+    variants = _variants(values["grid"]["variants"])
+    cells = expand(base, axes, regularizations=values["regularization"], variants=variants)
     return Settings(
         cells=tuple(cells),
+        variants=len(variants) > 1 and not any(_is_swept(axis) for name, axis in axes.items() if name not in ("seed", *SEEDS)),
         run_dir=values["run_dir"],
         device=values["device"],
         engine=_named(values, "engine"),
@@ -115,6 +118,10 @@ def _variants(variants: Any) -> list[dict[str, Any]]:
             "grid.variants", variants, "must be a list of mappings from fields to values", "write [{}, {init: he_normal}]"
         )
     return variants
+
+
+def _is_swept(axis: Any) -> bool:
+    return len(axis) > 1 if isinstance(axis, list) else str(axis).startswith("range(")
 
 
 def _named(values: Mapping[str, Any], group: str) -> str:

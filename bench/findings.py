@@ -7,23 +7,38 @@ import math
 import pandas as pd
 
 from bench.cells import Status
-from bench.settings import is_variants
 from bench.signal import uniform_gain
 from bench.store import PENDING
+from bench.tables import Tables
+from bench.verdict import MAJORITY, verdict
+
+# Regularizers named in the sentence that ranks them, from either end.
+MOST_RANKED = 3
+
+# Of more settings than these, the maps and the ranking say more than sentences.
+MOST_FRONTIERS = 8
+
+# What counts as little: a regularizer that leaves this share memorizing, in at most this many times the epochs.
+LITTLE_SHARE, LITTLE_DELAY = 0.95, 1.1
 
 
-def findings(cells: pd.DataFrame, groups: pd.DataFrame, signal: pd.DataFrame, validation: pd.DataFrame) -> list[str]:
-    """What the run found, the answer first; `groups`, `signal` and `validation` carry a `setting` column."""
-    results = groups[groups["n_seeds"] > 0]
+def findings(tables: Tables) -> list[str]:
+    """What the run found, the answer first."""
+    results = tables.groups[tables.groups["n_seeds"] > 0]
     if results.empty:
         return ["No cell has a result yet."]
-    if is_variants(groups):
-        others = results[results.index != groups.index[0]]
-        sentences = [_asked(groups.iloc[0]), *_blindness(results, signal), *_changes(others)]
+    if tables.variants:
+        sentences = [_asked(tables.groups.iloc[0]), *verdict(tables.evidence).sentences]
+        sentences += _blindness(results, tables.signal_propagation)
     else:
-        settings = list(dict.fromkeys(results["setting"]))
-        sentences = [_counts(cells), *_blindness(results, signal)]
-        sentences += [_frontier(results[results["setting"] == setting], setting) for setting in settings]
+        sentences = [_counts(tables.cells), *_blindness(results, tables.signal_propagation)]
+        if tables.learning_rates.empty:
+            settings = list(dict.fromkeys(results["setting"]))
+            settings = settings if len(settings) <= MOST_FRONTIERS else []
+            sentences += [_frontier(results[results["setting"] == setting], setting) for setting in settings]
+    sentences += _rates(tables.learning_rates, tables.variants)
+    sentences += _ranked(tables.regularizers) + _literature(tables.regularizers)
+    validation = tables.validation
     measured = validation[validation["best_over_variance"].notna()] if len(validation) else validation
     return sentences + ([_validation(measured)] if len(measured) else [])
 
@@ -39,7 +54,7 @@ def _counts(cells: pd.DataFrame) -> str:
 def _frontier(groups: pd.DataFrame, setting: str) -> str:
     """How many samples most seeds of a setting memorized, for each dimension of the functions that the network reaches."""
     load = groups["n_samples"] / groups["functional_dim"]
-    reached = groups["fraction_memorized"] >= 0.5
+    reached = groups["fraction_memorized"] >= MAJORITY
     budget = f"{_span(groups['max_epochs'])} epochs to tau {_span(groups['tau'])}"
     among = f"{int(reached.sum())} of {len(groups)} combinations of depth, width and n_samples"
     text = f"{setting} ({budget}): at least half of the seeds memorized in {among}"
@@ -68,15 +83,76 @@ def _asked(group: pd.Series) -> str:
     )
 
 
-def _changes(groups: pd.DataFrame) -> list[str]:
-    """How far each variant got: those that memorized, then the others from the best to the worst."""
-    reached = groups["fraction_memorized"] >= 0.5
-    hits = [f"{g['setting']} by epoch {g['median_epoch_to_tau']:.0f}" for _, g in groups[reached].iterrows()]
-    misses = [f"{g['setting']}: {_left(g)}" for _, g in groups[~reached].sort_values("median_final_tau").iterrows()]
-    sentences = [f"Variants that memorized (median over seeds): {'; '.join(hits)}."] if hits else []
-    if misses:
-        sentences.append(f"Variants that did not, with what they leave unexplained (median over seeds): {'; '.join(misses)}.")
-    return sentences
+def _rates(rates: pd.DataFrame, variants: bool) -> list[str]:
+    """How much of what looks like capacity is an untuned rate."""
+    compared = rates[rates["default_n_seeds"].notna()]
+    if variants or compared.empty:
+        return []
+    best = int((compared["best_fraction_memorized"] >= MAJORITY).sum())
+    default = int((compared["default_fraction_memorized"] >= MAJORITY).sum())
+    faster = compared["default_median_epoch_to_tau"] / compared["best_median_epoch_to_tau"].clip(lower=1)
+    faster = faster[(compared["default_fraction_memorized"] >= MAJORITY) & (compared["best_fraction_memorized"] >= MAJORITY)]
+    text = (
+        f"Learning rates {rates['lowest_rate'].min():g} to {rates['highest_rate'].max():g}: in {len(compared)} combinations"
+        f" most seeds memorized in {default} at the default rate, in {best} at the best of the swept rates"
+    )
+    if len(faster):
+        text += f"; where both do, the best takes 1/{faster.median():.2g} of the epochs in the median"
+    edge = int(rates["best_at_edge"].sum())
+    return [f"{text}. The best is at an end of the sweep in {edge} of {len(rates)}."]
+
+
+def _ranked(regularizers: pd.DataFrame) -> list[str]:
+    """Which regularizers keep memorizing cells from it, and which hardly do; one alone has no rank."""
+    if len(regularizers) < 2:
+        return []
+    pairs = regularizers["n_pairs"]
+    among = f"{pairs.min()}" if pairs.min() == pairs.max() else f"{pairs.min()} to {pairs.max()}"
+    most = [_taken(row) for _, row in regularizers.head(MOST_RANKED).iterrows()]
+    text = f"Regularizers, each on {among} cells that memorize without it; hardest to memorize under: {'; '.join(most)}"
+    if len(regularizers) > MOST_RANKED:
+        least = [_taken(row) for _, row in regularizers.iloc[MOST_RANKED:].tail(MOST_RANKED).iloc[::-1].iterrows()]
+        text += f". Easiest: {'; '.join(least)}"
+    return [f"{text}."]
+
+
+def _literature(regularizers: pd.DataFrame) -> list[str]:
+    """The published claim about regularizers against what was found, where both of its regularizers were swept."""
+    dropout, decay = (regularizers[regularizers["regularization"] == name] for name in ("dropout", "weight_decay"))
+    default = regularizers[regularizers["at_default"]]
+    if default.empty or not (len(dropout) > 1 and len(decay) > 1):
+        return []
+    # Early stopping does not hinder training, it ends it; the claim is about what hinders it.
+    hindering = default[default["patience"].isna()]
+    most = hindering.iloc[0]["regularization"] == "dropout"
+    own = default[default["regularization"] == "weight_decay"]
+    little = len(own) > 0 and bool(
+        (own["fraction_memorized"] >= LITTLE_SHARE).all() and (own["median_delay"] <= LITTLE_DELAY).all()
+    )
+    ordered = "; ".join(_taken(row) for _, row in default.iterrows())
+    mildest, strongest = (
+        dropout[dropout["dropout"] == dropout["dropout"].min()],
+        decay[decay["weight_decay"] == decay["weight_decay"].max()],
+    )
+    mild, strong = mildest.iloc[0], strongest.iloc[0]
+    order = "more" if strong["rank"] < mild["rank"] else "less"
+    return [
+        "Arpit et al. (ICML 2017) report that dropout hinders fitting noise most, and weight decay little. At the strengths"
+        f" that conf/regularization ships, the hardest first: {ordered}. That {'agrees' if most else 'disagrees'} on dropout,"
+        f" among what hinders training rather than ends it, and {'agrees' if little else 'disagrees'} on weight decay. The"
+        f" strength decides: {_taken(strong)}, which hinders {order} than {_taken(mild)}."
+    ]
+
+
+def _taken(row: pd.Series) -> str:
+    share = (
+        f"{row['regularizer']} {100 * row['fraction_memorized']:.0f} % memorize"
+        f" ({100 * row['fraction_low']:.0f} to {100 * row['fraction_high']:.0f})"
+    )
+    if math.isinf(row["median_delay"]):
+        return share
+    high = "never" if math.isinf(row["delay_high"]) else f"{row['delay_high']:.2g}"
+    return f"{share}, in {row['median_delay']:.2g} times the epochs ({row['delay_low']:.2g} to {high})"
 
 
 def _left(group: pd.Series) -> str:

@@ -16,7 +16,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
 matplotlib.use("Agg")
 sns.set_theme(
@@ -30,7 +30,7 @@ matplotlib.rcParams.update({"svg.hashsalt": "memcap", "svg.fonttype": "none", "f
 EPOCH_COLOURS = "viridis_r"
 # Blue below, red above, dark in between: thin lines have to show on white.
 LOAD_COLOURS = sns.diverging_palette(250, 15, s=90, l=55, center="dark", as_cmap=True)
-TITLE_CHARACTERS = 40
+TITLE_CHARACTERS, NARROW_TITLE = 40, 32
 BEYOND_FACE, BEYOND_HATCH = "#ececec", "#9a9a9a"
 LINE_COLOUR = "#c1121f"
 CELL_INCHES = (0.58, 0.42)
@@ -106,7 +106,7 @@ def learning_curves(curves: pd.DataFrame) -> Figure:
         for tau in curves.loc[curves["setting"] == label, "threshold"].unique():
             ax.axhline(tau, color="#555555", lw=0.8, ls="--")
         ax.set(xscale="log", yscale="log")
-        ax.set_title(_wrapped(label), fontsize=9)
+        ax.set_title(_wrapped(label, NARROW_TITLE), fontsize=9)
     axes[0][0].set_ylim(0.5 * max(float(finite.min()) if len(finite) else 0, float(curves["threshold"].min())), max(2.0, top))
     _label_edges(axes, len(labels), "epoch", "tau (1: predicts the mean)")
     bar = figure.colorbar(ScalarMappable(norm, LOAD_COLOURS), ax=axes.ravel().tolist(), shrink=0.9, pad=0.015, aspect=25)
@@ -171,6 +171,37 @@ def propagation(signal: pd.DataFrame) -> Figure:
     return figure
 
 
+def ranking(table: pd.DataFrame) -> Figure:
+    """What each regularizer takes away, a row for each: the share that still memorizes, and the delay, with their intervals."""
+    names = list(table["regularizer"])
+    colours = dict(zip(sorted(table["regularization"].unique()), sns.color_palette("colorblind"), strict=False))
+    figure, (share, delay) = plt.subplots(
+        1, 2, figsize=(9.6, 0.23 * len(table) + 0.9), sharey=True, layout="constrained", width_ratios=(1, 1.2)
+    )
+    finite = table[["median_delay", "delay_low", "delay_high"]].replace(math.inf, np.nan).max().max()
+    edge = 1.6 * (finite if finite == finite else 1)
+    for y, (_, row) in enumerate(table.iterrows()):
+        style = {"color": colours[row["regularization"]], "solid_capstyle": "butt"}
+        share.plot([row["fraction_low"], row["fraction_high"]], [y, y], lw=1.4, **style)
+        share.plot(row["fraction_memorized"], y, "o", ms=4.5, **style)
+        delay.plot([min(row["delay_low"], edge), min(row["delay_high"], edge)], [y, y], lw=1.4, **style)
+        never = math.isinf(row["median_delay"])
+        delay.plot(edge if never else row["median_delay"], y, ">" if never else "o", ms=5 if never else 4.5, **style)
+    share.set(xlim=(-0.03, 1.03), xlabel="share that memorizes", ylim=(len(names) - 0.4, -0.6))
+    share.set_yticks(range(len(names)), names, fontsize=SMALLEST_FONT)
+    delay.set(xscale="log", xlabel="median epochs over those without it (triangle: never)")
+    delay.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    delay.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    delay.xaxis.set_minor_locator(NullLocator())
+    delay.axvline(1, color="#555555", lw=0.8, ls=":")
+    for ax in (share, delay):
+        ax.tick_params(axis="y", length=0)
+        ax.grid(axis="y", color="#eeeeee", lw=0.6)
+        ax.set_axisbelow(True)
+    sns.despine(figure, left=True)
+    return figure
+
+
 def _map(ax: Axes, shown: pd.DataFrame, rows: Sequence, columns: Sequence, norm: LogNorm) -> None:
     median = np.full((len(rows), len(columns)), np.nan)
     notes = np.full(median.shape, "", dtype=object)
@@ -185,7 +216,7 @@ def _map(ax: Axes, shown: pd.DataFrame, rows: Sequence, columns: Sequence, norm:
             ax.add_patch(Rectangle((j, i), 1, 1, facecolor=BEYOND_FACE, edgecolor=BEYOND_HATCH, hatch="////", lw=0))
         notes[i, j] = _note(group)
     sns.heatmap(
-        pd.DataFrame(median, index=pd.Index(rows), columns=pd.Index(columns)),
+        pd.DataFrame(median, index=pd.Index([_tick(row) for row in rows]), columns=pd.Index([_tick(c) for c in columns])),
         ax=ax,
         norm=norm,
         vmin=norm.vmin,
@@ -249,8 +280,13 @@ def _label_edges(axes: np.ndarray, used: int, x: str, y: str) -> None:
         ax.set_ylabel(y)
 
 
-def _wrapped(label: str) -> str:
-    return "\n".join(textwrap.wrap(label, TITLE_CHARACTERS, break_on_hyphens=False))
+def _wrapped(label: str, characters: int = TITLE_CHARACTERS) -> str:
+    return "\n".join(textwrap.wrap(label, characters, break_on_hyphens=False))
+
+
+def _tick(value: float | np.integer) -> str:
+    """A value of an axis; strengths are off at 0, and constraints where they are infinitely loose."""
+    return "off" if value in (0.0, math.inf) and isinstance(value, float) else f"{value:g}"
 
 
 def _title(field: str) -> str:

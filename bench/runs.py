@@ -47,6 +47,7 @@ def run(
     threads: int | None = None,
     n_predictions: int = 0,
     fresh: bool = False,
+    variants: bool = False,
     progress: bool = False,
     config: dict[str, Any] | None = None,
 ) -> pd.DataFrame:
@@ -64,6 +65,8 @@ def run(
         n_predictions: training samples of each cell whose targets and final predictions are kept in `run_dir`; a cell that
             finished there without any is trained again for them.
         fresh: forget what `run_dir` holds.
+        variants: the cells are variants of the first and its seeds; the report then says what each one changes, and what held
+            the first back.
         progress: show progress on the standard error stream.
         config: the resolved configuration, to write down in config.yaml and provenance.json.
 
@@ -92,7 +95,7 @@ def run(
         _forget(store.path)
     started, started_at = time.perf_counter(), datetime.now(UTC)
     try:
-        store.write_plan(planned)
+        store.write_plan(planned, variants=variants)
     except OSError as error:
         reason = f"cannot be written to ({error.strerror})"
         raise grid.GridError("run_dir", str(run_dir), reason, "name a folder of yours") from error

@@ -7,8 +7,9 @@ import math
 import os
 import re
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
@@ -20,6 +21,8 @@ from bench.networks import functional_dim, n_params
 
 SCHEMA_VERSION = 1
 _VERSION_KEY = b"memcap_schema"
+# In the metadata of plan.parquet, where its cells are variants of the first.
+_VARIANTS_KEY = b"memcap_variants"
 _PART_NAME = re.compile(r"part-(\d{8})-[0-9a-f]{8}\.parquet")
 
 _ARROW = {int: pa.int64(), float: pa.float64(), bool: pa.bool_(), str: pa.string()}
@@ -88,11 +91,18 @@ class Store:
             if rows:
                 self._write_part(kind, rows)
 
-    def write_plan(self, cells: Iterable[Cell]) -> None:
-        """Replace the list of cells that this folder's tables and figures are about."""
+    def write_plan(self, cells: Iterable[Cell], *, variants: bool = False) -> None:
+        """Replace the list of cells that this folder's tables and figures are about; `variants`: the others vary the first."""
         rows = [{"cell_id": cell.cell_id, **dataclasses.asdict(cell)} for cell in cells]
         self.path.mkdir(parents=True, exist_ok=True)
-        self._write_table("plan", rows, self.path / "plan.parquet")
+        self._write_table("plan", rows, self.path / "plan.parquet", {_VARIANTS_KEY: b"1"} if variants else {})
+
+    def plans_variants(self) -> bool:
+        """Whether the planned cells are variants of the first, which somebody asked about, rather than a product of lists."""
+        try:
+            return _VARIANTS_KEY in (pq.read_schema(self.path / "plan.parquet").metadata or {})
+        except (OSError, pa.ArrowException):
+            return False
 
     def read_cells(self) -> pd.DataFrame:
         """One row for each planned cell, in the order of the plan; those without an outcome have the status `pending`.
@@ -179,8 +189,10 @@ class Store:
         name = f"part-{max(numbers, default=-1) + 1:08d}-{secrets.token_hex(4)}.parquet"
         self._write_table(kind, rows, folder / name)
 
-    def _write_table(self, kind: str, rows: list[dict], path: Path) -> None:
-        schema = SCHEMAS[kind].with_metadata({_VERSION_KEY: str(SCHEMA_VERSION)})
+    def _write_table(
+        self, kind: str, rows: list[dict], path: Path, about: Mapping[bytes, bytes] = MappingProxyType({})
+    ) -> None:
+        schema = SCHEMAS[kind].with_metadata({_VERSION_KEY: str(SCHEMA_VERSION).encode(), **about})
         table = pa.Table.from_pylist(rows, schema=schema)
         write_atomically(path, lambda partial: pq.write_table(table, partial, write_page_checksum=True))
 

@@ -70,8 +70,10 @@ def median_with_censoring(epochs: Float[np.ndarray, " cell"]) -> float:
     return float(ordered[(len(ordered) - 1) // 2])
 
 
-def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
+def wilson_interval(successes: float, trials: float) -> tuple[float, float]:
     """95 % score interval of a binomial fraction (Wilson 1927, doi 10.1080/01621459.1927.10502953); NaN without trials.
+
+    Counts need not be whole: an effective number of trials is a number.
 
     >>> low, high = wilson_interval(5, 5)
     >>> round(low, 3), high

@@ -115,7 +115,8 @@ def test_an_unknown_grid_is_named_with_those_there_are(monkeypatch, capsys, tmp_
     code, printed = run_main(monkeypatch, capsys, "grid=huge")
     assert code == 2
     assert (
-        printed.err == "memcap: In 'config': Could not find 'grid/huge' Available options in 'grid': default question smoke\n"
+        printed.err
+        == "memcap: In 'config': Could not find 'grid/huge' Available options in 'grid': default learning_rate question regularization smoke\n"
     )
 
 

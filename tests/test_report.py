@@ -19,9 +19,13 @@ from selenium.webdriver.common.by import By
 
 import bench
 from bench import plots, report
+from bench.cells import DEFAULTS
 from bench.networks import functional_dim
+from bench.pictures import draw, drawn
 from bench.store import Store
 from bench.survival import groups
+from tests.tables import table as literal
+from tests.tables import tables
 
 INSTALL = "install Debian's packages chromium and chromium-driver: apt-get install chromium chromium-driver"
 
@@ -132,6 +136,83 @@ def test_no_two_texts_of_a_map_overlap(columns):
         boxes = [text.get_window_extent(renderer) for text in (*ax.texts, *ax.get_xticklabels()) if text.get_text()]
         assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[i + 1 :])
     plt.close(figure)
+
+
+def rows_of(cells: list[bench.Cell], epoch_of) -> pd.DataFrame:
+    """A table of cells that memorized at the epoch that a function gives, or were censored where it gives None."""
+    rows = []
+    for cell in cells:
+        epoch = epoch_of(cell)
+        status = "censored" if epoch is None else "memorized"
+        rows.append(
+            {name: getattr(cell, name) for name in DEFAULTS} | {"status": status, "epoch_to_tau": epoch, "final_tau": 0.5}
+        )
+    return literal(*rows)
+
+
+def drawn_map(picture) -> tuple[list[str], list[list[str]]]:
+    """The labels of the rows of the first panel of a map, bottom up, and the texts in its cells."""
+    ax = picture.figure.axes[0]
+    labels = [label.get_text() for label in ax.get_yticklabels()]
+    columns = len(ax.get_xticklabels())
+    texts = {(int(t.get_position()[1]), int(t.get_position()[0])): t.get_text() for t in ax.texts if t.get_text()}
+    return labels, [[texts[row, column] for column in range(columns)] for row in range(len(labels))]
+
+
+def test_a_swept_strength_is_an_axis_of_one_map_and_off_means_the_same_cells_without_it():
+    regularizations = {"none": {}, "dropout": {"dropout": [0.1, 0.3]}, "max_norm": {"max_norm": [1.0, 2.0]}}
+    cells = bench.expand(depth=[1, 2], n_samples=[8, 64], regularization=regularizations, seed=range(2))
+    epochs = rows_of(cells, lambda c: None if c.dropout > 0.2 else c.n_samples + int(100 * c.dropout) + int(c.max_norm or 0))
+    pictures = {picture.name: picture for picture in draw(tables(epochs))}
+    assert list(pictures) == ["map_dropout_width_32", "map_max_norm_width_32", "map_00_depth_n_samples", "regularizers"]
+    assert drawn_map(pictures["map_dropout_width_32"]) == (
+        ["off", "0.1", "0.3"],
+        [["8", "64"], ["18", "74"], [">5000", ">5000"]],
+    )
+    assert drawn_map(pictures["map_max_norm_width_32"]) == (["1", "2", "off"], [["9", "65"], ["10", "66"], ["8", "64"]])
+    for picture in pictures.values():
+        plt.close(picture.figure)
+
+
+def test_swept_rates_are_maps_of_the_best_and_of_the_default_and_an_axis_of_one_map():
+    cells = bench.expand(depth=[1, 2], width=[4, 8], n_samples=[8, 64], learning_rate=[0.001, 0.003, 0.01], seed=range(2))
+    epochs = rows_of(cells, lambda c: {0.001: 90, 0.003: 70, 0.01: 50 if c.n_samples == 8 else None}[c.learning_rate])
+    pictures = {picture.name: picture for picture in draw(tables(epochs))}
+    assert [name for name in pictures if name.endswith("width_n_samples")] == [
+        "map_best_rate_00_width_n_samples",
+        "map_default_rate_00_width_n_samples",
+    ]
+    assert drawn_map(pictures["map_best_rate_00_width_n_samples"])[1] == [["50", "50"], ["70", "70"]]
+    assert drawn_map(pictures["map_default_rate_00_width_n_samples"])[1] == [["70", "70"], ["70", "70"]]
+    labels, texts = drawn_map(pictures["map_learning_rate_width_8"])
+    assert (labels, texts) == (["0.001", "0.003", "0.01"], [["90", "90"], ["70", "70"], ["50", ">5000"]])
+    for picture in pictures.values():
+        plt.close(picture.figure)
+
+
+def test_the_ranking_draws_the_shares_and_delays_of_its_table():
+    cells = bench.expand(n_samples=[8, 64], regularization={"none": {}, "dropout": {"dropout": [0.1, 0.3]}}, seed=range(3))
+    made = tables(rows_of(cells, lambda c: None if c.dropout > 0.2 else 10 + int(200 * c.dropout))).regularizers
+    figure = plots.ranking(made)
+    share, delay = figure.axes
+    assert [label.get_text() for label in share.get_yticklabels()] == ["dropout=0.3", "dropout=0.1"]
+    dots = [float(line.get_xdata()[0]) for line in share.lines if line.get_marker() == "o"]
+    assert dots == list(made["fraction_memorized"]) == [0, 1]
+    (dot,) = [float(line.get_xdata()[0]) for line in delay.lines if line.get_marker() == "o"]
+    (never,) = [line for line in delay.lines if line.get_marker() == ">"]
+    assert dot == made["median_delay"].iloc[1] == 3
+    assert never.get_ydata()[0] == 0
+    plt.close(figure)
+
+
+def test_a_page_of_variants_shows_the_asked_cell_and_what_came_closest():
+    changes = [{}, *({"learning_rate": 0.01 * k} for k in range(1, 20))]
+    cells = bench.expand(seed=range(2), variants=changes)
+    made = rows_of(cells, lambda c: None).assign(final_tau=[0.9, 0.9, *(k / 100 for k in range(2, 40))])
+    made.loc[made.index[-2:], "final_tau"] = np.nan
+    settings = drawn(tables(made, variants=True))
+    assert len(settings) == 12
+    assert settings[:2] == ["as asked", "learning_rate=0.01"]
 
 
 def test_rebuilding_needs_no_torch_and_changes_nothing(run_dir):

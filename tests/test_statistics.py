@@ -10,43 +10,10 @@ import pytest
 from scipy import stats
 
 import bench
-from bench.cells import DEFAULTS, Cell
+from bench.cells import DEFAULTS
 from bench.findings import findings
-from bench.networks import functional_dim, n_params
-from bench.settings import label_settings
 from bench.survival import groups, median_with_censoring, wilson_interval
-
-
-def table(*rows: dict) -> pd.DataFrame:
-    """Rows of a cells table: fields of a cell, and results."""
-    made = []
-    for row in rows:
-        cell = Cell(**{name: value for name, value in row.items() if name in DEFAULTS})
-        made.append(
-            {name: getattr(cell, name) for name in DEFAULTS}
-            | {
-                "cell_id": cell.cell_id,
-                "n_params": n_params(cell),
-                "functional_dim": functional_dim(cell),
-                "target_variance": 1.0,
-            }
-            | {
-                "epoch_to_tau": None,
-                "final_tau": math.nan,
-                "best_val_mse": math.nan,
-                "final_val_mse": math.nan,
-                "bits_per_param": math.nan,
-            }
-            | row
-        )
-    return pd.DataFrame(made).astype({"epoch_to_tau": "Int64"})
-
-
-def seeds(statuses: list[str], epochs: list[int | None], **fields) -> list[dict]:
-    return [
-        {"data_seed": i, "init_seed": i, "status": s, "epoch_to_tau": e, "final_tau": 0.01 if e else 0.5, **fields}
-        for i, (s, e) in enumerate(zip(statuses, epochs, strict=True))
-    ]
+from tests.tables import labelled, seeds, table, tables
 
 
 def test_the_median_counts_cells_that_never_got_there_as_infinite():
@@ -105,12 +72,9 @@ def test_groups_keep_apart_cells_that_differ_in_more_than_their_seeds():
     assert list(made["median_epoch_to_tau"]) == [5, 6, 7]
 
 
-def settings_of(cells):
-    return list(
-        dict.fromkeys(
-            label_settings(groups(table(*[{"status": "censored", **{n: getattr(c, n) for n in DEFAULTS}} for c in cells])))
-        )
-    )
+def settings_of(cells, *, variants=False):
+    made = table(*[{"status": "censored", **{name: getattr(cell, name) for name in DEFAULTS}} for cell in cells])
+    return list(dict.fromkeys(labelled(made, variants=variants)["setting"]))
 
 
 def test_settings_are_named_by_what_varies_beside_the_axes_of_the_maps():
@@ -118,8 +82,13 @@ def test_settings_are_named_by_what_varies_beside_the_axes_of_the_maps():
     assert settings_of(bench.expand(depth=[1, 2], regularization=["none", "dropout"])) == ["no regularization", "dropout"]
     assert settings_of(bench.expand(regularization={"none": {}, "dropout": {"dropout": [0.1, 0.2]}})) == [
         "no regularization",
-        "dropout, dropout=0.1",
-        "dropout, dropout=0.2",
+        "dropout=0.1",
+        "dropout=0.2",
+    ]
+    assert settings_of(bench.expand(regularization={"none": {}, "mine": {"l1": [0.1, 0.2], "dropout": 0.5}})) == [
+        "no regularization",
+        "mine, l1=0.1",
+        "mine, l1=0.2",
     ]
     assert settings_of(bench.expand(learning_rate=[0.001, 0.01], n_samples=[8, 16])) == [
         "learning_rate=0.001",
@@ -131,14 +100,14 @@ def test_variants_are_named_by_what_each_changes():
     cells = bench.expand(
         variants=[{}, {"learning_rate": 0.1}, {"width": 8, "batch_size": 10}, {"n_samples": 7, "amsgrad": True}]
     )
-    assert settings_of(cells) == ["as asked", "learning_rate=0.1", "width=8, batch_size=10", "n_samples=7, amsgrad=true"]
-
-
-def found(made: pd.DataFrame, validation: pd.DataFrame | None = None) -> list[str]:
-    grouped = groups(made)
-    grouped.insert(0, "setting", label_settings(grouped))
-    signal = pd.DataFrame(columns=["setting", "width", "layer", "variance_across_inputs"])
-    return findings(made, grouped, signal, pd.DataFrame() if validation is None else validation)
+    assert settings_of(cells, variants=True) == [
+        "as asked",
+        "learning_rate=0.1",
+        "width=8, batch_size=10",
+        "n_samples=7, amsgrad=true",
+    ]
+    regularized = bench.expand(variants=[{"dropout": 0.1}, {}, {"weight_decay": 0.1}])
+    assert settings_of(regularized, variants=True) == ["as asked", "dropout=0", "weight_decay=0.1, dropout=0"]
 
 
 def test_findings_say_how_far_up_the_load_each_setting_got():
@@ -155,7 +124,7 @@ def test_findings_say_how_far_up_the_load_each_setting_got():
                 regularization=regularization,
                 dropout=dropout,
             )
-    assert found(table(*rows)) == [
+    assert findings(tables(table(*rows)))[:3] == [
         "4 of 12 cells memorized targets that are pure noise (8 censored).",
         "no regularization (5000 epochs to tau 0.01): at least half of the seeds memorized in 2 of 3 combinations of depth, width and n_samples;"
         " the largest n_samples / functional dimension memorized is 0.88; the smallest not memorized is 1.8.",
@@ -165,28 +134,36 @@ def test_findings_say_how_far_up_the_load_each_setting_got():
 
 
 def test_findings_of_a_run_without_results_say_so():
-    assert found(table(*seeds(["failed"], [None]))) == ["No cell has a result yet."]
+    assert findings(tables(table(*seeds(["failed"], [None])))) == ["No cell has a result yet."]
 
 
 def test_findings_compare_the_lowest_validation_error_with_the_variance_of_its_targets():
     validation = pd.DataFrame({"best_over_variance": [1.02, 0.99], "final_over_variance": [2.0, 3.0], "n_val": [200, 200]})
-    assert found(table(*seeds(["memorized"] * 2, [10, 20], n_val=200)), validation)[-1] == (
+    cells = table(*seeds(["memorized"] * 2, [10, 20], n_val=200))
+    assert findings(tables(cells, validation=validation))[-1] == (
         "Nothing generalizes: over all epochs of 2 cells with validation samples, the lowest validation MSE is 0.990 of the variance of the"
         " validation targets, which is what their own mean scores; at the end of training it is 2.5 in the median. But for the chance of 200"
         " samples, no prediction of independent noise gets below Var(y)."
     )
 
 
-def test_findings_of_variants_answer_for_the_first_and_rank_the_others():
+def test_findings_of_variants_answer_for_the_first_and_give_the_verdict():
     asked = seeds(["censored"] * 2, [None] * 2, learning_rate=0.01)
-    rescued = seeds(["memorized"] * 2, [30, 40], learning_rate=0.001, init="orthogonal", batch_size=10)
-    worse = seeds(["censored"] * 2, [None] * 2, learning_rate=0.01, init="xavier_uniform")
-    worst = seeds(["diverged"] * 2, [None] * 2, learning_rate=10.0, amsgrad=True)
-    for row in worst:
-        row["final_tau"] = math.nan
-    assert found(table(*asked, *rescued, *worse, *worst)) == [
+    rescued = seeds(["memorized"] * 2, [30, 40], learning_rate=0.001, init="orthogonal")
+    assert findings(tables(table(*asked, *rescued), variants=True)) == [
         "As asked, no: 0 of 2 seeds memorized 128 samples in 5000 epochs; in the median 50 % of the variance is left unexplained,"
         " where predicting the mean leaves 100 %.",
-        "Variants that memorized (median over seeds): init=orthogonal, learning_rate=0.001, batch_size=10 by epoch 30.",
-        "Variants that did not, with what they leave unexplained (median over seeds): init=xavier_uniform: 50 %; amsgrad=true, learning_rate=10: all (diverged).",
+        "Held back by the learning rate, and besides by the initialisation.",
+        "The cheapest change that works: init=orthogonal, learning_rate=0.001 (2 of 2 seeds, by epoch 30).",
+    ]
+
+
+def test_findings_say_what_an_untuned_rate_hides():
+    rows = []
+    for n, found in ((32, {0.001: 90, 0.003: 60, 0.01: 20}), (64, {0.001: None, 0.003: None, 0.01: 50})):
+        for rate, epoch in found.items():
+            rows += seeds(["memorized" if epoch else "censored"] * 2, [epoch] * 2, n_samples=n, learning_rate=rate)
+    assert findings(tables(table(*rows)))[1:] == [
+        "Learning rates 0.001 to 0.01: in 2 combinations most seeds memorized in 1 at the default rate, in 2 at the best of the"
+        " swept rates; where both do, the best takes 1/3 of the epochs in the median. The best is at an end of the sweep in 2 of 2.",
     ]

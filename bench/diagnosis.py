@@ -1,0 +1,76 @@
+"""Why does my network not memorize? One cell and a ladder of variants, trained together, and the verdict over them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from bench import grid, runs, terminal
+from bench.cells import Cell
+from bench.evidence import evidence
+from bench.ladder import ladder, with_seeds
+from bench.settings import label_settings
+from bench.survival import GROUP_FIELDS, groups
+from bench.tables import asked_signals, signal_propagation
+from bench.verdict import Verdict, verdict
+
+SEEDS = (0, 1, 2)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """A verdict, and what it stands on; as text, all of it.
+
+    `evidence` has a row for the cell and one for each variant (`bench.evidence.evidence`), `signal` a row for each layer of
+    the untrained network and of the same under another initialisation (`bench.signal.propagation`).
+    """
+
+    verdict: Verdict
+    evidence: pd.DataFrame
+    signal: pd.DataFrame
+
+    def __str__(self) -> str:
+        shown = [terminal.evidence_table(self.evidence), terminal.signal_table(self.signal), "\n".join(self.verdict.sentences)]
+        return "\n\n".join(shown)
+
+
+def diagnose(
+    cell: Cell,
+    *,
+    seeds: Sequence[int] = SEEDS,
+    run_dir: str | Path | None = None,
+    device: str = "auto",
+    engine: str = "auto",
+    threads: int | None = None,
+    progress: bool = False,
+) -> Diagnosis:
+    """Train a cell and a ladder of variants together, and say what held the cell back.
+
+    Args:
+        cell: the network, data and training to explain; its own seeds give way to `seeds`.
+        seeds: of data and initial weights; every variant is trained once with each, and works where half of them memorize.
+        run_dir, device, engine, threads, progress: as of `bench.run`. `python -m bench.report` makes the page of a run_dir.
+
+    Raises:
+        bench.GridError: a cell, seed, device or engine that cannot be.
+
+    >>> found = diagnose(Cell(depth=0, d_in=2, n_samples=12, max_epochs=300), seeds=[0])
+    >>> found.verdict.cause.value
+    'capacity'
+    """
+    cells = plan(cell, seeds)
+    table = runs.run(cells, run_dir=run_dir, device=device, engine=engine, threads=threads, progress=progress, variants=True)
+    grouped = groups(table)
+    grouped.insert(0, "setting", label_settings(grouped, variants=True))
+    found = evidence(grouped)
+    keyed = table.merge(grouped[["setting", *GROUP_FIELDS]], on=list(GROUP_FIELDS), how="left")
+    return Diagnosis(verdict(found), found, asked_signals(signal_propagation(keyed)))
+
+
+def plan(cell: Cell, seeds: Sequence[int]) -> list[Cell]:
+    """The cells of a diagnosis, checked: those asked about first."""
+    grid.check([cell])
+    return grid.check(with_seeds(ladder(cell), list(seeds)))

@@ -1,0 +1,95 @@
+"""A cell and its variants: what each variant changes, and what came of it. Groups of seeds in, one row for each change out."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import numpy as np
+import pandas as pd
+
+from bench.cells import FIELDS
+from bench.settings import changed_fields
+
+
+class Lever(StrEnum):
+    """What a variant pulls, from the cheapest to the dearest for whoever asked."""
+
+    INITIALISATION = "initialisation"
+    LEARNING_RATE = "learning rate"
+    OPTIMIZER = "optimizer"
+    BATCH_SIZE = "batch size"
+    REGULARIZATION = "regularization"
+    PRECISION = "precision"
+    BUDGET = "budget"
+    NETWORK = "network"
+    SAMPLES = "samples"
+    TASK = "task"
+
+
+_FIELDS_OF = {
+    Lever.INITIALISATION: ("init", "init_scale"),
+    Lever.LEARNING_RATE: ("learning_rate", "lr_schedule"),
+    Lever.OPTIMIZER: ("optimizer", "amsgrad", "momentum", "beta1", "beta2", "eps"),
+    Lever.BATCH_SIZE: ("batch_size", "shuffle"),
+    Lever.REGULARIZATION: ("weight_decay", "l1", "dropout", "input_noise", "max_norm", "patience"),
+    Lever.PRECISION: ("dtype",),
+    Lever.BUDGET: ("max_epochs",),
+    Lever.NETWORK: ("depth", "width", "activation", "trainable"),
+    Lever.SAMPLES: ("n_samples",),
+    Lever.TASK: ("d_in", "target", "target_scaling", "tau"),
+}
+LEVER_OF = {name: lever for lever, names in _FIELDS_OF.items() for name in names}
+
+# Change nothing of the training: what is watched, a name for strengths that are fields themselves, and which noise is drawn.
+WATCHED = ("n_val", "regularization", "data_seed", "init_seed")
+
+COLUMNS = (
+    "setting",
+    "levers",
+    "n_memorized",
+    "n_seeds",
+    "n_diverged",
+    "median_epoch_to_tau",
+    "median_final_tau",
+    "cost",
+    *(name for name in FIELDS if name in LEVER_OF),
+    "functional_dim",
+)
+
+
+def evidence(groups: pd.DataFrame) -> pd.DataFrame:
+    """One row for the cell that was asked about, the first, and one for each variant that has results.
+
+    Args:
+        groups: of `bench.survival.groups`, with `setting`; the first row is what the others vary.
+
+    Returns:
+        `setting`; `levers`, what the row pulls, joined by " + " ("" where it trains as asked); counts of seeds; medians over
+        seeds; `cost`, the FLOPs until half of the seeds had memorized, or of the whole budget where fewer did, over the FLOPs
+        of the asked budget; the fields of the cell, and its functional dimension.
+    """
+    asked = groups.iloc[0]
+    rows = groups[(groups["n_seeds"] > 0) | (groups.index == groups.index[0])]
+    epochs = rows["median_epoch_to_tau"].where(np.isfinite(rows["median_epoch_to_tau"]), rows["max_epochs"])
+    cost = epochs * _epoch_macs(rows) / float(asked["max_epochs"] * _epoch_macs(asked))
+    levers = [" + ".join(pulled(row, asked)) for _, row in rows.iterrows()]
+    return rows.assign(levers=levers, cost=cost)[list(COLUMNS)].reset_index(drop=True)
+
+
+def pulled(row: pd.Series, asked: pd.Series) -> list[Lever]:
+    """The levers between two groups, cheapest first.
+
+    With other n_samples, a batch in proportion and epochs that present no more samples in all belong to that change.
+    """
+    changed = set(changed_fields(row, asked)) - set(WATCHED)
+    if "n_samples" in changed:
+        changed -= {"batch_size", "shuffle"}
+        if row["n_samples"] * row["max_epochs"] <= asked["n_samples"] * asked["max_epochs"]:
+            changed.discard("max_epochs")
+    found = {LEVER_OF[name] for name in changed}
+    return [lever for lever in Lever if lever in found]
+
+
+def _epoch_macs(groups):
+    """Multiply-accumulates of one forward pass over the training set: one for each weight and sample."""
+    return groups["n_samples"] * (groups["n_params"] - groups["depth"] * groups["width"] - 1)

@@ -1,0 +1,125 @@
+"""What each regularizer takes away: cells against the same cells without it, those that memorize there, with intervals."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, Shaped
+
+from bench.cells import DEFAULT_STRENGTHS, FIELDS, SEEDS, STRENGTHS, Status
+from bench.settings import spell, strengths_on
+from bench.store import PENDING
+from bench.survival import wilson_interval
+
+# What a cell shares with its twin without regularization.
+PAIR_KEY = [name for name in FIELDS if name not in ("regularization", *STRENGTHS)]
+
+# What makes a row: the regularization with its strengths. Decoupled weight decay is that of the optimizer adamw.
+ROW_KEY = ["regularization", "optimizer", *STRENGTHS]
+
+COLUMNS = [
+    "regularizer",
+    *ROW_KEY,
+    "at_default",
+    "n_pairs",
+    "n_memorized",
+    "fraction_memorized",
+    "fraction_low",
+    "fraction_high",
+    "median_delay",
+    "delay_low",
+    "delay_high",
+    "median_final_tau",
+    "rank",
+]
+
+
+def ranking(cells: pd.DataFrame) -> pd.DataFrame:
+    """One row for each regularization at each of its strengths, the one that hinders memorization most first.
+
+    A pair is a cell and its twin: all fields the same, seeds too, without any regularization; only twins that memorized count,
+    so that what a row loses is the regularizer's doing. Failed and pending cells make no pair.
+
+    Returns:
+        `regularizer`, a name; the strengths, and `at_default`, whether they are those of conf/regularization; `n_pairs`;
+        `n_memorized` of them and its fraction with a 95 % interval; `median_delay`, epochs to tau over those of the twin
+        (infinite where fewer than half memorized), with a 95 % interval; `median_final_tau`; `rank`, 1 for the least fraction
+        memorized, then the longest delay. Intervals count as many independent pairs as the spread between seeds allows
+        (`effective_pairs`). No rows without twins.
+    """
+    measured = cells[~cells["status"].isin([Status.FAILED, PENDING])]
+    plain = measured[(measured["regularization"] == "none") & (measured["status"] == Status.MEMORIZED)]
+    twins = plain[[*PAIR_KEY, "epoch_to_tau"]].rename(columns={"epoch_to_tau": "twin_epoch"})
+    pairs = measured[measured["regularization"] != "none"].merge(twins, on=PAIR_KEY, how="inner")
+    if pairs.empty:
+        return pd.DataFrame(columns=COLUMNS)
+    epochs = pairs["epoch_to_tau"].astype(float).fillna(math.inf).to_numpy()
+    # A twin that starts below the threshold has epoch 0; one epoch is the least time there is.
+    pairs["delay"] = np.maximum(epochs, 1) / np.maximum(pairs["twin_epoch"].to_numpy(float), 1)
+    rows = []
+    for _, own in pairs.groupby(ROW_KEY, dropna=False, sort=False):
+        memorized = (own["status"] == Status.MEMORIZED).to_numpy()
+        clusters = own.groupby(list(SEEDS)).ngroup().to_numpy()
+        n = effective_pairs(memorized, clusters)
+        low, high = wilson_interval(memorized.mean() * n, n)
+        delay_low, delay, delay_high = median_interval(own["delay"].to_numpy(), clusters)
+        rows.append(
+            own.iloc[0][ROW_KEY].to_dict()
+            | {"n_pairs": len(own), "n_memorized": int(memorized.sum()), "fraction_memorized": float(memorized.mean())}
+            | {"fraction_low": low, "fraction_high": high}
+            | {"median_delay": delay, "delay_low": delay_low, "delay_high": delay_high}
+            | {"median_final_tau": own["final_tau"].median()}
+        )
+    table = pd.DataFrame(rows)
+    table["regularizer"] = [_name(row, common=table["optimizer"].iloc[0]) for _, row in table.iterrows()]
+    table["at_default"] = [_at_default(row) for _, row in table.iterrows()]
+    order = table.sort_values(["fraction_memorized", "median_delay"], ascending=[True, False], ignore_index=True)
+    return order.assign(rank=np.arange(1, len(order) + 1))[COLUMNS]
+
+
+def effective_pairs(hits: Shaped[np.ndarray, " pair"], clusters: Shaped[np.ndarray, " pair"]) -> float:
+    """How many independent pairs are worth as much as these, which share seeds within a cluster: n over Kish's design effect.
+
+    The design effect is the variance of the fraction between clusters (each cluster's total against its size) over that of as
+    many independent pairs; never less than 1. Source: Korn and Graubard 1998, Survey Methodology 24, 193-201.
+
+    >>> effective_pairs(np.array([1, 0, 1, 0]), np.array([0, 0, 1, 1]))
+    4.0
+    >>> round(effective_pairs(np.array([1, 1, 0, 0]), np.array([0, 0, 1, 1])), 2)
+    1.33
+    """
+    n, share = len(hits), float(np.mean(hits))
+    n_clusters = len(np.unique(clusters))
+    if n_clusters < 2 or share in (0.0, 1.0):
+        return float(n if n_clusters > 1 else 1)
+    residuals = np.bincount(np.unique(clusters, return_inverse=True)[1], weights=hits - share)
+    variance = n_clusters / (n_clusters - 1) * float(residuals @ residuals) / n**2
+    return n / max(1.0, variance / (share * (1 - share) / (n - 1)))
+
+
+def median_interval(values: Float[np.ndarray, " pair"], clusters: Shaped[np.ndarray, " pair"]) -> tuple[float, float, float]:
+    """(low, median, high): the median with a 95 % interval, from quantiles at the ends of the interval for one half.
+
+    Infinite values are values like others, so censoring needs no more than that. Source: Woodruff 1952, JASA 47, 635-646.
+    """
+    ordered = np.sort(values)
+
+    def quantile(share: float) -> float:
+        return float(ordered[min(len(ordered) - 1, max(0, math.ceil(share * len(ordered)) - 1))])
+
+    median = quantile(0.5)
+    n = effective_pairs(values <= median if math.isfinite(median) else np.isfinite(values), clusters)
+    low, high = wilson_interval(n / 2, n)
+    return quantile(low), median, quantile(high)
+
+
+def _name(row: pd.Series, common: str) -> str:
+    """The strengths that act; the optimizer where it is not the common one."""
+    shown = [*strengths_on(row), *["optimizer"] * (row["optimizer"] != common)]
+    return ", ".join(spell(name, row[name]) for name in shown)
+
+
+def _at_default(row: pd.Series) -> bool:
+    return all(row[name] == DEFAULT_STRENGTHS[name] for name in strengths_on(row))

@@ -1,0 +1,118 @@
+"""A run folder -> the tables of its report: everything that a figure, a sentence or the page shows."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pandas as pd
+
+from bench.evidence import evidence
+from bench.noise import VALIDATION_FIELDS, validation_variance
+from bench.ranking import ranking
+from bench.rates import compare_rates
+from bench.settings import label_settings, varying
+from bench.signal import propagation
+from bench.store import Store, cells_of
+from bench.survival import GROUP_FIELDS
+from bench.survival import groups as group_statistics
+
+# Beyond these the tables would be too long to read; cells.csv and the parquet parts hold everything.
+MOST_CURVES = 400
+MOST_SIGNALS = 24
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Tables:
+    """What a run says; tables without rows have nothing to say. Columns: the README, and the functions that make them.
+
+    `variants`: the groups vary the first of them, and `evidence` says what came of each change; else it has no rows.
+    """
+
+    variants: bool
+    cells: pd.DataFrame
+    groups: pd.DataFrame
+    evidence: pd.DataFrame
+    learning_rates: pd.DataFrame
+    regularizers: pd.DataFrame
+    learning_curves: pd.DataFrame
+    predictions: pd.DataFrame
+    signal_propagation: pd.DataFrame
+    validation: pd.DataFrame
+
+    def named(self) -> dict[str, pd.DataFrame]:
+        """The tables that have rows, by the names of their files."""
+        tables = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name != "variants"}
+        return {name: table for name, table in tables.items() if len(table) or name in ("cells", "groups")}
+
+
+def make(store: Store) -> Tables:
+    """All tables of a run folder.
+
+    Raises:
+        FileNotFoundError: the folder holds no run.
+    """
+    cells = store.read_cells()
+    groups = group_statistics(cells)
+    variants = store.plans_variants()
+    groups.insert(0, "setting", label_settings(groups, variants=variants))
+    keyed = cells.merge(groups[["setting", *GROUP_FIELDS]], on=list(GROUP_FIELDS), how="left")
+    return Tables(
+        variants=variants,
+        cells=cells,
+        groups=groups,
+        evidence=evidence(groups) if variants else pd.DataFrame(),
+        learning_rates=compare_rates(groups),
+        regularizers=ranking(cells),
+        learning_curves=_curves(store, keyed),
+        predictions=_predictions(store, keyed),
+        signal_propagation=signal_propagation(keyed),
+        validation=_validation(keyed),
+    )
+
+
+def _curves(store: Store, cells: pd.DataFrame) -> pd.DataFrame:
+    """Learning curves with what a figure needs to colour them: of all cells, or where they are many, of one in each group."""
+    chosen = cells if len(cells) <= MOST_CURVES else cells.drop_duplicates(list(GROUP_FIELDS))
+    chosen = chosen.iloc[:: max(1, -(-len(chosen) // MOST_CURVES))]
+    about = chosen[["cell_id", "setting", "depth", "width", "n_samples", "functional_dim", "data_seed", "init_seed"]]
+    return about.assign(threshold=chosen["tau"]).merge(store.read_curves(), on="cell_id", how="inner")
+
+
+def _predictions(store: Store, cells: pd.DataFrame) -> pd.DataFrame:
+    """Final predictions of the first cell of each setting that kept them."""
+    table = store.read_predictions()
+    kept = cells[cells["cell_id"].isin(table["cell_id"])].drop_duplicates("setting")
+    return kept[["cell_id", "setting", "final_tau"]].merge(table, on="cell_id", how="inner")
+
+
+def signal_propagation(cells: pd.DataFrame) -> pd.DataFrame:
+    """Signal propagation at initialisation of the first cell of each setting, where settings differ in what decides it.
+
+    `cells` carry a `setting`.
+    """
+    first = cells.drop_duplicates("setting").head(MOST_SIGNALS)
+    if not varying(first, among=("init", "init_scale", "activation")) and not (first["init"] == "uniform").any():
+        first = first.head(0)
+    first = first.drop_duplicates(["init", "init_scale", "activation", "width", "depth", "d_in"])
+    about = first[["cell_id", "setting", "depth", "width", "init", "init_scale"]]
+    return about.merge(propagation(cells_of(first)), on="cell_id", how="inner")
+
+
+def asked_signals(signal: pd.DataFrame) -> pd.DataFrame:
+    """Of the signals of variants, those of the asked network and of the same network under the first other initialisation."""
+    if signal.empty:
+        return signal
+    asked = signal.iloc[0]
+    same = signal[(signal["depth"] == asked["depth"]) & (signal["width"] == asked["width"])]
+    return same[same["setting"].isin(same["setting"].unique()[:2])]
+
+
+def _validation(cells: pd.DataFrame) -> pd.DataFrame:
+    """Validation errors over their floor, the variance of the very targets they are measured on."""
+    measured = cells[cells["best_val_mse"].notna()]
+    floors = [validation_variance(cell) for cell in cells_of(measured.drop_duplicates(list(VALIDATION_FIELDS)))]
+    known = measured.drop_duplicates(list(VALIDATION_FIELDS))[list(VALIDATION_FIELDS)].assign(validation_variance=floors)
+    table = measured[["cell_id", "setting", *VALIDATION_FIELDS, "best_val_mse", "best_val_epoch", "final_val_mse"]]
+    table = table.merge(known, on=list(VALIDATION_FIELDS), how="left")
+    ratios = {name: table[f"{name}_val_mse"] / table["validation_variance"] for name in ("best", "final")}
+    return table.assign(best_over_variance=ratios["best"], final_over_variance=ratios["final"])

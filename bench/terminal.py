@@ -1,0 +1,66 @@
+"""Tables -> the text that a terminal shows."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+
+from bench.settings import varying
+
+# What fits a terminal that somebody scrolls.
+MOST_ROWS = 80
+
+LAYER_COLUMNS = ["layer", "second_moment", "variance_across_inputs", "dead_units"]
+
+
+def capacity_table(groups: pd.DataFrame) -> str:
+    """Median epochs and seeds that memorized, sample counts across; '-' where fewer than half of the seeds did."""
+    entries = groups.assign(entry=[_entry(row) for _, row in groups.iterrows()])
+    index = list(dict.fromkeys(["setting", *varying(groups, among=("depth", "width"))]))
+    table = entries.pivot_table(
+        index=index, columns="n_samples", values="entry", aggfunc="first", sort=False, fill_value=""
+    ).sort_index(axis=1)
+    title = "median epoch to tau (seeds that memorized), by n_samples; '-' where fewer than half did"
+    text = f"{title}\n\n{table.head(MOST_ROWS).to_string()}"
+    return text + (f"\n... {len(table) - MOST_ROWS} more rows in tables/groups.csv" if len(table) > MOST_ROWS else "")
+
+
+def evidence_table(evidence: pd.DataFrame) -> str:
+    """One line for each variant: what it pulls and changes, seeds that memorized, when, what is left, and what it cost."""
+    shown = pd.DataFrame(
+        {
+            "change": evidence["setting"],
+            "lever": evidence["levers"],
+            "memorized": [f"{k}/{n}" for k, n in zip(evidence["n_memorized"], evidence["n_seeds"], strict=True)],
+            "epoch": [spell_epochs(value) for value in evidence["median_epoch_to_tau"]],
+            "tau left": [spell_tau(value) for value in evidence["median_final_tau"]],
+            "cost": [f"{value:.2g}" for value in evidence["cost"]],
+        }
+    )
+    title = "medians over seeds; tau left: of the targets' variance; cost: training FLOPs over those of the asked budget"
+    return f"{title}\n\n{shown.to_string(index=False)}"
+
+
+def signal_table(signal: pd.DataFrame) -> str:
+    """What reaches the layers of each untrained network; the last layer is the output."""
+    parts = []
+    for setting, own in signal.groupby("setting", sort=False):
+        layers = own[LAYER_COLUMNS].to_string(index=False, na_rep="-", float_format=lambda value: f"{value:.2g}")
+        parts.append(f"at initialisation, {setting}\n\n{layers}")
+    return "\n\n".join(parts)
+
+
+def spell_epochs(value: float) -> str:
+    """A median epoch; "never" where it is infinite, "" where nothing was measured."""
+    return "" if math.isnan(value) else "never" if math.isinf(value) else f"{value:.0f}"
+
+
+def spell_tau(value: float) -> str:
+    """A final tau; "diverged" where no seed stayed finite."""
+    return f"{value:.3g}" if math.isfinite(value) else "diverged"
+
+
+def _entry(group: pd.Series) -> str:
+    median = spell_epochs(group["median_epoch_to_tau"])
+    return f"{'-' if median == 'never' else median} ({group['n_memorized']}/{group['n_seeds']})"

@@ -1,0 +1,72 @@
+"""Shared by tests of statistics: literal tables, as short as the claim they are about."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+
+from bench.cells import DEFAULTS, Cell
+from bench.evidence import evidence
+from bench.networks import functional_dim, n_params
+from bench.ranking import ranking
+from bench.rates import compare_rates
+from bench.settings import label_settings
+from bench.survival import groups
+from bench.tables import Tables
+
+
+def table(*rows: dict) -> pd.DataFrame:
+    """Rows of a cells table: fields of a cell, and results."""
+    made = []
+    for row in rows:
+        cell = Cell(**{name: value for name, value in row.items() if name in DEFAULTS})
+        made.append(
+            {name: getattr(cell, name) for name in DEFAULTS}
+            | {
+                "cell_id": cell.cell_id,
+                "n_params": n_params(cell),
+                "functional_dim": functional_dim(cell),
+                "target_variance": 1.0,
+            }
+            | {
+                "epoch_to_tau": None,
+                "final_tau": math.nan,
+                "best_val_mse": math.nan,
+                "final_val_mse": math.nan,
+                "bits_per_param": math.nan,
+            }
+            | row
+        )
+    return pd.DataFrame(made).astype({"epoch_to_tau": "Int64", "batch_size": "Int64", "patience": "Int64", "max_norm": float})
+
+
+def seeds(statuses: list[str], epochs: list[int | None], **fields) -> list[dict]:
+    return [
+        {"data_seed": i, "init_seed": i, "status": s, "epoch_to_tau": e, "final_tau": 0.01 if e else 0.5, **fields}
+        for i, (s, e) in enumerate(zip(statuses, epochs, strict=True))
+    ]
+
+
+def labelled(cells: pd.DataFrame, *, variants: bool = False) -> pd.DataFrame:
+    """Groups with their settings."""
+    grouped = groups(cells)
+    grouped.insert(0, "setting", label_settings(grouped, variants=variants))
+    return grouped
+
+
+def tables(cells: pd.DataFrame, *, variants: bool = False, validation: pd.DataFrame | None = None) -> Tables:
+    """What a report says of cells that left nothing but their rows."""
+    grouped, none = labelled(cells, variants=variants), pd.DataFrame()
+    return Tables(
+        variants=variants,
+        cells=cells,
+        groups=grouped,
+        evidence=evidence(grouped) if variants else none,
+        learning_rates=compare_rates(grouped),
+        regularizers=ranking(cells),
+        learning_curves=none,
+        predictions=none,
+        signal_propagation=pd.DataFrame(columns=["setting", "width", "layer", "variance_across_inputs"]),
+        validation=none if validation is None else validation,
+    )

@@ -1,0 +1,210 @@
+"""Why a cell did not memorize, on literal tables: what each variant pulls, and the one verdict over all of them."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from bench.cells import FIELDS
+from bench.evidence import LEVER_OF, WATCHED, Lever, evidence
+from bench.verdict import Cause, verdict, width_for
+from tests.tables import labelled, seeds, table
+
+# P = 97 and 89 functional dimensions.
+ASKED = {"depth": 1, "width": 8, "d_in": 10, "n_samples": 64, "max_epochs": 100, "learning_rate": 0.01, "init": "uniform"}
+
+
+def rung(epoch: int | None, left: float = 0.5, n_seeds: int = 2, **changes) -> list[dict]:
+    """The seeds of one variant: all memorize at this epoch, or none does and this fraction of the variance is left."""
+    status = "censored" if epoch is None else "memorized"
+    rows = seeds([status] * n_seeds, [epoch] * n_seeds, **(ASKED | changes))
+    return [row | {"final_tau": left if epoch is None else 0.01} for row in rows]
+
+
+def evidence_of(*rungs: list[dict]):
+    return evidence(labelled(table(*(row for rows in rungs for row in rows)), variants=True))
+
+
+def test_every_field_of_a_cell_is_a_lever_or_changes_nothing_of_the_training():
+    assert sorted((*LEVER_OF, *WATCHED)) == sorted(FIELDS)
+
+
+@pytest.mark.parametrize(
+    ("change", "levers"),
+    [
+        ({"init": "he_normal"}, "initialisation"),
+        ({"learning_rate": 0.1, "init_scale": 2.0}, "initialisation + learning rate"),
+        ({"n_val": 10}, ""),
+        ({"dropout": 0.1, "regularization": "dropout"}, "regularization"),
+        ({"dtype": "float64", "max_epochs": 200}, "precision + budget"),
+        ({"width": 16}, "network"),
+        ({"n_samples": 16}, "samples"),
+        ({"n_samples": 16, "batch_size": 4, "max_epochs": 400}, "samples"),
+        ({"n_samples": 16, "max_epochs": 401}, "budget + samples"),
+        ({"batch_size": 8, "shuffle": True}, "batch size"),
+        ({"tau": 0.5}, "task"),
+    ],
+)
+def test_a_variant_pulls_the_levers_of_the_fields_it_changes(change, levers):
+    made = evidence_of(rung(None), rung(50, **change))
+    assert list(made["levers"]) == ["", levers]
+
+
+def test_cost_is_training_flops_over_those_of_the_asked_budget():
+    """Half the epochs; twice the width, whose 177 - 1 weights... 10 * 16 + 16 = 176 against 88; a quarter of the samples."""
+    made = evidence_of(rung(None), rung(50, init="he_normal"), rung(None, width=16), rung(100, n_samples=16))
+    assert list(made["cost"]) == [1, 0.5, 2, 0.25]
+
+
+def test_a_cell_that_memorizes_needs_no_change():
+    found = verdict(evidence_of(rung(70), rung(10, init="he_normal")))
+    assert (found.cause, found.change) == (Cause.NOTHING, "as asked")
+    assert found.sentences == ("Memorizable as it is: 2 of 2 seeds memorized, by epoch 70 in the median.",)
+
+
+@pytest.mark.parametrize(
+    ("change", "cause"),
+    [
+        ({"init": "he_normal"}, Cause.INITIALISATION),
+        ({"learning_rate": 0.1}, Cause.LEARNING_RATE),
+        ({"amsgrad": True}, Cause.OPTIMIZER),
+        ({"batch_size": 8}, Cause.BATCH_SIZE),
+        ({"weight_decay": 0.1, "regularization": "weight_decay"}, Cause.REGULARIZATION),
+        ({"dtype": "float64"}, Cause.PRECISION),
+        ({"max_epochs": 400}, Cause.BUDGET),
+        ({"width": 16}, Cause.CAPACITY),
+        ({"n_samples": 16}, Cause.CAPACITY),
+    ],
+)
+def test_the_lever_of_the_one_change_that_works_is_the_cause(change, cause):
+    others = [
+        rung(None, **other)
+        for other in ({"init": "he_normal"}, {"learning_rate": 0.1}, {"max_epochs": 400}, {"width": 16})
+        if other != change
+    ]
+    found = verdict(evidence_of(rung(None), *others, rung(50, **change)))
+    assert (found.cause, found.besides) == (cause, ())
+    assert found.change is not None
+    assert found.sentences[1] == f"The cheapest change that works: {found.change} (2 of 2 seeds, by epoch 50)."
+
+
+def test_of_several_changes_that_work_the_one_whose_dearest_lever_is_cheapest_decides():
+    found = verdict(
+        evidence_of(
+            rung(None),
+            rung(10, width=16),
+            rung(20, learning_rate=0.1, init="he_normal"),
+            rung(300, max_epochs=400),
+        )
+    )
+    assert (found.cause, found.besides) == (Cause.LEARNING_RATE, (Lever.INITIALISATION,))
+    assert found.sentences == (
+        "Held back by the learning rate, and besides by the initialisation.",
+        "The cheapest change that works: learning_rate=0.1, init=he_normal (2 of 2 seeds, by epoch 20).".replace(
+            "learning_rate=0.1, init=he_normal", "init=he_normal, learning_rate=0.1"
+        ),
+        "Also works: max_epochs=400 (2 of 2 seeds, by epoch 300); width=16 (2 of 2 seeds, by epoch 10).",
+    )
+
+
+def test_one_lever_is_enough_where_one_works_and_the_least_training_decides_among_equals():
+    found = verdict(
+        evidence_of(
+            rung(None),
+            rung(10, learning_rate=0.1, init="he_normal"),
+            rung(90, learning_rate=0.001),
+            rung(60, learning_rate=0.003),
+        )
+    )
+    assert (found.change, found.besides) == ("learning_rate=0.003", ())
+
+
+def test_a_change_works_where_half_of_its_seeds_memorize():
+    half = rung(50, init="he_normal")
+    half[1] |= {"status": "censored", "epoch_to_tau": None}
+    assert verdict(evidence_of(rung(None), half)).cause == Cause.INITIALISATION
+    third = rung(50, n_seeds=3, init="he_normal")
+    for row in third[1:]:
+        row |= {"status": "censored", "epoch_to_tau": None}
+    assert verdict(evidence_of(rung(None), third)).cause == Cause.UNDECIDED
+
+
+def test_a_change_of_the_task_is_no_remedy():
+    assert verdict(evidence_of(rung(None), rung(5, tau=0.9))).cause == Cause.UNDECIDED
+
+
+def test_a_failed_variant_is_no_evidence():
+    failed = rung(50, init="he_normal")
+    for row in failed:
+        row |= {"status": "failed", "epoch_to_tau": None}
+    made = evidence_of(rung(None), failed)
+    assert len(made) == 1
+    assert verdict(made).cause == Cause.UNDECIDED
+
+
+def test_a_cell_without_a_result_has_no_verdict():
+    asked = rung(None)
+    for row in asked:
+        row |= {"status": "failed"}
+    found = verdict(evidence_of(asked, rung(50, init="he_normal")))
+    assert (found.cause, found.sentences) == (Cause.UNDECIDED, ("Undecided: the cell that was asked about has no result.",))
+
+
+def test_capacity_says_what_the_asked_samples_take_where_a_network_was_seen_to_hold_them():
+    found = verdict(evidence_of(rung(None), rung(None, width=16), rung(80, width=32, learning_rate=0.1)))
+    assert (found.cause, found.besides) == (Cause.CAPACITY, (Lever.LEARNING_RATE,))
+    assert found.sentences[-1] == "All 64 samples are memorized with width=32, learning_rate=0.1."
+
+
+def test_capacity_estimates_a_width_from_the_frontier_between_what_was_and_was_not_memorized():
+    """16 of 64 samples, not 32. 89 dimensions hold 16 to 32 samples, so 64 take 178 to 356: 11 * width + 1 of them."""
+    found = verdict(
+        evidence_of(rung(None), rung(None, n_samples=32), rung(None, n_samples=16), rung(70, n_samples=16, init="he_normal"))
+    )
+    assert (found.cause, found.besides) == (Cause.CAPACITY, (Lever.INITIALISATION,))
+    assert found.sentences[-1] == (
+        "This network memorized 16 samples and not 32: its frontier lies between, at 0.18 to 0.36 of its functional dimension."
+        " If what is memorized grows with the functional dimension, 64 samples take a width of 17 to 33 at depth 1"
+        " (an estimate; no such network was trained)."
+    )
+
+
+def test_of_fewer_samples_the_most_that_were_memorized_count():
+    found = verdict(evidence_of(rung(None), rung(20, n_samples=4), rung(90, n_samples=16, learning_rate=0.1)))
+    assert found.change == "n_samples=16, learning_rate=0.1"
+
+
+def test_samples_beyond_the_functional_dimension_are_said_and_decide_where_nothing_works():
+    found = verdict(evidence_of(rung(None, n_samples=200), rung(None, 0.2, n_samples=200, init="he_normal")))
+    assert (found.cause, found.change) == (Cause.CAPACITY, None)
+    assert found.sentences == (
+        "Held back by capacity: no change that was tried memorizes; the closest, init=he_normal, leaves 20 % of the variance.",
+        "n_samples is 2.25 times the functional dimension (89): no exact fit of generic continuous targets exists; at depth 1 it"
+        " takes a width of at least 19.",
+    )
+
+
+def test_where_nothing_works_within_the_functional_dimension_the_verdict_is_open():
+    found = verdict(evidence_of(rung(None), rung(None, 0.25, init="he_normal"), rung(None, math.nan, learning_rate=0.1)))
+    assert (found.cause, found.change) == (Cause.UNDECIDED, None)
+    assert found.sentences == (
+        "Undecided: no change that was tried memorizes; the closest, init=he_normal, leaves 25 % of the variance.",
+    )
+
+
+def test_a_linear_model_has_its_own_law():
+    found = verdict(evidence_of(rung(None, depth=0), rung(50, depth=0, n_samples=10)))
+    assert found.sentences[-1] == "A linear model fits any 11 samples (d_in + 1), and more only by chance."
+
+
+def test_the_least_width_has_the_dimension_and_one_less_has_not():
+    from bench.cells import Cell
+    from bench.networks import functional_dim
+
+    for depth, activation in ((1, "relu"), (3, "tanh"), (11, "relu")):
+        asked = labelled(table(*rung(None, depth=depth, activation=activation))).iloc[0]
+        width = width_for(asked, 5000)
+        dimensions = [functional_dim(Cell(d_in=10, depth=depth, activation=activation, width=w)) for w in (width - 1, width)]
+        assert dimensions[0] < 5000 <= dimensions[1]
+    assert width_for(labelled(table(*rung(None, depth=0))).iloc[0], 5000) is None
