@@ -67,7 +67,7 @@ def diagnose(
     grouped.insert(0, "setting", label_settings(grouped, variants=True))
     found = evidence(grouped)
     keyed = table.merge(grouped[["setting", *GROUP_FIELDS]], on=list(GROUP_FIELDS), how="left")
-    return Diagnosis(verdict(found), found, asked_signals(signal_propagation(keyed)))
+    return Diagnosis(verdict(found), found, asked_signals(signal_propagation(keyed, variants=True)))
 
 
 def plan(cell: Cell, seeds: Sequence[int]) -> list[Cell]:

@@ -29,7 +29,7 @@ def findings(tables: Tables) -> list[str]:
         return ["No cell has a result yet."]
     if tables.variants:
         sentences = [_asked(tables.groups.iloc[0]), *verdict(tables.evidence).sentences]
-        sentences += _blindness(results, tables.signal_propagation)
+        sentences += _blindness(results[results.index == tables.groups.index[0]], tables.signal_propagation)
     else:
         sentences = [_counts(tables.cells), *_blindness(results, tables.signal_propagation)]
         if tables.learning_rates.empty:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Sequence
+from itertools import chain
 
 import matplotlib
 import numpy as np
@@ -155,17 +156,19 @@ def propagation(signal: pd.DataFrame) -> Figure:
     ax.set(yscale="log", xlabel="layer (the last is the output)", ylabel="variance across inputs")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     low, high = (math.log10(limit) for limit in ax.get_ylim())
-    apart, last = 0.11 * (high - low), -math.inf
-    for height, layer, label, colour in sorted(ends):
-        last = max(height, last + apart)
+    ends.sort()
+    columns = [[end for end in ends if end[1] == layer] for layer in sorted({end[1] for end in ends})]
+    heights = [_apart([end[0] for end in column], least=0.11 * (high - low), top=high) for column in columns]
+    for height, (_, layer, label, colour) in zip(chain(*heights), chain(*columns), strict=True):
         ax.annotate(
             _wrapped(label),
-            (layer, 10**last),
+            (layer, 10**height),
             xytext=(6, 0),
             textcoords="offset points",
             va="center",
             fontsize=SMALLEST_FONT,
             color=colour,
+            annotation_clip=False,
         )
     sns.despine(figure)
     return figure
@@ -282,6 +285,19 @@ def _label_edges(axes: np.ndarray, used: int, x: str, y: str) -> None:
 
 def _wrapped(label: str, characters: int = TITLE_CHARACTERS) -> str:
     return "\n".join(textwrap.wrap(label, characters, break_on_hyphens=False))
+
+
+def _apart(heights: Sequence[float], *, least: float, top: float) -> list[float]:
+    """Ascending heights moved no more than it takes to be this far apart and below the top.
+
+    >>> _apart([0.0, 0.1, 0.9, 1.0], least=0.25, top=1.0)
+    [0.0, 0.25, 0.75, 1.0]
+    """
+    raised, last = [], -math.inf
+    for height in heights:
+        last = max(height, last + least)
+        raised.append(last)
+    return [min(height, top - least * (len(raised) - 1 - place)) for place, height in enumerate(raised)]
 
 
 def _tick(value: float | np.integer) -> str:

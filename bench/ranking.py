@@ -13,8 +13,8 @@ from bench.settings import spell, strengths_on
 from bench.store import PENDING
 from bench.survival import wilson_interval
 
-# What a cell shares with its twin without regularization.
-PAIR_KEY = [name for name in FIELDS if name not in ("regularization", *STRENGTHS)]
+# What a cell shares with its twin without regularization: all but that, and the samples that are only watched.
+PAIR_KEY = [name for name in FIELDS if name not in ("n_val", "regularization", *STRENGTHS)]
 
 # What makes a row: the regularization with its strengths. Decoupled weight decay is that of the optimizer adamw.
 ROW_KEY = ["regularization", "optimizer", *STRENGTHS]
@@ -51,7 +51,7 @@ def ranking(cells: pd.DataFrame) -> pd.DataFrame:
     """
     measured = cells[~cells["status"].isin([Status.FAILED, PENDING])]
     plain = measured[(measured["regularization"] == "none") & (measured["status"] == Status.MEMORIZED)]
-    twins = plain[[*PAIR_KEY, "epoch_to_tau"]].rename(columns={"epoch_to_tau": "twin_epoch"})
+    twins = plain[[*PAIR_KEY, "epoch_to_tau"]].rename(columns={"epoch_to_tau": "twin_epoch"}).drop_duplicates(PAIR_KEY)
     pairs = measured[measured["regularization"] != "none"].merge(twins, on=PAIR_KEY, how="inner")
     if pairs.empty:
         return pd.DataFrame(columns=COLUMNS)

@@ -20,6 +20,9 @@ from bench.survival import groups as group_statistics
 MOST_CURVES = 400
 MOST_SIGNALS = 24
 
+# The fields that signal propagation depends on, beside the seeds.
+SIGNAL_FIELDS = ("init", "init_scale", "activation", "width", "depth", "d_in")
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Tables:
@@ -65,7 +68,7 @@ def make(store: Store) -> Tables:
         regularizers=ranking(cells),
         learning_curves=_curves(store, keyed),
         predictions=_predictions(store, keyed),
-        signal_propagation=signal_propagation(keyed),
+        signal_propagation=signal_propagation(keyed, variants=variants),
         validation=_validation(keyed),
     )
 
@@ -85,15 +88,17 @@ def _predictions(store: Store, cells: pd.DataFrame) -> pd.DataFrame:
     return kept[["cell_id", "setting", "final_tau"]].merge(table, on="cell_id", how="inner")
 
 
-def signal_propagation(cells: pd.DataFrame) -> pd.DataFrame:
+def signal_propagation(cells: pd.DataFrame, *, variants: bool) -> pd.DataFrame:
     """Signal propagation at initialisation of the first cell of each setting, where settings differ in what decides it.
 
-    `cells` carry a `setting`.
+    `cells` carry a `setting`; that of the table names what decides the signal alone.
     """
     first = cells.drop_duplicates("setting").head(MOST_SIGNALS)
     if not varying(first, among=("init", "init_scale", "activation")) and not (first["init"] == "uniform").any():
         first = first.head(0)
-    first = first.drop_duplicates(["init", "init_scale", "activation", "width", "depth", "d_in"])
+    first = first.drop_duplicates(list(SIGNAL_FIELDS))
+    alike = {name: first[name].iloc[0] for name in GROUP_FIELDS if name not in SIGNAL_FIELDS and len(first)}
+    first = first.assign(setting=label_settings(first.assign(**alike), variants=variants))
     about = first[["cell_id", "setting", "depth", "width", "init", "init_scale"]]
     return about.merge(propagation(cells_of(first)), on="cell_id", how="inner")
 

@@ -68,10 +68,12 @@ def verdict(evidence: pd.DataFrame) -> Verdict:
         return Verdict(Cause.NOTHING, (), asked["setting"], (text,))
     tried = evidence.iloc[1:]
     tried = tried[(tried["levers"] != "") & (tried["n_seeds"] > 0)]
-    remedies = [row for _, row in tried.iterrows() if _works(row) and Lever.TASK not in _levers(row)]
+    works = [row for _, row in tried.iterrows() if _works(row)]
+    remedies = [row for row in works if Lever.TASK not in _levers(row)]
     remedies.sort(key=lambda row: (_rank(_levers(row)[-1]), -row["n_samples"], len(_levers(row)), row["cost"]))
+    elsewhere = _other_tasks([row for row in works if Lever.TASK in _levers(row)])
     if not remedies:
-        return _nothing_works(asked, tried)
+        return _nothing_works(asked, tried, elsewhere)
     best = remedies[0]
     *others, dearest = _levers(best)
     cause = Cause.CAPACITY if dearest in (Lever.NETWORK, Lever.SAMPLES) else Cause(dearest)
@@ -86,10 +88,10 @@ def verdict(evidence: pd.DataFrame) -> Verdict:
         sentences.append(f"Also works: {'; '.join(more)}{f'; and {left} more' if left else ''}.")
     if cause == Cause.CAPACITY:
         sentences += _what_it_takes(asked, evidence, remedies)
-    return Verdict(cause, besides, best["setting"], tuple(sentences))
+    return Verdict(cause, besides, best["setting"], (*sentences, *elsewhere))
 
 
-def _nothing_works(asked: pd.Series, tried: pd.DataFrame) -> Verdict:
+def _nothing_works(asked: pd.Series, tried: pd.DataFrame, elsewhere: list[str]) -> Verdict:
     above = _above_dimension(asked)
     cause = Cause.CAPACITY if above else Cause.UNDECIDED
     named = "Held back by capacity" if above else "Undecided"
@@ -98,7 +100,13 @@ def _nothing_works(asked: pd.Series, tried: pd.DataFrame) -> Verdict:
     if len(finite):
         closest = finite.iloc[0]
         text += f"; the closest, {closest['setting']}, leaves {100 * closest['median_final_tau']:.3g} % of the variance"
-    return Verdict(cause, (), None, (f"{text}.", *above))
+    return Verdict(cause, (), None, (f"{text}.", *above, *elsewhere))
+
+
+def _other_tasks(works: list[pd.Series]) -> list[str]:
+    """What memorizes where the inputs, the targets or the threshold are others: no remedy, but telling."""
+    named = [f"{row['setting']} ({_outcome(row)})" for row in works]
+    return [f"On another task it works: {'; '.join(named)}."] if named else []
 
 
 def _what_it_takes(asked: pd.Series, evidence: pd.DataFrame, remedies: list[pd.Series]) -> list[str]:

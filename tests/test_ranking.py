@@ -56,6 +56,12 @@ def test_twins_share_the_optimizer_which_tells_decoupled_decay_apart():
     }
 
 
+def test_samples_that_are_only_watched_keep_no_cell_from_its_twin_and_two_equal_twins_are_one():
+    rows = ends([10]) + ends([10], n_val=100) + ends([None], n_val=50, regularization="early_stopping", patience=3)
+    (row,) = ranking(table(*rows)).to_dict("records")
+    assert (row["regularizer"], row["n_pairs"], row["n_memorized"]) == ("patience=3", 1, 0)
+
+
 def test_default_strengths_are_marked():
     rows = ends([10]) + ends([20], regularization="dropout", dropout=0.1) + ends([30], regularization="dropout", dropout=0.2)
     rows += ends([15], regularization="mine", dropout=0.1, weight_decay=0.5)

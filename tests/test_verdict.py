@@ -131,7 +131,9 @@ def test_a_change_works_where_half_of_its_seeds_memorize():
 
 
 def test_a_change_of_the_task_is_no_remedy():
-    assert verdict(evidence_of(rung(None), rung(5, tau=0.9))).cause == Cause.UNDECIDED
+    found = verdict(evidence_of(rung(None), rung(5, d_in=20)))
+    assert (found.cause, found.change) == (Cause.UNDECIDED, None)
+    assert found.sentences[-1] == "On another task it works: d_in=20 (2 of 2 seeds, by epoch 5)."
 
 
 def test_a_failed_variant_is_no_evidence():
