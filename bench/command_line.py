@@ -27,6 +27,9 @@ ALIASES = {"lr": "learning_rate", "epochs": "max_epochs", "batch": "batch_size",
 # How Hydra and OmegaConf say that a key is not in the schema: on the command line, and in a file.
 _UNKNOWN_KEY = re.compile(r"(?:Could not override|Key) '([^'=]+)'(?:\. To append| not in)")
 
+# How Hydra says that a group of conf/ is not among the command's.
+_UNKNOWN_GROUP = re.compile(r"Could not override '([^']+)'\. No match in the defaults list")
+
 
 def compose(config_name: str) -> list[Settings]:
     """The settings that a file of conf/ and the command line ask for, one for each run; more than one under Hydra's -m."""
@@ -57,8 +60,21 @@ def exit_statuses() -> Iterator[None]:
         sys.exit(EXIT_INTERRUPTED)
 
 
-def train_and_report(chosen: Settings) -> None:
-    """Train what the settings ask for, write its report, and print what a terminal shows of it."""
+def train_and_report(runs: list[Settings]) -> None:
+    """Train what each of the settings asks for, write its report, and print what a terminal shows of it.
+
+    Raises:
+        GridError: two of them ask for one folder.
+    """
+    for number, chosen in enumerate(runs):
+        if chosen.run_dir in [other.run_dir for other in runs[:number]]:
+            remedy = "sweep grid.<field>=[...] in one run, or tell the folders apart, as in run_dir=results/tau-${tau}"
+            raise GridError("run_dir", chosen.run_dir, "is that of another run of this command", remedy)
+    for chosen in runs:
+        _train_and_report(chosen)
+
+
+def _train_and_report(chosen: Settings) -> None:
     from bench import report
     from bench.runs import run
 
@@ -86,6 +102,10 @@ def one_line(error: Exception) -> str:
     if "--multirun" in text:
         lists = "a list of the grid is in brackets, grid.width=[16,32]; a range is text, \"grid.seed='range(5)'\""
         return f"{lists}; several runs need -m"
+    group = _UNKNOWN_GROUP.search(text)
+    if group:
+        remedy = {"regularization": "set a strength itself, dropout=0.1", "grid": "describe one cell, depth=2 width=8"}
+        return f"{group[1]}: is no choice of this command; {remedy.get(group[1], 'see conf/diagnose.yaml')}"
     unknown = _UNKNOWN_KEY.search(text)
     if unknown:
         fields = [name for name in AXES if name not in ("seed", "load")]

@@ -74,10 +74,10 @@ def settings(config: DictConfig, overrides: Sequence[str] = ()) -> Settings:
             )
             raise GridError(name, values[name], f"must be of type {wanted}", "see conf/config.yaml")
     for name, value in (override.split("=", 1) for override in overrides if "=" in override):
-        if name in FIELDS and values["grid"].get(name) is not None:
-            raise GridError(
-                name, value, "is swept by this grid, so one value has no effect", f"set grid.{name}=[{value.strip('[]')}]"
-            )
+        axis = "seed" if name in SEEDS and values["grid"]["seed"] is not None else name
+        if name in FIELDS and values["grid"].get(axis) is not None:
+            remedy = f"set grid.{axis}=[{value.strip('[]')}]"
+            raise GridError(name, value, "is swept by this grid, so one value has no effect", remedy)
     if values["grid"]["load"] is not None:
         # What the grid file says of n_samples gives way: load stands in for it.
         values["grid"]["n_samples"] = None
@@ -87,7 +87,7 @@ def settings(config: DictConfig, overrides: Sequence[str] = ()) -> Settings:
     cells = expand(base, axes, regularizations=values["regularization"], variants=variants)
     return Settings(
         cells=tuple(cells),
-        variants=len(variants) > 1 and not any(_is_swept(axis) for name, axis in axes.items() if name not in ("seed", *SEEDS)),
+        variants=len(variants) > 1 and len({dataclasses.replace(c, data_seed=0, init_seed=0) for c in cells}) <= len(variants),
         run_dir=values["run_dir"],
         device=values["device"],
         engine=_named(values, "engine"),
@@ -118,10 +118,6 @@ def _variants(variants: Any) -> list[dict[str, Any]]:
             "grid.variants", variants, "must be a list of mappings from fields to values", "write [{}, {init: he_normal}]"
         )
     return variants
-
-
-def _is_swept(axis: Any) -> bool:
-    return len(axis) > 1 if isinstance(axis, list) else str(axis).startswith("range(")
 
 
 def _named(values: Mapping[str, Any], group: str) -> str:

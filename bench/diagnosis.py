@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from bench import grid, runs, terminal
-from bench.cells import Cell
+from bench.cells import FIELDS, Cell
+from bench.cells import SEEDS as SEED_FIELDS
 from bench.evidence import evidence
-from bench.ladder import ladder, with_seeds
+from bench.ladder import ladder
 from bench.settings import label_settings
 from bench.survival import GROUP_FIELDS, groups
 from bench.tables import asked_signals, signal_propagation
@@ -40,7 +41,7 @@ class Diagnosis:
 def diagnose(
     cell: Cell,
     *,
-    seeds: Sequence[int] = SEEDS,
+    seeds: Iterable[int] | int = SEEDS,
     run_dir: str | Path | None = None,
     device: str = "auto",
     engine: str = "auto",
@@ -51,7 +52,8 @@ def diagnose(
 
     Args:
         cell: the network, data and training to explain; its own seeds give way to `seeds`.
-        seeds: of data and initial weights; every variant is trained once with each, and works where half of them memorize.
+        seeds: of data and initial weights; every variant is trained once with each. Three are the least that can tell chance
+            from a cause; with fewer, all must agree.
         run_dir, device, engine, threads, progress: as of `bench.run`. `python -m bench.report` makes the page of a run_dir.
 
     Raises:
@@ -61,7 +63,11 @@ def diagnose(
     >>> found.verdict.cause.value
     'capacity'
     """
-    cells = plan(cell, seeds)
+    if not isinstance(cell, Cell):
+        raise grid.GridError("cell", type(cell).__name__, "is not a cell", "give a bench.Cell, bench.Cell(depth=2, width=8)")
+    # The rules of a grid refuse what has no effect, too.
+    fields = {name: getattr(cell, name) for name in FIELDS if name not in ("regularization", *SEED_FIELDS)}
+    cells = plan(grid.expand(fields, {"seed": seeds}, regularizations={}))
     table = runs.run(cells, run_dir=run_dir, device=device, engine=engine, threads=threads, progress=progress, variants=True)
     grouped = groups(table)
     grouped.insert(0, "setting", label_settings(grouped, variants=True))
@@ -70,7 +76,12 @@ def diagnose(
     return Diagnosis(verdict(found), found, asked_signals(signal_propagation(keyed, variants=True)))
 
 
-def plan(cell: Cell, seeds: Sequence[int]) -> list[Cell]:
-    """The cells of a diagnosis, checked: those asked about first."""
-    grid.check([cell])
-    return grid.check(with_seeds(ladder(cell), list(seeds)))
+def plan(asked: Sequence[Cell]) -> list[Cell]:
+    """The cells of a diagnosis, checked: those asked about, which differ in their seeds alone, then each variant of them.
+
+    Raises:
+        bench.GridError: cells that differ in more.
+    """
+    if len({dataclasses.replace(cell, data_seed=0, init_seed=0) for cell in asked}) > 1:
+        raise grid.GridError("grid", "...", "describes several cells, and a diagnosis is of one", "sweep nothing but the seeds")
+    return grid.check(variant for rung in zip(*map(ladder, asked), strict=True) for variant in rung)

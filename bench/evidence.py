@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
 
 import numpy as np
@@ -43,12 +44,17 @@ LEVER_OF = {name: lever for lever, names in _FIELDS_OF.items() for name in names
 # Change nothing of the training: what is watched, a name for strengths that are fields themselves, and which noise is drawn.
 WATCHED = ("n_val", "regularization", "data_seed", "init_seed")
 
+# Batches are in proportion where an epoch has as many steps but for this factor: batches are whole.
+SAME_STEPS = 1.5
+
 COLUMNS = (
     "setting",
     "levers",
     "n_memorized",
     "n_seeds",
     "n_diverged",
+    "n_failed",
+    "n_pending",
     "median_epoch_to_tau",
     "median_final_tau",
     "cost",
@@ -58,22 +64,21 @@ COLUMNS = (
 
 
 def evidence(groups: pd.DataFrame) -> pd.DataFrame:
-    """One row for the cell that was asked about, the first, and one for each variant that has results.
+    """One row for the cell that was asked about, the first, and one for each variant.
 
     Args:
         groups: of `bench.survival.groups`, with `setting`; the first row is what the others vary.
 
     Returns:
         `setting`; `levers`, what the row pulls, joined by " + " ("" where it trains as asked); counts of seeds; medians over
-        seeds; `cost`, the FLOPs until half of the seeds had memorized, or of the whole budget where fewer did, over the FLOPs
-        of the asked budget; the fields of the cell, and its functional dimension.
+        seeds; `cost`, the FLOPs until half of the seeds had memorized, or of the whole budget where fewer did, over the
+        FLOPs of the asked budget (NaN without results); the fields of the cell, and its functional dimension.
     """
     asked = groups.iloc[0]
-    rows = groups[(groups["n_seeds"] > 0) | (groups.index == groups.index[0])]
-    epochs = rows["median_epoch_to_tau"].where(np.isfinite(rows["median_epoch_to_tau"]), rows["max_epochs"])
-    cost = epochs * _epoch_macs(rows) / float(asked["max_epochs"] * _epoch_macs(asked))
-    levers = [" + ".join(pulled(row, asked)) for _, row in rows.iterrows()]
-    return rows.assign(levers=levers, cost=cost)[list(COLUMNS)].reset_index(drop=True)
+    epochs = groups["median_epoch_to_tau"].where(groups["median_epoch_to_tau"] < np.inf, groups["max_epochs"].astype(float))
+    cost = epochs.where(groups["n_seeds"] > 0) * _epoch_macs(groups) / float(asked["max_epochs"] * _epoch_macs(asked))
+    levers = [" + ".join(pulled(row, asked)) for _, row in groups.iterrows()]
+    return groups.assign(levers=levers, cost=cost)[list(COLUMNS)].reset_index(drop=True)
 
 
 def pulled(row: pd.Series, asked: pd.Series) -> list[Lever]:
@@ -83,11 +88,18 @@ def pulled(row: pd.Series, asked: pd.Series) -> list[Lever]:
     """
     changed = set(changed_fields(row, asked)) - set(WATCHED)
     if "n_samples" in changed:
-        changed -= {"batch_size", "shuffle"}
+        steps = _steps(row) / _steps(asked)
+        if 1 / SAME_STEPS <= steps <= SAME_STEPS:
+            changed.discard("batch_size")
         if row["n_samples"] * row["max_epochs"] <= asked["n_samples"] * asked["max_epochs"]:
             changed.discard("max_epochs")
     found = {LEVER_OF[name] for name in changed}
     return [lever for lever in Lever if lever in found]
+
+
+def _steps(row: pd.Series) -> float:
+    """Optimizer steps of an epoch."""
+    return 1.0 if pd.isna(row["batch_size"]) else math.ceil(row["n_samples"] / row["batch_size"])
 
 
 def _epoch_macs(groups):

@@ -14,7 +14,7 @@ from bench import plots
 from bench.cells import STRENGTHS
 from bench.networks import HOMOGENEOUS
 from bench.rates import at_default_rate, best_over_rates
-from bench.settings import MAP_AXES, acts, label_settings, varying
+from bench.settings import MAP_AXES, acts, label_settings, strengths_on, varying
 from bench.tables import Tables
 from bench.verdict import MAJORITY
 
@@ -77,10 +77,13 @@ def _maps(groups: pd.DataFrame) -> Iterator[Picture]:
             yield from _network_maps(chosen.assign(setting=named), norm, name)
         yield from _swept_maps(groups, "learning_rate", norm)
     strengths = [name for name in STRENGTHS if _is_swept(groups, name)]
+    alone = [[name] for name in strengths]
     for strength in strengths:
         yield from _swept_maps(groups, strength, norm)
     if not len(best):
-        own = groups[~groups.apply(lambda row: any(acts(row[name]) for name in strengths), axis=1)]
+        # A swept strength that acts alone has its map; with others it makes a setting like any other.
+        mapped = groups.apply(lambda row: strengths_on(row) in alone, axis=1)
+        own = groups[~mapped.astype(bool)]
         yield from _network_maps(own, norm, "map")
 
 
@@ -129,7 +132,8 @@ def best_span(groups: pd.DataFrame) -> str:
 
 
 def _is_swept(groups: pd.DataFrame, strength: str) -> bool:
-    return len(set(filter(acts, groups[strength]))) > 1
+    alone = groups[groups.apply(lambda row: strengths_on(row) == [strength], axis=1).astype(bool)]
+    return len(set(alone[strength])) > 1
 
 
 def _map_axes(groups: pd.DataFrame) -> list[tuple[str, str, str]]:

@@ -177,7 +177,10 @@ def propagation(signal: pd.DataFrame) -> Figure:
 def ranking(table: pd.DataFrame) -> Figure:
     """What each regularizer takes away, a row for each: the share that still memorizes, and the delay, with their intervals."""
     names = list(table["regularizer"])
-    colours = dict(zip(sorted(table["regularization"].unique()), sns.color_palette("colorblind"), strict=False))
+    kinds = sorted(table["regularization"].unique())
+    # The palette for colour-blind readers has ten colours.
+    palette = sns.color_palette("colorblind" if len(kinds) <= 10 else "husl", len(kinds))
+    colours = dict(zip(kinds, palette, strict=True))
     figure, (share, delay) = plt.subplots(
         1, 2, figsize=(9.6, 0.23 * len(table) + 0.9), sharey=True, layout="constrained", width_ratios=(1, 1.2)
     )

@@ -7,14 +7,21 @@ import math
 import numpy as np
 import pandas as pd
 from jaxtyping import Float, Shaped
+from scipy import stats
 
 from bench.cells import DEFAULT_STRENGTHS, FIELDS, SEEDS, STRENGTHS, Status
 from bench.settings import spell, strengths_on
 from bench.store import PENDING
 from bench.survival import wilson_interval
 
+# The quantile of a two-sided 95 % interval.
+TWO_SIDED = 0.975
+
 # What a cell shares with its twin without regularization: all but that, and the samples that are only watched.
 PAIR_KEY = [name for name in FIELDS if name not in ("n_val", "regularization", *STRENGTHS)]
+
+# What the twins of one network on one sample count share.
+NETWORK_KEY = [name for name in PAIR_KEY if name not in SEEDS]
 
 # What makes a row: the regularization with its strengths. Decoupled weight decay is that of the optimizer adamw.
 ROW_KEY = ["regularization", "optimizer", *STRENGTHS]
@@ -39,8 +46,9 @@ COLUMNS = [
 def ranking(cells: pd.DataFrame) -> pd.DataFrame:
     """One row for each regularization at each of its strengths, the one that hinders memorization most first.
 
-    A pair is a cell and its twin: all fields the same, seeds too, without any regularization; only twins that memorized count,
-    so that what a row loses is the regularizer's doing. Failed and pending cells make no pair.
+    A pair is a cell and its twin: all fields the same, seeds too, without any regularization. Only networks and sample counts
+    count where every twin memorized, so that nothing but the regularizer can be why its cell does not. Failed and pending cells
+    make no pair.
 
     Returns:
         `regularizer`, a name; the strengths, and `at_default`, whether they are those of conf/regularization; `n_pairs`;
@@ -50,9 +58,12 @@ def ranking(cells: pd.DataFrame) -> pd.DataFrame:
         (`effective_pairs`). No rows without twins.
     """
     measured = cells[~cells["status"].isin([Status.FAILED, PENDING])]
-    plain = measured[(measured["regularization"] == "none") & (measured["status"] == Status.MEMORIZED)]
-    twins = plain[[*PAIR_KEY, "epoch_to_tau"]].rename(columns={"epoch_to_tau": "twin_epoch"}).drop_duplicates(PAIR_KEY)
-    pairs = measured[measured["regularization"] != "none"].merge(twins, on=PAIR_KEY, how="inner")
+    off = ~measured.apply(lambda row: bool(strengths_on(row)), axis=1).astype(bool)
+    plain = measured[off].drop_duplicates(PAIR_KEY)
+    hits = (plain["status"] == Status.MEMORIZED).groupby([plain[name] for name in NETWORK_KEY], dropna=False)
+    plain = plain[hits.transform("all")]
+    twins = plain[[*PAIR_KEY, "epoch_to_tau"]].rename(columns={"epoch_to_tau": "twin_epoch"})
+    pairs = measured[~off].merge(twins, on=PAIR_KEY, how="inner")
     if pairs.empty:
         return pd.DataFrame(columns=COLUMNS)
     epochs = pairs["epoch_to_tau"].astype(float).fillna(math.inf).to_numpy()
@@ -80,23 +91,23 @@ def ranking(cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def effective_pairs(hits: Shaped[np.ndarray, " pair"], clusters: Shaped[np.ndarray, " pair"]) -> float:
-    """How many independent pairs are worth as much as these, which share seeds within a cluster: n over Kish's design effect.
+    """How many independent pairs are worth as much as these, which share seeds within a cluster.
 
-    The design effect is the variance of the fraction between clusters (each cluster's total against its size) over that of as
-    many independent pairs; never less than 1. Source: Korn and Graubard 1998, Survey Methodology 24, 193-201.
+    n over Kish's design effect (the variance of the fraction between clusters over that of as many independent pairs, at least
+    1), less by the square of what Student's quantile is wider with so few clusters than with n pairs. Where all pairs agree
+    there is no spread to see, and a cluster counts as one. Source: Korn and Graubard 1998, Survey Methodology 24, 193-201.
 
-    >>> effective_pairs(np.array([1, 0, 1, 0]), np.array([0, 0, 1, 1]))
-    4.0
-    >>> round(effective_pairs(np.array([1, 1, 0, 0]), np.array([0, 0, 1, 1])), 2)
-    1.33
+    >>> effective_pairs(np.array([1, 1, 1, 1]), np.array([0, 0, 1, 1]))
+    2.0
     """
-    n, share = len(hits), float(np.mean(hits))
-    n_clusters = len(np.unique(clusters))
+    n, share, n_clusters = len(hits), float(np.mean(hits)), len(np.unique(clusters))
     if n_clusters < 2 or share in (0.0, 1.0):
-        return float(n if n_clusters > 1 else 1)
+        return float(n_clusters)
     residuals = np.bincount(np.unique(clusters, return_inverse=True)[1], weights=hits - share)
     variance = n_clusters / (n_clusters - 1) * float(residuals @ residuals) / n**2
-    return n / max(1.0, variance / (share * (1 - share) / (n - 1)))
+    design_effect = max(1.0, variance / (share * (1 - share) / (n - 1)))
+    wider = float(stats.t.ppf(TWO_SIDED, n_clusters - 1) / stats.t.ppf(TWO_SIDED, n - 1))
+    return n / (design_effect * wider**2)
 
 
 def median_interval(values: Float[np.ndarray, " pair"], clusters: Shaped[np.ndarray, " pair"]) -> tuple[float, float, float]:

@@ -25,8 +25,8 @@ ACTIVATIONS = {
     "leaky_relu": lambda z: np.where(z > 0, z, 0.01 * z),
     "tanh": np.tanh,
     "gelu": lambda z: z * (1 + _erf(z / math.sqrt(2))) / 2,
-    "silu": lambda z: z / (1 + np.exp(-z)),
-    "sigmoid": lambda z: 1 / (1 + np.exp(-z)),
+    "silu": lambda z: z * (1 + np.tanh(z / 2)) / 2,
+    "sigmoid": lambda z: (1 + np.tanh(z / 2)) / 2,
 }
 
 

@@ -34,8 +34,8 @@ def evidence_table(evidence: pd.DataFrame) -> str:
             "lever": evidence["levers"],
             "memorized": [f"{k}/{n}" for k, n in zip(evidence["n_memorized"], evidence["n_seeds"], strict=True)],
             "epoch": [spell_epochs(value) for value in evidence["median_epoch_to_tau"]],
-            "tau left": [spell_tau(value) for value in evidence["median_final_tau"]],
-            "cost": [f"{value:.2g}" for value in evidence["cost"]],
+            "tau left": [spell_tau(row) for _, row in evidence.iterrows()],
+            "cost": ["-" if math.isnan(value) else f"{value:.2g}" for value in evidence["cost"]],
         }
     )
     title = "medians over seeds; tau left: of the targets' variance; cost: training FLOPs over those of the asked budget"
@@ -56,9 +56,11 @@ def spell_epochs(value: float) -> str:
     return "" if math.isnan(value) else "never" if math.isinf(value) else f"{value:.0f}"
 
 
-def spell_tau(value: float) -> str:
-    """A final tau; "diverged" where no seed stayed finite."""
-    return f"{value:.3g}" if math.isfinite(value) else "diverged"
+def spell_tau(row: pd.Series) -> str:
+    """The final tau of a group; "diverged" where no seed stayed finite, "-" where none has a result."""
+    if row["n_seeds"] == 0:
+        return "-"
+    return f"{row['median_final_tau']:.3g}" if math.isfinite(row["median_final_tau"]) else "diverged"
 
 
 def _entry(group: pd.Series) -> str:

@@ -6,7 +6,9 @@ import dataclasses
 import math
 from enum import StrEnum
 
+import numpy as np
 import pandas as pd
+from scipy import stats
 
 from bench.cells import Cell
 from bench.evidence import Lever
@@ -14,6 +16,15 @@ from bench.networks import functional_dim
 
 # A change works where at least this share of its seeds memorized.
 MAJORITY = 0.5
+
+# And it clearly does where chance would set it this far apart from the asked cell at most this often.
+CHANCE = 0.05
+
+# Fewer seeds than these cannot pass such a test.
+LEAST_TESTED = 3
+
+# Training that more epochs take to this share of what was left had not ended.
+STILL_FALLING = 0.5
 
 # More alternatives than these are in the table, not in the sentence.
 MOST_NAMED = 4
@@ -33,19 +44,24 @@ class Cause(StrEnum):
     REGULARIZATION = "regularization"
     PRECISION = "precision"
     BUDGET = "budget"
+    DEPTH = "depth"
     CAPACITY = "capacity"
     UNDECIDED = "undecided"
 
 
+# What a change costs whoever makes it: nothing, then epochs, another network, fewer samples.
+_CLASSES = {Lever.BUDGET: 1, Lever.NETWORK: 2, Lever.SAMPLES: 3, Lever.TASK: 4}
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Verdict:
-    """One cause; what else the cheapest change that works had to repair; that change; and all of it in sentences.
+    """One cause; what else the cheapest change that works had to change with it; that change; and all of it in sentences.
 
-    `change` is the `setting` of a row of the evidence, None where nothing that was tried works.
+    `change` is the `setting` of a row of the evidence, None where nothing that was tried clearly works.
     """
 
     cause: Cause
-    besides: tuple[Lever, ...]
+    together_with: tuple[Lever, ...]
     change: str | None
     sentences: tuple[str, ...]
 
@@ -53,96 +69,149 @@ class Verdict:
 def verdict(evidence: pd.DataFrame) -> Verdict:
     """The verdict over a cell, the first row of `bench.evidence.evidence`, from what came of its variants.
 
-    The cheapest change that works decides: the one whose dearest lever is cheapest (in the order of `Lever`), then the one
-    with the most samples, then the one with the fewest levers, then the one with the least training. Its dearest lever is the
-    cause, since all changes without it failed; its others stood in the way besides. A wider, deeper or shallower network and
-    fewer samples both mean capacity. Changes of the task itself (inputs, targets, threshold) are no remedies. Where nothing
-    works, n_samples above the functional dimension is a cause of its own: no exact fit of generic continuous targets exists
-    there (Grigsby et al. 2022, arXiv 2209.04036).
+    A change works where half of its seeds memorize, and clearly so where chance would set it that far apart from the asked cell
+    at most CHANCE often (Fisher's exact test, one-sided; of three seeds, all against none). The cheapest change that clearly
+    works decides: one that costs nothing (initialisation, rate, optimizer, batch, regularization, precision) before more epochs
+    before another network before fewer samples; then the one with the most samples, the fewest levers, the cheapest lever, the
+    least training. Its dearest lever is the cause; no change that was tried works with fewer. A network of more dimensions and
+    fewer samples mean capacity, a shallower network of fewer dimensions means depth.
+
+    Where no change memorized all samples, more epochs that leave at most STILL_FALLING of what was left mean the budget; else
+    samples beyond the functional dimension mean capacity. Changes of the task (inputs, targets, threshold) are no remedies.
     """
-    asked = evidence.iloc[0]
+    asked, tried = evidence.iloc[0], evidence.iloc[1:]
+    pending = int(evidence["n_pending"].sum())
+    if pending:
+        return _undecided(f"{pending} cells have no result yet; the same command goes on from there")
     if asked["n_seeds"] == 0:
-        return Verdict(Cause.UNDECIDED, (), None, ("Undecided: the cell that was asked about has no result.",))
+        return _undecided("the cell that was asked about has no result")
     if _works(asked):
         text = f"Memorizable as it is: {_count(asked)} memorized, by epoch {asked['median_epoch_to_tau']:.0f} in the median."
         return Verdict(Cause.NOTHING, (), asked["setting"], (text,))
-    tried = evidence.iloc[1:]
-    tried = tried[(tried["levers"] != "") & (tried["n_seeds"] > 0)]
-    works = [row for _, row in tried.iterrows() if _works(row)]
-    remedies = [row for row in works if Lever.TASK not in _levers(row)]
-    remedies.sort(key=lambda row: (_rank(_levers(row)[-1]), -row["n_samples"], len(_levers(row)), row["cost"]))
-    elsewhere = _other_tasks([row for row in works if Lever.TASK in _levers(row)])
-    if not remedies:
-        return _nothing_works(asked, tried, elsewhere)
+    works = [row for _, row in tried.iterrows() if row["levers"] and _works(row)]
+    clear = [row for row in works if Lever.TASK not in _levers(row) and _clearly_better(row, asked)]
+    clear.sort(key=_cost_of)
+    found = _remedied(asked, evidence, clear) if clear else _nothing_works(evidence, works)
+    return dataclasses.replace(found, sentences=(*found.sentences, *_other_tasks(works), *_without_results(tried)))
+
+
+def _remedied(asked: pd.Series, evidence: pd.DataFrame, remedies: list[pd.Series]) -> Verdict:
     best = remedies[0]
     *others, dearest = _levers(best)
-    cause = Cause.CAPACITY if dearest in (Lever.NETWORK, Lever.SAMPLES) else Cause(dearest)
-    besides = tuple(lever for lever in others if lever != Lever.NETWORK or cause != Cause.CAPACITY)
-    held = f"Held back by {_named(cause)}"
-    if besides:
-        held += f", and besides by {_list([_named(lever) for lever in besides])}"
-    sentences = [f"{held}.", f"The cheapest change that works: {best['setting']} ({_outcome(best)})."]
+    sentences = [f"The cheapest change that works: {best['setting']} ({_outcome(best)})."]
     if len(remedies) > 1:
         more = [f"{row['setting']} ({_outcome(row)})" for row in remedies[1 : 1 + MOST_NAMED]]
         left = len(remedies) - 1 - len(more)
         sentences.append(f"Also works: {'; '.join(more)}{f'; and {left} more' if left else ''}.")
+    if dearest == Lever.SAMPLES and not _beyond_dimension(asked) and (falling := _still_falling(asked, evidence)):
+        return Verdict(Cause.BUDGET, (), None, (falling, *sentences))
+    cause = _cause(dearest, best, asked)
+    # A network of another size that holds fewer samples is one thing, capacity.
+    others = [lever for lever in others if not (lever == Lever.NETWORK and dearest == Lever.SAMPLES)]
+    held = f"Held back by {_named(cause)}"
+    if others:
+        held += f", together with {_list([_named(lever) for lever in others])}"
     if cause == Cause.CAPACITY:
         sentences += _what_it_takes(asked, evidence, remedies)
-    return Verdict(cause, besides, best["setting"], (*sentences, *elsewhere))
+    return Verdict(cause, tuple(others), best["setting"], (f"{held}.", *sentences))
 
 
-def _nothing_works(asked: pd.Series, tried: pd.DataFrame, elsewhere: list[str]) -> Verdict:
-    above = _above_dimension(asked)
-    cause = Cause.CAPACITY if above else Cause.UNDECIDED
-    named = "Held back by capacity" if above else "Undecided"
-    text = f"{named}: no change that was tried memorizes"
-    finite = tried[tried["median_final_tau"].notna()].sort_values("median_final_tau", kind="stable")
-    if len(finite):
-        closest = finite.iloc[0]
-        text += f"; the closest, {closest['setting']}, leaves {100 * closest['median_final_tau']:.3g} % of the variance"
-    return Verdict(cause, (), None, (f"{text}.", *above, *elsewhere))
+def _nothing_works(evidence: pd.DataFrame, works: list[pd.Series]) -> Verdict:
+    asked, tried = evidence.iloc[0], evidence.iloc[1:]
+    if falling := _still_falling(asked, evidence):
+        return Verdict(Cause.BUDGET, (), None, (falling,))
+    remedies = [row for row in works if Lever.TASK not in _levers(row)]
+    if remedies:
+        best = max(remedies, key=lambda row: row["n_memorized"] / row["n_seeds"])
+        return _undecided(
+            f"{_count(asked)} memorize as asked, and of the changes at most {_count(best)} ({best['setting']}), which are too"
+            " few to tell apart; give more seeds, grid.seed='range(10)'"
+        )
+    text = "no change that was tried memorizes"
+    same = tried[(tried["n_samples"] >= asked["n_samples"]) & tried["median_final_tau"].notna()]
+    same = same.sort_values(["n_diverged", "median_final_tau"], kind="stable")
+    if len(same):
+        closest = same.iloc[0]
+        text += f"; as asked {_left(asked)} is left, and by the closest, {closest['setting']}, {_left(closest)}"
+    above = _beyond_dimension(asked)
+    return Verdict(Cause.CAPACITY, (), None, (f"Held back by capacity: {text}.", *above)) if above else _undecided(text)
 
 
-def _other_tasks(works: list[pd.Series]) -> list[str]:
-    """What memorizes where the inputs, the targets or the threshold are others: no remedy, but telling."""
-    named = [f"{row['setting']} ({_outcome(row)})" for row in works]
-    return [f"On another task it works: {'; '.join(named)}."] if named else []
+def _undecided(why: str) -> Verdict:
+    return Verdict(Cause.UNDECIDED, (), None, (f"Undecided: {why}.",))
+
+
+def _still_falling(asked: pd.Series, evidence: pd.DataFrame) -> str | None:
+    """What more epochs of the asked network on all its samples changed, where that is much."""
+    other = (Lever.NETWORK, Lever.SAMPLES, Lever.TASK)
+    same = [row for _, row in evidence.iterrows() if row["n_seeds"] > 0 and not any(name in row["levers"] for name in other)]
+    same = [row for row in same if math.isfinite(row["median_final_tau"])]
+    longer = [row for row in same if Lever.BUDGET in row["levers"]]
+    before = min((row["median_final_tau"] for row in same if Lever.BUDGET not in row["levers"]), default=1.0)
+    best = min(longer, key=lambda row: row["median_final_tau"], default=None)
+    if best is None or best["median_final_tau"] > STILL_FALLING * before:
+        return None
+    return (
+        f"Held back by the budget: training had not ended. No change that was tried memorizes all {asked['n_samples']} samples,"
+        f" but {best['setting']} leaves {_left(best)}, where the asked number of epochs leaves {100 * before:.3g} % at best."
+    )
 
 
 def _what_it_takes(asked: pd.Series, evidence: pd.DataFrame, remedies: list[pd.Series]) -> list[str]:
     """For the asked n_samples: a network that was seen to memorize them, else an estimate from the frontier of this network."""
-    sentences = _above_dimension(asked)
-    wider = [row for row in remedies if row["n_samples"] >= asked["n_samples"]]
+    sentences = _beyond_dimension(asked)
+    wider = [row for row in remedies if row["n_samples"] == asked["n_samples"]]
     if wider:
         return [*sentences, f"All {asked['n_samples']} samples are memorized with {wider[0]['setting']}."]
-    if asked["depth"] == 0:
-        return [*sentences, f"A linear model fits any {asked['d_in'] + 1} samples (d_in + 1), and more only by chance."]
-    reached = max(row["n_samples"] for row in remedies)
-    beyond = evidence.loc[evidence["n_samples"] > reached, "n_samples"].min()
+    own = evidence[(evidence["levers"] == "") | ~evidence["levers"].str.contains(f"{Lever.NETWORK}|{Lever.TASK}")]
+    reached = max((row["n_samples"] for row in remedies if Lever.NETWORK not in _levers(row)), default=0)
+    if asked["depth"] == 0 or not reached:
+        return sentences
+    beyond = own.loc[(own["n_samples"] > reached) & (own["n_samples"] <= asked["n_samples"]), "n_samples"].min()
     measured = (
         f"This network memorized {reached} samples and not {beyond}: its frontier lies between, at"
         f" {reached / asked['functional_dim']:.2g} to {beyond / asked['functional_dim']:.2g} of its functional dimension"
     )
     widths = [width_for(asked, float(asked["functional_dim"] * asked["n_samples"] / n)) for n in (beyond, reached)]
-    if None in widths:
+    failed = evidence[(evidence["n_samples"] == asked["n_samples"]) & (evidence["depth"] == asked["depth"])]
+    least, most = max(widths[0] or WIDEST, int(failed["width"].max()) + 1), widths[1] or 0
+    if most < least:
         return [*sentences, f"{measured}."]
-    least, most = widths
     return [
         *sentences,
         f"{measured}. If what is memorized grows with the functional dimension, {asked['n_samples']} samples take a width of"
-        f" {least} to {most} at depth {asked['depth']} (an estimate; no such network was trained).",
+        f" {least} to {most} at depth {asked['depth']} (an estimate, not a measurement).",
     ]
 
 
-def _above_dimension(asked: pd.Series) -> list[str]:
-    if asked["n_samples"] <= asked["functional_dim"]:
+def _beyond_dimension(asked: pd.Series) -> list[str]:
+    """What the count of dimensions says against the asked samples: as with linear models, a share 1 - tau of them must fit."""
+    least = asked["n_samples"] * (1 - asked["tau"])
+    if asked["target"] == "rademacher" or least <= asked["functional_dim"]:
         return []
+    if asked["depth"] == 0:
+        return [
+            f"A linear model fits any {asked['functional_dim']} samples (d_in + 1); of {asked['n_samples']} it leaves"
+            f" {100 * (1 - asked['functional_dim'] / asked['n_samples']):.3g} % of the variance on average."
+        ]
     text = (
         f"n_samples is {asked['n_samples'] / asked['functional_dim']:.3g} times the functional dimension"
-        f" ({asked['functional_dim']}): no exact fit of generic continuous targets exists"
+        f" ({asked['functional_dim']}): no exact fit of generic continuous targets exists (Grigsby et al. 2022,"
+        " arXiv 2209.04036)"
     )
     width = width_for(asked, float(asked["n_samples"]))
     return [f"{text}; at depth {asked['depth']} it takes a width of at least {width}." if width else f"{text}."]
+
+
+def _other_tasks(works: list[pd.Series]) -> list[str]:
+    """What memorizes where the inputs, the targets or the threshold are others: no remedy, but telling."""
+    named = [f"{row['setting']} ({_outcome(row)})" for row in works if Lever.TASK in _levers(row)]
+    return [f"On another task it works: {'; '.join(named)}."] if named else []
+
+
+def _without_results(tried: pd.DataFrame) -> list[str]:
+    failed = int((tried["n_failed"] > 0).sum())
+    return [f"{failed} changes have failed cells (the reasons are in cells.csv)."] if failed else []
 
 
 def width_for(asked: pd.Series, dimension: float) -> int | None:
@@ -171,12 +240,33 @@ def _works(row: pd.Series) -> bool:
     return bool(row["n_seeds"] > 0 and row["n_memorized"] >= MAJORITY * row["n_seeds"])
 
 
+def _clearly_better(row: pd.Series, asked: pd.Series) -> bool:
+    """Fisher's exact test; fewer than three seeds can pass none, and count where all memorize against none."""
+    hits, trials = int(row["n_memorized"]), int(row["n_seeds"])
+    if min(trials, asked["n_seeds"]) < LEAST_TESTED:
+        return hits == trials and int(asked["n_memorized"]) == 0
+    misses = [trials - hits, int(asked["n_seeds"] - asked["n_memorized"])]
+    table = [[hits, misses[0]], [int(asked["n_memorized"]), misses[1]]]
+    # Three of three against none of three is 0.05 but for rounding.
+    # The result is a pair (statistic, p-value) to all but its type.
+    chance = float(np.asarray(stats.fisher_exact(table, alternative="greater"))[1])
+    return chance <= CHANCE * (1 + 1e-9)
+
+
+def _cost_of(row: pd.Series) -> tuple[float, ...]:
+    levers = _levers(row)
+    dearest = list(Lever).index(levers[-1])
+    return (_CLASSES.get(levers[-1], 0), -row["n_samples"], len(levers), dearest, row["cost"])
+
+
+def _cause(dearest: Lever, remedy: pd.Series, asked: pd.Series) -> Cause:
+    if dearest == Lever.NETWORK and remedy["functional_dim"] <= asked["functional_dim"]:
+        return Cause.DEPTH
+    return Cause.CAPACITY if dearest in (Lever.NETWORK, Lever.SAMPLES) else Cause(dearest)
+
+
 def _levers(row: pd.Series) -> list[Lever]:
     return [Lever(name) for name in row["levers"].split(" + ")]
-
-
-def _rank(lever: Lever) -> int:
-    return list(Lever).index(lever)
 
 
 def _outcome(row: pd.Series) -> str:
@@ -186,6 +276,10 @@ def _outcome(row: pd.Series) -> str:
 
 def _count(row: pd.Series) -> str:
     return f"{row['n_memorized']} of {row['n_seeds']} seeds"
+
+
+def _left(row: pd.Series) -> str:
+    return f"{100 * row['median_final_tau']:.3g} %" if math.isfinite(row["median_final_tau"]) else "everything (diverged)"
 
 
 def _named(lever: str) -> str:

@@ -12,11 +12,13 @@ import pytest
 
 import bench
 from bench.cells import Cell
+from bench.diagnosis import plan
 from bench.evidence import Lever
-from bench.ladder import SOUND, ladder, with_seeds
+from bench.ladder import SOUND, ladder
 from bench.networks import functional_dim
 from bench.noise import training_data
 from bench.packs import budget_flops
+from bench.signal import propagation
 from bench.verdict import Cause
 from tests.conftest import ROOT
 from tests.training import train
@@ -49,7 +51,7 @@ def test_samples_beyond_the_weights_of_a_linear_model_are_beyond_its_capacity():
     assert found.verdict.cause == Cause.CAPACITY
     samples = found.evidence[found.evidence["levers"] == "samples"]
     assert list(samples.loc[samples["n_memorized"] > 0, "n_samples"]) == [4]
-    assert found.verdict.sentences[-1] == "A linear model fits any 9 samples (d_in + 1), and more only by chance."
+    assert found.verdict.sentences[-1].startswith("A linear model fits any 9 samples (d_in + 1); of 64 it leaves 85.9 %")
 
 
 def test_a_rate_beyond_the_stability_limit_is_the_learning_rates_fault():
@@ -57,7 +59,7 @@ def test_a_rate_beyond_the_stability_limit_is_the_learning_rates_fault():
     cell = dataclasses.replace(LINEAR, learning_rate=2.5 / curvature(LINEAR))
     found = bench.diagnose(cell, seeds=[0])
     assert found.evidence["n_diverged"].iloc[0] == 1
-    assert (found.verdict.cause, found.verdict.besides) == (Cause.LEARNING_RATE, ())
+    assert (found.verdict.cause, found.verdict.together_with) == (Cause.LEARNING_RATE, ())
 
 
 def test_a_budget_that_ends_halfway_is_the_budgets_fault():
@@ -65,7 +67,7 @@ def test_a_budget_that_ends_halfway_is_the_budgets_fault():
     cell = dataclasses.replace(LINEAR, learning_rate=1.9 / curvature(LINEAR))
     needed = epoch_of(cell)
     found = bench.diagnose(dataclasses.replace(cell, max_epochs=needed // 2), seeds=[0])
-    assert (found.verdict.cause, found.verdict.besides) == (Cause.BUDGET, ())
+    assert (found.verdict.cause, found.verdict.together_with) == (Cause.BUDGET, ())
     assert f"by epoch {needed})" in found.verdict.sentences[1]
 
 
@@ -74,7 +76,7 @@ def test_a_ridge_floor_above_the_threshold_is_the_regularizations_fault():
     cell = dataclasses.replace(LINEAR, weight_decay=3.0, regularization="weight_decay")
     found = bench.diagnose(cell, seeds=[0])
     assert found.evidence["median_final_tau"].iloc[0] > 0.2
-    assert (found.verdict.cause, found.verdict.besides) == (Cause.REGULARIZATION, ())
+    assert (found.verdict.cause, found.verdict.together_with) == (Cause.REGULARIZATION, ())
     assert found.verdict.change == "weight_decay=0"
 
 
@@ -93,7 +95,7 @@ def test_features_without_signal_are_the_initialisations_fault():
         learning_rate=0.01,
     )
     found = bench.diagnose(cell, seeds=[0])
-    assert (found.verdict.cause, found.verdict.besides) == (Cause.INITIALISATION, ())
+    assert (found.verdict.cause, found.verdict.together_with) == (Cause.INITIALISATION, ())
     asked = found.signal[found.signal["setting"] == "as asked"]
     assert asked["variance_across_inputs"].iloc[0] < 1e-50
 
@@ -110,14 +112,14 @@ def test_two_equal_causes_are_both_named():
     """A rate beyond stability under a floor by bias: neither repair is enough alone."""
     cell = dataclasses.replace(LINEAR, weight_decay=3.0, regularization="weight_decay", learning_rate=2.5 / (curvature(LINEAR)))
     found = bench.diagnose(cell, seeds=[0])
-    assert (found.verdict.cause, found.verdict.besides) == (Cause.REGULARIZATION, (Lever.LEARNING_RATE,))
+    assert (found.verdict.cause, found.verdict.together_with) == (Cause.REGULARIZATION, (Lever.LEARNING_RATE,))
 
 
 def test_a_diagnosis_reads_as_evidence_signals_and_verdict():
     text = str(bench.diagnose(dataclasses.replace(LINEAR, n_samples=64, max_epochs=50), seeds=[0]))
     assert text.startswith("medians over seeds; tau left: of the targets' variance; cost: ")
     assert "at initialisation, as asked" in text
-    assert text.endswith("and more only by chance.")
+    assert text.endswith("it leaves 85.9 % of the variance on average.")
 
 
 SPEC = Cell(
@@ -182,30 +184,38 @@ def test_a_sound_initialisation_is_kept_and_another_tried(activation):
         assert (init, scale) in inits
 
 
-@pytest.mark.parametrize("activation", ["relu", "tanh", "sigmoid"])
-def test_sound_initialisations_keep_small_signals_as_strong_as_they_came(activation):
-    """The gain per layer of a small centred signal: half the variance passes relu; tanh has slope 1, the sigmoid 1/4."""
-    from bench.networks import initial_layers
+@pytest.mark.parametrize("activation", sorted(SOUND))
+def test_sound_initialisations_still_tell_inputs_apart_in_the_eighth_layer(activation):
+    """By a tenth of the variance of the first layer; no initialisation manages that for sigmoids, and these lose least."""
 
-    rng = np.random.default_rng(0)
+    def kept(init: str, scale: float) -> float:
+        cells = [
+            Cell(
+                depth=8, width=64, n_samples=1000, activation=activation, init=init, init_scale=scale, data_seed=s, init_seed=s
+            )
+            for s in range(3)
+        ]
+        variance = propagation(cells).groupby("layer")["variance_across_inputs"].median()
+        return float(variance[8] / variance[1])
+
     for init, scale in SOUND[activation]:
-        cell = Cell(depth=2, width=400, activation=activation, init=init, init_scale=scale)
-        weight = initial_layers(cell)[1].weight
-        signal = 0.01 * rng.standard_normal((500, 400))
-        passed = {"relu": np.maximum(signal, 0), "tanh": signal, "sigmoid": signal / 4}[activation]
-        assert np.mean((passed @ weight.T) ** 2) / np.mean(signal**2) == pytest.approx(1, abs=0.1)
+        if activation == "sigmoid":
+            assert kept(init, scale) > 1000 * kept("he_normal", 1.0)
+        else:
+            assert 0.1 < kept(init, scale) < 10
 
 
-def test_seeds_replace_those_of_data_and_weights():
-    cells = with_seeds([Cell(data_seed=7, width=4), Cell(width=8)], [1, 2])
-    assert [(cell.width, cell.data_seed, cell.init_seed) for cell in cells] == [(4, 1, 1), (4, 2, 2), (8, 1, 1), (8, 2, 2)]
+def test_the_variants_of_every_seed_stand_together():
+    cells = plan([dataclasses.replace(SPEC, data_seed=seed, init_seed=seed) for seed in (3, 5)])
+    assert [(cell.data_seed, cell.init_seed) for cell in cells[:4]] == [(3, 3), (5, 5)] * 2
+    assert dataclasses.replace(cells[2], data_seed=5, init_seed=5) == cells[3]
 
 
 def test_a_diagnosis_costs_a_stated_multiple_of_the_asked_budget():
-    """Of the question's own cell: what 29 variants take if every one spends its budget."""
+    """Of the question's own cell: what its variants take if every one spends its budget."""
     cell = Cell(depth=11, width=25, d_in=2, n_samples=10000, batch_size=1000, init="uniform", init_scale=0.25)
     cells = ladder(cell)
-    assert sum(map(budget_flops, cells)) < 60 * budget_flops(cell)
+    assert sum(map(budget_flops, cells)) < 65 * budget_flops(cell)
 
 
 def command(*arguments: str, cwd) -> subprocess.CompletedProcess:
@@ -222,7 +232,7 @@ def test_the_command_trains_prints_the_verdict_and_leaves_a_page(tmp_path):
     done = command("depth=0", "d_in=4", "n_samples=40", "max_epochs=60", "grid.seed=[3]", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "* Held back by capacity" in done.stdout
-    assert "* A linear model fits any 5 samples (d_in + 1), and more only by chance." in done.stdout
+    assert "* A linear model fits any 5 samples (d_in + 1); of 40 it leaves 87.5 % of the variance on average." in done.stdout
     page = (tmp_path / "results/diagnose/report.html").read_text()
     assert "Held back by capacity" in page
     assert 'id="evidence"' in page
@@ -233,9 +243,18 @@ def test_the_command_trains_prints_the_verdict_and_leaves_a_page(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["grid.width=[4,8]"], "grid=...: describes several cells, and a diagnosis is of one; sweep nothing but the seeds"),
+        (["regularization=dropout"], "regularization: is no choice of this command; set a strength itself, dropout=0.1"),
         (
-            ["grid.width=[4,8]"],
-            "grid={'width': [4, 8], 'seed': 'range(3)'}: describes several cells, and a diagnosis is of one; sweep nothing but grid.seed",
+            ["+regularization=dropout"],
+            "regularization=dropout: has no effect on a diagnosis; set its strength itself, dropout=0.1 or weight_decay=0.001",
+        ),
+        (["grid=smoke"], "grid: is no choice of this command; describe one cell, depth=2 width=8"),
+        (["data_seed=7"], "data_seed=7: is swept by this grid, so one value has no effect; set grid.seed=[7]"),
+        (
+            ["-m", "depth=1,2"],
+            "run_dir=results/diagnose: is that of another run of this command; sweep grid.<field>=[...] in one run, or tell the"
+            " folders apart, as in run_dir=results/tau-${tau}",
         ),
         (["depht=3"], "depht: is not a setting; did you mean depth?"),
         (["depth=-1"], "depth=-1: must be at least 0; give 0 or more"),
@@ -245,9 +264,35 @@ def test_the_command_trains_prints_the_verdict_and_leaves_a_page(tmp_path):
 def test_what_cannot_be_diagnosed_is_one_line_and_exit_status_2(arguments, message, tmp_path):
     done = command(*arguments, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (2, f"memcap: {message}\n")
-    assert not list(tmp_path.iterdir())
+    assert not (tmp_path / "results").exists()
 
 
-def test_seeds_of_a_diagnosis_are_checked():
-    with pytest.raises(bench.GridError, match=r"^data_seed=-1: must be in 0\.\.4294967295; give a seed in that range$"):
-        bench.diagnose(Cell(), seeds=[-1])
+@pytest.mark.parametrize(
+    ("cell", "seeds", "message"),
+    [
+        (Cell(), [-1], "grid.seed=-1: must be in 0..4294967295; give a seed in that range"),
+        (Cell(), [], "grid.seed=[]: is empty, so the grid has no cells; give at least one value"),
+        (Cell(), ["a"], "grid.seed=a: must be a whole number; see the fields under Grids in the README"),
+        ({"depth": 2}, [0], "cell=dict: is not a cell; give a bench.Cell, bench.Cell(depth=2, width=8)"),
+        (
+            Cell(depth=0, dropout=0.5),
+            [0],
+            "dropout=0.5: has no effect without a hidden layer (depth of at least 1); set that too, or leave dropout out",
+        ),
+    ],
+)
+def test_what_cannot_be_diagnosed_from_python_is_said(cell, seeds, message):
+    with pytest.raises(bench.GridError) as raised:
+        bench.diagnose(cell, seeds=seeds)
+    assert str(raised.value) == message
+
+
+def test_seeds_may_be_one_number_or_those_of_numpy():
+    cell = dataclasses.replace(LINEAR, max_epochs=20)
+    assert len(bench.diagnose(cell, seeds=np.arange(1)).evidence) == len(bench.diagnose(cell, seeds=0).evidence)
+
+
+def test_the_module_of_the_command_answers_for_the_function_it_hides():
+    code = "import bench, bench.diagnose; print(bench.diagnose(bench.Cell(depth=0, n_samples=1), seeds=[0]).verdict.cause)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout == "memorizable as it is\n", done.stderr

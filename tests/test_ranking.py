@@ -20,10 +20,11 @@ def ends(epochs, **fields):
 
 
 def test_a_row_compares_cells_with_the_same_cells_without_regularization():
-    """Seeds 0, 1, 3 have a twin that memorized: at 10, 20 and 40 epochs. The seed without one, and the failed one, count nowhere."""
-    plain = ends([10, 20, None, 40, 50])
-    decayed = ends([30, None, 5, 160, None], regularization="weight_decay", weight_decay=0.001)
-    decayed[4]["status"] = "failed"
+    """Of width 32 every twin memorized; of width 4 one did not, so that network says nothing; a failed cell makes no pair."""
+    plain = ends([10, 20, 40, 50]) + ends([10, None], width=4)
+    decayed = ends([30, None, 160, None], regularization="weight_decay", weight_decay=0.001)
+    decayed[3]["status"] = "failed"
+    decayed += ends([None, None], width=4, regularization="weight_decay", weight_decay=0.001)
     (row,) = ranking(table(*plain, *decayed)).to_dict("records")
     assert row["regularizer"] == "weight_decay=0.001"
     assert (row["n_pairs"], row["n_memorized"], row["rank"]) == (3, 2, 1)
@@ -31,6 +32,13 @@ def test_a_row_compares_cells_with_the_same_cells_without_regularization():
     assert (row["fraction_low"], row["fraction_high"]) == pytest.approx(wilson_interval(2, 3))
     assert row["median_delay"] == 4  # of 3, 4 and infinity
     assert math.isinf(row["delay_high"])
+
+
+def test_what_is_plain_is_decided_by_strengths_not_by_names():
+    """A cell made by hand may have strengths and no name for them."""
+    made = ranking(table(*ends([10]), *ends([30], dropout=0.1)))
+    assert list(made["regularizer"]) == ["dropout=0.1"]
+    assert list(made["median_delay"]) == [3]
 
 
 def test_the_one_that_prevents_most_comes_first_then_the_one_that_delays_most():
@@ -80,9 +88,10 @@ def test_a_run_without_plain_twins_has_no_ranking():
     assert ranking(table(*ends([10]))).empty
 
 
-def test_one_seed_is_one_pair_however_many_networks_share_it():
-    """Then there is no spread to see, and the interval is as wide as one observation leaves it."""
+def test_one_seed_is_one_pair_however_many_networks_share_it_and_so_is_each_seed_where_all_agree():
+    """Then there is no spread to see."""
     assert effective_pairs(np.ones(50), np.zeros(50)) == 1
+    assert effective_pairs(np.ones(50), np.arange(50) % 5) == 5
     assert effective_pairs(np.arange(50) % 2, np.zeros(50)) == 1
 
 
@@ -92,7 +101,9 @@ def simulated(rng, *, clusters: int, size: int, spread: float) -> tuple[np.ndarr
     return np.exp(common + rng.normal(0, 1, clusters * size)), np.arange(clusters).repeat(size)
 
 
-@pytest.mark.parametrize(("clusters", "size", "spread"), [(200, 1, 0.0), (20, 9, 0.0), (20, 9, 0.7)])
+@pytest.mark.parametrize(
+    ("clusters", "size", "spread"), [(200, 1, 0.0), (20, 9, 0.0), (20, 9, 0.7), (10, 9, 0.7), (5, 9, 0.7), (3, 9, 0.7)]
+)
 def test_the_interval_of_the_median_covers_it_as_often_as_it_says_also_when_pairs_share_seeds(clusters, size, spread):
     rng = np.random.default_rng(1)
     covered = 0
@@ -100,7 +111,7 @@ def test_the_interval_of_the_median_covers_it_as_often_as_it_says_also_when_pair
         low, median, high = median_interval(*simulated(rng, clusters=clusters, size=size, spread=spread))
         assert low <= median <= high
         covered += low <= 1 <= high
-    assert 0.92 < covered / 1000 < 0.985
+    assert covered / 1000 > 0.93
 
 
 def test_the_interval_of_the_fraction_covers_it_when_pairs_share_seeds():
