@@ -37,7 +37,7 @@ def findings(tables: Tables) -> list[str]:
             settings = settings if len(settings) <= MOST_FRONTIERS else []
             sentences += [_frontier(results[results["setting"] == setting], setting) for setting in settings]
     sentences += _rates(tables.learning_rates, tables.variants)
-    sentences += _ranked(tables.regularizers) + _literature(tables.regularizers)
+    sentences += _ranked(tables.regularizers) + ([] if tables.variants else _literature(tables.regularizers))
     validation = tables.validation
     measured = validation[validation["best_over_variance"].notna()] if len(validation) else validation
     return sentences + ([_validation(measured)] if len(measured) else [])
@@ -139,11 +139,19 @@ def _literature(regularizers: pd.DataFrame) -> list[str]:
 
 
 def _most(dropout: pd.Series, hindering: pd.DataFrame) -> str:
-    """Whether dropout hinders more than every other, beyond the intervals of both."""
-    others = hindering[hindering["regularization"] != "dropout"]
-    if (others["fraction_low"] > dropout["fraction_high"]).all():
+    """Whether dropout hinders more than every other."""
+    others = [row for _, row in hindering.iterrows() if row["regularization"] != "dropout"]
+    if all(_hinders_more(dropout, other) for other in others):
         return "agrees"
-    return "disagrees" if (others["fraction_high"] < dropout["fraction_low"]).any() else "is undecided (the intervals overlap)"
+    more = any(_hinders_more(other, dropout) for other in others)
+    return "disagrees" if more else "is undecided (the intervals overlap)"
+
+
+def _hinders_more(one: pd.Series, other: pd.Series) -> bool:
+    """Beyond both intervals: fewer cells memorize, or no more of them and those later."""
+    if one["fraction_high"] < other["fraction_low"]:
+        return True
+    return bool(one["fraction_memorized"] <= other["fraction_memorized"] and one["delay_low"] > other["delay_high"])
 
 
 def _little(decay: pd.Series) -> str:

@@ -174,7 +174,8 @@ def _what_it_takes(asked: pd.Series, evidence: pd.DataFrame, remedies: list[pd.S
     )
     widths = [width_for(asked, float(asked["functional_dim"] * asked["n_samples"] / n)) for n in (beyond, reached)]
     failed = evidence[(evidence["n_samples"] == asked["n_samples"]) & (evidence["depth"] == asked["depth"])]
-    least, most = max(widths[0] or WIDEST, int(failed["width"].max()) + 1), widths[1] or 0
+    exact = width_for(asked, float(asked["n_samples"])) if sentences else None
+    least, most = max(widths[0] or WIDEST, int(failed["width"].max()) + 1, exact or 0), widths[1] or 0
     if most < least:
         return [*sentences, f"{measured}."]
     return [

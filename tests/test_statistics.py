@@ -198,6 +198,8 @@ def test_findings_disagree_with_the_claim_or_leave_it_open_as_the_intervals_say(
     against = " ".join(regularized(dropout={0.1: (10, 100)}, weight_decay={0.001: (0, None)}))
     assert "On dropout that disagrees" in against
     assert "on weight decay it disagrees" in against
+    later = " ".join(regularized(dropout={0.1: (8, 900)}, weight_decay={0.001: (9, 100)}))
+    assert "On dropout that agrees" in later
     between = " ".join(regularized(dropout={0.1: (6, 100)}, weight_decay={0.001: (8, 100)}))
     assert "On dropout that is undecided (the intervals overlap)" in between
 

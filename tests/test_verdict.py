@@ -246,6 +246,13 @@ def test_the_estimated_width_is_above_every_width_that_failed_and_left_out_where
     assert found.sentences[-1].endswith("at 0.18 to 0.36 of its functional dimension.")
 
 
+def test_the_estimated_width_has_at_least_the_dimensions_of_the_samples():
+    """200 samples are beyond 89 dimensions, and 19 is the least width that has as many; the frontier alone would say 10."""
+    asked = {"n_samples": 200}
+    found = verdict(evidence_of(rung(None, **asked), rung(None, n_samples=180), rung(70, n_samples=45)))
+    assert "200 samples take a width of 19 to 36 at depth 1" in found.sentences[-1]
+
+
 def test_the_frontier_is_that_of_this_network_on_this_task():
     rungs = [rung(50, n_samples=8), rung(50, n_samples=16, width=64), rung(50, n_samples=32, d_in=40), rung(None, n_samples=32)]
     found = verdict(evidence_of(rung(None), *rungs))
