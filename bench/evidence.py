@@ -27,7 +27,7 @@ class Lever(StrEnum):
     TASK = "task"
 
 
-_FIELDS_OF = {
+LEVER_FIELDS = {
     Lever.INITIALISATION: ("init", "init_scale"),
     Lever.LEARNING_RATE: ("learning_rate", "lr_schedule"),
     Lever.OPTIMIZER: ("optimizer", "amsgrad", "momentum", "beta1", "beta2", "eps"),
@@ -39,7 +39,7 @@ _FIELDS_OF = {
     Lever.SAMPLES: ("n_samples",),
     Lever.TASK: ("d_in", "target", "target_scaling", "tau"),
 }
-LEVER_OF = {name: lever for lever, names in _FIELDS_OF.items() for name in names}
+LEVER_OF = {name: lever for lever, names in LEVER_FIELDS.items() for name in names}
 
 # Change nothing of the training: what is watched, a name for strengths that are fields themselves, and which noise is drawn.
 WATCHED = ("n_val", "regularization", "data_seed", "init_seed")

@@ -77,6 +77,8 @@ def _asked(group: pd.Series) -> str:
     seeds, budget = f"{group['n_memorized']} of {group['n_seeds']} seeds", f"{group['max_epochs']} epochs"
     if group["n_memorized"] >= MAJORITY * group["n_seeds"]:
         return f"As asked, yes: {seeds} memorized, by epoch {group['median_epoch_to_tau']:.0f} in the median."
+    if not math.isfinite(group["median_final_tau"]):
+        return f"As asked, no: {group['n_diverged']} of {group['n_seeds']} seeds diverged."
     return (
         f"As asked, {'rarely' if group['n_memorized'] else 'no'}: {seeds} memorized {group['n_samples']} samples in"
         f" {budget}; in the median {_left(group)} of the variance is left unexplained, where predicting the mean leaves 100 %."
@@ -85,22 +87,28 @@ def _asked(group: pd.Series) -> str:
 
 def _rates(rates: pd.DataFrame, variants: bool) -> list[str]:
     """How much of what looks like capacity is an untuned rate."""
-    compared = rates[rates["default_n_seeds"].notna()]
-    if variants or compared.empty:
+    if variants or rates.empty:
         return []
-    best = int((compared["best_fraction_memorized"] >= MAJORITY).sum())
-    default = int((compared["default_fraction_memorized"] >= MAJORITY).sum())
-    both = (compared["default_fraction_memorized"] >= MAJORITY) & (compared["best_fraction_memorized"] >= MAJORITY)
-    shares = (compared["best_median_epoch_to_tau"] / compared["default_median_epoch_to_tau"].clip(lower=1))[both]
-    text = (
-        f"Learning rates {rates['lowest_rate'].min():g} to {rates['highest_rate'].max():g}: in {len(compared)} combinations"
-        f" most seeds memorized in {default} at the default rate, in {best} at the best of the swept rates (chosen on the same"
-        " seeds, and as optimistic as that is)"
-    )
+    compared = rates[rates["default_n_seeds"].notna()]
+    span = f"Learning rates {rates['lowest_rate'].min():g} to {rates['highest_rate'].max():g}"
+    chosen = "the best of the swept rates (chosen on the same seeds, and as optimistic as that is)"
+    if compared.empty:
+        best = int((rates["best_fraction_memorized"] >= MAJORITY).sum())
+        text = f"{span}, without the default: in {len(rates)} combinations most seeds memorized in {best} at {chosen}"
+        shares = pd.Series(dtype=float)
+    else:
+        best, default = ((compared[f"{name}_fraction_memorized"] >= MAJORITY) for name in ("best", "default"))
+        text = (
+            f"{span}: in {len(compared)} combinations most seeds memorized in {int(default.sum())} at the default rate,"
+            f" in {int(best.sum())} at {chosen}"
+        )
+        epochs = compared["default_median_epoch_to_tau"].clip(lower=1)
+        shares = (compared["best_median_epoch_to_tau"] / epochs)[best & default]
     if len(shares):
         text += f"; where both do, the best takes {100 * shares.median():.0f} % of the epochs in the median"
-    edge = int(rates["best_at_edge"].sum())
-    return [f"{text}. The best is at an end of the sweep in {edge} of {len(rates)}."]
+    reached = rates[rates["best_n_memorized"] > 0]
+    edge = int(reached["best_at_edge"].sum())
+    return [f"{text}. Of {len(reached)} best rates that memorize, {edge} are at an end of the sweep; beyond may be better."]
 
 
 def _ranked(regularizers: pd.DataFrame) -> list[str]:
@@ -167,6 +175,8 @@ def _taken(row: pd.Series) -> str:
     )
     if math.isinf(row["median_delay"]):
         return share
+    if f"{row['median_delay']:.3g}" == "1":
+        return f"{share}, without delay"
     high = "never" if math.isinf(row["delay_high"]) else f"{row['delay_high']:.3g}"
     return f"{share}, in {row['median_delay']:.3g} times the epochs ({row['delay_low']:.3g} to {high})"
 

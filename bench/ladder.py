@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from bench.cells import DEFAULTS, STRENGTHS, Cell
+from bench.cells import DEFAULT_RATES, DEFAULTS, STRENGTHS, Cell
+from bench.evidence import LEVER_FIELDS, Lever
 from bench.networks import functional_dim
 
-# Around the asked learning rate. Wrong by more than ten is rare among optimizers that scale their steps.
+# Around the asked learning rate. Where it is wrong by more than ten, the default rate of the optimizer is tried too.
 RATE_FACTORS = (0.1, 0.3, 3.0, 10.0)
 
 # The rates under which more epochs, more width and fewer samples are tried: further apart, since each costs a training.
@@ -47,18 +48,19 @@ SAME_SCALE = 1e-3
 def ladder(asked: Cell) -> list[Cell]:
     """The asked cell and its variants, without duplicates, the asked one first.
 
-    One change at a time: the initialisation, the learning rate, no regularization, the full batch, float64, more epochs, a
-    wider, deeper or shallower network, all weights trained, fewer samples. Then what costs nothing together: a sound
+    One change at a time: the initialisation, the learning rate, plain Adam, no regularization, the full batch, float64, more
+    epochs, a wider, deeper or shallower network, all weights trained, fewer samples. Then what costs nothing together: a sound
     initialisation, no regularization, and both, under each rate; and with both, more epochs, twice the width, fewer samples.
     """
     first, second = (replace(asked, init=init, init_scale=scale) for init, scale in SOUND[asked.activation][:2])
     sound = asked if _is_sound(asked) else first
     plain, repaired = _unregularized(asked), _unregularized(sound)
     other = second if _is_init(asked, first.init, first.init_scale) else first
-    variants = [asked, other, *_rates(asked, RATE_FACTORS), plain, _full_batch(asked), replace(asked, dtype="float64")]
+    variants = [asked, other, *_rates(asked, RATE_FACTORS), _plain_adam(asked), plain, _full_batch(asked)]
+    variants += [replace(asked, dtype="float64")]
     variants += [_longer(asked), _wider(asked), *_other_depths(asked), replace(asked, trainable="all"), *_fewer(asked)]
     for free in (sound, plain, repaired):
-        variants += [free, *_rates(free, RATE_FACTORS)]
+        variants += [free, *_rates(free, RATE_FACTORS), _plain_adam(free)]
     for change in (lambda cell: [_longer(cell)], lambda cell: [_wider(cell)], _fewer):
         variants += [cell for rate in _rates(repaired, COMBINED_FACTORS) for cell in change(rate)]
     return list(dict.fromkeys(variants))
@@ -75,7 +77,20 @@ def _is_sound(cell: Cell) -> bool:
 def _rates(cell: Cell, factors: tuple[float, ...]) -> list[Cell]:
     # 0.1 * 0.003 is 0.0003 to whoever reads the table.
     rates = [float(f"{factor * cell.learning_rate:.12g}") for factor in factors]
+    rates += [DEFAULT_RATES[cell.optimizer]] if not _is_near_default(cell) else []
     return [replace(cell, learning_rate=rate) for rate in rates if 0 < rate < math.inf]
+
+
+def _is_near_default(cell: Cell) -> bool:
+    """Whether the factors around the rate of a cell reach the default of its optimizer anyway."""
+    return RATE_FACTORS[0] <= DEFAULT_RATES[cell.optimizer] / cell.learning_rate <= RATE_FACTORS[-1]
+
+
+def _plain_adam(cell: Cell) -> Cell:
+    """The cell under Adam as it comes."""
+    return replace(
+        cell, learning_rate=DEFAULT_RATES["adam"], **{name: DEFAULTS[name] for name in LEVER_FIELDS[Lever.OPTIMIZER]}
+    )
 
 
 def _unregularized(cell: Cell) -> Cell:

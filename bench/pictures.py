@@ -16,7 +16,7 @@ from bench.networks import HOMOGENEOUS
 from bench.rates import at_default_rate, best_over_rates
 from bench.settings import MAP_AXES, acts, label_settings, strengths_on, varying
 from bench.tables import Tables
-from bench.verdict import MAJORITY
+from bench.verdict import MAJORITY, verdict
 
 # Loads of one map closer than this factor are one.
 SAME_LOAD = 1.1
@@ -55,12 +55,15 @@ def draw(tables: Tables) -> Iterator[Picture]:
 
 
 def drawn(tables: Tables) -> list[str]:
-    """The settings that the figures have room for: the first ones, or the asked cell and what came closest to memorizing."""
+    """The settings that figures have room for: the first; or of variants the asked cell, the remedy, and what came closest."""
     settings = list(dict.fromkeys(tables.groups["setting"]))
     if not tables.variants or len(settings) <= MOST_VARIANTS:
         return settings[:MOST_SETTINGS]
-    closest = tables.groups.iloc[1:].sort_values("median_final_tau", kind="stable")["setting"]
-    kept = {settings[0], *closest[: MOST_VARIANTS - 1]}
+    asked, others = tables.groups.iloc[0], tables.groups.iloc[1:]
+    fewer = (others["n_samples"] < asked["n_samples"]).rename("fewer")
+    closest = others.assign(fewer=fewer).sort_values(["fewer", "median_final_tau"], kind="stable")["setting"]
+    first = [settings[0], verdict(tables.evidence).change, *closest]
+    kept = list(dict.fromkeys(filter(None, first)))[:MOST_VARIANTS]
     return [setting for setting in settings if setting in kept]
 
 
@@ -175,7 +178,7 @@ def _curves(tables: Tables) -> Picture:
     shown = curves[curves["setting"].isin(drawn(tables))]
     caption = "Learning curves. Blue: fewer samples than the functional dimension; red: more."
     caption += " Dotted: the mean; dashed: the threshold."
-    if shown["cell_id"].nunique() < len(tables.cells):
+    if len(curves) and curves["cell_id"].nunique() < len(tables.cells):
         caption += " One seed of each network, or fewer where they are many."
     alt = f"Learning curves of {shown['cell_id'].nunique()} cells; the lowest tau drawn is {shown['tau'].min():.2g}."
     return Picture("learning_curves", caption, alt, "learning_curves", plots.learning_curves(shown))

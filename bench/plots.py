@@ -39,6 +39,7 @@ CELL_INCHES = (0.58, 0.42)
 PAGE_INCHES = 10.9
 SMALLEST_FONT = 8
 SAMPLES_SHOWN = 60
+BEYOND_TARGETS = 0.25
 MOST_TAU = 30.0
 
 
@@ -123,10 +124,13 @@ def predictions(table: pd.DataFrame) -> Figure:
     figure, axes = plt.subplots(
         down, across, figsize=(4.2 * across, 2.2 * down + 0.3), squeeze=False, sharex=True, sharey=True, layout="constrained"
     )
+    low, high = table["target"].min(), table["target"].max()
+    low, high = low - BEYOND_TARGETS * (high - low), high + BEYOND_TARGETS * (high - low)
     for ax, label in zip(axes.flat, labels, strict=False):
         shown = table[(table["setting"] == label) & (table["sample"] < SAMPLES_SHOWN)]
         ax.plot(shown["sample"], shown["target"], "o", color="#1f4e9c", mfc="none", ms=4.5, mew=1.0)
-        ax.plot(shown["sample"], shown["prediction"], "*", color=LINE_COLOUR, ms=5, mew=0)
+        # A prediction far from all targets is drawn at the edge; else it would squeeze them into a line.
+        ax.plot(shown["sample"], shown["prediction"].clip(low, high), "*", color=LINE_COLOUR, ms=5, mew=0)
         ax.set_title(_wrapped(f"{label}: tau {shown['final_tau'].iloc[0]:.2g}"), fontsize=9)
     _label_edges(axes, len(labels), "training sample", "target / prediction")
     low, high = axes[0][0].get_ylim()
@@ -192,6 +196,8 @@ def ranking(table: pd.DataFrame) -> Figure:
         share.plot(row["fraction_memorized"], y, "o", ms=4.5, **style)
         delay.plot([min(row["delay_low"], edge), min(row["delay_high"], edge)], [y, y], lw=1.4, **style)
         never = math.isinf(row["median_delay"])
+        if math.isinf(row["delay_high"]):
+            delay.plot(edge, y, ">", ms=3.5, **style)
         delay.plot(edge if never else row["median_delay"], y, ">" if never else "o", ms=5 if never else 4.5, **style)
     share.set(xlim=(-0.03, 1.03), xlabel="share that memorizes", ylim=(len(names) - 0.4, -0.6))
     share.set_yticks(range(len(names)), names, fontsize=SMALLEST_FONT)

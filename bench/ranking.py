@@ -54,8 +54,8 @@ def ranking(cells: pd.DataFrame) -> pd.DataFrame:
         `regularizer`, a name; the strengths, and `at_default`, whether they are those of conf/regularization; `n_pairs`;
         `n_memorized` of them and its fraction with a 95 % interval; `median_delay`, epochs to tau over those of the twin
         (infinite where fewer than half memorized), with a 95 % interval; `median_final_tau`; `rank`, 1 for the least fraction
-        memorized, then the longest delay. Intervals count as many independent pairs as the spread between seeds allows
-        (`effective_pairs`). No rows without twins.
+        memorized, then the longest delay, then the most left. Intervals count as many independent pairs as the spread between
+        seeds allows (`effective_pairs`). No rows without twins.
     """
     measured = cells[~cells["status"].isin([Status.FAILED, PENDING])]
     off = ~measured.apply(lambda row: bool(strengths_on(row)), axis=1).astype(bool)
@@ -86,7 +86,8 @@ def ranking(cells: pd.DataFrame) -> pd.DataFrame:
     table = pd.DataFrame(rows)
     table["regularizer"] = [_name(row, common=table["optimizer"].iloc[0]) for _, row in table.iterrows()]
     table["at_default"] = [_at_default(row) for _, row in table.iterrows()]
-    order = table.sort_values(["fraction_memorized", "median_delay"], ascending=[True, False], ignore_index=True)
+    hardest = ["fraction_memorized", "median_delay", "median_final_tau"]
+    order = table.sort_values(hardest, ascending=[True, False, False], ignore_index=True)
     return order.assign(rank=np.arange(1, len(order) + 1))[COLUMNS]
 
 

@@ -95,6 +95,7 @@ def _page(store: Store, made: Tables, pictures: list[Picture], sentences: list[s
         left_out=[setting for setting in dict.fromkeys(groups["setting"]) if setting not in drawn(made)],
         failed=cells.loc[cells["status"] == "failed", ["cell_id", "reason"]].to_dict("records"),
         unreadable=store.unreadable,
+        asked=terminal.asked_cell(groups.iloc[0]) if made.variants else "",
         fields=_shared(cells),
         runs=provenance.read(store.path),
     )
@@ -125,7 +126,8 @@ def _table_html(table: pd.DataFrame, table_id: str) -> str:
 def _print(made: Tables, sentences: list[str], store: Store) -> None:
     """What a terminal shows: the evidence about one cell and its signals, or the capacities of a grid; then the findings."""
     if made.variants:
-        shown = [terminal.evidence_table(made.evidence), terminal.signal_table(tables.asked_signals(made.signal_propagation))]
+        signals = terminal.signal_table(tables.asked_signals(made.signal_propagation))
+        shown = [terminal.asked_cell(made.groups.iloc[0]), terminal.evidence_table(made.evidence), signals]
     else:
         shown = [terminal.capacity_table(made.groups)]
     print("\n" + "\n\n".join(filter(None, shown)) + "\n")

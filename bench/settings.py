@@ -57,7 +57,7 @@ def _label(row: pd.Series, names: list[str]) -> str:
 
 def changed_fields(row: pd.Series, first: pd.Series) -> list[str]:
     """The fields of a cell, but for its seeds, in which two rows differ."""
-    return [name for name in GROUP_FIELDS if not _same(row[name], first[name])]
+    return [name for name in GROUP_FIELDS if not same(row[name], first[name])]
 
 
 def _change(row: pd.Series, first: pd.Series) -> str:
@@ -79,5 +79,6 @@ def spell(name: str, value: Any) -> str:
     return f"{name}={str(value).lower() if isinstance(value, bool) else value}"
 
 
-def _same(a: Any, b: Any) -> bool:
+def same(a: Any, b: Any) -> bool:
+    """Whether two values of a field are one; absent equals absent."""
     return bool(pd.isna(a) and pd.isna(b)) or bool(not pd.isna(a) and not pd.isna(b) and a == b)

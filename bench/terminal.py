@@ -6,10 +6,20 @@ import math
 
 import pandas as pd
 
-from bench.settings import varying
+from bench.cells import DEFAULTS
+from bench.settings import same, spell, varying
+from bench.survival import GROUP_FIELDS
 
 # What fits a terminal that somebody scrolls.
 MOST_ROWS = 80
+
+# Named also where they have their default values.
+ALWAYS_NAMED = ("n_samples", "d_in", "depth", "width", "learning_rate", "tau", "max_epochs")
+
+SIGNAL_TITLE = (
+    "at initialisation, of the first seed: the mean square of each layer's pre-activations, their variance across inputs"
+    " (0: blind to the input), and the share of units that answer the same to all"
+)
 
 LAYER_COLUMNS = ["layer", "second_moment", "variance_across_inputs", "dead_units"]
 
@@ -39,15 +49,25 @@ def evidence_table(evidence: pd.DataFrame) -> str:
         }
     )
     title = "medians over seeds; tau left: of the targets' variance; cost: training FLOPs over those of the asked budget"
-    return f"{title}\n\n{shown.to_string(index=False)}"
+    widths = {name: max(map(len, [name, *shown[name]])) for name in ("change", "lever")}
+    aligned = shown.assign(**{name: shown[name].str.ljust(width) for name, width in widths.items()})
+    aligned = aligned.rename(columns={name: name.ljust(width) for name, width in widths.items()})
+    return f"{title}\n\n{aligned.to_string(index=False)}"
+
+
+def asked_cell(group: pd.Series) -> str:
+    """The cell that variants vary: its sizes, and every other field that is not at its default."""
+    named = [name for name in GROUP_FIELDS if name in ALWAYS_NAMED or not same(group[name], DEFAULTS[name])]
+    fields = " ".join(spell(name, group[name]) for name in named if name != "regularization")
+    return f"asked: {fields} ({group['n_params']} parameters, functional dimension {group['functional_dim']})"
 
 
 def signal_table(signal: pd.DataFrame) -> str:
     """What reaches the layers of each untrained network; the last layer is the output."""
-    parts = []
+    parts = [SIGNAL_TITLE] if len(signal) else []
     for setting, own in signal.groupby("setting", sort=False):
         layers = own[LAYER_COLUMNS].to_string(index=False, na_rep="-", float_format=lambda value: f"{value:.2g}")
-        parts.append(f"at initialisation, {setting}\n\n{layers}")
+        parts.append(f"{setting}\n\n{layers}")
     return "\n\n".join(parts)
 
 

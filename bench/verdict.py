@@ -72,9 +72,9 @@ def verdict(evidence: pd.DataFrame) -> Verdict:
     A change works where half of its seeds memorize, and clearly so where chance would set it that far apart from the asked cell
     at most CHANCE often (Fisher's exact test, one-sided; of three seeds, all against none). The cheapest change that clearly
     works decides: one that costs nothing (initialisation, rate, optimizer, batch, regularization, precision) before more epochs
-    before another network before fewer samples; then the one with the most samples, the fewest levers, the cheapest lever, the
-    least training. Its dearest lever is the cause; no change that was tried works with fewer. A network of more dimensions and
-    fewer samples mean capacity, a shallower network of fewer dimensions means depth.
+    before another network before fewer samples; then the one with the most samples, the fewest levers, the least training. Its
+    dearest lever is the cause; no change that was tried works with fewer. A network of more dimensions and fewer samples mean
+    capacity, a shallower network of fewer dimensions means depth.
 
     Where no change memorized all samples, more epochs that leave at most STILL_FALLING of what was left mean the budget; else
     samples beyond the functional dimension mean capacity. Changes of the task (inputs, targets, threshold) are no remedies.
@@ -98,11 +98,11 @@ def verdict(evidence: pd.DataFrame) -> Verdict:
 def _remedied(asked: pd.Series, evidence: pd.DataFrame, remedies: list[pd.Series]) -> Verdict:
     best = remedies[0]
     *others, dearest = _levers(best)
-    sentences = [f"The cheapest change that works: {best['setting']} ({_outcome(best)})."]
-    if len(remedies) > 1:
-        more = [f"{row['setting']} ({_outcome(row)})" for row in remedies[1 : 1 + MOST_NAMED]]
-        left = len(remedies) - 1 - len(more)
-        sentences.append(f"Also works: {'; '.join(more)}{f'; and {left} more' if left else ''}.")
+    named = "Of fewer samples it memorizes" if dearest == Lever.SAMPLES else "The cheapest change that works"
+    sentences = [f"{named}: {best['setting']} ({_outcome(best)})."]
+    if more := _alternatives(remedies):
+        listed = "; ".join(f"{row['setting']} ({_outcome(row)})" for row in more[:MOST_NAMED])
+        sentences.append(f"Also works: {listed}{f'; and {len(more) - MOST_NAMED} more' if len(more) > MOST_NAMED else ''}.")
     if dearest == Lever.SAMPLES and not _beyond_dimension(asked) and (falling := _still_falling(asked, evidence)):
         return Verdict(Cause.BUDGET, (), None, (falling, *sentences))
     cause = _cause(dearest, best, asked)
@@ -112,8 +112,17 @@ def _remedied(asked: pd.Series, evidence: pd.DataFrame, remedies: list[pd.Series
     if others:
         held += f", together with {_list([_named(lever) for lever in others])}"
     if cause == Cause.CAPACITY:
-        sentences += _what_it_takes(asked, evidence, remedies)
+        sentences = [*_what_it_takes(asked, evidence, remedies), *sentences]
     return Verdict(cause, tuple(others), best["setting"], (f"{held}.", *sentences))
+
+
+def _alternatives(remedies: list[pd.Series]) -> list[pd.Series]:
+    """The remedies after the first that are more than one before them with a needless lever beside it."""
+    kept: list[pd.Series] = []
+    for row in remedies:
+        if not any(set(_levers(other)) <= set(_levers(row)) for other in kept):
+            kept.append(row)
+    return kept[1:]
 
 
 def _nothing_works(evidence: pd.DataFrame, works: list[pd.Series]) -> Verdict:
@@ -158,11 +167,10 @@ def _still_falling(asked: pd.Series, evidence: pd.DataFrame) -> str | None:
 
 
 def _what_it_takes(asked: pd.Series, evidence: pd.DataFrame, remedies: list[pd.Series]) -> list[str]:
-    """For the asked n_samples: a network that was seen to memorize them, else an estimate from the frontier of this network."""
+    """For the asked n_samples, where no network was seen to memorize them: an estimate from the frontier of this one."""
     sentences = _beyond_dimension(asked)
-    wider = [row for row in remedies if row["n_samples"] == asked["n_samples"]]
-    if wider:
-        return [*sentences, f"All {asked['n_samples']} samples are memorized with {wider[0]['setting']}."]
+    if remedies[0]["n_samples"] == asked["n_samples"]:
+        return sentences
     own = evidence[(evidence["levers"] == "") | ~evidence["levers"].str.contains(f"{Lever.NETWORK}|{Lever.TASK}")]
     reached = max((row["n_samples"] for row in remedies if Lever.NETWORK not in _levers(row)), default=0)
     if asked["depth"] == 0 or not reached:
@@ -256,8 +264,7 @@ def _clearly_better(row: pd.Series, asked: pd.Series) -> bool:
 
 def _cost_of(row: pd.Series) -> tuple[float, ...]:
     levers = _levers(row)
-    dearest = list(Lever).index(levers[-1])
-    return (_CLASSES.get(levers[-1], 0), -row["n_samples"], len(levers), dearest, row["cost"])
+    return (_CLASSES.get(levers[-1], 0), -row["n_samples"], len(levers), row["cost"])
 
 
 def _cause(dearest: Lever, remedy: pd.Series, asked: pd.Series) -> Cause:

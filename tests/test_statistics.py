@@ -166,8 +166,22 @@ def test_findings_say_what_an_untuned_rate_hides():
     assert findings(tables(table(*rows)))[1:] == [
         "Learning rates 0.001 to 0.01: in 2 combinations most seeds memorized in 1 at the default rate, in 2 at the best of the"
         " swept rates (chosen on the same seeds, and as optimistic as that is); where both do, the best takes 33 % of the epochs in"
-        " the median. The best is at an end of the sweep in 2 of 2.",
+        " the median. Of 2 best rates that memorize, 2 are at an end of the sweep; beyond may be better.",
     ]
+
+
+def test_findings_say_that_the_default_rate_was_not_swept():
+    rows = [row for rate in (0.001, 0.01) for row in seeds(["memorized"] * 2, [50] * 2, learning_rate=rate)]
+    assert findings(tables(table(*rows)))[1].startswith(
+        "Learning rates 0.001 to 0.01, without the default: in 1 combinations most seeds memorized in 1 at the best of the swept"
+    )
+
+
+def test_findings_say_that_all_seeds_diverged():
+    rows = seeds(["diverged"] * 2, [None] * 2)
+    for row in rows:
+        row["final_tau"] = math.nan
+    assert findings(tables(table(*rows), variants=True))[0] == "As asked, no: 2 of 2 seeds diverged."
 
 
 def regularized(**hits: tuple[int, ...]) -> list[str]:
