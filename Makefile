@@ -5,6 +5,9 @@ PY := $(if $(VENV),$(VENV)/bin/python,$(PYTHON))
 RUN_READY := $(if $(VENV),$(VENV)/.installed-run,)
 DEV_READY := $(if $(VENV),$(VENV)/.installed-dev,)
 
+# What pip has to build again when it changes.
+BUILT := pyproject.toml constraints.txt $(wildcard bench/engines/fused/*)
+
 .DEFAULT_GOAL := help
 .PHONY: help bench diagnose test lint format perf report clean
 
@@ -44,10 +47,10 @@ $(VENV)/.python:
 	$(PYTHON) -m venv $(VENV)
 	@touch $@
 
-$(VENV)/.installed-run: $(VENV)/.python pyproject.toml constraints.txt
+$(VENV)/.installed-run: $(VENV)/.python $(BUILT)
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
 	@touch $@
 
-$(VENV)/.installed-dev: $(VENV)/.python pyproject.toml constraints.txt
+$(VENV)/.installed-dev: $(VENV)/.python $(BUILT)
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@ $(VENV)/.installed-run

@@ -58,7 +58,7 @@ def run(
         run_dir: the folder to keep results in, and to resume from: cells that finished there are not trained again, failed ones
             are. None keeps nothing.
         device: "auto" (CUDA where there is one, else the CPU), "cpu", "cuda" or "cuda:<index>".
-        engine: "auto" or "torch".
+        engine: "auto" (native where it is built, on a CPU), "native" or "torch".
         executor: "local".
         threads: packs that train at once on a CPU; None is the number of cores this process may use. Results do
         not depend on it.
@@ -110,9 +110,11 @@ def run(
         print(f"memcap: {len(planned) - len(todo)} of them are done already")
     for name, reason in store.unreadable.items():
         print(f"memcap: {store.path / name} {reason}; its cells are trained again")
+    if progress and engine == "auto" and spec == ("torch", "cpu"):
+        print("memcap: the native engine is not built (it takes a C++ compiler); the torch engine trains, several times slower")
     maker = make_engine(spec)
     workers = threads if spec.device == "cpu" else 1
-    packs = plan(todo, kind=maker.kind, slots=maker.slots, workers=workers)
+    packs = plan(todo, kind=maker.kind, slots=maker.slots, workers=1 if maker.threaded else workers)
     trained = 0
     try:
         with (

@@ -10,6 +10,9 @@ import numpy as np
 
 from bench.cells import Cell, canonical
 
+# Draws inside training depend on the seed of the training run, not on its data.
+KERNEL_FIELDS = ("init_seed",)
+
 
 def stream_key(cell: Cell, purpose: str, fields: Sequence[str]) -> int:
     """128 bits that name one stream: a hash of the purpose and of the cell's values of `fields`.

@@ -47,7 +47,7 @@ CASES = [
         "a list of the grid is in brackets, grid.width=[16,32]; a range is text, \"grid.seed='range(5)'\"; several runs need -m",
     ),
     ("run_dir=/dev/null", "run_dir=/dev/null: cannot be written to (File exists); name a folder of yours"),
-    ("engine=fast", "In 'config': Could not find 'engine/fast' Available options in 'engine': auto torch"),
+    ("engine=fast", "In 'config': Could not find 'engine/fast' Available options in 'engine': auto native torch"),
     (
         "grid.regularization=[nosuch]",
         "grid.regularization=nosuch: is not a known regularization; choose from: dropout, early_stopping, input_noise, l1, max_norm, none, weight_decay",
@@ -95,7 +95,7 @@ CASES = [
     ("threads=0", "threads=0: must be a whole number of at least 1; give 1 or more"),
     ("n_predictions=-1", "n_predictions=-1: must be a whole number of at least 0; give 0 or more"),
     ("device=gpu", "device=gpu: is not a device; choose auto, cpu, cuda or cuda:<index>"),
-    ("engine.name=fast", "engine=fast: is not an engine; choose from: auto, torch"),
+    ("engine.name=fast", "engine=fast: is not an engine; choose from: auto, native, torch"),
     ("executor.name=moon", "executor=moon: is not an executor; choose from: local"),
     ("engine.name=null", "engine.name=null: must be a name; choose a file of conf/engine, for example engine=auto"),
 ]

@@ -55,6 +55,26 @@ def test_the_installed_program_runs_from_an_empty_folder_with_its_own_conf(insta
     assert (installed / "bench/conf/config.yaml").exists()
 
 
+def test_the_wheel_brings_the_native_engine_and_without_a_compiler_everything_else(installed, tmp_path):
+    assert list((installed / "bench/engines").glob("_native*.so"))
+    target = tmp_path / "site"
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--target", str(target)]
+    broken = {**os.environ, "CXX": "/bin/false", "CC": "/bin/false"}
+    options = ["--config-settings=build-dir=" + str(tmp_path / "build")]
+    done = subprocess.run([*command, *options, str(ROOT)], env=broken, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert not list((target / "bench/engines").glob("_native*.so"))
+    done = subprocess.run(
+        [sys.executable, str(target / "bin/memcap"), "grid=smoke", "max_epochs=5"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(target)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "memcap: the native engine is not built" in done.stdout
+
+
 def test_several_grids_run_in_one_command(tmp_path):
     command = [sys.executable, "-m", "bench", "-m", "grid=smoke", "tau=0.1,0.5", "max_epochs=20", "run_dir=results/tau-${tau}"]
     done = subprocess.run(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
@@ -98,7 +118,11 @@ def tree() -> list[str]:
 
 
 def test_the_tree_of_the_readme_names_every_file_and_no_other():
-    files = [path.relative_to(ROOT / "bench") for path in (ROOT / "bench").rglob("*") if path.suffix in (".py", ".html")]
+    files = [
+        path.relative_to(ROOT / "bench")
+        for path in (ROOT / "bench").rglob("*")
+        if path.suffix in (".py", ".html", ".pyi", ".h", ".cpp", ".txt")
+    ]
     assert sorted(tree()) == sorted(str(path) for path in files if "conf" not in path.parts)
 
 
@@ -106,7 +130,7 @@ def test_a_file_imports_only_from_those_above_it():
     """At the top of the module; what is imported inside a function is imported late on purpose."""
     above: set[str] = set()
     for name in tree():
-        module = name.removesuffix(".py").replace("/", ".").removesuffix(".__init__")
+        module = name.removesuffix(".pyi").removesuffix(".py").replace("/", ".").removesuffix(".__init__")
         if name.endswith(".py") and name != "__init__.py":
             for node in ast.parse((ROOT / "bench" / name).read_text()).body:
                 if isinstance(node, ast.ImportFrom) and node.module == "bench":

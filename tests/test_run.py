@@ -34,7 +34,7 @@ def results(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def test_a_run_returns_one_row_for_each_cell_in_order_with_what_the_engine_measured():
-    table = bench.run(CELLS)
+    table = bench.run(CELLS, engine="torch", device="cpu")
     assert list(table["cell_id"]) == [cell.cell_id for cell in CELLS]
     direct = train(CELLS)
     for cell, (_, row) in zip(CELLS, table.iterrows(), strict=True):
@@ -139,7 +139,7 @@ def test_failed_cells_are_rows_with_a_reason_and_are_tried_again(tmp_path, monke
     train_as_ever = TorchEngine.train
     with monkeypatch.context() as broken:
         broken.setattr(TorchEngine, "train", break_at_width_16)
-        table = bench.run(CELLS, run_dir=tmp_path)
+        table = bench.run(CELLS, run_dir=tmp_path, engine="torch", device="cpu")
     failed = table[table["status"] == "failed"]
     assert len(failed) == len(CELLS) // 2
     assert set(failed["reason"]) == {"RuntimeError: out of memory"}
@@ -178,7 +178,7 @@ def test_planned_cells_without_an_outcome_are_pending_rows(tmp_path):
 
 def test_curves_and_predictions_are_kept_where_asked(tmp_path):
     cell = Cell(n_samples=20, n_val=10, depth=1, max_epochs=50)
-    bench.run([cell], run_dir=tmp_path, n_predictions=8)
+    bench.run([cell], run_dir=tmp_path, engine="torch", device="cpu", n_predictions=8)
     outcome = train([cell], n_predictions=8)[cell]
     curves, predictions = Store(tmp_path).read_curves(), Store(tmp_path).read_predictions()
     assert list(zip(curves["epoch"], curves["tau"], curves["val_mse"], strict=True)) == [
@@ -208,7 +208,7 @@ def test_memorized_bits_are_the_rate_distortion_of_a_gaussian():
 
 
 def test_provenance_tells_what_ran_and_names_no_host(tmp_path):
-    bench.run(CELLS[:1], run_dir=tmp_path, config={"asked": 1})
+    bench.run(CELLS[:1], run_dir=tmp_path, engine="torch", device="cpu", config={"asked": 1})
     (run,) = json.loads((tmp_path / "provenance.json").read_text())["runs"]
     assert run["packages"]["torch"] and run["python"] and run["cpu"]["model"]
     assert (run["engine"], run["device"], run["cells_planned"], run["config"]) == ("torch", "cpu", 1, {"asked": 1})
@@ -258,8 +258,8 @@ def test_closing_the_executor_ends_its_workers():
     assert [worker.process.poll() for worker in workers] == [-9, -9]
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-def test_ctrl_c_stops_within_a_second_keeps_what_is_finished_and_says_how_to_go_on(threads, tmp_path):
+@pytest.mark.parametrize(("engine", "threads"), [("torch", 1), ("torch", 2), ("auto", 2)])
+def test_ctrl_c_stops_within_a_second_keeps_what_is_finished_and_says_how_to_go_on(engine, threads, tmp_path):
     command = [
         sys.executable,
         "-m",
@@ -267,7 +267,8 @@ def test_ctrl_c_stops_within_a_second_keeps_what_is_finished_and_says_how_to_go_
         "grid=smoke",
         "grid.n_samples=[16,512]",
         "grid.width=[8,64]",
-        "max_epochs=60000",
+        "max_epochs=600000",
+        f"engine={engine}",
         "grid.depth=[1,8]",
         f"threads={threads}",
         f"run_dir={tmp_path}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from typing import NamedTuple
 
 from bench.engines.api import Engine, TrainReport
@@ -9,7 +10,10 @@ from bench.grid import GridError
 
 __all__ = ["ENGINES", "Engine", "EngineSpec", "TrainReport", "make_engine", "resolve"]
 
-ENGINES = ("auto", "torch")
+ENGINES = ("auto", "native", "torch")
+
+# The engines that train on a CPU alone.
+CPU_ENGINES = ("native",)
 
 
 class EngineSpec(NamedTuple):
@@ -20,12 +24,12 @@ class EngineSpec(NamedTuple):
 
 
 def resolve(engine: str, device: str) -> EngineSpec:
-    """The engine and device that `auto` stand for here.
+    """The engine and device that `auto` stand for here: on a CPU the native engine where it is built, else torch.
 
     `device` is auto (CUDA where there is one, else the CPU), cpu, cuda, or cuda:<index>.
 
     Raises:
-        GridError: an unknown engine, or a device that is not here.
+        GridError: an unknown engine, a device that is not here or not the engine's, or an engine that is not built.
     """
     if engine not in ENGINES:
         raise GridError("engine", engine, "is not an engine", f"choose from: {', '.join(ENGINES)}")
@@ -43,11 +47,26 @@ def resolve(engine: str, device: str) -> EngineSpec:
                 "device", device, f"is not here: PyTorch sees {count} CUDA devices", "use device=auto or device=cpu"
             )
         device = f"cuda:{index or 0}"
-    return EngineSpec("torch", device)
+    if engine == "auto":
+        engine = "native" if device == "cpu" and native_is_built() else "torch"
+    if engine in CPU_ENGINES and device != "cpu":
+        raise GridError("device", device, f"is none of engine={engine}", "use device=cpu, or engine=torch")
+    if engine == "native" and not native_is_built():
+        raise GridError("engine", engine, "is not built", "install a C++ compiler, then memcap again; or use engine=torch")
+    return EngineSpec(engine, device)
 
 
-def make_engine(spec: EngineSpec) -> Engine:
-    """The engine itself."""
+def native_is_built() -> bool:
+    """Whether the installation found a C++ compiler."""
+    return importlib.util.find_spec("bench.engines._native") is not None
+
+
+def make_engine(spec: EngineSpec, threads: int = 1) -> Engine:
+    """The engine itself; `threads` is for engines that run them themselves."""
+    if spec.name == "native":
+        from bench.engines.native_engine import NativeEngine
+
+        return NativeEngine(threads)
     from bench.engines.torch_engine import TorchEngine
 
     return TorchEngine(spec.device)

@@ -22,6 +22,9 @@ class Engine(Protocol):
 
     name: str
 
+    # Whether `train` itself keeps all threads busy, so that its packs train one after the other, in one process.
+    threaded: bool
+
     def device_name(self) -> str:
         """The device as the table's `device` column names it."""
         ...

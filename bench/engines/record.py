@@ -57,10 +57,10 @@ class Record:
             self._absorb_validation(val_mse[:count])
         self.ended = bool(len(stopped))
         last = count - 1
-        for k in range(count):
-            if self.epoch + k in self._curve_epochs or (self.ended and k == last):
-                point = CurvePoint(self.epoch + k, float(tau[k]), None if val_mse is None else float(val_mse[k]))
-                self._curve.append(point)
+        kept = {epoch - self.epoch for epoch in self._curve_epochs if self.epoch <= epoch < self.epoch + count}
+        for k in sorted(kept | {last} if self.ended else kept):
+            point = CurvePoint(self.epoch + k, float(tau[k]), None if val_mse is None else float(val_mse[k]))
+            self._curve.append(point)
         self._time_s += time_s
         self.epoch += last if self.ended else count
         return last if self.ended else count

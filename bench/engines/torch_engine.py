@@ -21,10 +21,10 @@ from bench.engines.api import TrainReport
 from bench.engines.record import Record
 from bench.engines.schedules import learning_rates
 from bench.engines.torch_chunk import Chunk, Tables
-from bench.engines.torch_state import DTYPES, KERNEL_FIELDS, Kind, State, initial_state, kind_of
+from bench.engines.torch_state import DTYPES, Kind, State, initial_state, kind_of
 from bench.packs import Pack, epoch_flops
 from bench.philox import permutation
-from bench.streams import kernel_key
+from bench.streams import KERNEL_FIELDS, kernel_key
 
 # Scratch and state of the cells that train at once on one CPU core. `make perf` shows the step's speed against the pack
 # size: from
@@ -52,6 +52,7 @@ class TorchEngine:
     """Trains packs on one torch device; see `bench.engines.api.Engine`."""
 
     name = "torch"
+    threaded = False
 
     def __init__(self, device: str):
         """`device` is a torch device, such as "cpu" or "cuda:0"."""

@@ -16,10 +16,7 @@ from bench.cells import Cell
 from bench.networks import initial_layers, layer_sizes
 from bench.noise import training_data, validation_data
 from bench.packs import padded
-from bench.streams import kernel_key
-
-# Draws inside training depend on the seed of the training run, not on its data.
-KERNEL_FIELDS = ("init_seed",)
+from bench.streams import KERNEL_FIELDS, kernel_key
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 

@@ -44,13 +44,18 @@ def run_local(packs: Sequence[Pack], spec: EngineSpec, *, threads: int, n_predic
 
     A pack that raises, or whose worker dies, ends as failed cells with the reason; the other packs go on.
     """
+    engine = make_engine(spec, threads)
+    if engine.threaded:
+        for pack in packs:
+            yield from train_guarded(engine, pack, n_predictions)
+        return
     work = sum(budget_flops(cell) for pack in packs for cell in pack.cells)
     useful = min(len(packs), math.ceil(work / FLOPS_WORTH_A_WORKER))
     workers = min(threads, useful)
     if workers > 1:
         yield from _in_workers(packs, spec, workers, n_predictions)
     else:
-        yield from _in_process(packs, spec, n_predictions)
+        yield from _in_process(packs, engine, n_predictions)
 
 
 def train_guarded(engine: Engine, pack: Pack, n_predictions: int) -> Iterator[TrainReport]:
@@ -72,7 +77,7 @@ def failed(cells: Sequence[Cell] | dict[Cell, None], reason: str) -> TrainReport
     return TrainReport([Outcome(cell, Status.FAILED, reason=reason) for cell in cells], 0.0)
 
 
-def _in_process(packs: Sequence[Pack], spec: EngineSpec, n_predictions: int) -> Iterator[TrainReport]:
+def _in_process(packs: Sequence[Pack], engine: Engine, n_predictions: int) -> Iterator[TrainReport]:
     import torch
 
     # A caller's process may have more threads, or have allowed products of lower precision; float32 cells are float32.
@@ -80,7 +85,6 @@ def _in_process(packs: Sequence[Pack], spec: EngineSpec, n_predictions: int) -> 
     torch.set_num_threads(1)
     torch.set_float32_matmul_precision("highest")
     try:
-        engine = make_engine(spec)
         for pack in packs:
             yield from train_guarded(engine, pack, n_predictions)
     finally:

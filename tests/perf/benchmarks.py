@@ -1,4 +1,4 @@
-"""Benchmarks (`make perf`): the engine's step, planning, the store and the tables. Each also asserts what it computed.
+"""Benchmarks (`make perf`): the engines' step, planning, the store and the tables. Each also asserts what it computed.
 
 `extra_info` of a step: useful GFLOP/s (6 * n_samples * multiply-accumulates of a forward pass, per epoch and model), the same as a
 fraction of the machine's float32 matrix-product peak measured in the same process on as many threads (one), and the pack's size.
@@ -16,7 +16,7 @@ from bench import packs
 from bench.engines.torch_engine import TorchEngine
 from bench.store import Store
 from bench.survival import groups
-from tests.training import train
+from tests.training import best_instruction_set, engine_named, train
 
 # depth, width, n_samples, further fields of the cell
 SHAPES = [
@@ -56,10 +56,11 @@ def gemm_peak_gflops() -> float:
 @pytest.mark.parametrize(
     "shape", SHAPES, ids=[f"depth{d}-width{w}-n{n}{''.join('-' + k for k in more)}" for d, w, n, more in SHAPES]
 )
-def test_step(benchmark, shape, gemm_peak_gflops):
-    """A pack as large as the engine would make it."""
+@pytest.mark.parametrize("name", ["torch", f"native {best_instruction_set()}"])
+def test_step(benchmark, name, shape, gemm_peak_gflops):
+    """A pack as large as the engine would make it, on one thread."""
     depth, width, n_samples, more = shape
-    engine = TorchEngine("cpu")
+    engine = TorchEngine("cpu") if name == "torch" else engine_named(name, threads=1)
     cell = bench.Cell(depth=depth, width=width, n_samples=n_samples, **more)
     count = min(engine.slots(cell), MOST_CELLS)
     epochs = min(MOST_EPOCHS, max(LEAST_EPOCHS, round(FLOPS / count / packs.epoch_flops(cell))))

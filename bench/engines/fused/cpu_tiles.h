@@ -1,0 +1,186 @@
+// The three small matrix products on a CPU: tiles of units by samples in vector registers. One thread trains one cell.
+#pragma once
+#include "real.h"
+
+namespace fused {
+
+#define FUSED_UNROLL _Pragma("GCC unroll 16")
+
+// VL numbers in a vector, V vectors of samples in a block, TM rows in a tile.
+template <class Real_, int VL, int V, int TM> struct CpuTiles {
+  typedef Real_ Real;
+  static constexpr int BLOCK = VL * V;
+  static constexpr int PAD = 16;  // rows of weights are padded to this many numbers: a cache line of float
+  typedef Real Vector __attribute__((vector_size(VL * sizeof(Real)), aligned(sizeof(Real)), may_alias));
+  typedef typename Bits<Real>::Int Int;
+  typedef Int Mask __attribute__((vector_size(VL * sizeof(Int))));
+
+  static FUSED_FN int tid() { return 0; }
+  static FUSED_FN int threads() { return 1; }
+  static FUSED_FN void sync() {}
+  static FUSED_FN Vector load(const Real* from) { return *(const Vector*)from; }
+  static FUSED_FN void store(Real* to, Vector x) { *(Vector*)to = x; }
+
+  // Pairwise, in an order of its own that is always the same.
+  static FUSED_FN Real sum(Vector x) {
+    FUSED_UNROLL for (int step = VL / 2; step; step /= 2) {
+      Mask turned;
+      FUSED_UNROLL for (int j = 0; j < VL; j++) turned[j] = (j + step) % VL;
+      x += __builtin_shuffle(x, turned);
+    }
+    return x[0];
+  }
+
+  // out[o][s] = bias[o] + sum_i weight[o][i] in[i][s], relu'd if RELU.
+  template <bool RELU>
+  static void affine(Real* out, const Real* weight, int row, const Real* bias, const Real* in, int in_row, int O, int I, int n) {
+    each_vectors<AffineOf<RELU>>(n, O, Affine{out, weight, row, bias, in, in_row, I});
+  }
+  struct Affine {
+    Real* out; const Real* weight; int row; const Real* bias; const Real* in; int in_row; int I;
+  };
+  template <bool RELU> struct AffineOf {
+    template <int T, int N> static FUSED_FN void tile(const Affine& a, int o) {
+      Vector acc[T][N];
+      FUSED_UNROLL for (int q = 0; q < T; q++) FUSED_UNROLL for (int v = 0; v < N; v++) acc[q][v] = Vector{} + a.bias[o + q];
+      const Real* w = a.weight + o * a.row;
+      for (int i = 0; i < a.I; i++) {
+        Vector x[N];
+        FUSED_UNROLL for (int v = 0; v < N; v++) x[v] = load(a.in + i * a.in_row + v * VL);
+        FUSED_UNROLL for (int q = 0; q < T; q++) FUSED_UNROLL for (int v = 0; v < N; v++) acc[q][v] += w[q * a.row + i] * x[v];
+      }
+      FUSED_UNROLL for (int q = 0; q < T; q++) FUSED_UNROLL for (int v = 0; v < N; v++) {
+        const Vector z = acc[q][v];
+        store(a.out + (o + q) * BLOCK + v * VL, RELU ? (z < 0 ? Vector{} : z) : z);
+      }
+    }
+  };
+
+  // below[i][s] = sum_o weight[o][i] delta[o][s], zero where RELU and activation[i][s] <= 0.
+  template <bool RELU>
+  static void back(Real* below, const Real* weight, int row, const Real* delta, const Real* activation, int O, int I, int n) {
+    each_vectors<BackOf<RELU>>(n, I, Back{below, weight, row, delta, activation, O});
+  }
+  struct Back {
+    Real* below; const Real* weight; int row; const Real* delta; const Real* activation; int O;
+  };
+  template <bool RELU> struct BackOf {
+    template <int T, int N> static FUSED_FN void tile(const Back& b, int i) {
+      Vector acc[T][N];
+      FUSED_UNROLL for (int q = 0; q < T; q++) FUSED_UNROLL for (int v = 0; v < N; v++) acc[q][v] = Vector{};
+      const Real* w = b.weight + i;
+      for (int o = 0; o < b.O; o++) {
+        Vector d[N];
+        FUSED_UNROLL for (int v = 0; v < N; v++) d[v] = load(b.delta + o * BLOCK + v * VL);
+        FUSED_UNROLL for (int q = 0; q < T; q++) FUSED_UNROLL for (int v = 0; v < N; v++) acc[q][v] += w[o * b.row + q] * d[v];
+      }
+      FUSED_UNROLL for (int q = 0; q < T; q++) FUSED_UNROLL for (int v = 0; v < N; v++) {
+        Vector z = acc[q][v];
+        if (RELU) z = load(b.activation + (i + q) * BLOCK + v * VL) <= 0 ? Vector{} : z;
+        store(b.below + (i + q) * BLOCK + v * VL, z);
+      }
+    }
+  };
+
+  // gradient[o][i] += sum_s delta[o][s] in[i][s] over the first n samples, and bias[o] += sum_s delta[o][s]. `turned` is scratch
+  // for `in` with samples as rows: sums over samples then need no horizontal sums.
+  static void outer(Real* gradient, int row, Real* bias, const Real* delta, const Real* in, int in_row, int O, int I, int n,
+                    Real* turned) {
+    transpose(turned, row, in, in_row, I, n);
+    for (int i = 0; i < I;) {
+      const int left = (I - i + VL - 1) / VL;
+      const Outer at{gradient + i, row, delta, turned + i, n};
+      if (left >= 4 || left == 3) { const int k = left >= 4 ? 4 : 3; k == 4 ? rows<OuterOf<4>, 6>(O, at) : rows<OuterOf<3>, 6>(O, at); i += k * VL; }
+      else if (left == 2) { rows<OuterOf<2>, TM>(O, at); i += 2 * VL; }
+      else { rows<OuterOf<1>, 8>(O, at); i += VL; }
+    }
+    for (int o = 0; o < O; o++) {
+      Vector total = Vector{};
+      for (int s = 0; s < n; s += VL) total += load(delta + o * BLOCK + s);
+      bias[o] += sum(total);
+    }
+  }
+  struct Outer {
+    Real* gradient; int row; const Real* delta; const Real* turned; int n;
+  };
+  template <int N> struct OuterOf {
+    template <int T> static FUSED_FN void tile(const Outer& u, int o) {
+      // Where a tile has few sums, each is split over samples, so that one does not wait for the last.
+      constexpr int SPLIT = T * N >= 8 ? 1 : T * N >= 4 ? 2 : 4;
+      Vector parts[SPLIT][T][N];
+      FUSED_UNROLL for (int k = 0; k < SPLIT; k++) FUSED_UNROLL for (int q = 0; q < T; q++)
+        FUSED_UNROLL for (int v = 0; v < N; v++) parts[k][q][v] = Vector{};
+      const Real* d = u.delta + o * BLOCK;
+      const auto add = [&](Vector (&acc)[T][N], int s) __attribute__((always_inline)) {
+        Vector x[N];
+        FUSED_UNROLL for (int v = 0; v < N; v++) x[v] = load(u.turned + s * u.row + v * VL);
+        FUSED_UNROLL for (int q = 0; q < T; q++) FUSED_UNROLL for (int v = 0; v < N; v++) acc[q][v] += d[q * BLOCK + s] * x[v];
+      };
+      int s = 0;
+      for (; s + SPLIT <= u.n; s += SPLIT) FUSED_UNROLL for (int k = 0; k < SPLIT; k++) add(parts[k], s + k);
+      for (; s < u.n; s++) add(parts[0], s);
+      Vector(&acc)[T][N] = parts[0];
+      FUSED_UNROLL for (int k = 1; k < SPLIT; k++) FUSED_UNROLL for (int q = 0; q < T; q++)
+        FUSED_UNROLL for (int v = 0; v < N; v++) acc[q][v] += parts[k][q][v];
+      FUSED_UNROLL for (int q = 0; q < T; q++) FUSED_UNROLL for (int v = 0; v < N; v++) {
+        Real* g = u.gradient + (o + q) * u.row + v * VL;
+        store(g, load(g) + acc[q][v]);
+      }
+    }
+  };
+
+  // turned[s][i] = in[i][s], VL by VL numbers at a time, zero for i >= I.
+  static void transpose(Real* turned, int row, const Real* in, int in_row, int I, int n) {
+    for (int i = 0; i < I; i += VL)
+      for (int s = 0; s < n; s += VL) {
+        Vector r[VL];
+        FUSED_UNROLL for (int k = 0; k < VL; k++) r[k] = i + k < I ? load(in + (i + k) * in_row + s) : Vector{};
+        FUSED_UNROLL for (int step = 1; step < VL; step *= 2) {
+          Mask low, high;
+          FUSED_UNROLL for (int j = 0; j < VL; j++) {
+            low[j] = j & step ? VL + j - step : j;
+            high[j] = j & step ? VL + j : j + step;
+          }
+          FUSED_UNROLL for (int k = 0; k < VL; k++) if (!(k & step)) {
+            const Vector a = r[k], b = r[k + step];
+            r[k] = __builtin_shuffle(a, b, low);
+            r[k + step] = __builtin_shuffle(a, b, high);
+          }
+        }
+        FUSED_UNROLL for (int k = 0; k < VL; k++) store(turned + (s + k) * row + i, r[k]);
+      }
+  }
+
+ private:
+  // Rows in tiles of nearly equal size, at most M.
+  template <class Tile, int M, class Args> static FUSED_FN void rows(int count, const Args& args) {
+    const int tiles = (count + M - 1) / M;
+    for (int t = 0, at = 0; t < tiles; t++) {
+      const int size = (count - at + tiles - t - 1) / (tiles - t);
+      switch (size) {
+        case 8: if constexpr (M >= 8) Tile::template tile<8>(args, at); break;
+        case 7: if constexpr (M >= 7) Tile::template tile<7>(args, at); break;
+        case 6: if constexpr (M >= 6) Tile::template tile<6>(args, at); break;
+        case 5: if constexpr (M >= 5) Tile::template tile<5>(args, at); break;
+        case 4: Tile::template tile<4>(args, at); break;
+        case 3: Tile::template tile<3>(args, at); break;
+        case 2: Tile::template tile<2>(args, at); break;
+        default: Tile::template tile<1>(args, at);
+      }
+      at += size;
+    }
+  }
+  template <class Product, int N> struct WithVectors {
+    template <int T, class Args> static FUSED_FN void tile(const Args& args, int at) { Product::template tile<T, N>(args, at); }
+  };
+  // As many vectors as the block's samples need.
+  template <class Product, class Args> static void each_vectors(int n, int count, const Args& args) {
+    const int vectors = (n + VL - 1) / VL;
+    if constexpr (V >= 4) if (vectors == 4) return rows<WithVectors<Product, 4>, TM>(count, args);
+    if constexpr (V >= 3) if (vectors == 3) return rows<WithVectors<Product, 3>, TM>(count, args);
+    if constexpr (V >= 2) if (vectors == 2) return rows<WithVectors<Product, 2>, TM>(count, args);
+    rows<WithVectors<Product, 1>, TM>(count, args);
+  }
+};
+
+}  // namespace fused

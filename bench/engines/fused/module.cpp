@@ -1,0 +1,217 @@
+// The Python side: a queue of cells, longest first as they come, and threads that each train one cell to its end.
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "task.h"
+
+namespace nb = nanobind;
+typedef nb::ndarray<const double, nb::c_contig, nb::device::cpu> Numbers;
+
+namespace {
+
+typedef bool (*Train)(void*);
+
+bool runs_here(const std::string& isa) {
+#if defined(__x86_64__)
+  if (isa == "avx512") return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+  if (isa == "avx2") return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+#endif
+  return isa == "portable" || isa == "block";
+}
+
+std::vector<std::string> instruction_sets() {
+  std::vector<std::string> found;
+  for (const char* isa : {"avx512", "avx2", "portable"})
+    if (runs_here(isa)) found.push_back(isa);
+  return found;
+}
+
+Train train_of(const std::string& isa) {
+  if (!runs_here(isa)) throw std::invalid_argument("this processor has no " + isa);
+#if defined(__x86_64__)
+  if (isa == "avx512") return memcap_train_avx512;
+  if (isa == "avx2") return memcap_train_avx2;
+#endif
+  return isa == "block" ? memcap_train_block : memcap_train_portable;
+}
+
+std::vector<double> copied(const Numbers& numbers) { return {numbers.data(), numbers.data() + numbers.size()}; }
+
+// A task with the memory that it points into.
+struct Job {
+  long id;
+  fused::Task task{};
+  std::vector<double> params, inputs, targets, val_inputs, val_targets, rates, tau, val_mse, predictions;
+  volatile int epochs_done = 0;
+  int epochs_reported = 0;
+  bool ok = false;
+  double time_s = 0;
+
+  void run(Train train, const volatile bool* stop) {
+    const size_t epochs = (size_t)task.spec.max_epochs + 1;
+    tau.resize(epochs);
+    val_mse.resize(task.spec.n_val ? epochs : 0);
+    predictions.resize(task.n_predictions);
+    task.params = params.data();
+    task.inputs = inputs.data();
+    task.targets = targets.data();
+    task.val_inputs = val_inputs.data();
+    task.val_targets = val_targets.data();
+    task.rates = rates.data();
+    task.tau = tau.data();
+    task.val_mse = val_mse.data();
+    task.predictions = predictions.data();
+    task.stop = stop;
+    task.epochs_done = &epochs_done;
+    const auto started = std::chrono::steady_clock::now();
+    ok = train(&task);
+    time_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+  }
+};
+
+class Queue {
+ public:
+  Queue(int threads, const std::string& isa) : train_(train_of(isa)) {
+    for (int i = 0; i < threads; i++) threads_.emplace_back([this] { work(); });
+  }
+  ~Queue() { close(); }
+
+  // Cells are trained in the order in which they are given.
+  void push(long id, const fused::Spec& spec, bool is_double, int n_predictions, Numbers params, Numbers inputs, Numbers targets,
+            Numbers val_inputs, Numbers val_targets, Numbers rates) {
+    auto job = std::make_unique<Job>();
+    job->id = id;
+    job->task.spec = spec;
+    job->task.is_double = is_double;
+    job->task.n_predictions = n_predictions;
+    job->params = copied(params);
+    job->inputs = copied(inputs);
+    job->targets = copied(targets);
+    job->val_inputs = copied(val_inputs);
+    job->val_targets = copied(val_targets);
+    job->rates = copied(rates);
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      waiting_.push_back(std::move(job));
+    }
+    changed_.notify_one();
+  }
+
+  // Waits up to timeout_s for a cell to end. Returns (ended, progress): for every ended cell (id, ok, last epoch, seconds, tau,
+  // val_mse, predictions), and for every running or ended cell (id, epochs since the last call).
+  nb::tuple poll(double timeout_s) {
+    std::vector<std::unique_ptr<Job>> done;
+    nb::list ended, progress;
+    {
+      nb::gil_scoped_release release;
+      std::unique_lock<std::mutex> lock(mutex_);
+      finished_.wait_for(lock, std::chrono::duration<double>(timeout_s), [this] { return !done_.empty(); });
+      done.swap(done_);
+    }
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      for (Job* job : running_) report(*job, progress);
+    }
+    for (auto& job : done) {
+      report(*job, progress);
+      const size_t count = job->ok ? (size_t)job->task.last + 1 : 0;
+      job->tau.resize(count);
+      if (job->task.spec.n_val) job->val_mse.resize(count);
+      ended.append(nb::make_tuple(job->id, job->ok, job->task.last, job->time_s, job->tau, job->val_mse, job->predictions));
+    }
+    return nb::make_tuple(ended, progress);
+  }
+
+  // Cells that wait are dropped, those that train stop at their next epoch.
+  void close() {
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      stop_ = true;
+      waiting_.clear();
+    }
+    changed_.notify_all();
+    {
+      nb::gil_scoped_release release;
+      for (auto& thread : threads_) thread.join();
+    }
+    threads_.clear();
+  }
+
+ private:
+  Train train_;
+  volatile bool stop_ = false;
+  std::mutex mutex_;
+  std::condition_variable changed_, finished_;
+  std::deque<std::unique_ptr<Job>> waiting_;
+  std::vector<Job*> running_;
+  std::vector<std::unique_ptr<Job>> done_;
+  std::vector<std::thread> threads_;
+
+  static void report(Job& job, nb::list& progress) {
+    const int epochs = job.epochs_done;
+    if (epochs > job.epochs_reported) progress.append(nb::make_tuple(job.id, epochs - job.epochs_reported));
+    job.epochs_reported = epochs;
+  }
+
+  void work() {
+    for (;;) {
+      std::unique_ptr<Job> job;
+      {
+        std::unique_lock<std::mutex> lock(mutex_);
+        changed_.wait(lock, [this] { return stop_ || !waiting_.empty(); });
+        if (stop_) return;
+        job = std::move(waiting_.front());
+        waiting_.pop_front();
+        running_.push_back(job.get());
+      }
+      job->run(train_, &stop_);
+      {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        for (size_t i = 0; i < running_.size(); i++)
+          if (running_[i] == job.get()) running_.erase(running_.begin() + i);
+        if (job->task.state != fused::STOPPED) done_.push_back(std::move(job));
+      }
+      finished_.notify_one();
+    }
+  }
+};
+
+}  // namespace
+
+NB_MODULE(_native, m) {
+  m.doc() = "The fused training core on CPU threads; driven by bench.engines.native_engine.";
+  m.def("instruction_sets", &instruction_sets, "The builds of the core that this processor can run, the fastest first.");
+  nb::class_<fused::Spec> spec(m, "Spec");
+  spec.def(nb::init<>());
+#define FIELD(name) spec.def_rw(#name, &fused::Spec::name)
+  FIELD(n_samples); FIELD(d_in); FIELD(depth); FIELD(width); FIELD(n_val); FIELD(batch_size); FIELD(shuffle); FIELD(activation);
+  FIELD(readout); FIELD(optimizer); FIELD(amsgrad); FIELD(patience); FIELD(max_epochs); FIELD(variance); FIELD(tau);
+  FIELD(momentum); FIELD(beta1); FIELD(beta2); FIELD(eps); FIELD(weight_decay); FIELD(l1); FIELD(dropout); FIELD(input_noise);
+  FIELD(max_norm);
+#undef FIELD
+  spec.def("set_keys", [](fused::Spec& s, std::vector<unsigned> dropout, std::vector<unsigned> noise, std::vector<unsigned> order) {
+    for (int i = 0; i < 2; i++) {
+      s.dropout_key[i] = dropout.at(i);
+      s.noise_key[i] = noise.at(i);
+      s.order_key[i] = order.at(i);
+    }
+  });
+  nb::class_<Queue>(m, "Queue")
+      .def(nb::init<int, const std::string&>())
+      .def("push", &Queue::push)
+      .def("poll", &Queue::poll)
+      .def("close", &Queue::close);
+}

@@ -1,0 +1,66 @@
+// Elementary functions on float and double, branch-free, so that loops over them vectorize; the same bits on every processor.
+#pragma once
+#include "spec.h"
+
+namespace fused {
+
+template <class Real> struct Bits;
+template <> struct Bits<float> {
+  typedef int Int;
+  static constexpr int MANTISSA = 23, BIAS = 127;
+  static constexpr float ROUND = 12582912.0f;  // 1.5 * 2**23: adding it rounds to a whole number in the low bits
+  static constexpr float LN2_HIGH = 0.693359375f, LN2_LOW = -2.12194440e-4f;
+  static constexpr float LEAST = -87.0f, MOST = 88.0f;
+};
+template <> struct Bits<double> {
+  typedef long long Int;
+  static constexpr int MANTISSA = 52, BIAS = 1023;
+  static constexpr double ROUND = 6755399441055744.0;  // 1.5 * 2**52
+  static constexpr double LN2_HIGH = 6.93145751953125e-1, LN2_LOW = 1.42860682030941723212e-6;
+  static constexpr double LEAST = -708.0, MOST = 709.0;
+};
+
+template <class To, class From> FUSED_FN To bits_of(From from) {
+  static_assert(sizeof(To) == sizeof(From), "a bit pattern keeps its size");
+  return __builtin_bit_cast(To, from);
+}
+
+// NaN stays NaN in all of these.
+template <class Real> FUSED_FN Real at_least(Real x, Real least) { return x < least ? least : x; }
+template <class Real> FUSED_FN Real at_most(Real x, Real most) { return x > most ? most : x; }
+template <class Real> FUSED_FN Real magnitude(Real x) { return x < 0 ? -x : x; }
+template <class Real> FUSED_FN bool is_finite(Real x) { return x - x == 0; }
+
+// exp(x): x = k ln 2 + r, |r| <= ln 2 / 2, the Taylor polynomial of r to the precision of the type. Saturates where exp would
+// overflow or fall below the smallest normal number.
+template <class Real> FUSED_FN Real exp_(Real x) {
+  typedef Bits<Real> B;
+  x = at_most(at_least(x, (Real)B::LEAST), (Real)B::MOST);
+  const Real shifted = x * (Real)1.44269504088896340736 + B::ROUND;
+  const Real k = shifted - B::ROUND;
+  const Real r = (x - k * B::LN2_HIGH) - k * B::LN2_LOW;
+  Real p;
+  if (sizeof(Real) == 4) {
+    p = (Real)(1.0 / 5040);
+    p = p * r + (Real)(1.0 / 720);
+  } else {
+    p = (Real)(1.0 / 6227020800.0);
+    p = p * r + (Real)(1.0 / 479001600);
+    p = p * r + (Real)(1.0 / 39916800);
+    p = p * r + (Real)(1.0 / 3628800);
+    p = p * r + (Real)(1.0 / 362880);
+    p = p * r + (Real)(1.0 / 40320);
+    p = p * r + (Real)(1.0 / 5040);
+    p = p * r + (Real)(1.0 / 720);
+  }
+  p = p * r + (Real)(1.0 / 120);
+  p = p * r + (Real)(1.0 / 24);
+  p = p * r + (Real)(1.0 / 6);
+  p = p * r + (Real)0.5;
+  p = p * r * r + r + 1;
+  typedef typename B::Int Int;
+  const Int exponent = bits_of<Int>(shifted) - bits_of<Int>((Real)B::ROUND) + B::BIAS;
+  return p * bits_of<Real>(exponent << B::MANTISSA);
+}
+
+}  // namespace fused

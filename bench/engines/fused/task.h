@@ -1,0 +1,31 @@
+// One cell to train, as the host hands it over and gets it back. Numbers are double whatever the cell's own precision.
+#pragma once
+#include "spec.h"
+
+namespace fused {
+
+struct Task {
+  Spec spec;
+  int is_double;
+  int n_predictions;
+  // In: initial weights and biases layer by layer, [out][in] and [out]; samples [n][d_in]; a learning rate for each epoch.
+  const double *params, *inputs, *targets, *val_inputs, *val_targets, *rates;
+  // Out: a measure for each epoch up to `last`, and the outputs of the first samples in the final state.
+  double *tau, *val_mse, *predictions;
+  int last;
+  State state;
+  // Set by the host to stop at the next epoch; the epochs done so far, for progress.
+  const volatile bool* stop;
+  volatile int* epochs_done;
+};
+
+}  // namespace fused
+
+// Train a fused::Task on this thread; false where memory ran out. One for each instruction set.
+extern "C" {
+bool memcap_train_avx512(void* task);
+bool memcap_train_avx2(void* task);
+bool memcap_train_portable(void* task);
+// The form of a block of threads, with one thread: for tests.
+bool memcap_train_block(void* task);
+}

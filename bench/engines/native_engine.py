@@ -1,0 +1,126 @@
+"""The native engine: the fused C++ core (`fused/`) on CPU threads, each of which trains one cell to its end and takes the next.
+
+No cell sees another: a result depends on the cell and on the instruction set, bit for bit, whatever trains beside it and on
+however many threads.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator
+from typing import get_args
+
+import numpy as np
+from jaxtyping import Float
+
+from bench.cells import Activation, Cell, Optimizer, Outcome, Status
+from bench.engines._native import Queue, Spec, instruction_sets
+from bench.engines.api import TrainReport
+from bench.engines.record import Record
+from bench.engines.schedules import learning_rates
+from bench.networks import initial_layers
+from bench.noise import training_data, validation_data
+from bench.packs import Pack, epoch_flops
+from bench.streams import KERNEL_FIELDS, kernel_key
+
+# Cells prepared ahead for each thread: enough that none waits, few enough to hold in memory.
+AHEAD = 4
+
+# How often the caller hears of progress, and can stop.
+REPORT_S = 0.1
+
+ACTIVATIONS: tuple[str, ...] = get_args(Activation)
+OPTIMIZERS: tuple[str, ...] = get_args(Optimizer)
+
+
+class NativeEngine:
+    """Trains packs on CPU threads; see `bench.engines.api.Engine`."""
+
+    name = "native"
+    threaded = True
+
+    def __init__(self, threads: int = 1, instruction_set: str | None = None):
+        """`instruction_set` is one of `_native.instruction_sets()`; None takes the fastest of them."""
+        self.threads = threads
+        self.instruction_set = instruction_set or instruction_sets()[0]
+
+    def device_name(self) -> str:
+        """What the table says in its `device` column: results depend on the instruction set in their last digits."""
+        return f"cpu {self.instruction_set}"
+
+    def supports(self, cell: Cell) -> bool:
+        """Every valid cell."""
+        return True
+
+    def kind(self, cell: Cell) -> None:
+        """Cells of all kinds train together."""
+
+    def slots(self, cell: Cell) -> int:
+        """As many as there are: the queue is the engine's own."""
+        return 1 << 30
+
+    def train(self, pack: Pack, *, n_predictions: int = 0) -> Iterator[TrainReport]:
+        """Train every cell of the pack to its end; see `bench.engines.api.Engine.train`."""
+        queue = Queue(self.threads, self.instruction_set)
+        waiting = list(reversed(list(enumerate(pack.cells))))
+        running: dict[int, tuple[Record, Float[np.ndarray, " sample"]]] = {}
+        try:
+            while waiting or running:
+                while waiting and len(running) < AHEAD * self.threads:
+                    number, cell = waiting.pop()
+                    running[number] = _push(queue, number, cell, n_predictions)
+                ended, progress = queue.poll(REPORT_S)
+                flops = sum(epochs * epoch_flops(pack.cells[number]) for number, epochs in progress)
+                outcomes = []
+                for number, trained, last, time_s, tau, val_mse, predictions in ended:
+                    record, targets = running.pop(number)
+                    if not trained:
+                        failed = Outcome(record.cell, Status.FAILED, reason="out of memory")
+                        outcomes.append(dataclasses.replace(failed, engine=self.name, device=self.device_name()))
+                        continue
+                    _absorb(record, last, time_s, tau, val_mse)
+                    pairs = tuple(zip(targets.tolist(), predictions, strict=True))
+                    outcomes.append(record.outcome(self.name, self.device_name(), pairs))
+                yield TrainReport(outcomes, flops)
+        finally:
+            queue.close()
+
+
+def _absorb(record: Record, last: int, time_s: float, tau: list[float], val_mse: list[float]) -> None:
+    """Take in all of a cell's epochs, the last of which ended it."""
+    dtype = record.cell.dtype
+    measured = np.array(val_mse).astype(dtype) if record.cell.n_val else None
+    record.absorb(np.array(tau).astype(dtype), measured, np.arange(last + 1) < last, time_s)
+
+
+def _push(queue: Queue, number: int, cell: Cell, n_predictions: int) -> tuple[Record, Float[np.ndarray, " sample"]]:
+    """Hand a cell to the threads; what is needed to read its results."""
+    data, val = training_data(cell), validation_data(cell)
+    params = np.concatenate([part.ravel() for layer in initial_layers(cell) for part in layer])
+    rates = learning_rates(cell, np.arange(cell.max_epochs + 1))
+    count = min(n_predictions, cell.n_samples)
+    spec = _spec(cell, data.target_variance)
+    numbers = (params, data.inputs, data.targets, val.inputs, val.targets, rates)
+    contiguous = [np.ascontiguousarray(part, dtype=np.float64) for part in numbers]
+    queue.push(number, spec, cell.dtype == "float64", count, *contiguous)
+    return Record(cell, data.target_variance), data.targets[:count].astype(cell.dtype)
+
+
+def _spec(cell: Cell, variance: float) -> Spec:
+    """The numbers that the core knows of a cell."""
+    spec = Spec()
+    for name in ("n_samples", "d_in", "depth", "width", "n_val", "max_epochs", "tau", "momentum", "beta1", "beta2", "eps"):
+        setattr(spec, name, getattr(cell, name))
+    for name in ("weight_decay", "l1", "input_noise"):
+        setattr(spec, name, getattr(cell, name))
+    spec.dropout = cell.dropout if cell.depth else 0.0
+    spec.batch_size = min(cell.batch_size or cell.n_samples, cell.n_samples)
+    spec.shuffle, spec.readout = int(cell.shuffle), int(cell.trainable == "readout" and cell.depth > 0)
+    spec.activation, spec.optimizer = ACTIVATIONS.index(cell.activation), OPTIMIZERS.index(cell.optimizer)
+    spec.amsgrad = int(cell.amsgrad and cell.optimizer != "sgd")
+    spec.patience = -1 if cell.patience is None else cell.patience
+    spec.max_norm = math.inf if cell.max_norm is None else cell.max_norm
+    spec.variance = variance
+    spec.set_keys(*(list(kernel_key(cell, purpose, KERNEL_FIELDS)) for purpose in ("dropout", "input noise", "batch order")))
+    return spec

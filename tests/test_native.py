@@ -1,0 +1,82 @@
+"""The native engine: no cell sees another, whatever the order, the threads, or a stop and a start; Ctrl-C is quick."""
+
+from __future__ import annotations
+
+import random
+import time
+
+import pytest
+
+import bench
+from bench.cells import Cell
+from bench.engines import native_is_built
+from bench.packs import Pack
+from tests.test_packing import mixed_cells
+from tests.training import train, untimed
+
+if not native_is_built():
+    pytest.skip("the native engine is not built here (make sets it up where there is a C++ compiler)", allow_module_level=True)
+
+from bench.engines import _native
+from bench.engines.native_engine import NativeEngine
+
+
+def bytes_of(cells: list[Cell], threads: int) -> dict[Cell, str]:
+    outcomes = train(cells, engine=NativeEngine(threads), n_predictions=5)
+    return {cell: untimed(outcome) for cell, outcome in outcomes.items()}
+
+
+def test_a_cell_is_the_same_to_the_byte_alone_in_any_order_and_on_any_number_of_threads():
+    cells = mixed_cells(120, seed=5)
+    alone = {cell: bytes_of([cell], threads=1)[cell] for cell in cells}
+    for threads, seed in ((1, 1), (2, 2), (4, 3)):
+        assert bytes_of(random.Random(seed).sample(cells, len(cells)), threads) == alone
+
+
+def test_a_run_that_was_stopped_and_goes_on_ends_as_if_it_had_not_been():
+    cells = mixed_cells(60, seed=6)
+    engine = NativeEngine(2)
+    reports = engine.train(Pack(tuple(cells), 1))
+    first = next(report for report in reports if report.outcomes)
+    reports.close()
+    done = {outcome.cell: untimed(outcome) for outcome in first.outcomes}
+    rest = bytes_without_predictions([cell for cell in cells if cell not in done])
+    assert done | rest == bytes_without_predictions(cells)
+
+
+def bytes_without_predictions(cells: list[Cell]) -> dict[Cell, str]:
+    return {cell: untimed(outcome) for cell, outcome in train(cells, engine=NativeEngine(3)).items()}
+
+
+def test_closing_stops_the_threads_within_a_second():
+    cells = bench.expand(depth=4, width=64, n_samples=2000, max_epochs=10**6, tau=1e-9, seed=range(8))
+    reports = NativeEngine(2).train(Pack(tuple(cells), 1))
+    assert next(reports).outcomes == []
+    started = time.monotonic()
+    reports.close()
+    assert time.monotonic() - started < 1
+
+
+def test_progress_counts_the_epochs_that_were_trained():
+    (cell,) = bench.expand(depth=1, width=8, n_samples=50, max_epochs=300, tau=1e-9)
+    reports = list(NativeEngine(1).train(Pack((cell,), 1)))
+    from bench.packs import epoch_flops
+
+    assert sum(report.flops for report in reports) == 300 * epoch_flops(cell)
+
+
+def test_predictions_are_those_of_the_final_state():
+    (cell,) = bench.expand(depth=2, width=16, n_samples=70, max_epochs=50, dtype="float64")
+    outcome = train([cell], engine=NativeEngine(1), n_predictions=70)[cell]
+    error = sum((target - prediction) ** 2 for target, prediction in outcome.predictions) / 70
+    assert error / outcome.target_variance == pytest.approx(outcome.final_tau, rel=1e-12)
+
+
+def test_an_instruction_set_that_is_not_here_is_an_error():
+    with pytest.raises(ValueError, match="this processor has no sse9"):
+        _native.Queue(1, "sse9")
+
+
+def test_auto_takes_the_native_engine_on_a_cpu_and_the_table_names_the_instruction_set():
+    table = bench.run(bench.expand(n_samples=8, max_epochs=5), device="cpu")
+    assert (table["engine"][0], table["device"][0]) == ("native", f"cpu {_native.instruction_sets()[0]}")
