@@ -12,10 +12,10 @@ from bench.cells import Cell
 from bench.engines import native_is_built
 from bench.packs import Pack
 from tests.test_packing import mixed_cells
-from tests.training import train, untimed
+from tests.training import NOT_BUILT, train, untimed
 
 if not native_is_built():
-    pytest.skip("the native engine is not built here (make sets it up where there is a C++ compiler)", allow_module_level=True)
+    pytest.skip(NOT_BUILT, allow_module_level=True)
 
 from bench.engines import _native
 from bench.engines.native_engine import NativeEngine

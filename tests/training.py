@@ -12,33 +12,31 @@ from bench.engines.api import Engine
 from bench.engines.torch_engine import TorchEngine
 from bench.packs import plan
 
-# Every engine, and every build of the native one, by the names that the conformance suite is repeated for. "block" is the form
-# that a block of GPU threads runs, with one thread.
-ENGINES = ("torch", "native avx512", "native avx2", "native portable", "native block")
+NOT_BUILT = "the native engine is not built here (make sets it up where there is a C++ compiler)"
 
 
-def best_instruction_set() -> str:
-    """The build of the native engine that `auto` takes here; where there is none, the name of the portable one."""
+def native_builds() -> tuple[str, ...]:
+    """The builds of the native engine that this processor can run, the fastest first, and the form of a block of GPU threads."""
     if not native_is_built():
-        return "portable"
+        return ("native",)
     from bench.engines import _native
 
-    return _native.instruction_sets()[0]
+    return tuple(f"native {name}" for name in (*_native.instruction_sets(), "block"))
+
+
+# What the conformance suite is repeated for.
+ENGINES = ("torch", *native_builds())
 
 
 def engine_named(name: str, threads: int = 2) -> Engine:
-    """An engine of ENGINES; skips the test where it cannot run here."""
+    """An engine of ENGINES; skips the test where it is not built."""
     if name == "torch":
         return TorchEngine("cpu")
     if not native_is_built():
-        pytest.skip("the native engine is not built here (make sets it up where there is a C++ compiler)")
-    from bench.engines import _native
+        pytest.skip(NOT_BUILT)
     from bench.engines.native_engine import NativeEngine
 
-    _, instruction_set = name.split()
-    if instruction_set not in (*_native.instruction_sets(), "block"):
-        pytest.skip(f"this processor has no {instruction_set}")
-    return NativeEngine(threads, instruction_set)
+    return NativeEngine(threads, instruction_set=name.split()[1])
 
 
 def train(

@@ -16,7 +16,7 @@ from bench import packs
 from bench.engines.torch_engine import TorchEngine
 from bench.store import Store
 from bench.survival import groups
-from tests.training import best_instruction_set, engine_named, train
+from tests.training import engine_named, native_builds, train
 
 # depth, width, n_samples, further fields of the cell
 SHAPES = [
@@ -56,7 +56,7 @@ def gemm_peak_gflops() -> float:
 @pytest.mark.parametrize(
     "shape", SHAPES, ids=[f"depth{d}-width{w}-n{n}{''.join('-' + k for k in more)}" for d, w, n, more in SHAPES]
 )
-@pytest.mark.parametrize("name", ["torch", f"native {best_instruction_set()}"])
+@pytest.mark.parametrize("name", ["torch", native_builds()[0]])
 def test_step(benchmark, name, shape, gemm_peak_gflops):
     """A pack as large as the engine would make it, on one thread."""
     depth, width, n_samples, more = shape
