@@ -1,19 +1,32 @@
-"""Cells whose result is known by theory: the engine must land on it."""
+"""Cells whose result is known by theory: every engine must land on it."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
+import importlib
 
 import numpy as np
 import pytest
 import torch
 
 from bench.cells import Cell, Status
-from bench.engines import torch_state
 from bench.networks import functional_dim, initial_layers, n_params
 from bench.noise import Data, training_data
-from tests.training import train
+from tests.training import engine_named, native_builds
+from tests.training import train as train_on
 from tests.witness import Network
+
+
+@pytest.fixture(params=["torch", native_builds()[0]])
+def engine(request):
+    return engine_named(request.param)
+
+
+@pytest.fixture
+def train(engine):
+    return functools.partial(train_on, engine=engine)
+
 
 LINEAR = Cell(
     depth=0,
@@ -41,7 +54,7 @@ def mse(outcome) -> float:
     return outcome.final_tau * outcome.target_variance
 
 
-def test_linear_regression_leaves_the_share_of_variance_that_theory_says():
+def test_linear_regression_leaves_the_share_of_variance_that_theory_says(train):
     """N * MSE is chi-squared with N - d - 1 degrees of freedom: mean 1 - (d+1)/N, variance 2 (N-d-1) / N**2."""
     errors = np.array([mse(outcome) for outcome in train(seeds(LINEAR, 400)).values()])
     n, free = LINEAR.n_samples, LINEAR.n_samples - LINEAR.d_in - 1
@@ -50,12 +63,12 @@ def test_linear_regression_leaves_the_share_of_variance_that_theory_says():
     assert 0.8 < errors.var() / variance < 1.2
 
 
-def test_linear_regression_memorizes_as_many_samples_as_it_has_parameters():
+def test_linear_regression_memorizes_as_many_samples_as_it_has_parameters(train):
     cell = dataclasses.replace(LINEAR, d_in=30, n_samples=6, tau=1e-6, learning_rate=0.03)
     assert {outcome.status for outcome in train(seeds(cell, 20)).values()} == {Status.MEMORIZED}
 
 
-def test_gradient_descent_reaches_tau_at_exactly_the_epoch_that_theory_says():
+def test_gradient_descent_reaches_tau_at_exactly_the_epoch_that_theory_says(train):
     """From w = 0 with step eta: residuals along the left singular vectors u_i shrink by 1 - 2 eta s_i**2 / N an epoch."""
     cell = dataclasses.replace(LINEAR, d_in=12, n_samples=20, tau=0.5, learning_rate=0.05)
     outcomes = train(seeds(cell, 30))
@@ -73,7 +86,7 @@ def test_gradient_descent_reaches_tau_at_exactly_the_epoch_that_theory_says():
     assert sum(outcome.epoch_to_tau is not None for outcome in outcomes.values()) > 15
 
 
-def test_weight_decay_leaves_the_ridge_floor():
+def test_weight_decay_leaves_the_ridge_floor(train):
     """L2 of strength wd adds wd/2 * |w|**2 to the MSE, bias included: lam = wd/2."""
     cell = dataclasses.replace(LINEAR, weight_decay=0.4, max_epochs=2000)
     for own, outcome in train(seeds(cell, 10)).items():
@@ -105,7 +118,7 @@ READOUT = Cell(
 )
 
 
-def test_random_features_memorize_up_to_one_sample_more_than_they_are():
+def test_random_features_memorize_up_to_one_sample_more_than_they_are(train):
     """h features and a bias are h + 1 equations: N = h + 1 is fitted exactly, N = h + 2 is not."""
     at, above = (dataclasses.replace(READOUT, n_samples=READOUT.width + extra) for extra in (1, 2))
     # Where the features are nearly dependent, gradient descent would take for ever: three seeds whose slowest direction decays in the budget.
@@ -115,7 +128,7 @@ def test_random_features_memorize_up_to_one_sample_more_than_they_are():
     assert {outcome.status for outcome in train(seeds(above, 3)).values()} == {Status.CENSORED}
 
 
-def test_random_features_leave_the_share_of_variance_that_theory_says():
+def test_random_features_leave_the_share_of_variance_that_theory_says(train):
     cell = dataclasses.replace(READOUT, n_samples=36, max_epochs=4000)
     outcomes = train(seeds(cell, 150))
     for own, outcome in outcomes.items():
@@ -128,7 +141,7 @@ def test_random_features_leave_the_share_of_variance_that_theory_says():
     assert abs(np.mean([mse(o) for o in outcomes.values()]) - free / cell.n_samples) < 4 * error
 
 
-def test_no_validation_error_gets_below_the_variance_of_the_noise():
+def test_no_validation_error_gets_below_the_variance_of_the_noise(train):
     """At every epoch the mean over seeds is at least Var(y) = 1, however well the training set is fitted."""
     cell = Cell(n_samples=64, n_val=400, width=32, depth=2, max_epochs=300, tau=1e-3)
     outcomes = train(seeds(cell, 60)).values()
@@ -139,14 +152,15 @@ def test_no_validation_error_gets_below_the_variance_of_the_noise():
     assert np.median([outcome.final_tau for outcome in outcomes]) < 0.1
 
 
-def test_one_sample_is_memorized_by_the_output_bias_alone():
+def test_one_sample_is_memorized_by_the_output_bias_alone(train):
     cell = Cell(depth=0, n_samples=1, d_in=1, tau=1e-4, learning_rate=0.05)
     assert {outcome.status for outcome in train(seeds(cell, 10)).values()} == {Status.MEMORIZED}
 
 
-def test_equal_inputs_with_different_targets_are_never_memorized(monkeypatch):
+def test_equal_inputs_with_different_targets_are_never_memorized(monkeypatch, train, engine):
     twins = Data(np.zeros((2, 3)), np.array([1.0, -2.0]), float(np.var([1.0, -2.0])))
-    monkeypatch.setattr(torch_state, "training_data", lambda cell: twins)
+    module = importlib.import_module("bench.engines.torch_state" if engine.name == "torch" else "bench.engines.native_engine")
+    monkeypatch.setattr(module, "training_data", lambda cell: twins)
     outcome = next(iter(train([Cell(n_samples=2, d_in=3, max_epochs=3000, dtype="float64")]).values()))
     assert outcome.status is Status.CENSORED
     assert outcome.final_tau == pytest.approx(1.0, abs=1e-6)
