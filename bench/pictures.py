@@ -72,7 +72,7 @@ def _maps(groups: pd.DataFrame) -> Iterator[Picture]:
     norm = plots.epoch_norm(groups)
     best = best_over_rates(groups)
     if len(best):
-        rates = f"learning rates {best_span(groups)}"
+        rates = f"learning rates {_span(groups)}"
         for chosen, words in ((best, f"best of the {rates}"), (at_default_rate(groups), "at the default learning rate")):
             labels = label_settings(chosen.assign(learning_rate=0.0)) if len(chosen) else chosen["setting"]
             named = [words if label == "all cells" else f"{label}, {words}" for label in labels]
@@ -129,7 +129,7 @@ def _map(groups: pd.DataFrame, rows: str, columns: str, panels: str, norm: plots
     return Picture(name, caption, alt, "groups", figure)
 
 
-def best_span(groups: pd.DataFrame) -> str:
+def _span(groups: pd.DataFrame) -> str:
     """The swept learning rates, least to greatest."""
     return f"{groups['learning_rate'].min():g} to {groups['learning_rate'].max():g}"
 

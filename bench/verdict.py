@@ -34,16 +34,9 @@ WIDEST = 10**6
 
 
 class Cause(StrEnum):
-    """What held a cell back."""
+    """What held a cell back, where it is not one lever (`bench.evidence.Lever`)."""
 
     NOTHING = "memorizable as it is"
-    INITIALISATION = "initialisation"
-    LEARNING_RATE = "learning rate"
-    OPTIMIZER = "optimizer"
-    BATCH_SIZE = "batch size"
-    REGULARIZATION = "regularization"
-    PRECISION = "precision"
-    BUDGET = "budget"
     DEPTH = "depth"
     CAPACITY = "capacity"
     UNDECIDED = "undecided"
@@ -60,7 +53,7 @@ class Verdict:
     `change` is the `setting` of a row of the evidence, None where nothing that was tried clearly works.
     """
 
-    cause: Cause
+    cause: Cause | Lever
     together_with: tuple[Lever, ...]
     change: str | None
     sentences: tuple[str, ...]
@@ -104,7 +97,7 @@ def _remedied(asked: pd.Series, evidence: pd.DataFrame, remedies: list[pd.Series
         listed = "; ".join(f"{row['setting']} ({_outcome(row)})" for row in more[:MOST_NAMED])
         sentences.append(f"Also works: {listed}{f'; and {len(more) - MOST_NAMED} more' if len(more) > MOST_NAMED else ''}.")
     if dearest == Lever.SAMPLES and not _beyond_dimension(asked) and (falling := _still_falling(asked, evidence)):
-        return Verdict(Cause.BUDGET, (), None, (falling, *sentences))
+        return Verdict(Lever.BUDGET, (), None, (falling, *sentences))
     cause = _cause(dearest, best, asked)
     # A network of another size that holds fewer samples is one thing, capacity.
     others = [lever for lever in others if not (lever == Lever.NETWORK and dearest == Lever.SAMPLES)]
@@ -128,7 +121,7 @@ def _alternatives(remedies: list[pd.Series]) -> list[pd.Series]:
 def _nothing_works(evidence: pd.DataFrame, works: list[pd.Series]) -> Verdict:
     asked, tried = evidence.iloc[0], evidence.iloc[1:]
     if falling := _still_falling(asked, evidence):
-        return Verdict(Cause.BUDGET, (), None, (falling,))
+        return Verdict(Lever.BUDGET, (), None, (falling,))
     remedies = [row for row in works if Lever.TASK not in _levers(row)]
     if remedies:
         best = max(remedies, key=lambda row: row["n_memorized"] / row["n_seeds"])
@@ -267,10 +260,10 @@ def _cost_of(row: pd.Series) -> tuple[float, ...]:
     return (_CLASSES.get(levers[-1], 0), -row["n_samples"], len(levers), row["cost"])
 
 
-def _cause(dearest: Lever, remedy: pd.Series, asked: pd.Series) -> Cause:
+def _cause(dearest: Lever, remedy: pd.Series, asked: pd.Series) -> Cause | Lever:
     if dearest == Lever.NETWORK and remedy["functional_dim"] <= asked["functional_dim"]:
         return Cause.DEPTH
-    return Cause.CAPACITY if dearest in (Lever.NETWORK, Lever.SAMPLES) else Cause(dearest)
+    return Cause.CAPACITY if dearest in (Lever.NETWORK, Lever.SAMPLES) else dearest
 
 
 def _levers(row: pd.Series) -> list[Lever]:
@@ -291,7 +284,7 @@ def _left(row: pd.Series) -> str:
 
 
 def _named(lever: str) -> str:
-    return lever if lever in (Cause.CAPACITY, Cause.REGULARIZATION) else f"the {lever}"
+    return lever if lever in (Cause.CAPACITY, Lever.REGULARIZATION) else f"the {lever}"
 
 
 def _list(names: list[str]) -> str:

@@ -59,7 +59,7 @@ def test_a_rate_beyond_the_stability_limit_is_the_learning_rates_fault():
     cell = dataclasses.replace(LINEAR, learning_rate=2.5 / curvature(LINEAR))
     found = bench.diagnose(cell, seeds=[0])
     assert found.evidence["n_diverged"].iloc[0] == 1
-    assert (found.verdict.cause, found.verdict.together_with) == (Cause.LEARNING_RATE, ())
+    assert (found.verdict.cause, found.verdict.together_with) == (Lever.LEARNING_RATE, ())
 
 
 def test_a_budget_that_ends_halfway_is_the_budgets_fault():
@@ -67,7 +67,7 @@ def test_a_budget_that_ends_halfway_is_the_budgets_fault():
     cell = dataclasses.replace(LINEAR, learning_rate=1.9 / curvature(LINEAR))
     needed = epoch_of(cell)
     found = bench.diagnose(dataclasses.replace(cell, max_epochs=needed // 2), seeds=[0])
-    assert (found.verdict.cause, found.verdict.together_with) == (Cause.BUDGET, ())
+    assert (found.verdict.cause, found.verdict.together_with) == (Lever.BUDGET, ())
     assert f"by epoch {needed})" in found.verdict.sentences[1]
 
 
@@ -76,7 +76,7 @@ def test_a_ridge_floor_above_the_threshold_is_the_regularizations_fault():
     cell = dataclasses.replace(LINEAR, weight_decay=3.0, regularization="weight_decay")
     found = bench.diagnose(cell, seeds=[0])
     assert found.evidence["median_final_tau"].iloc[0] > 0.2
-    assert (found.verdict.cause, found.verdict.together_with) == (Cause.REGULARIZATION, ())
+    assert (found.verdict.cause, found.verdict.together_with) == (Lever.REGULARIZATION, ())
     assert found.verdict.change == "weight_decay=0"
 
 
@@ -95,7 +95,7 @@ def test_features_without_signal_are_the_initialisations_fault():
         learning_rate=0.01,
     )
     found = bench.diagnose(cell, seeds=[0])
-    assert (found.verdict.cause, found.verdict.together_with) == (Cause.INITIALISATION, ())
+    assert (found.verdict.cause, found.verdict.together_with) == (Lever.INITIALISATION, ())
     asked = found.signal[found.signal["setting"] == "as asked"]
     assert asked["variance_across_inputs"].iloc[0] < 1e-50
 
@@ -105,13 +105,13 @@ def test_a_threshold_below_the_rounding_of_float32_is_the_precisions_fault():
     cell = dataclasses.replace(cell, learning_rate=1.0 / curvature(cell))
     assert epoch_of(dataclasses.replace(cell, dtype="float64")) < 1000
     found = bench.diagnose(cell, seeds=[0])
-    assert found.verdict.cause == Cause.PRECISION
+    assert found.verdict.cause == Lever.PRECISION
 
 
 def test_an_optimizer_that_cannot_move_is_the_optimizers_fault():
     """eps of 1e10 divides every step of Adam by as much; no rate around the asked one makes up for that."""
     found = bench.diagnose(Cell(depth=1, width=16, n_samples=16, eps=1e10, max_epochs=600), seeds=[0])
-    assert (found.verdict.cause, found.verdict.change) == (Cause.OPTIMIZER, "eps=1e-08")
+    assert (found.verdict.cause, found.verdict.change) == (Lever.OPTIMIZER, "eps=1e-08")
 
 
 @pytest.mark.parametrize("rate", [1e-7, 1e3])
@@ -119,14 +119,14 @@ def test_a_rate_wrong_by_orders_of_magnitude_is_the_learning_rates_fault_still(r
     """The default rate of the optimizer is tried, however far away."""
     cell = Cell(depth=1, width=16, n_samples=16, learning_rate=rate, max_epochs=600)
     found = bench.diagnose(cell, seeds=[0])
-    assert (found.verdict.cause, found.verdict.change) == (Cause.LEARNING_RATE, "learning_rate=0.003")
+    assert (found.verdict.cause, found.verdict.change) == (Lever.LEARNING_RATE, "learning_rate=0.003")
 
 
 def test_two_equal_causes_are_both_named():
     """A rate beyond stability under a floor by bias: neither repair is enough alone."""
     cell = dataclasses.replace(LINEAR, weight_decay=3.0, regularization="weight_decay", learning_rate=2.5 / (curvature(LINEAR)))
     found = bench.diagnose(cell, seeds=[0])
-    assert (found.verdict.cause, found.verdict.together_with) == (Cause.REGULARIZATION, (Lever.LEARNING_RATE,))
+    assert (found.verdict.cause, found.verdict.together_with) == (Lever.REGULARIZATION, (Lever.LEARNING_RATE,))
 
 
 def test_a_diagnosis_reads_as_evidence_signals_and_verdict():

@@ -73,13 +73,13 @@ def test_a_cell_that_memorizes_needs_no_change():
 @pytest.mark.parametrize(
     ("change", "cause"),
     [
-        ({"init": "he_normal"}, Cause.INITIALISATION),
-        ({"learning_rate": 0.1}, Cause.LEARNING_RATE),
-        ({"amsgrad": True}, Cause.OPTIMIZER),
-        ({"batch_size": 8}, Cause.BATCH_SIZE),
-        ({"weight_decay": 0.1, "regularization": "weight_decay"}, Cause.REGULARIZATION),
-        ({"dtype": "float64"}, Cause.PRECISION),
-        ({"max_epochs": 400}, Cause.BUDGET),
+        ({"init": "he_normal"}, Lever.INITIALISATION),
+        ({"learning_rate": 0.1}, Lever.LEARNING_RATE),
+        ({"amsgrad": True}, Lever.OPTIMIZER),
+        ({"batch_size": 8}, Lever.BATCH_SIZE),
+        ({"weight_decay": 0.1, "regularization": "weight_decay"}, Lever.REGULARIZATION),
+        ({"dtype": "float64"}, Lever.PRECISION),
+        ({"max_epochs": 400}, Lever.BUDGET),
         ({"width": 16}, Cause.CAPACITY),
         ({"n_samples": 16}, Cause.CAPACITY),
     ],
@@ -105,7 +105,7 @@ def test_what_costs_nothing_comes_before_epochs_and_those_before_networks():
             rung(300, max_epochs=400),
         )
     )
-    assert (found.cause, found.together_with) == (Cause.LEARNING_RATE, (Lever.INITIALISATION,))
+    assert (found.cause, found.together_with) == (Lever.LEARNING_RATE, (Lever.INITIALISATION,))
     assert found.sentences == (
         "Held back by the learning rate, together with the initialisation.",
         "The cheapest change that works: init=he_normal, learning_rate=0.1 (2 of 2 seeds, by epoch 20).",
@@ -151,7 +151,7 @@ def mixed(hits: int, n_seeds: int, **changes) -> list[dict]:
 )
 def test_a_change_is_a_remedy_where_chance_would_seldom_set_it_so_far_apart(as_asked, changed, n_seeds, clear):
     found = verdict(evidence_of(mixed(as_asked, n_seeds), mixed(changed, n_seeds, init="he_normal")))
-    assert found.cause == (Cause.INITIALISATION if clear else Cause.UNDECIDED)
+    assert found.cause == (Lever.INITIALISATION if clear else Cause.UNDECIDED)
 
 
 def test_too_few_seeds_to_tell_are_said_to_be_too_few():
@@ -172,7 +172,7 @@ def test_of_two_free_changes_the_one_that_trains_less_decides_and_needless_lever
             rung(20, learning_rate=0.1),
         )
     )
-    assert (found.cause, found.change) == (Cause.REGULARIZATION, "dropout=0")
+    assert (found.cause, found.change) == (Lever.REGULARIZATION, "dropout=0")
     assert found.sentences[-1] == "Also works: learning_rate=0.1 (2 of 2 seeds, by epoch 80)."
 
 
@@ -224,7 +224,7 @@ def test_training_that_had_not_ended_is_the_budgets_fault_even_where_nothing_get
     longer = rung(None, 0.15, max_epochs=400, learning_rate=0.1)
     for others in ([], [rung(50, n_samples=16)]):
         found = verdict(evidence_of(rung(None, 0.6), rung(None, 0.45, init="he_normal"), longer, *others))
-        assert (found.cause, found.change) == (Cause.BUDGET, None)
+        assert (found.cause, found.change) == (Lever.BUDGET, None)
         assert found.sentences[0] == (
             "Held back by the budget: training had not ended. No change that was tried memorizes all 64 samples, but"
             " learning_rate=0.1, max_epochs=400 leaves 15 %, where the asked number of epochs leaves 45 % at best."
