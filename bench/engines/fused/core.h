@@ -252,7 +252,10 @@ template <class Tiles> class Core {
     for (int u = 0; u < units; u++) {
       const Word* bits = kept + (layer * calls_of(c) + u / UNITS_PER_CALL) * BLOCK;
       const Word bit = 1u << (u % UNITS_PER_CALL);
-      FUSED_EACH(s, span) to[u * BLOCK + s] = bits[s] & bit ? from[u * BLOCK + s] * scale : (Real)0;
+      FUSED_EACH(s, span) {
+        const Real scaled = from[u * BLOCK + s] * scale;  // read in any case: so the loop vectorizes
+        to[u * BLOCK + s] = bits[s] & bit ? scaled : 0;
+      }
     }
     Tiles::sync();
   }

@@ -6,14 +6,23 @@ namespace fused {
 
 #define FUSED_UNROLL _Pragma("GCC unroll 16")
 
+// Lanes of two vectors by constant places: constants in the source, since compilers do not fold computed ones.
+#if defined(__clang__) || __GNUC__ >= 12
+#define FUSED_SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define FUSED_SHUFFLE(a, b, ...) __builtin_shuffle(a, b, Mask{__VA_ARGS__})
+#endif
+template <int... J> struct Places {};
+template <int N, int... J> struct PlacesBelow : PlacesBelow<N - 1, N - 1, J...> {};
+template <int... J> struct PlacesBelow<0, J...> { typedef Places<J...> Type; };
+
 // VL numbers in a vector, V vectors of samples in a block, TM rows in a tile.
 template <class Real_, int VL, int V, int TM> struct CpuTiles {
   typedef Real_ Real;
   static constexpr int BLOCK = VL * V;
   static constexpr int PAD = 16;  // rows of weights are padded to this many numbers: a cache line of float
   typedef Real Vector __attribute__((vector_size(VL * sizeof(Real)), aligned(sizeof(Real)), may_alias));
-  typedef typename Bits<Real>::Int Int;
-  typedef Int Mask __attribute__((vector_size(VL * sizeof(Int))));
+  typedef typename Bits<Real>::Int Mask __attribute__((vector_size(VL * sizeof(Real))));
 
   static FUSED_FN int tid() { return 0; }
   static FUSED_FN int threads() { return 1; }
@@ -21,14 +30,33 @@ template <class Real_, int VL, int V, int TM> struct CpuTiles {
   static FUSED_FN Vector load(const Real* from) { return *(const Vector*)from; }
   static FUSED_FN void store(Real* to, Vector x) { *(Vector*)to = x; }
 
-  // Pairwise, in an order of its own that is always the same.
-  static FUSED_FN Real sum(Vector x) {
-    FUSED_UNROLL for (int step = VL / 2; step; step /= 2) {
-      Mask turned;
-      FUSED_UNROLL for (int j = 0; j < VL; j++) turned[j] = (j + step) % VL;
-      x += __builtin_shuffle(x, turned);
+  // Of two vectors of a matrix that is being turned over its diagonal, squares of STEP by STEP lanes at a time.
+  typedef typename PlacesBelow<VL>::Type Lanes;
+  template <int STEP, int... J> static FUSED_FN Vector low(Vector a, Vector b, Places<J...>) {
+    return FUSED_SHUFFLE(a, b, (J & STEP ? VL + J - STEP : J)...);
+  }
+  template <int STEP, int... J> static FUSED_FN Vector high(Vector a, Vector b, Places<J...>) {
+    return FUSED_SHUFFLE(a, b, (J & STEP ? VL + J : J + STEP)...);
+  }
+  template <int STEP = 1> static FUSED_FN void turn(Vector (&r)[VL]) {
+    if constexpr (STEP < VL) {
+      FUSED_UNROLL for (int k = 0; k < VL; k++) if (!(k & STEP)) {
+        const Vector a = r[k], b = r[k + STEP];
+        r[k] = low<STEP>(a, b, Lanes{});
+        r[k + STEP] = high<STEP>(a, b, Lanes{});
+      }
+      turn<2 * STEP>(r);
     }
-    return x[0];
+  }
+  // Lane k of the result is the sum of r[k], pairwise, in an order of its own that is always the same.
+  template <int STEP = 1> static FUSED_FN Vector sums(Vector (&r)[VL]) {
+    if constexpr (STEP < VL) {
+      FUSED_UNROLL for (int k = 0; k < VL; k += 2 * STEP)
+        r[k] = low<STEP>(r[k], r[k + STEP], Lanes{}) + high<STEP>(r[k], r[k + STEP], Lanes{});
+      return sums<2 * STEP>(r);
+    } else {
+      return r[0];
+    }
   }
 
   // out[o][s] = bias[o] + sum_i weight[o][i] in[i][s], relu'd if RELU.
@@ -94,10 +122,13 @@ template <class Real_, int VL, int V, int TM> struct CpuTiles {
       else if (left == 2) { rows<OuterOf<2>, TM>(O, at); i += 2 * VL; }
       else { rows<OuterOf<1>, 8>(O, at); i += VL; }
     }
-    for (int o = 0; o < O; o++) {
-      Vector total = Vector{};
-      for (int s = 0; s < n; s += VL) total += load(delta + o * BLOCK + s);
-      bias[o] += sum(total);
+    for (int o = 0; o < O; o += VL) {
+      Vector totals[VL];
+      FUSED_UNROLL for (int k = 0; k < VL; k++) {
+        totals[k] = Vector{};
+        if (o + k < O) for (int s = 0; s < n; s += VL) totals[k] += load(delta + (o + k) * BLOCK + s);
+      }
+      store(bias + o, load(bias + o) + sums(totals));
     }
   }
   struct Outer {
@@ -135,18 +166,7 @@ template <class Real_, int VL, int V, int TM> struct CpuTiles {
       for (int s = 0; s < n; s += VL) {
         Vector r[VL];
         FUSED_UNROLL for (int k = 0; k < VL; k++) r[k] = i + k < I ? load(in + (i + k) * in_row + s) : Vector{};
-        FUSED_UNROLL for (int step = 1; step < VL; step *= 2) {
-          Mask low, high;
-          FUSED_UNROLL for (int j = 0; j < VL; j++) {
-            low[j] = j & step ? VL + j - step : j;
-            high[j] = j & step ? VL + j : j + step;
-          }
-          FUSED_UNROLL for (int k = 0; k < VL; k++) if (!(k & step)) {
-            const Vector a = r[k], b = r[k + step];
-            r[k] = __builtin_shuffle(a, b, low);
-            r[k + step] = __builtin_shuffle(a, b, high);
-          }
-        }
+        turn(r);
         FUSED_UNROLL for (int k = 0; k < VL; k++) store(turned + (s + k) * row + i, r[k]);
       }
   }
