@@ -136,11 +136,11 @@ def test_float32_losses_are_those_of_the_plain_loop_for_twenty_epochs(engine):
 
 @settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    width=st.integers(1, 90),
-    depth=st.integers(0, 8),
-    n_samples=st.integers(1, 300),
-    d_in=st.integers(1, 12),
-    batch_size=st.none() | st.integers(1, 400),
+    width=st.integers(1, 300),
+    depth=st.integers(0, 20),
+    n_samples=st.integers(1, 3000),
+    d_in=st.integers(1, 40),
+    batch_size=st.none() | st.integers(50, 4000),
     activation=st.sampled_from(ACTIVATIONS),
 )
 def test_any_shape_trains_like_the_plain_loop(engine, width, depth, n_samples, d_in, batch_size, activation):
@@ -152,7 +152,7 @@ def test_any_shape_trains_like_the_plain_loop(engine, width, depth, n_samples, d
         batch_size=batch_size,
         activation=activation,
         dtype="float64",
-        max_epochs=6,
+        max_epochs=3,
         tau=1e-9,
         learning_rate=1e-3,
     )

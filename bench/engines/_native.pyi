@@ -8,6 +8,12 @@ from jaxtyping import Float
 def instruction_sets() -> list[str]:
     """The builds of the core that this processor can run, the fastest first."""
 
+def multiply_adds(instruction_set: str, is_double: bool, rounds: int) -> float:
+    """Run independent multiply-adds on registers, on this thread, without the GIL; return how many FLOPs they were.
+
+    Raises ValueError for an instruction set that the processor has not.
+    """
+
 class Spec:
     """The numbers that the core knows of a cell (fused/spec.h); every field is 0 until it is set."""
 

@@ -9,6 +9,7 @@ template <class Real_, int BLOCK_, int TM, int TN> struct BlockTiles {
   typedef Real_ Real;
   static constexpr int BLOCK = BLOCK_;
   static constexpr int PAD = 16;  // as of CpuTiles: arrays of parameters look alike
+  static constexpr int TURNED = 0;  // numbers of scratch for `outer`
 
 #ifdef __CUDA_ARCH__
   static FUSED_FN int tid() { return threadIdx.x; }

@@ -14,6 +14,12 @@ namespace fused {
 
 FUSED_FN int padded(int count, int granule) { return (count + granule - 1) / granule * granule; }
 
+// Numbers from one row of weights to the next. Rows a multiple of 256 numbers apart would meet in the same few places of a cache.
+FUSED_FN int row_of(int fan_in, int granule) {
+  const int row = padded(fan_in, granule);
+  return row % 256 ? row : row + granule;
+}
+
 // Where the weights and biases of layer l lie in a flat array, rows padded to Tiles::PAD numbers; padding is zero for ever.
 struct Layer {
   int fan_in, fan_out, row, weights, biases, end;
@@ -22,7 +28,7 @@ template <class Tiles> FUSED_FN Layer layer_of(const Spec& c, int l) {
   int at = 0;
   for (int k = 0;; k++) {
     const int fan_in = k ? c.width : c.d_in, fan_out = k < c.depth ? c.width : 1;
-    const int row = padded(fan_in, Tiles::PAD), biases = at + fan_out * row, end = biases + padded(fan_out, Tiles::PAD);
+    const int row = row_of(fan_in, Tiles::PAD), biases = at + fan_out * row, end = biases + padded(fan_out, Tiles::PAD);
     if (k == l) return {fan_in, fan_out, row, at, biases, end};
     at = end;
   }
@@ -38,9 +44,8 @@ FUSED_FN int calls_of(const Spec& c) { return (c.width + UNITS_PER_CALL - 1) / U
 template <class Tiles> FUSED_FN long long scratch_size(const Spec& c) {
   const long long layer = (long long)c.width * Tiles::BLOCK;
   const int kept = 1 + keeps_inputs<Tiles>(c) + (c.dropout > 0);
-  const int row = padded(c.d_in > c.width ? c.d_in : c.width, Tiles::PAD);
   const long long bits = c.dropout > 0 ? (long long)c.depth * calls_of(c) * Tiles::BLOCK : 0;
-  return (c.depth * kept + 2) * layer + (c.d_in + 2LL + row) * Tiles::BLOCK + bits;
+  return (c.depth * kept + 2) * layer + (c.d_in + 2LL) * Tiles::BLOCK + Tiles::TURNED + bits;
 }
 
 // Samples as features [d_in][row], row a whole number of blocks, zero beyond the last sample.
@@ -76,7 +81,7 @@ template <class Tiles> class Core {
     batch_targets = residual + BLOCK;
     batch_inputs = batch_targets + BLOCK;
     turned = batch_inputs + c.d_in * BLOCK;
-    kept = (Word*)(turned + padded(c.d_in > c.width ? c.d_in : c.width, Tiles::PAD) * BLOCK);
+    kept = (Word*)(turned + Tiles::TURNED);
     apart = c.batch_size < c.n_samples || (c.dropout > 0 && c.depth > 0) || c.input_noise > 0;
     size = n_padded_params<Tiles>(c);
     // A trained readout alone leaves the layers below it as they are.

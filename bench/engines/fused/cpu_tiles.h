@@ -110,17 +110,23 @@ template <class Real_, int VL, int V, int TM> struct CpuTiles {
     }
   };
 
-  // gradient[o][i] += sum_s delta[o][s] in[i][s] over the first n samples, and bias[o] += sum_s delta[o][s]. `turned` is scratch
-  // for `in` with samples as rows: sums over samples then need no horizontal sums.
+  // gradient[o][i] += sum_s delta[o][s] in[i][s] over the first n samples, and bias[o] += sum_s delta[o][s]. A panel of `in` at a
+  // time is turned, with samples as rows, into scratch that stays in the nearest cache: sums over samples need no horizontal sums.
+  static constexpr int PANEL = 4 * VL;
+  static constexpr int TURNED = PANEL * BLOCK;  // numbers of scratch for a panel
   static void outer(Real* gradient, int row, Real* bias, const Real* delta, const Real* in, int in_row, int O, int I, int n,
                     Real* turned) {
-    transpose(turned, row, in, in_row, I, n);
     for (int i = 0; i < I;) {
-      const int left = (I - i + VL - 1) / VL;
-      const Outer at{gradient + i, row, delta, turned + i, n};
-      if (left >= 4 || left == 3) { const int k = left >= 4 ? 4 : 3; k == 4 ? rows<OuterOf<4>, 6>(O, at) : rows<OuterOf<3>, 6>(O, at); i += k * VL; }
-      else if (left == 2) { rows<OuterOf<2>, TM>(O, at); i += 2 * VL; }
-      else { rows<OuterOf<1>, 8>(O, at); i += VL; }
+      const int left = (I - i + VL - 1) / VL, vectors = left < 4 ? left : 4;
+      for (int v = 0; v < vectors; v++) turn_samples(turned + v * VL, vectors * VL, in + (i + v * VL) * in_row, in_row, I - i - v * VL, n);
+      const Outer at{gradient + i, row, delta, turned, n};
+      switch (vectors) {
+        case 4: rows<OuterOf<4>, 6>(O, at); break;
+        case 3: rows<OuterOf<3>, 6>(O, at); break;
+        case 2: rows<OuterOf<2>, TM>(O, at); break;
+        default: rows<OuterOf<1>, 8>(O, at);
+      }
+      i += vectors * VL;
     }
     for (int o = 0; o < O; o += VL) {
       Vector totals[VL];
@@ -144,7 +150,7 @@ template <class Real_, int VL, int V, int TM> struct CpuTiles {
       const Real* d = u.delta + o * BLOCK;
       const auto add = [&](Vector (&acc)[T][N], int s) __attribute__((always_inline)) {
         Vector x[N];
-        FUSED_UNROLL for (int v = 0; v < N; v++) x[v] = load(u.turned + s * u.row + v * VL);
+        FUSED_UNROLL for (int v = 0; v < N; v++) x[v] = load(u.turned + s * N * VL + v * VL);
         FUSED_UNROLL for (int q = 0; q < T; q++) FUSED_UNROLL for (int v = 0; v < N; v++) acc[q][v] += d[q * BLOCK + s] * x[v];
       };
       int s = 0;
@@ -160,15 +166,14 @@ template <class Real_, int VL, int V, int TM> struct CpuTiles {
     }
   };
 
-  // turned[s][i] = in[i][s], VL by VL numbers at a time, zero for i >= I.
-  static void transpose(Real* turned, int row, const Real* in, int in_row, int I, int n) {
-    for (int i = 0; i < I; i += VL)
-      for (int s = 0; s < n; s += VL) {
-        Vector r[VL];
-        FUSED_UNROLL for (int k = 0; k < VL; k++) r[k] = i + k < I ? load(in + (i + k) * in_row + s) : Vector{};
-        turn(r);
-        FUSED_UNROLL for (int k = 0; k < VL; k++) store(turned + (s + k) * row + i, r[k]);
-      }
+  // turned[s][k] = in[k][s] for k < VL, zero for k >= left; `row` numbers from one sample to the next.
+  static void turn_samples(Real* turned, int row, const Real* in, int in_row, int left, int n) {
+    for (int s = 0; s < n; s += VL) {
+      Vector r[VL];
+      FUSED_UNROLL for (int k = 0; k < VL; k++) r[k] = k < left ? load(in + k * in_row + s) : Vector{};
+      turn(r);
+      FUSED_UNROLL for (int k = 0; k < VL; k++) store(turned + (s + k) * row, r[k]);
+    }
   }
 
  private:

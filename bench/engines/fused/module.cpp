@@ -39,13 +39,26 @@ std::vector<std::string> instruction_sets() {
   return found;
 }
 
-Train train_of(const std::string& isa) {
+void check_runs_here(const std::string& isa) {
   if (!runs_here(isa)) throw std::invalid_argument("this processor has no " + isa);
+}
+
+Train train_of(const std::string& isa) {
+  check_runs_here(isa);
 #if defined(__x86_64__)
   if (isa == "avx512") return memcap_train_avx512;
   if (isa == "avx2") return memcap_train_avx2;
 #endif
   return isa == "block" ? memcap_train_block : memcap_train_portable;
+}
+
+double multiply_adds(const std::string& isa, bool is_double, long long rounds) {
+  check_runs_here(isa);
+#if defined(__x86_64__)
+  if (isa == "avx512") return memcap_multiply_adds_avx512(is_double, rounds);
+  if (isa == "avx2") return memcap_multiply_adds_avx2(is_double, rounds);
+#endif
+  return memcap_multiply_adds_portable(is_double, rounds);
 }
 
 std::vector<double> copied(const Numbers& numbers) { return {numbers.data(), numbers.data() + numbers.size()}; }
@@ -194,6 +207,7 @@ class Queue {
 NB_MODULE(_native, m) {
   m.doc() = "The fused training core on CPU threads; driven by bench.engines.native_engine.";
   m.def("instruction_sets", &instruction_sets, "The builds of the core that this processor can run, the fastest first.");
+  m.def("multiply_adds", &multiply_adds, nb::call_guard<nb::gil_scoped_release>());
   nb::class_<fused::Spec> spec(m, "Spec");
   spec.def(nb::init<>());
 #define FIELD(name) spec.def_rw(#name, &fused::Spec::name)

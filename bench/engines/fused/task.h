@@ -21,11 +21,15 @@ struct Task {
 
 }  // namespace fused
 
-// Train a fused::Task on this thread; false where memory ran out. One for each instruction set.
+// For each instruction set: train a fused::Task on this thread (false where memory ran out), and the operations of so many rounds
+// of multiply-adds.
 extern "C" {
 bool memcap_train_avx512(void* task);
 bool memcap_train_avx2(void* task);
 bool memcap_train_portable(void* task);
+double memcap_multiply_adds_avx512(bool is_double, long long rounds);
+double memcap_multiply_adds_avx2(bool is_double, long long rounds);
+double memcap_multiply_adds_portable(bool is_double, long long rounds);
 // The form of a block of threads, with one thread: for tests.
 bool memcap_train_block(void* task);
 }
