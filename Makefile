@@ -9,7 +9,7 @@ DEV_READY := $(if $(VENV),$(VENV)/.installed-dev,)
 BUILT := pyproject.toml constraints.txt $(wildcard bench/engines/fused/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help bench diagnose test lint format perf report clean
+.PHONY: help bench diagnose test sanitize lint format perf report clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -34,6 +34,12 @@ lint: $(DEV_READY)  ## check format, style and types
 format: $(DEV_READY)  ## rewrite the code in the house's format
 	$(PY) -m ruff format .
 	$(PY) -m ruff check --fix .
+
+sanitize: $(DEV_READY)  ## the native engine's tests on a build that reports errors of memory and undefined behaviour
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --upgrade --target build/sanitize \
+		-Cbuild-dir=build/sanitized -Ccmake.define.MEMCAP_SANITIZE=ON .
+	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0 \
+		$(PY) tests/sanitize.py build/sanitize $(ARGS)
 
 perf: $(DEV_READY)  ## benchmark the engine's step, planning, store and tables; ARGS='--benchmark-json=perf.json'
 	$(PY) -m pytest tests/perf/benchmarks.py --benchmark-only --benchmark-disable-gc $(ARGS)

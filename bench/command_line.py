@@ -6,7 +6,7 @@ import difflib
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import hydra
@@ -33,27 +33,32 @@ _UNKNOWN_GROUP = re.compile(r"Could not override '([^']+)'\. No match in the def
 
 def compose(config_name: str) -> list[Settings]:
     """The settings that a file of conf/ and the command line ask for, one for each run; more than one under Hydra's -m."""
+    register_schema()
+    return [settings(config, overrides) for config, overrides in composed(config_name)]
+
+
+def composed(config_name: str) -> list[tuple[DictConfig, list[str]]]:
+    """What Hydra makes of a file of conf/ and the command line, and the overrides that the latter gave, for each run."""
     # Hydra then raises what it would else print at length; a wrong config becomes one line.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
-    register_schema()
-    composed: list[tuple[DictConfig, list[str]]] = []
+    kept: list[tuple[DictConfig, list[str]]] = []
 
     def keep(config: DictConfig) -> None:
         # Interpolations of Hydra's own settings resolve only while its job runs.
         OmegaConf.resolve(config)
-        composed.append((config, list(HydraConfig.get().overrides.task)))
+        kept.append((config, list(HydraConfig.get().overrides.task)))
 
     hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=config_name)(keep)()
-    return [settings(config, overrides) for config, overrides in composed]
+    return kept
 
 
 @contextmanager
-def exit_statuses() -> Iterator[None]:
-    """Status 2 and one line for a wrong setting, 130 for Ctrl-C."""
+def exit_statuses(known: Sequence[str] | None = None) -> Iterator[None]:
+    """Status 2 and one line for a wrong setting, 130 for Ctrl-C. `known` are the command's settings, if not those of a run."""
     try:
         yield
     except (GridError, HydraException, OmegaConfBaseException) as error:
-        print(f"memcap: {one_line(error)}", file=sys.stderr)
+        print(f"memcap: {one_line(error, known)}", file=sys.stderr)
         sys.exit(EXIT_BAD_CONFIG)
     except KeyboardInterrupt:
         print("\nmemcap: stopped; what had finished is kept, and the same command goes on from there", file=sys.stderr)
@@ -95,7 +100,7 @@ def _train_and_report(chosen: Settings) -> None:
     report.build(chosen.run_dir)
 
 
-def one_line(error: Exception) -> str:
+def one_line(error: Exception, known: Sequence[str] | None = None) -> str:
     """The message of a configuration error on one line; an unknown setting comes with the nearest known one."""
     text = " ".join(str(error).split())
     text = text.partition(" Config search path:")[0]
@@ -109,7 +114,7 @@ def one_line(error: Exception) -> str:
     unknown = _UNKNOWN_KEY.search(text)
     if unknown:
         fields = [name for name in AXES if name not in ("seed", "load")]
-        known = [*EXECUTION, *fields, "engine", "executor", "grid", *(f"grid.{axis}" for axis in (*AXES, "variants"))]
+        known = known or [*EXECUTION, *fields, "engine", "executor", "grid", *(f"grid.{axis}" for axis in (*AXES, "variants"))]
         axis = f"grid.{unknown[1]}"
         nearest = axis if axis in known else difflib.get_close_matches(unknown[1], known, n=1, cutoff=0.0)[0]
         close = ALIASES.get(unknown[1], nearest)

@@ -17,7 +17,9 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, PercentFormatter, StrMethodFormatter
+
+from bench.peers import SHAPE
 
 matplotlib.use("Agg")
 sns.set_theme(
@@ -41,6 +43,7 @@ SMALLEST_FONT = 8
 SAMPLES_SHOWN = 60
 BEYOND_TARGETS = 0.25
 MOST_TAU = 30.0
+PNG_DPI = 150
 
 
 def epoch_norm(groups: pd.DataFrame) -> LogNorm:
@@ -316,3 +319,38 @@ def _tick(value: float | np.integer) -> str:
 
 def _title(field: str) -> str:
     return {"n_samples": "samples N", "load": "load N / P"}.get(field, field)
+
+
+def speeds(table: pd.DataFrame) -> Figure:
+    """Each peer's share of the machine's peak on a log scale, one mark for each shape, and its geometric mean as text.
+
+    `table` is that of `bench.comparison.compare`.
+    """
+    shown = table.dropna(subset="of_peak")
+    labels = list(dict.fromkeys(shown["label"]))
+    figure, ax = plt.subplots(figsize=(8.5, 0.48 * len(labels) + 1.1), layout="constrained")
+    for y, label in enumerate(labels):
+        own = shown[shown["label"] == label]
+        ours = label.startswith("memcap")
+        ax.plot(own["of_peak"], [y] * len(own), "|", ms=13, mew=1.6, alpha=0.75, color=LINE_COLOUR if ours else "#33658a")
+        slower = own["slower"].dropna()
+        text = f"{_spell_range(slower)} times slower" if len(slower) and not np.allclose(slower, 1) else ""
+        ax.annotate(text, (1.01, y), xycoords=("axes fraction", "data"), va="center", fontsize=SMALLEST_FONT)
+    ax.set_xscale("log")
+    ax.set_xlim(right=1)
+    ax.set_yticks(range(len(labels)), labels)
+    ax.invert_yaxis()
+    ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+    ax.set_xlabel(
+        f"useful arithmetic, of the machine's peak ({shown['peak'].iloc[0]}, {shown['peak_gflops'].median():.0f} GFLOP/s)"
+    )
+    ax.grid(axis="x", alpha=0.3)
+    sns.despine(figure, left=True)
+    n_shapes = len(shown[list(SHAPE)].drop_duplicates())
+    figure.suptitle(f"The same networks, {n_shapes} shapes: a mark for each", fontsize=11, x=0.01, ha="left")
+    return figure
+
+
+def _spell_range(values: pd.Series) -> str:
+    low, high = f"{values.min():.2g}", f"{values.max():.2g}"
+    return low if low == high else f"{low} to {high}"

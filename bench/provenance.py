@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import platform
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,14 @@ PACKAGES = ("memcap", "torch", "numpy", "pandas", "pyarrow", "hydra-core", "seab
 FEATURES = ("fma", "avx2", "avx512f", "avx512_bf16", "amx_tile", "neon", "asimd", "sve")
 
 
-def collect(*, engine: str, device: str, threads: int) -> dict[str, Any]:
-    """The facts about this machine and program."""
+def collect(*, engine: str, device: str, threads: int, packages: Sequence[str] = PACKAGES) -> dict[str, Any]:
+    """The facts about this machine and program, with the versions of these packages (None where one is not installed)."""
     return {
         "commit": _git("rev-parse", "HEAD"),
         "dirty": None if (changes := _git("status", "--porcelain")) is None else bool(changes),
         "schema_version": SCHEMA_VERSION,
         "python": platform.python_version(),
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": {name: _version(name) for name in packages},
         "system": f"{platform.system()} {platform.machine()}",
         "cpu": _cpu(),
         "engine": engine,

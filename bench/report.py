@@ -11,7 +11,7 @@ import jinja2
 import pandas as pd
 from matplotlib import pyplot as plt
 
-from bench import provenance, tables, terminal
+from bench import plots, provenance, tables, terminal
 from bench.cells import FIELDS
 from bench.findings import findings
 from bench.pictures import Picture, draw, drawn
@@ -19,7 +19,6 @@ from bench.settings import varying
 from bench.store import Store, write_atomically
 from bench.tables import Tables
 
-PNG_DPI = 150
 # CSS defines 96 pixels to the inch.
 CSS_DPI = 96
 
@@ -72,7 +71,7 @@ def _save(made: Tables, folder: Path) -> list[Picture]:
             layout.execute(picture.figure)
             picture.figure.set_layout_engine("none")
         for ending in ("png", "svg"):
-            picture.figure.savefig(folder / f"{picture.name}.{ending}", dpi=PNG_DPI)
+            picture.figure.savefig(folder / f"{picture.name}.{ending}", dpi=plots.PNG_DPI)
         plt.close(picture.figure)
         pictures.append(picture)
     return pictures
@@ -112,7 +111,7 @@ def _image(path: Path) -> dict[str, str | int]:
     data = path.read_bytes()
     # The header of a PNG file holds the width in pixels at byte 16, big-endian (PNG specification, IHDR).
     pixels = int.from_bytes(data[16:20], "big")
-    return {"data": base64.b64encode(data).decode(), "width": round(pixels * CSS_DPI / PNG_DPI)}
+    return {"data": base64.b64encode(data).decode(), "width": round(pixels * CSS_DPI / plots.PNG_DPI)}
 
 
 def _table_html(table: pd.DataFrame, table_id: str) -> str:

@@ -55,6 +55,27 @@ def evidence_table(evidence: pd.DataFrame) -> str:
     return f"{title}\n\n{aligned.to_string(index=False)}"
 
 
+def comparison_table(summary: pd.DataFrame) -> str:
+    """One line for each peer: its share of the peak, and how many times slower than this program it is."""
+    shown = pd.DataFrame(
+        {
+            "": summary["label"].str.ljust(summary["label"].str.len().max()),
+            "shapes": summary["n_shapes"],
+            "GFLOP/s": [_spell_range(row, "gflops", "{:.3g}") for _, row in summary.iterrows()],
+            "of the peak": [_spell_range(row, "of_peak", "{:.1%}") for _, row in summary.iterrows()],
+            "times slower": [_spell_range(row, "slower", "{:.3g}") for _, row in summary.iterrows()],
+        }
+    )
+    title = "geometric means over shapes, least and largest in brackets; useful GFLOP/s; the peak is that of the same round"
+    return f"{title}\n\n{shown.to_string(index=False)}"
+
+
+def _spell_range(row: pd.Series, name: str, form: str) -> str:
+    if math.isnan(row[name]):
+        return "-"
+    return " ".join([form.format(row[name]), f"({form.format(row[f'{name}_low'])} to {form.format(row[f'{name}_high'])})"])
+
+
 def asked_cell(group: pd.Series) -> str:
     """The cell that variants vary: its sizes, and every other field that is not at its default."""
     named = [name for name in GROUP_FIELDS if name in ALWAYS_NAMED or not same(group[name], DEFAULTS[name])]

@@ -1,0 +1,217 @@
+"""The same networks trained by this program and by other libraries, in one run, turn by turn, and their losses compared."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from statistics import median
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float32
+
+from bench.cells import Cell
+from bench.energy import joules
+from bench.executors import available_cores
+from bench.packs import epoch_flops
+from bench.peak import peak_gflops, peak_name
+from bench.peers import OURS, PEERS, SHAPE
+from bench.peers.worker import PeerError, Trained, Worker
+
+# Epochs enough that a call is not its overheads.
+LEAST_EPOCHS = 10
+# A peer that trains packs is tried with packs of at most so many, and with all networks in one.
+SMALL_PACK = 8
+# A peer that trains one network at a time trains as many as about this allows.
+ONE_BY_ONE_S = 2.0
+# Relative difference of float32 losses over the first epochs, as in the conformance suite.
+SAME_LOSSES = 1e-3
+
+
+MEASURES = (
+    *("gflops", "gflops_low", "gflops_high", "of_peak", "slower", "slower_low", "slower_high"),
+    *("loss_difference", "peak_memory_mb", "joules_per_tflop"),
+)
+
+
+@dataclasses.dataclass
+class _Side:
+    """A peer at one shape: how many networks a call trains in packs of how many, and what its calls gave."""
+
+    name: str
+    worker: Worker
+    networks: int = 0
+    pack: int = 0
+    gflops: list[float] = dataclasses.field(default_factory=list)
+    joules_per_tflop: list[float] = dataclasses.field(default_factory=list)
+    last: Trained | None = None
+    error: str | None = None
+
+
+def compare(
+    shapes: Sequence[Cell],
+    peers: Sequence[str],
+    *,
+    device: str = "cpu",
+    rounds: int = 5,
+    networks: int = 64,
+    epochs: int = 2000,
+    flops: float = 4e10,
+    say: Callable[[str], None] = lambda line: None,
+) -> pd.DataFrame:
+    """Time peers on networks of each shape.
+
+    Every round measures the machine's peak and then each peer once, beginning with another one each time. A peer that trains
+    packs gets them of the size that was faster in a trial.
+
+    Args:
+        shapes: a cell for each shape, of the kind that `bench.peers.problem.Problem` describes; its seeds are replaced.
+        peers: names of `bench.peers.PEERS`, all able to take part (`bench.peers.why_not`).
+        device: "cpu" or "cuda:<index>".
+        rounds: calls of each peer that are timed, after those that warm it up.
+        networks: most networks of a shape; each has its own data and weights.
+        epochs: most epochs of a call.
+        flops: useful FLOPs of a call, about: 6 * n_samples * multiply-accumulates of a forward pass, per epoch and network.
+        say: is told of every shape that is done.
+
+    Returns:
+        A row for each shape and peer: `networks` of a call, in packs of `pack`, `epochs`; `n_rounds`; the median, least
+        and largest `gflops` (useful, 1e9/s) over the rounds; `of_peak`, the median share of the peak of the same round;
+        `peak` (what that is: `bench.peak.peak_name`), `peak_gflops`; `slower`, the median over rounds of our GFLOP/s over
+        the peer's, with its least and largest; `loss_difference`, the largest relative difference of the first network's
+        losses over the first epochs from those of the first peer that is not ours; `peak_memory_mb` of the peer's process
+        until then; `joules_per_tflop` of the whole machine, NaN where it does not tell; `error`, else None.
+    """
+    rows: list[dict] = []
+    with _workers(peers, device) as workers:
+        for shape in shapes:
+            count, length = _size(shape, networks, epochs, flops)
+            cells = [dataclasses.replace(shape, data_seed=seed, init_seed=seed) for seed in range(count)]
+            sides = [_Side(name, worker) for name, worker in workers.items()]
+            for side in sides:
+                _warm_up(side, cells, length)
+            peaks = [_round(sides, number, cells, length, device) for number in range(rounds)]
+            rows += _rows(shape, length, sides, peaks, device)
+            say(_spell(shape, rows[-len(sides) :]))
+    return pd.DataFrame(rows)
+
+
+def summary(table: pd.DataFrame) -> pd.DataFrame:
+    """A row for each peer: over shapes, the geometric mean, least and largest of `gflops`, `of_peak` and `slower`."""
+    rows = []
+    for (peer, label), own in table.groupby(["peer", "label"], sort=False):
+        row: dict = {"peer": peer, "label": label, "n_shapes": int(own["error"].isna().sum())}
+        for name in ("gflops", "of_peak", "slower"):
+            values = own[name].dropna()
+            row[name] = float(np.exp(np.log(values).mean())) if len(values) else math.nan
+            row |= {f"{name}_low": values.min(), f"{name}_high": values.max()}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def disagreeing(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows whose losses are not the same."""
+    return table[table["error"].isna() & ~(table["loss_difference"] <= SAME_LOSSES)]
+
+
+@contextmanager
+def _workers(peers: Sequence[str], device: str) -> Iterator[dict[str, Worker]]:
+    workers: dict[str, Worker] = {}
+    try:
+        for name in peers:
+            workers[name] = Worker(name, device)
+        yield workers
+    finally:
+        for worker in workers.values():
+            worker.close()
+
+
+def _size(shape: Cell, networks: int, epochs: int, flops: float) -> tuple[int, int]:
+    """Networks and epochs of a call: as many networks as its FLOPs allow at LEAST_EPOCHS, and then epochs."""
+    one = epoch_flops(shape)
+    count = max(available_cores(), min(networks, math.floor(flops / (one * LEAST_EPOCHS))))
+    return count, max(LEAST_EPOCHS, min(epochs, math.floor(flops / (one * count))))
+
+
+def _warm_up(side: _Side, cells: list[Cell], epochs: int) -> None:
+    """Compile, and find how many networks a call trains and in what packs."""
+    takes = PEERS[side.name].takes
+    try:
+        if takes == "one":
+            side.worker.train(cells[:1], epochs, 1)
+            time_s = side.worker.train(cells[:1], epochs, 1).time_s
+            side.networks, side.pack = max(1, min(len(cells), int(ONE_BY_ONE_S / time_s))), 1
+        elif takes == "all":
+            side.networks = side.pack = len(cells)
+            side.worker.train(cells, epochs, side.pack)
+        else:
+            side.networks = len(cells)
+            packs = sorted({min(SMALL_PACK, len(cells)), len(cells)})
+            times = {}
+            for pack in packs:
+                side.worker.train(cells, epochs, pack)
+                times[pack] = side.worker.train(cells, epochs, pack).time_s
+            side.pack = min(times, key=times.__getitem__)
+    except PeerError as error:
+        side.error = str(error)
+
+
+def _round(sides: list[_Side], number: int, cells: list[Cell], epochs: int, device: str) -> float:
+    """Every side once, beginning with side `number`; returns the peak in GFLOP/s."""
+    peak = peak_gflops(device, available_cores())
+    first = number % len(sides)
+    for side in sides[first:] + sides[:first]:
+        if side.error is not None:
+            continue
+        before = joules()
+        try:
+            side.last = side.worker.train(cells[: side.networks], epochs, side.pack)
+        except PeerError as error:
+            side.error = str(error)
+            continue
+        used = joules() - before
+        work = epoch_flops(cells[0]) * epochs * side.networks
+        side.gflops.append(work / side.last.time_s / 1e9)
+        # A counter that has begun again from zero says nothing.
+        side.joules_per_tflop.append(used / work * 1e12 if used > 0 else math.nan)
+    return peak
+
+
+def _rows(shape: Cell, epochs: int, sides: list[_Side], peaks: list[float], device: str) -> Iterator[dict]:
+    done = {side.name: side for side in sides if side.error is None and side.last is not None}
+    ours = next((done[name].gflops for name in OURS if name in done), [])
+    # An engine of ours keeps points of the curve, the others every epoch.
+    reference = next((side for side in sorted(done.values(), key=lambda side: side.name in OURS)), None)
+    for side in sides:
+        row: dict = {name: getattr(shape, name) for name in SHAPE}
+        row |= {"peer": side.name, "label": PEERS[side.name].label, "networks": side.networks, "pack": side.pack}
+        row |= {"epochs": epochs, "n_rounds": len(side.gflops), "error": side.error}
+        row |= {"peak": peak_name(device), "peak_gflops": median(peaks), **dict.fromkeys(MEASURES, math.nan)}
+        if side.name in done and reference and reference.last and side.last:
+            row |= _spread("gflops", side.gflops)
+            row["of_peak"] = median(speed / peak for speed, peak in zip(side.gflops, peaks, strict=True))
+            if ours:
+                row |= _spread("slower", [best / speed for best, speed in zip(ours, side.gflops, strict=True)])
+            row["loss_difference"] = _difference(side, side.last.losses, reference.last.losses)
+            row["peak_memory_mb"] = side.last.peak_memory_mb
+            row["joules_per_tflop"] = median(side.joules_per_tflop)
+        yield row
+
+
+def _difference(side: _Side, losses: Float32[np.ndarray, " epoch"], reference: Float32[np.ndarray, " epoch"]) -> float:
+    """The largest relative difference; NaN where one of them has a loss that is no number."""
+    compared = ~np.isnan(losses) if side.name in OURS else np.full(len(losses), True)
+    return float(np.max(np.abs(losses[compared] / reference[compared] - 1)))
+
+
+def _spread(name: str, values: list[float]) -> dict[str, float]:
+    return {name: median(values), f"{name}_low": min(values), f"{name}_high": max(values)}
+
+
+def _spell(shape: Cell, rows: list[dict]) -> str:
+    sides = ", ".join(
+        f"{row['peer']} {row['gflops']:.3g}" if row["error"] is None else f"{row['peer']}: {row['error']}" for row in rows
+    )
+    return f"d_in {shape.d_in}, width {shape.width}, depth {shape.depth}, n_samples {shape.n_samples}: GFLOP/s of {sides}"

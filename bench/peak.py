@@ -1,0 +1,47 @@
+"""What this machine can do at most, measured now: the yardstick of every speed."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from bench.engines import native_is_built
+
+# About a tenth of a second.
+ROUNDS = 20_000_000
+GEMM_SIZE, GEMM_REPEATS = 1024, 8
+
+
+def peak_name(device: str) -> str:
+    """What `peak_gflops` measures here: multiply-adds on registers (fma), or a large float32 matrix product (gemm)."""
+    return "fma" if device == "cpu" and native_is_built() else "gemm"
+
+
+def peak_gflops(device: str, threads: int) -> float:
+    """GFLOP/s of float32 arithmetic, on `threads` CPU threads at once or on a CUDA device."""
+    return _fma(threads) if peak_name(device) == "fma" else _gemm(device, threads)
+
+
+def _fma(threads: int) -> float:
+    from bench.engines import _native
+
+    fastest = _native.instruction_sets()[0]
+    started = time.perf_counter()
+    with ThreadPoolExecutor(threads) as pool:
+        flops = sum(pool.map(lambda _: _native.multiply_adds(fastest, False, ROUNDS), range(threads)))
+    return flops / (time.perf_counter() - started) / 1e9
+
+
+def _gemm(device: str, threads: int) -> float:
+    import torch
+
+    threads_before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    a, b = (torch.randn(GEMM_SIZE, GEMM_SIZE, device=device) for _ in range(2))
+    times = []
+    for _ in range(GEMM_REPEATS):
+        started = time.perf_counter()
+        float((a @ b)[0, 0])  # waits for the device
+        times.append(time.perf_counter() - started)
+    torch.set_num_threads(threads_before)
+    return 2 * GEMM_SIZE**3 / min(times) / 1e9

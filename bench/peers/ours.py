@@ -1,0 +1,44 @@
+"""The engines of this program as sides of a comparison: they make data and weights themselves, in the time that counts."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+from jaxtyping import Float32
+
+from bench.engines import EngineSpec, make_engine
+from bench.executors import available_cores, run_local
+from bench.packs import plan
+from bench.peers.problem import Problem
+
+# Below what float32 reaches, so that no cell ends before its epochs are spent.
+NO_TAU = 1e-30
+
+
+def native(problem: Problem, device: str) -> Float32[np.ndarray, "cell epoch"]:
+    """The loss of every network before each epoch, NaN where the learning curve has no point."""
+    return _train(problem, EngineSpec("native", device))
+
+
+def torch(problem: Problem, device: str) -> Float32[np.ndarray, "cell epoch"]:
+    """The same of the torch engine; on a CPU with the start of its worker processes, where the work is worth them."""
+    return _train(problem, EngineSpec("torch", device))
+
+
+def _train(problem: Problem, spec: EngineSpec) -> Float32[np.ndarray, "cell epoch"]:
+    cells = [dataclasses.replace(cell, max_epochs=problem.epochs, tau=NO_TAU) for cell in problem.cells]
+    row = {cell: i for i, cell in enumerate(cells)}
+    losses = np.full((len(cells), problem.epochs + 1), np.nan, dtype=np.float32)
+    engine = make_engine(spec)
+    threads = available_cores() if spec.device == "cpu" else 1
+    packs = plan(cells, kind=engine.kind, slots=engine.slots, workers=1 if engine.threaded else threads)
+    for report in run_local(packs, spec, threads=threads):
+        for outcome in report.outcomes:
+            if outcome.reason is not None:
+                raise RuntimeError(f"{outcome.cell} failed: {outcome.reason}")
+            variance = outcome.target_variance or math.nan
+            for point in outcome.curve:
+                losses[row[outcome.cell], point.epoch] = point.tau * variance
+    return losses[:, :-1]

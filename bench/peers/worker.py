@@ -1,0 +1,105 @@
+"""A process for each side of a comparison: libraries do not share threads or memory, and each is imported and compiled once."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import resource
+import time
+from collections.abc import Sequence
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float32
+
+from bench.cells import Cell
+from bench.peers import PEERS
+from bench.peers.problem import problem_of
+
+# Losses are compared as far as rounding has not yet led two float32 trainings apart.
+LOSSES_KEPT = 20
+
+# A process that waits for work ends within this.
+CLOSE_S = 2.0
+
+
+class Trained(NamedTuple):
+    """What one call took and gave: the first losses of its first network, and the process's peak memory so far."""
+
+    time_s: float
+    losses: Float32[np.ndarray, " epoch"]
+    peak_memory_mb: float
+
+
+class PeerError(Exception):
+    """A peer raised; the message is its own."""
+
+
+class Worker:
+    """A peer in a process of its own, asked to train and waited for."""
+
+    def __init__(self, name: str, device: str):
+        context = get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(name, device, theirs))
+        self._process.start()
+        theirs.close()
+
+    def train(self, cells: Sequence[Cell], epochs: int, pack: int) -> Trained:
+        """Train the cells in packs of so many.
+
+        Raises:
+            PeerError: the peer raised, or its process died.
+        """
+        try:
+            self._pipe.send((tuple(cells), epochs, pack))
+            answer = self._pipe.recv()
+        except (EOFError, BrokenPipeError, ConnectionResetError) as error:
+            self._process.join()
+            raise PeerError(f"its process ended with exit status {self._process.exitcode}") from error
+        if isinstance(answer, str):
+            raise PeerError(answer)
+        return answer
+
+    def close(self) -> None:
+        """End the process: of its own accord if it waits for work, else by force."""
+        with contextlib.suppress(BrokenPipeError):
+            self._pipe.send(None)
+        self._process.join(CLOSE_S)
+        self._process.kill()
+        self._process.join()
+        self._pipe.close()
+
+
+def _serve(name: str, device: str, pipe: Connection) -> None:
+    # JAX would take most of a GPU's memory at once, and its neighbours could not train.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    while True:
+        try:
+            asked = pipe.recv()
+            if asked is None:
+                return
+            pipe.send(_train(name, device, *asked))
+        except EOFError:
+            return
+        except KeyboardInterrupt:
+            return
+        except Exception as error:  # The border where a peer's error becomes a row of the table, with its reason.
+            pipe.send(" ".join(f"{type(error).__name__}: {error}".split()))
+
+
+def _train(name: str, device: str, cells: Sequence[Cell], epochs: int, pack: int) -> Trained:
+    peer = PEERS[name]
+    train = getattr(importlib.import_module(peer.module), peer.function)
+    problem = problem_of(cells, epochs)
+    parts = [problem.part(start, start + pack) for start in range(0, len(cells), pack)]
+    started = time.perf_counter()
+    losses = [train(part, device) for part in parts]
+    time_s = time.perf_counter() - started
+    # ru_maxrss counts kilobytes on Linux, bytes on macOS.
+    unit = 1 if os.uname().sysname == "Darwin" else 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+    return Trained(time_s, losses[0][0, :LOSSES_KEPT], peak)
