@@ -3,13 +3,14 @@ PYTHON ?= python3
 VENV ?= .venv
 PY := $(if $(VENV),$(VENV)/bin/python,$(PYTHON))
 RUN_READY := $(if $(VENV),$(VENV)/.installed-run,)
+PEERS_READY := $(if $(VENV),$(VENV)/.installed-peers,)
 DEV_READY := $(if $(VENV),$(VENV)/.installed-dev,)
 
 # What pip has to build again when it changes.
 BUILT := pyproject.toml constraints.txt $(wildcard bench/engines/fused/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help bench diagnose test sanitize lint format perf report clean
+.PHONY: help bench diagnose test sanitize lint format compare perf report clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -41,8 +42,11 @@ sanitize: $(DEV_READY)  ## the native engine's tests on a build that reports err
 	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0 \
 		$(PY) tests/sanitize.py build/sanitize $(ARGS)
 
+compare: $(PEERS_READY)  ## the same networks trained by other libraries, turn by turn; ARGS='shapes=speed peers=[native,jax]'
+	$(PY) -m bench.compare $(ARGS)
+
 perf: $(DEV_READY)  ## benchmark the engine's step, planning, store and tables; ARGS='--benchmark-json=perf.json'
-	$(PY) -m pytest tests/perf/benchmarks.py --benchmark-only --benchmark-disable-gc $(ARGS)
+	$(PY) -m pytest tests/perf/benchmarks.py --benchmark-only --benchmark-disable-gc -s $(ARGS)
 
 clean:  ## remove the environment and caches; results stay
 	rm -rf .venv .pytest_cache .ruff_cache .hypothesis .benchmarks build dist
@@ -57,6 +61,10 @@ $(VENV)/.installed-run: $(VENV)/.python $(BUILT)
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
 	@touch $@
 
+$(VENV)/.installed-peers: $(VENV)/.python $(BUILT)
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[peers]'
+	@touch $@ $(VENV)/.installed-run
+
 $(VENV)/.installed-dev: $(VENV)/.python $(BUILT)
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
-	@touch $@ $(VENV)/.installed-run
+	@touch $@ $(VENV)/.installed-run $(VENV)/.installed-peers

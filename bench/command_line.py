@@ -21,6 +21,8 @@ from bench.grid import AXES, GridError
 EXIT_BAD_CONFIG = 2
 EXIT_INTERRUPTED = 130
 
+KEPT = "what had finished is kept, and the same command goes on from there"
+
 # Common names elsewhere for what is called otherwise here.
 ALIASES = {"lr": "learning_rate", "epochs": "max_epochs", "batch": "batch_size", "hidden": "width", "layers": "depth"}
 
@@ -53,15 +55,18 @@ def composed(config_name: str) -> list[tuple[DictConfig, list[str]]]:
 
 
 @contextmanager
-def exit_statuses(known: Sequence[str] | None = None) -> Iterator[None]:
-    """Status 2 and one line for a wrong setting, 130 for Ctrl-C. `known` are the command's settings, if not those of a run."""
+def exit_statuses(known: Sequence[str] | None = None, stopped: str = KEPT) -> Iterator[None]:
+    """Status 2 and one line for a wrong setting, 130 for Ctrl-C.
+
+    `known` are the command's settings, if not those of a run; `stopped` is what it says of its results on Ctrl-C.
+    """
     try:
         yield
     except (GridError, HydraException, OmegaConfBaseException) as error:
         print(f"memcap: {one_line(error, known)}", file=sys.stderr)
         sys.exit(EXIT_BAD_CONFIG)
     except KeyboardInterrupt:
-        print("\nmemcap: stopped; what had finished is kept, and the same command goes on from there", file=sys.stderr)
+        print(f"\nmemcap: stopped; {stopped}", file=sys.stderr)
         sys.exit(EXIT_INTERRUPTED)
 
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
@@ -17,12 +17,15 @@ from bench.cells import Cell
 from bench.command_line import composed, exit_statuses
 from bench.config import dump
 from bench.grid import GridError
-from bench.peers import PEERS, why_not
+from bench.peers import PEERS, SHAPE, why_not
 from bench.store import write_atomically
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 COUNTS = ("rounds", "networks", "epochs")
 SETTINGS = ("peers", *COUNTS, "flops", "device", "run_dir", "shapes")
-AXES = ("d_in", "width", "depth", "n_samples", "variants")
+AXES = (*SHAPE, "variants")
 PACKAGES = (*provenance.PACKAGES, "jax", "jaxlib", "optax", "keras")
 
 EXIT_DISAGREE = 1
@@ -30,7 +33,8 @@ EXIT_DISAGREE = 1
 
 def main() -> None:
     """Compare what the command line asks for; ends with status 0, 1 where losses disagree, 2 or 130 as `memcap` does."""
-    with exit_statuses([*SETTINGS, *(f"shapes.{axis}" for axis in AXES)]):
+    settings = [*SETTINGS, *(f"shapes.{axis}" for axis in AXES)]
+    with exit_statuses(settings, stopped="the tables keep the shapes that were done"):
         node = dict.fromkeys(SETTINGS) | {"shapes": dict.fromkeys(AXES)}
         ConfigStore.instance().store(name="schema", node=node)
         agreed = [_compare(_checked(OmegaConf.to_container(config))) for config, _ in composed("compare")]
@@ -62,44 +66,62 @@ def _checked(values: Any) -> dict[str, Any]:
 
 def _shapes(axes: Mapping[str, Any]) -> list[Cell]:
     lists = {name: axis for name, axis in axes.items() if axis is not None and name != "variants"}
-    return grid.expand({}, lists, regularizations={}, variants=axes["variants"] or ())
+    variants = axes["variants"] or ()
+    for variant in variants:
+        for name in variant:
+            if name not in SHAPE:
+                remedy = f"a shape is {', '.join(SHAPE)}; all else is the same for every peer"
+                raise GridError("shapes.variants", name, "is not part of a shape", remedy)
+    return grid.expand({}, lists, regularizations={}, variants=variants)
 
 
-def _compare(values: dict[str, Any]) -> bool:
-    """Measure, write tables, figure and provenance; whether all losses agree."""
-    shapes = _shapes(values["shapes"])
-    from bench import comparison, plots, terminal
-    from bench.engines import resolve
-    from bench.executors import available_cores
-
-    device = resolve("auto", values["device"]).device
-    folder = Path(values["run_dir"])
+def _peers(names: list[str], device: str) -> list[str]:
+    """Those of the names that can take part here; says why the others cannot."""
     peers = []
-    for name in dict.fromkeys(values["peers"]):
+    for name in dict.fromkeys(names):
         reason = why_not(name, device)
         if reason is None:
             peers.append(name)
         else:
-            print(f"memcap: {PEERS[name].label} is left out: {reason}")
+            print(f"memcap: {PEERS[name].label} is left out: it {reason}")
     if not peers:
-        raise GridError("peers", values["peers"], "leave none that can take part here", "add torch, native or loop")
+        raise GridError("peers", names, "leave none that can take part here", "add torch, vmap or loop")
+    return peers
+
+
+def _compare(values: dict[str, Any]) -> bool:
+    """Measure shape by shape, keep tables, figure and provenance; whether all losses agree."""
+    shapes = _shapes(values["shapes"])
+    import pandas as pd
+
+    from bench import comparison, plots, terminal
+    from bench.engines import make_engine, resolve
+    from bench.executors import available_cores
+
+    spec = resolve("auto", values["device"])
+    peers = _peers(values["peers"], spec.device)
+    folder = Path(values["run_dir"])
     started, started_at = time.perf_counter(), datetime.now(UTC)
-    table = comparison.compare(
-        shapes,
-        peers,
-        device=device,
-        **{name: values[name] for name in (*COUNTS, "flops")},
-        say=lambda line: print(line, flush=True),
-    )
-    summary = comparison.summary(table)
-    for name in ("tables", "figures"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
-    for name, made in {"comparison": table, "summary": summary}.items():
-        write_atomically(folder / "tables" / f"{name}.csv", lambda partial, made=made: made.to_csv(partial, index=False))
-    figure = plots.speeds(table)
+    try:
+        for name in ("tables", "figures"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        (folder / "provenance.json").unlink(missing_ok=True)
+    except OSError as error:
+        reason = f"cannot be written to ({error.strerror})"
+        raise GridError("run_dir", str(folder), reason, "name a folder of yours") from error
+    write_atomically(folder / "config.yaml", lambda partial: partial.write_text(dump(values), encoding="utf-8"))
+    tables = []
+    counts = {name: values[name] for name in (*COUNTS, "flops")}
+    for made in comparison.compare(shapes, peers, device=spec.device, **counts):
+        tables.append(made)
+        print(terminal.compared_shape(made), flush=True)
+        table = pd.concat(tables, ignore_index=True)
+        _write(folder, {"comparison": table, "summary": comparison.summary(table)})
+    table, summary = pd.concat(tables, ignore_index=True), comparison.summary(pd.concat(tables))
+    figure = plots.speeds(table, summary)
     for ending in ("png", "svg"):
         figure.savefig(folder / "figures" / f"comparison.{ending}", dpi=plots.PNG_DPI)
-    write_atomically(folder / "config.yaml", lambda partial: partial.write_text(dump(values), encoding="utf-8"))
+    device = make_engine(spec).device_name()
     facts = provenance.collect(engine=",".join(peers), device=device, threads=available_cores(), packages=PACKAGES)
     wall_time_s = round(time.perf_counter() - started, 3)
     times = {"started_at": started_at.isoformat(timespec="seconds"), "wall_time_s": wall_time_s}
@@ -109,6 +131,11 @@ def _compare(values: dict[str, Any]) -> bool:
     for _, row in wrong.iterrows():
         print(f"memcap: the losses of {row['label']} differ by {row['loss_difference']:.2g}", file=sys.stderr)
     return wrong.empty
+
+
+def _write(folder: Path, tables: Mapping[str, pd.DataFrame]) -> None:
+    for name, table in tables.items():
+        write_atomically(folder / "tables" / f"{name}.csv", lambda partial, table=table: table.to_csv(partial, index=False))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from statistics import median
 
@@ -13,7 +13,6 @@ import pandas as pd
 from jaxtyping import Float32
 
 from bench.cells import Cell
-from bench.energy import joules
 from bench.executors import available_cores
 from bench.packs import epoch_flops
 from bench.peak import peak_gflops, peak_name
@@ -21,9 +20,10 @@ from bench.peers import OURS, PEERS, SHAPE
 from bench.peers.worker import PeerError, Trained, Worker
 
 # Epochs enough that a call is not its overheads.
-LEAST_EPOCHS = 10
-# A peer that trains packs is tried with packs of at most so many, and with all networks in one.
+LEAST_EPOCHS = 20
+# A peer that trains packs is tried with packs of so many and with all networks in one; where these are few, with single ones.
 SMALL_PACK = 8
+TRIALS = 2
 # A peer that trains one network at a time trains as many as about this allows.
 ONE_BY_ONE_S = 2.0
 # Relative difference of float32 losses over the first epochs, as in the conformance suite.
@@ -59,9 +59,8 @@ def compare(
     networks: int = 64,
     epochs: int = 2000,
     flops: float = 4e10,
-    say: Callable[[str], None] = lambda line: None,
-) -> pd.DataFrame:
-    """Time peers on networks of each shape.
+) -> Iterator[pd.DataFrame]:
+    """Time peers on networks of each shape; yields a table for each.
 
     Every round measures the machine's peak and then each peer once, beginning with another one each time. A peer that trains
     packs gets them of the size that was faster in a trial.
@@ -74,17 +73,16 @@ def compare(
         networks: most networks of a shape; each has its own data and weights.
         epochs: most epochs of a call.
         flops: useful FLOPs of a call, about: 6 * n_samples * multiply-accumulates of a forward pass, per epoch and network.
-        say: is told of every shape that is done.
 
-    Returns:
-        A row for each shape and peer: `networks` of a call, in packs of `pack`, `epochs`; `n_rounds`; the median, least
-        and largest `gflops` (useful, 1e9/s) over the rounds; `of_peak`, the median share of the peak of the same round;
-        `peak` (what that is: `bench.peak.peak_name`), `peak_gflops`; `slower`, the median over rounds of our GFLOP/s over
-        the peer's, with its least and largest; `loss_difference`, the largest relative difference of the first network's
-        losses over the first epochs from those of the first peer that is not ours; `peak_memory_mb` of the peer's process
-        until then; `joules_per_tflop` of the whole machine, NaN where it does not tell; `error`, else None.
+    Yields:
+        A row for each peer: `networks` of a call, in packs of `pack`, `epochs`; `n_rounds`; the median, least and largest
+        `gflops` (useful, 1e9/s) over the rounds; `of_peak`, the median share of the peak of the same round; `peak` (what
+        that is: `bench.peak.peak_name`), `peak_gflops`; `slower`, the median over rounds of our GFLOP/s over the peer's,
+        with its least and largest; `loss_difference`, the largest relative difference of losses over the first epochs
+        from those of the first peer that is not ours; `peak_memory_mb` (1e6 bytes) of the peer's process in a call, its
+        libraries included, NaN where the system does not tell; `joules_per_tflop` of the whole machine, NaN where it does
+        not tell; `error`, else None.
     """
-    rows: list[dict] = []
     with _workers(peers, device) as workers:
         for shape in shapes:
             count, length = _size(shape, networks, epochs, flops)
@@ -93,20 +91,23 @@ def compare(
             for side in sides:
                 _warm_up(side, cells, length)
             peaks = [_round(sides, number, cells, length, device) for number in range(rounds)]
-            rows += _rows(shape, length, sides, peaks, device)
-            say(_spell(shape, rows[-len(sides) :]))
-    return pd.DataFrame(rows)
+            yield pd.DataFrame(_rows(shape, length, sides, peaks, device))
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
-    """A row for each peer: over shapes, the geometric mean, least and largest of `gflops`, `of_peak` and `slower`."""
+    """A row for each peer: over shapes, the geometric mean, least and largest of some measures, and the most memory.
+
+    `gflops` is 1e9/s, `of_peak` and `slower` are ratios, `joules_per_tflop` the whole machine's energy over useful work.
+    """
     rows = []
     for (peer, label), own in table.groupby(["peer", "label"], sort=False):
         row: dict = {"peer": peer, "label": label, "n_shapes": int(own["error"].isna().sum())}
-        for name in ("gflops", "of_peak", "slower"):
+        for name in ("gflops", "of_peak", "slower", "joules_per_tflop"):
             values = own[name].dropna()
             row[name] = float(np.exp(np.log(values).mean())) if len(values) else math.nan
             row |= {f"{name}_low": values.min(), f"{name}_high": values.max()}
+        row["peak_memory_mb"] = own["peak_memory_mb"].max()
+        row |= {"peak": own["peak"].iloc[0], "peak_gflops": own["peak_gflops"].median()}
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -132,6 +133,8 @@ def _size(shape: Cell, networks: int, epochs: int, flops: float) -> tuple[int, i
     """Networks and epochs of a call: as many networks as its FLOPs allow at LEAST_EPOCHS, and then epochs."""
     one = epoch_flops(shape)
     count = max(available_cores(), min(networks, math.floor(flops / (one * LEAST_EPOCHS))))
+    if count > SMALL_PACK:  # whole packs
+        count -= count % SMALL_PACK
     return count, max(LEAST_EPOCHS, min(epochs, math.floor(flops / (one * count))))
 
 
@@ -142,17 +145,17 @@ def _warm_up(side: _Side, cells: list[Cell], epochs: int) -> None:
         if takes == "one":
             side.worker.train(cells[:1], epochs, 1)
             time_s = side.worker.train(cells[:1], epochs, 1).time_s
-            side.networks, side.pack = max(1, min(len(cells), int(ONE_BY_ONE_S / time_s))), 1
+            side.networks = side.pack = max(1, min(len(cells), int(ONE_BY_ONE_S / time_s)))
         elif takes == "all":
             side.networks = side.pack = len(cells)
             side.worker.train(cells, epochs, side.pack)
         else:
             side.networks = len(cells)
-            packs = sorted({min(SMALL_PACK, len(cells)), len(cells)})
+            packs = {1, len(cells)} if len(cells) <= SMALL_PACK else {SMALL_PACK, len(cells)}
             times = {}
-            for pack in packs:
+            for pack in sorted(packs):
                 side.worker.train(cells, epochs, pack)
-                times[pack] = side.worker.train(cells, epochs, pack).time_s
+                times[pack] = min(side.worker.train(cells, epochs, pack).time_s for _ in range(TRIALS))
             side.pack = min(times, key=times.__getitem__)
     except PeerError as error:
         side.error = str(error)
@@ -165,17 +168,14 @@ def _round(sides: list[_Side], number: int, cells: list[Cell], epochs: int, devi
     for side in sides[first:] + sides[:first]:
         if side.error is not None:
             continue
-        before = joules()
         try:
             side.last = side.worker.train(cells[: side.networks], epochs, side.pack)
         except PeerError as error:
             side.error = str(error)
             continue
-        used = joules() - before
         work = epoch_flops(cells[0]) * epochs * side.networks
         side.gflops.append(work / side.last.time_s / 1e9)
-        # A counter that has begun again from zero says nothing.
-        side.joules_per_tflop.append(used / work * 1e12 if used > 0 else math.nan)
+        side.joules_per_tflop.append(side.last.energy_j / work * 1e12)
     return peak
 
 
@@ -196,22 +196,19 @@ def _rows(shape: Cell, epochs: int, sides: list[_Side], peaks: list[float], devi
                 row |= _spread("slower", [best / speed for best, speed in zip(ours, side.gflops, strict=True)])
             row["loss_difference"] = _difference(side, side.last.losses, reference.last.losses)
             row["peak_memory_mb"] = side.last.peak_memory_mb
-            row["joules_per_tflop"] = median(side.joules_per_tflop)
+            row["joules_per_tflop"] = float(pd.Series(side.joules_per_tflop).median())
         yield row
 
 
-def _difference(side: _Side, losses: Float32[np.ndarray, " epoch"], reference: Float32[np.ndarray, " epoch"]) -> float:
-    """The largest relative difference; NaN where one of them has a loss that is no number."""
-    compared = ~np.isnan(losses) if side.name in OURS else np.full(len(losses), True)
+def _difference(
+    side: _Side, losses: Float32[np.ndarray, "cell epoch"], reference: Float32[np.ndarray, "some_cell epoch"]
+) -> float:
+    """The largest relative difference of the networks that both trained; NaN where one of them has a loss that is no number."""
+    both = min(len(losses), len(reference))
+    losses, reference = losses[:both], reference[:both]
+    compared = ~np.isnan(losses) if side.name in OURS else np.full(losses.shape, True)
     return float(np.max(np.abs(losses[compared] / reference[compared] - 1)))
 
 
 def _spread(name: str, values: list[float]) -> dict[str, float]:
     return {name: median(values), f"{name}_low": min(values), f"{name}_high": max(values)}
-
-
-def _spell(shape: Cell, rows: list[dict]) -> str:
-    sides = ", ".join(
-        f"{row['peer']} {row['gflops']:.3g}" if row["error"] is None else f"{row['peer']}: {row['error']}" for row in rows
-    )
-    return f"d_in {shape.d_in}, width {shape.width}, depth {shape.depth}, n_samples {shape.n_samples}: GFLOP/s of {sides}"

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, PercentFormatter, StrMethodFormatter
 
-from bench.peers import SHAPE
+from bench.peers import OURS
 
 matplotlib.use("Agg")
 sns.set_theme(
@@ -36,6 +36,7 @@ LOAD_COLOURS = sns.diverging_palette(250, 15, s=90, l=55, center="dark", as_cmap
 TITLE_CHARACTERS, NARROW_TITLE = 40, 32
 BEYOND_FACE, BEYOND_HATCH = "#ececec", "#9a9a9a"
 LINE_COLOUR = "#c1121f"
+PEER_COLOUR = "#33658a"
 CELL_INCHES = (0.58, 0.42)
 # The text width of the report's page: a wider figure would be shrunk, and its text with it.
 PAGE_INCHES = 10.9
@@ -321,36 +322,29 @@ def _title(field: str) -> str:
     return {"n_samples": "samples N", "load": "load N / P"}.get(field, field)
 
 
-def speeds(table: pd.DataFrame) -> Figure:
-    """Each peer's share of the machine's peak on a log scale, one mark for each shape, and its geometric mean as text.
+def speeds(table: pd.DataFrame, summary: pd.DataFrame) -> Figure:
+    """Each peer's share of the machine's peak on a log scale, a mark for each shape; as text how much slower it is than ours.
 
-    `table` is that of `bench.comparison.compare`.
+    `table` and `summary` are those of `bench.comparison`.
     """
-    shown = table.dropna(subset="of_peak")
-    labels = list(dict.fromkeys(shown["label"]))
-    figure, ax = plt.subplots(figsize=(8.5, 0.48 * len(labels) + 1.1), layout="constrained")
-    for y, label in enumerate(labels):
-        own = shown[shown["label"] == label]
-        ours = label.startswith("memcap")
-        ax.plot(own["of_peak"], [y] * len(own), "|", ms=13, mew=1.6, alpha=0.75, color=LINE_COLOUR if ours else "#33658a")
-        slower = own["slower"].dropna()
-        text = f"{_spell_range(slower)} times slower" if len(slower) and not np.allclose(slower, 1) else ""
-        ax.annotate(text, (1.01, y), xycoords=("axes fraction", "data"), va="center", fontsize=SMALLEST_FONT)
+    done = summary[summary["n_shapes"] > 0].reset_index(drop=True)
+    figure, ax = plt.subplots(figsize=(8.5, 0.48 * len(done) + 1.1), layout="constrained")
+    for y, (_, peer) in enumerate(done.iterrows()):
+        own = table.loc[table["peer"] == peer["peer"], "of_peak"].dropna()
+        colour = LINE_COLOUR if peer["peer"] in OURS else PEER_COLOUR
+        ax.plot(own, [y] * len(own), "|", ms=13, mew=1.6, alpha=0.75, color=colour)
+        if math.isfinite(peer["slower"]) and peer["slower_low"] != peer["slower_high"]:
+            text = f"{peer['slower']:.3g} times slower ({peer['slower_low']:.2g} to {peer['slower_high']:.3g})"
+            ax.annotate(text, (1.01, y), xycoords=("axes fraction", "data"), va="center", fontsize=SMALLEST_FONT)
     ax.set_xscale("log")
     ax.set_xlim(right=1)
-    ax.set_yticks(range(len(labels)), labels)
+    ax.set_yticks(range(len(done)), done["label"])
     ax.invert_yaxis()
     ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=None))
     ax.set_xlabel(
-        f"useful arithmetic, of the machine's peak ({shown['peak'].iloc[0]}, {shown['peak_gflops'].median():.0f} GFLOP/s)"
+        f"useful arithmetic, of the machine's peak ({done['peak'].iloc[0]}, {done['peak_gflops'].iloc[0]:.0f} GFLOP/s)"
     )
     ax.grid(axis="x", alpha=0.3)
     sns.despine(figure, left=True)
-    n_shapes = len(shown[list(SHAPE)].drop_duplicates())
-    figure.suptitle(f"The same networks, {n_shapes} shapes: a mark for each", fontsize=11, x=0.01, ha="left")
+    figure.suptitle(f"The same networks, {done['n_shapes'].max()} shapes: a mark for each", fontsize=11, x=0.01, ha="left")
     return figure
-
-
-def _spell_range(values: pd.Series) -> str:
-    low, high = f"{values.min():.2g}", f"{values.max():.2g}"
-    return low if low == high else f"{low} to {high}"

@@ -60,8 +60,8 @@ def run(
         device: "auto" (CUDA where there is one, else the CPU), "cpu", "cuda" or "cuda:<index>".
         engine: "auto" (native where it is built, on a CPU), "native" or "torch".
         executor: "local".
-        threads: packs that train at once on a CPU; None is the number of cores this process may use. Results do
-        not depend on it.
+        threads: CPU threads that train at once, each its own cells; None is the number of cores this process may use.
+            Results do not depend on it.
         n_predictions: training samples of each cell whose targets and final predictions are kept in `run_dir`; a cell that
             finished there without any is trained again for them.
         fresh: forget what `run_dir` holds.
@@ -110,7 +110,7 @@ def run(
         print(f"memcap: {len(planned) - len(todo)} of them are done already")
     for name, reason in store.unreadable.items():
         print(f"memcap: {store.path / name} {reason}; its cells are trained again")
-    if progress and engine == "auto" and spec == ("torch", "cpu"):
+    if engine == "auto" and spec == ("torch", "cpu"):
         print("memcap: the native engine is not built (it takes a C++ compiler); the torch engine trains, several times slower")
     maker = make_engine(spec)
     workers = threads if spec.device == "cpu" else 1

@@ -7,6 +7,7 @@ import math
 import pandas as pd
 
 from bench.cells import DEFAULTS
+from bench.peers import SHAPE
 from bench.settings import same, spell, varying
 from bench.survival import GROUP_FIELDS
 
@@ -55,19 +56,31 @@ def evidence_table(evidence: pd.DataFrame) -> str:
     return f"{title}\n\n{aligned.to_string(index=False)}"
 
 
+def compared_shape(table: pd.DataFrame) -> str:
+    """One line for a shape that has been compared: every peer's speed, or why it has none."""
+    sides = [
+        f"{row['peer']} {row['gflops']:.3g}" if pd.isna(row["error"]) else f"{row['peer']}: {row['error']}"
+        for _, row in table.iterrows()
+    ]
+    shape = ", ".join(f"{name} {table[name].iloc[0]}" for name in SHAPE)
+    return f"{shape}: GFLOP/s of {', '.join(sides)}"
+
+
 def comparison_table(summary: pd.DataFrame) -> str:
-    """One line for each peer: its share of the peak, and how many times slower than this program it is."""
-    shown = pd.DataFrame(
-        {
-            "": summary["label"].str.ljust(summary["label"].str.len().max()),
-            "shapes": summary["n_shapes"],
-            "GFLOP/s": [_spell_range(row, "gflops", "{:.3g}") for _, row in summary.iterrows()],
-            "of the peak": [_spell_range(row, "of_peak", "{:.1%}") for _, row in summary.iterrows()],
-            "times slower": [_spell_range(row, "slower", "{:.3g}") for _, row in summary.iterrows()],
-        }
-    )
-    title = "geometric means over shapes, least and largest in brackets; useful GFLOP/s; the peak is that of the same round"
-    return f"{title}\n\n{shown.to_string(index=False)}"
+    """One line for each peer: its share of the peak, how many times slower it is than ours, memory, and energy if known."""
+    columns = {
+        "": summary["label"].str.ljust(summary["label"].str.len().max()),
+        "shapes": summary["n_shapes"],
+        "GFLOP/s": [_spell_range(row, "gflops", "{:.3g}") for _, row in summary.iterrows()],
+        "of the peak": [_spell_range(row, "of_peak", "{:.1%}") for _, row in summary.iterrows()],
+        "times slower": [_spell_range(row, "slower", "{:.3g}") for _, row in summary.iterrows()],
+        "most MB": ["-" if math.isnan(value) else f"{value:.0f}" for value in summary["peak_memory_mb"]],
+    }
+    if summary["joules_per_tflop"].notna().any():
+        columns["J/TFLOP"] = [_spell_range(row, "joules_per_tflop", "{:.3g}") for _, row in summary.iterrows()]
+    peak = f"{summary['peak_gflops'].iloc[0]:.0f} GFLOP/s ({summary['peak'].iloc[0]})"
+    title = f"geometric means over shapes, least and largest in brackets; GFLOP/s count useful work; the peak is {peak}"
+    return f"{title}\n\n{pd.DataFrame(columns).to_string(index=False)}"
 
 
 def _spell_range(row: pd.Series, name: str, form: str) -> str:

@@ -8,7 +8,7 @@ import time
 import pytest
 
 import bench
-from bench.cells import Cell
+from bench.cells import Cell, Status
 from bench.engines import native_is_built
 from bench.packs import Pack
 from tests.test_packing import mixed_cells
@@ -55,6 +55,25 @@ def test_closing_stops_the_threads_within_a_second():
     started = time.monotonic()
     reports.close()
     assert time.monotonic() - started < 1
+
+
+def test_closing_does_not_wait_for_a_long_epoch():
+    (cell,) = bench.expand(depth=8, width=300, n_samples=100_000, max_epochs=5, tau=1e-9)
+    reports = NativeEngine(1).train(Pack((cell,), 1))
+    next(reports)
+    started = time.monotonic()
+    reports.close()
+    assert time.monotonic() - started < 1
+
+
+def test_a_cell_that_cannot_be_held_fails_alone():
+    huge = Cell(width=50_000, depth=2, n_samples=4)
+    (small,) = bench.expand(depth=1, width=8, n_samples=20, max_epochs=20, tau=1e-9)
+    engine = NativeEngine(2)
+    outcomes = {outcome.cell: outcome for report in engine.train(Pack((huge, small), 1)) for outcome in report.outcomes}
+    assert outcomes[huge].status is Status.FAILED
+    assert outcomes[huge].reason == "ValueError: parameters or samples are more than 2**31 numbers; use engine=torch"
+    assert untimed(outcomes[small]) == untimed(train([small], engine=engine)[small])
 
 
 def test_progress_counts_the_epochs_that_were_trained():

@@ -45,6 +45,9 @@ class Spec:
     def set_keys(self, dropout: list[int], noise: list[int], order: list[int]) -> None:
         """Two words each: the keys of the draws made inside training."""
 
+def check_size(spec: Spec) -> None:
+    """Raises ValueError where the parameters or the samples are more numbers than the core can index."""
+
 class Queue:
     """Cells and the threads that train them, in the order in which they come."""
 
@@ -64,7 +67,10 @@ class Queue:
         val_targets: Float[np.ndarray, " val_sample"],
         rates: Float[np.ndarray, " epoch"],
     ) -> None:
-        """Add a cell; all arrays are float64 and C-contiguous."""
+        """Add a cell; all arrays are float64 and C-contiguous.
+
+        Raises MemoryError where they do not fit.
+        """
 
     def poll(
         self, timeout_s: float

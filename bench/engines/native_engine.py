@@ -1,31 +1,34 @@
 """The native engine: the fused C++ core (`fused/`) on CPU threads, each of which trains one cell to its end and takes the next.
 
-No cell sees another: a result depends on the cell and on the instruction set, bit for bit, whatever trains beside it and on
-however many threads.
+No cell sees another: on one machine a result depends on the cell alone, bit for bit, whatever trains beside it and on however
+many threads. Other machines may round differently: instruction sets order sums otherwise, C libraries have their own logarithm.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import math
+import sys
 from collections.abc import Iterator
-from typing import get_args
+from typing import NamedTuple, get_args
 
 import numpy as np
 from jaxtyping import Float
 
 from bench.cells import Activation, Cell, Optimizer, Outcome, Status
-from bench.engines._native import Queue, Spec, instruction_sets
+from bench.engines._native import Queue, Spec, check_size, instruction_sets
 from bench.engines.api import TrainReport
 from bench.engines.record import Record
 from bench.engines.schedules import learning_rates
 from bench.networks import initial_layers
-from bench.noise import training_data, validation_data
+from bench.noise import Data, training_data, validation_data
 from bench.packs import Pack, epoch_flops
 from bench.streams import KERNEL_FIELDS, kernel_key
 
 # Cells prepared ahead for each thread: enough that none waits, few enough to hold in memory.
 AHEAD = 4
+
+# Beyond this only as many wait as there are threads.
+BYTES_AHEAD = 1 << 30
 
 # How often the caller hears of progress, and can stop.
 REPORT_S = 0.1
@@ -57,27 +60,29 @@ class NativeEngine:
         """Cells of all kinds train together."""
 
     def slots(self, cell: Cell) -> int:
-        """As many as there are: the queue is the engine's own."""
-        return 1 << 30
+        """Any number: the queue is the engine's own."""
+        return sys.maxsize
 
     def train(self, pack: Pack, *, n_predictions: int = 0) -> Iterator[TrainReport]:
         """Train every cell of the pack to its end; see `bench.engines.api.Engine.train`."""
-        queue = Queue(self.threads, self.instruction_set)
+        queue = Queue(min(self.threads, len(pack.cells)), self.instruction_set)
         waiting = list(reversed(list(enumerate(pack.cells))))
-        running: dict[int, tuple[Record, Float[np.ndarray, " sample"]]] = {}
+        running: dict[int, _Running] = {}
         try:
             while waiting or running:
-                while waiting and len(running) < AHEAD * self.threads:
-                    number, cell = waiting.pop()
-                    running[number] = _push(queue, number, cell, n_predictions)
-                ended, progress = queue.poll(REPORT_S)
-                flops = sum(epochs * epoch_flops(pack.cells[number]) for number, epochs in progress)
                 outcomes = []
+                while waiting and self._has_room(running):
+                    number, cell = waiting.pop()
+                    try:
+                        running[number] = _push(queue, number, cell, n_predictions)
+                    except (MemoryError, TypeError, ValueError) as error:  # Too large; the cells beside it can train.
+                        outcomes.append(self._failed(cell, f"{type(error).__name__}: {error}"))
+                ended, progress = queue.poll(REPORT_S) if running else ([], [])
+                flops = sum(epochs * epoch_flops(pack.cells[number]) for number, epochs in progress)
                 for number, trained, last, time_s, tau, val_mse, predictions in ended:
-                    record, targets = running.pop(number)
+                    record, targets, _ = running.pop(number)
                     if not trained:
-                        failed = Outcome(record.cell, Status.FAILED, reason="out of memory")
-                        outcomes.append(dataclasses.replace(failed, engine=self.name, device=self.device_name()))
+                        outcomes.append(self._failed(record.cell, "MemoryError: no memory for its arrays"))
                         continue
                     _absorb(record, last, time_s, tau, val_mse)
                     pairs = tuple(zip(targets.tolist(), predictions, strict=True))
@@ -85,6 +90,23 @@ class NativeEngine:
                 yield TrainReport(outcomes, flops)
         finally:
             queue.close()
+
+    def _has_room(self, running: dict[int, _Running]) -> bool:
+        """Whether to prepare another cell: for every thread, and ahead while they take little memory."""
+        if len(running) < self.threads:
+            return True
+        return len(running) < AHEAD * self.threads and sum(one.n_bytes for one in running.values()) < BYTES_AHEAD
+
+    def _failed(self, cell: Cell, reason: str) -> Outcome:
+        return Outcome(cell, Status.FAILED, reason=" ".join(reason.split()), engine=self.name, device=self.device_name())
+
+
+class _Running(NamedTuple):
+    """A cell in the queue, the targets of its predictions, and the bytes handed over."""
+
+    record: Record
+    targets: Float[np.ndarray, " sample"]
+    n_bytes: int
 
 
 def _absorb(record: Record, last: int, time_s: float, tau: list[float], val_mse: list[float]) -> None:
@@ -94,21 +116,25 @@ def _absorb(record: Record, last: int, time_s: float, tau: list[float], val_mse:
     record.absorb(np.array(tau).astype(dtype), measured, np.arange(last + 1) < last, time_s)
 
 
-def _push(queue: Queue, number: int, cell: Cell, n_predictions: int) -> tuple[Record, Float[np.ndarray, " sample"]]:
+def _push(queue: Queue, number: int, cell: Cell, n_predictions: int) -> _Running:
     """Hand a cell to the threads; what is needed to read its results."""
-    data, val = training_data(cell), validation_data(cell)
+    spec = _spec(cell)
+    check_size(spec)
+    data = training_data(cell)
+    spec.variance = data.target_variance
+    val = validation_data(cell) if cell.n_val else Data(data.inputs[:0], data.targets[:0], data.target_variance)
     params = np.concatenate([part.ravel() for layer in initial_layers(cell) for part in layer])
     rates = learning_rates(cell, np.arange(cell.max_epochs + 1))
     count = min(n_predictions, cell.n_samples)
-    spec = _spec(cell, data.target_variance)
     numbers = (params, data.inputs, data.targets, val.inputs, val.targets, rates)
     contiguous = [np.ascontiguousarray(part, dtype=np.float64) for part in numbers]
     queue.push(number, spec, cell.dtype == "float64", count, *contiguous)
-    return Record(cell, data.target_variance), data.targets[:count].astype(cell.dtype)
+    n_bytes = sum(part.nbytes for part in contiguous)
+    return _Running(Record(cell, data.target_variance), data.targets[:count].astype(cell.dtype), n_bytes)
 
 
-def _spec(cell: Cell, variance: float) -> Spec:
-    """The numbers that the core knows of a cell."""
+def _spec(cell: Cell) -> Spec:
+    """The numbers that the core knows of a cell, but for the variance of its targets."""
     spec = Spec()
     for name in ("n_samples", "d_in", "depth", "width", "n_val", "max_epochs", "tau", "momentum", "beta1", "beta2", "eps"):
         setattr(spec, name, getattr(cell, name))
@@ -121,6 +147,5 @@ def _spec(cell: Cell, variance: float) -> Spec:
     spec.amsgrad = int(cell.amsgrad and cell.optimizer != "sgd")
     spec.patience = -1 if cell.patience is None else cell.patience
     spec.max_norm = math.inf if cell.max_norm is None else cell.max_norm
-    spec.variance = variance
     spec.set_keys(*(list(kernel_key(cell, purpose, KERNEL_FIELDS)) for purpose in ("dropout", "input noise", "batch order")))
     return spec

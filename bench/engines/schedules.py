@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 from jaxtyping import Float, Int
 
@@ -29,6 +31,7 @@ def learning_rates(cell: Cell, epochs: Int[np.ndarray, " epoch"]) -> Float[np.nd
     return cell.learning_rate * factors
 
 
+@functools.lru_cache
 def curve_epochs(max_epochs: int, per_decade: int = 16) -> frozenset[int]:
     """Log-spaced epochs at which a learning curve is kept: 0, 1, ..., max_epochs."""
     count = int(np.ceil(per_decade * np.log10(max_epochs))) + 1 if max_epochs > 1 else 1

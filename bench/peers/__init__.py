@@ -22,7 +22,7 @@ class Peer(NamedTuple):
 
 PEERS = {
     "native": Peer("memcap, engine=native", "bench.peers.ours", "native", "all", "bench.engines._native", ("cpu",)),
-    "torch": Peer("memcap, engine=torch", "bench.peers.ours", "torch", "all", "torch"),
+    "torch": Peer("memcap, engine=torch (one core)", "bench.peers.ours", "torch", "all", "torch"),
     "jax": Peer("JAX jit(vmap(scan))", "bench.peers.jax_scan", "train", "packs", "optax"),
     "vmap": Peer("torch.func.vmap", "bench.peers.torch_vmap", "train", "packs", "torch"),
     "compile": Peer("torch.compile of vmap", "bench.peers.torch_vmap", "train_compiled", "packs", "torch"),

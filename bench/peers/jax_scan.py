@@ -18,9 +18,9 @@ Layers = list[tuple[Any, Any]]
 
 def train(problem: Problem, device: str) -> Float32[np.ndarray, "cell epoch"]:
     """The loss of every network before each epoch."""
-    layers = [tuple(map(jnp.asarray, layer)) for layer in zip(problem.weights, problem.biases, strict=True)]
     run = _compiled(problem.epochs, problem.learning_rate)
     with jax.default_device(jax.devices("gpu" if device.startswith("cuda") else "cpu")[0]):
+        layers = [tuple(map(jnp.asarray, layer)) for layer in zip(problem.weights, problem.biases, strict=True)]
         return np.asarray(run(layers, jnp.asarray(problem.inputs), jnp.asarray(problem.targets)))
 
 

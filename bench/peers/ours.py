@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from bench.engines import EngineSpec, make_engine
-from bench.executors import available_cores, run_local
+from bench.executors import available_cores
 from bench.packs import plan
 from bench.peers.problem import Problem
 
@@ -18,12 +18,15 @@ NO_TAU = 1e-30
 
 
 def native(problem: Problem, device: str) -> Float32[np.ndarray, "cell epoch"]:
-    """The loss of every network before each epoch, NaN where the learning curve has no point."""
+    """The loss of every network before each epoch, NaN where the learning curve has no point; a network on each core."""
     return _train(problem, EngineSpec("native", device))
 
 
 def torch(problem: Problem, device: str) -> Float32[np.ndarray, "cell epoch"]:
-    """The same of the torch engine; on a CPU with the start of its worker processes, where the work is worth them."""
+    """The same of the torch engine, as one of its worker processes trains: on a CPU on one thread, elsewhere on the device."""
+    import torch
+
+    torch.set_num_threads(1)
     return _train(problem, EngineSpec("torch", device))
 
 
@@ -31,13 +34,13 @@ def _train(problem: Problem, spec: EngineSpec) -> Float32[np.ndarray, "cell epoc
     cells = [dataclasses.replace(cell, max_epochs=problem.epochs, tau=NO_TAU) for cell in problem.cells]
     row = {cell: i for i, cell in enumerate(cells)}
     losses = np.full((len(cells), problem.epochs + 1), np.nan, dtype=np.float32)
-    engine = make_engine(spec)
-    threads = available_cores() if spec.device == "cpu" else 1
-    packs = plan(cells, kind=engine.kind, slots=engine.slots, workers=1 if engine.threaded else threads)
-    for report in run_local(packs, spec, threads=threads):
-        for outcome in report.outcomes:
-            if outcome.reason is not None:
-                raise RuntimeError(f"{outcome.cell} failed: {outcome.reason}")
+    engine = make_engine(spec, available_cores())
+    for pack in plan(cells, kind=engine.kind, slots=engine.slots, workers=1):
+        for outcome in (outcome for report in engine.train(pack) for outcome in report.outcomes):
+            if outcome.epochs_run != problem.epochs:
+                raise RuntimeError(
+                    f"{outcome.cell} ended as {outcome.status} after {outcome.epochs_run} epochs: {outcome.reason}"
+                )
             variance = outcome.target_variance or math.nan
             for point in outcome.curve:
                 losses[row[outcome.cell], point.epoch] = point.tau * variance

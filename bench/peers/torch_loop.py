@@ -18,7 +18,7 @@ def train(problem: Problem, device: str) -> Float32[np.ndarray, "cell epoch"]:
 def _train_one(problem: Problem, device: torch.device) -> Float32[np.ndarray, " epoch"]:
     x, y = (torch.from_numpy(array[0]).to(device) for array in (problem.inputs, problem.targets))
     model = network(problem).to(device)
-    optimizer = torch.optim.Adam(model.parameters(), lr=problem.learning_rate, betas=(BETA1, BETA2), eps=EPS)
+    optimizer = torch.optim.Adam(model.parameters(), lr=problem.learning_rate, betas=(BETA1, BETA2), eps=EPS, fused=True)
     loss_of = nn.MSELoss()
     losses = torch.empty(problem.epochs, device=device)
     for epoch in range(problem.epochs):

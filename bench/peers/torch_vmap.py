@@ -19,13 +19,20 @@ def train(problem: Problem, device: str) -> Float32[np.ndarray, "cell epoch"]:
     return _train(problem, torch.device(device), lambda gradients: gradients)
 
 
+# Every shape is another compilation of the same function, for sizes that do not change; beyond the limit the rest would run
+# uncompiled.
+SHAPES_COMPILED = 1000
+
 _compiled: dict[tuple, Callable] = {}
 
 
 def train_compiled(problem: Problem, device: str) -> Float32[np.ndarray, "cell epoch"]:
     """The same with the gradients under torch.compile, compiled once for each shape."""
+    torch._dynamo.config.recompile_limit = torch._dynamo.config.accumulated_recompile_limit = SHAPES_COMPILED
     shape = (len(problem), *(weight.shape for weight in problem.weights), problem.inputs.shape)
-    return _train(problem, torch.device(device), lambda gradients: _compiled.setdefault(shape, torch.compile(gradients)))
+    return _train(
+        problem, torch.device(device), lambda gradients: _compiled.setdefault(shape, torch.compile(gradients, dynamic=False))
+    )
 
 
 def _train(problem: Problem, device: torch.device, wrap: Callable[[Callable], Callable]) -> Float32[np.ndarray, "cell epoch"]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import math
 import os
-import resource
 import time
 from collections.abc import Sequence
 from multiprocessing import get_context
@@ -16,8 +16,10 @@ import numpy as np
 from jaxtyping import Float32
 
 from bench.cells import Cell
+from bench.executors import available_cores
 from bench.peers import PEERS
 from bench.peers.problem import problem_of
+from bench.usage import forget_peak_memory, joules, peak_memory_mb
 
 # Losses are compared as far as rounding has not yet led two float32 trainings apart.
 LOSSES_KEPT = 20
@@ -27,11 +29,16 @@ CLOSE_S = 2.0
 
 
 class Trained(NamedTuple):
-    """What one call took and gave: the first losses of its first network, and the process's peak memory so far."""
+    """What one call took and gave.
+
+    `losses` are the first of every network; `energy_j` is the whole machine's, `peak_memory_mb` (1e6 bytes) the process's with
+    its libraries; both are NaN where the system does not tell.
+    """
 
     time_s: float
-    losses: Float32[np.ndarray, " epoch"]
+    losses: Float32[np.ndarray, "cell epoch"]
     peak_memory_mb: float
+    energy_j: float
 
 
 class PeerError(Exception):
@@ -75,17 +82,23 @@ class Worker:
 
 
 def _serve(name: str, device: str, pipe: Connection) -> None:
-    # JAX would take most of a GPU's memory at once, and its neighbours could not train.
-    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    kind, _, index = device.partition(":")
+    if kind == "cuda":
+        # The one device that this process sees; all libraries then agree on which it is.
+        os.environ["CUDA_VISIBLE_DEVICES"] = index or "0"
+        device = "cuda:0"
+    # JAX would take most of a GPU's memory at once, and its neighbours could not train; and it may round products to TF32.
+    os.environ |= {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "JAX_DEFAULT_MATMUL_PRECISION": "highest"}
+    if hasattr(os, "sched_setaffinity"):
+        # Libraries start a thread for each core they see, whatever the quota of a container.
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: available_cores()])
     while True:
         try:
             asked = pipe.recv()
             if asked is None:
                 return
             pipe.send(_train(name, device, *asked))
-        except EOFError:
-            return
-        except KeyboardInterrupt:
+        except (EOFError, KeyboardInterrupt):
             return
         except Exception as error:  # The border where a peer's error becomes a row of the table, with its reason.
             pipe.send(" ".join(f"{type(error).__name__}: {error}".split()))
@@ -96,10 +109,10 @@ def _train(name: str, device: str, cells: Sequence[Cell], epochs: int, pack: int
     train = getattr(importlib.import_module(peer.module), peer.function)
     problem = problem_of(cells, epochs)
     parts = [problem.part(start, start + pack) for start in range(0, len(cells), pack)]
-    started = time.perf_counter()
+    forget_peak_memory()
+    energy_j, started = joules(), time.perf_counter()
     losses = [train(part, device) for part in parts]
     time_s = time.perf_counter() - started
-    # ru_maxrss counts kilobytes on Linux, bytes on macOS.
-    unit = 1 if os.uname().sysname == "Darwin" else 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
-    return Trained(time_s, losses[0][0, :LOSSES_KEPT], peak)
+    used_j = joules() - energy_j
+    # A counter that has begun again from zero says nothing.
+    return Trained(time_s, np.concatenate(losses)[:, :LOSSES_KEPT], peak_memory_mb(), used_j if used_j > 0 else math.nan)

@@ -1,83 +1,125 @@
-"""Benchmarks (`make perf`): the engines' step, planning, the store and the tables. Each also asserts what it computed.
+"""Benchmarks (`make perf`): the engines, planning, the store and the tables. Each also asserts what it computed.
 
-`extra_info` of a step: useful GFLOP/s (6 * n_samples * multiply-accumulates of a forward pass, per epoch and model), the same as a
-fraction of the machine's float32 matrix-product peak measured in the same process on as many threads (one), and the pack's size.
+`extra_info` of an engine: useful GFLOP/s (6 * n_samples * multiply-accumulates of a forward pass, per epoch and model), the same as a
+fraction of the float32 peak of as many threads, measured in the same process just before (`bench.peak`), and how many cells. In the end
+the geometric mean and the least fraction of the native engine over the shapes of conf/shapes/speed.yaml are printed.
 """
 
 from __future__ import annotations
 
-import time
+import math
+from itertools import product
 
 import pytest
 import torch
+import yaml
 
 import bench
 from bench import packs
+from bench.config import config_dir
 from bench.engines.torch_engine import TorchEngine
+from bench.executors import available_cores
+from bench.peak import peak_gflops, peak_name
+from bench.peers.ours import NO_TAU
 from bench.store import Store
 from bench.survival import groups
 from tests.training import engine_named, native_builds, train
 
-# depth, width, n_samples, further fields of the cell
-SHAPES = [
-    (1, 16, 64, {}),
-    (2, 16, 256, {}),
-    (4, 16, 256, {}),
-    (1, 32, 256, {}),
-    (2, 32, 1024, {}),
-    (8, 32, 256, {}),
-    (4, 64, 256, {}),
-    (11, 25, 1000, {}),
-    (4, 128, 1024, {}),
-    (4, 32, 256, {"dropout": 0.1}),
-    (4, 32, 256, {"input_noise": 0.1}),
-    (4, 32, 256, {"activation": "tanh"}),
-    (4, 32, 256, {"dtype": "float64"}),
-    (4, 32, 1000, {"batch_size": 100}),
+SPEED = yaml.safe_load((config_dir() / "shapes" / "speed.yaml").read_text())
+SPEED_SHAPES = list(product(SPEED["width"], SPEED["depth"], SPEED["n_samples"]))
+# What else a cell may ask for, at one shape.
+BASE = {"d_in": 8, "width": 64, "depth": 4, "n_samples": 1024}
+VARIANTS = {
+    "relu": {},
+    **{name: {"activation": name} for name in ("leaky_relu", "tanh", "gelu", "silu", "sigmoid")},
+    "batch 100": {"batch_size": 100, "n_samples": 1000},
+    "batch 100 shuffled": {"batch_size": 100, "n_samples": 1000, "shuffle": True},
+    "dropout 0.1": {"dropout": 0.1},
+    "input noise 0.1": {"input_noise": 0.1},
+    "validation": {"n_val": 1024},
+    "sgd": {"optimizer": "sgd"},
+    "float64": {"dtype": "float64"},
+}
+# Both engines on one thread: small, middling, and as wide as batched products like.
+ENGINE_SHAPES = [
+    (1, 16, 64),
+    (2, 16, 256),
+    (8, 32, 256),
+    (4, 64, 256),
+    (4, 128, 1024),
+    (3, 512, 512),
+    (3, 1024, 512),
+    (3, 2048, 64),
 ]
-# Long enough that setting up the pack (data, weights, scratch) does not show: about this many useful FLOPs, within these epochs.
-FLOPS, LEAST_EPOCHS, MOST_EPOCHS = 4e9, 20, 2000
+
+# Long enough that setting up the cells (data, weights, scratch) does not show.
+FLOPS, LEAST_EPOCHS, MOST_EPOCHS = 3e10, 10, 5000
 MOST_CELLS = 64
+LEAST_CELLS_PER_THREAD = 4
+ROUNDS = 3
+
+
+def cells_for(fields: dict, threads: int) -> int:
+    """Cells enough that all of MOST_EPOCHS make up FLOPS, of the same number for every thread."""
+    per_thread = FLOPS / threads / MOST_EPOCHS / packs.epoch_flops(bench.Cell(**fields))
+    return threads * max(LEAST_CELLS_PER_THREAD, min(MOST_CELLS, round(per_thread)))
+
+
+def measure(benchmark, engine, fields: dict, count: int, threads: int) -> float:
+    """Benchmark `count` cells; the median GFLOP/s over the peak of `threads` threads."""
+    cell = bench.Cell(**fields)
+    epochs = min(MOST_EPOCHS, max(LEAST_EPOCHS, round(FLOPS / count / packs.epoch_flops(cell))))
+    cells = bench.expand(**fields, seed=range(count), tau=NO_TAU, max_epochs=epochs)
+    (pack,) = packs.plan(cells, kind=engine.kind, slots=engine.slots, workers=1)
+    peak = peak_gflops("cpu", threads)
+    flops = benchmark.pedantic(lambda: sum(report.flops for report in engine.train(pack)), rounds=ROUNDS, warmup_rounds=1)
+    assert flops == sum(packs.epoch_flops(cell) * epochs for cell in pack.cells)
+    gflops = flops / benchmark.stats.stats.median / 1e9
+    benchmark.extra_info |= {"cells": count, "threads": threads, "gflops": round(gflops, 2), "of_peak": round(gflops / peak, 3)}
+    benchmark.extra_info |= {"peak": peak_name("cpu"), "peak_gflops": round(peak, 1)}
+    print(
+        f"\n{benchmark.name}: {gflops:.1f} useful GFLOP/s, {gflops / peak:.0%} of the {peak_name('cpu')} peak of {threads} threads"
+    )
+    return gflops / peak
 
 
 @pytest.fixture(scope="module")
-def gemm_peak_gflops() -> float:
-    """The best of several 1024 x 1024 float32 matrix products on one thread."""
-    torch.set_num_threads(1)
-    a, b = torch.randn(1024, 1024), torch.randn(1024, 1024)
-    times = []
-    for _ in range(12):
-        started = time.perf_counter()
-        torch.mm(a, b)
-        times.append(time.perf_counter() - started)
-    return 2 * 1024**3 / min(times) / 1e9
+def fractions():
+    """Fractions of the peak by shape; their summary is printed when all are measured."""
+    collected: dict[tuple[int, int, int], float] = {}
+    yield collected
+    if collected:
+        mean = math.exp(sum(map(math.log, collected.values())) / len(collected))
+        least = min(collected, key=collected.__getitem__)
+        where = "width {}, depth {}, n_samples {}".format(*least)
+        print(f"\n{len(collected)} shapes: geometric mean {mean:.1%} of the peak, least {collected[least]:.1%} ({where})")
 
 
-@pytest.mark.parametrize(
-    "shape", SHAPES, ids=[f"depth{d}-width{w}-n{n}{''.join('-' + k for k in more)}" for d, w, n, more in SHAPES]
-)
+@pytest.mark.parametrize(("width", "depth", "n_samples"), SPEED_SHAPES)
+def test_native_shapes(benchmark, fractions, width, depth, n_samples):
+    """Full-batch Adam, relu, float32, a cell on every core."""
+    threads = available_cores()
+    engine = engine_named(native_builds()[0], threads)
+    fields = {"d_in": SPEED["d_in"], "width": width, "depth": depth, "n_samples": n_samples}
+    fractions[width, depth, n_samples] = measure(benchmark, engine, fields, cells_for(fields, threads), threads)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_native_variants(benchmark, variant):
+    threads = available_cores()
+    engine = engine_named(native_builds()[0], threads)
+    fields = BASE | VARIANTS[variant]
+    measure(benchmark, engine, fields, cells_for(fields, threads), threads)
+
+
+@pytest.mark.parametrize(("depth", "width", "n_samples"), ENGINE_SHAPES)
 @pytest.mark.parametrize("name", ["torch", native_builds()[0]])
-def test_step(benchmark, name, shape, gemm_peak_gflops):
-    """A pack as large as the engine would make it, on one thread."""
-    depth, width, n_samples, more = shape
-    engine = TorchEngine("cpu") if name == "torch" else engine_named(name, threads=1)
-    cell = bench.Cell(depth=depth, width=width, n_samples=n_samples, **more)
-    count = min(engine.slots(cell), MOST_CELLS)
-    epochs = min(MOST_EPOCHS, max(LEAST_EPOCHS, round(FLOPS / count / packs.epoch_flops(cell))))
-    fields = dict(depth=depth, width=width, n_samples=n_samples, tau=1e-12, max_epochs=epochs, **more)
-    (pack,) = packs.plan(bench.expand(seed=range(count), **fields), kind=engine.kind, slots=engine.slots, workers=1)
-    flops = benchmark.pedantic(lambda: sum(report.flops for report in engine.train(pack)), rounds=5, warmup_rounds=1)
-    assert flops == sum(packs.epoch_flops(cell) * epochs for cell in pack.cells)
-    gflops = flops / benchmark.stats.stats.median / 1e9
-    benchmark.extra_info |= {
-        "cells": count,
-        "gflops": round(gflops, 2),
-        "of_gemm_peak": round(gflops / gemm_peak_gflops, 3),
-        "gemm_peak_gflops": round(gemm_peak_gflops, 1),
-    }
-    print(
-        f"\n{benchmark.name}: {gflops:.1f} useful GFLOP/s, {gflops / gemm_peak_gflops:.0%} of the GEMM peak of one thread ({gemm_peak_gflops:.0f}), {count} cells"
-    )
+def test_engines(benchmark, name, depth, width, n_samples):
+    """As many cells as the torch engine would train at a time, on one thread: what `engine=auto` chooses by."""
+    torch.set_num_threads(1)
+    fields = {"depth": depth, "width": width, "n_samples": n_samples}
+    count = min(TorchEngine("cpu").slots(bench.Cell(**fields)), MOST_CELLS)
+    measure(benchmark, engine_named(name, threads=1), fields, count, threads=1)
 
 
 AXES = dict(depth=[1, 2, 4, 8], width=[8, 16, 32, 64, 128], n_samples=[2**k for k in range(5, 10)], seed=range(100))

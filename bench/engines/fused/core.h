@@ -88,25 +88,27 @@ template <class Tiles> class Core {
     first_trained = c.readout && c.depth ? layer_of<Tiles>(c, c.depth).weights : 0;
   }
 
-  // Trains to the end of the cell, or until `stop` is set. Returns the last epoch measured; `state` says how it came to be last.
-  template <class Stop> FUSED_FN int train(Stop stop, State* state) {
+  // Trains to the end of the cell, or until the host says stop: asked before every block of samples, since an epoch may take long.
+  // Returns the last epoch measured; `state` says how it came to be last. `host` has `stopped()`, the same for all threads of a
+  // block, and `epoch_done()`.
+  template <class Host> FUSED_FN int train(Host& host, State* state) {
     best_val = (Real)__builtin_inff();
     int best_epoch = 0, step = 0;
     double power1 = 1, power2 = 1;
     for (int epoch = 0;; epoch++) {
       const bool last = epoch == c.max_epochs;
       Real tau;
-      if (apart) {
-        tau = measure(a.train, c.n_samples);
+      if (apart || last) {
+        tau = measure(host, a.train, c.n_samples);
       } else {
         clear_gradient();
-        tau = gradient_of(a.train.inputs, a.train.targets, a.train.row, c.n_samples, c.n_samples);
+        tau = gradient_of(host);
       }
       tau = tau / (Real)c.variance;
       if (Tiles::tid() == 0) a.tau[epoch] = tau;
       bool goes_on = tau > (Real)c.tau && is_finite(tau) && !last;
       if (c.n_val) {
-        const Real val = measure(a.val, c.n_val);
+        const Real val = measure(host, a.val, c.n_val);
         if (Tiles::tid() == 0) a.val_mse[epoch] = val;
         if (val < best_val) {
           best_val = val;
@@ -114,25 +116,26 @@ template <class Tiles> class Core {
         }
         goes_on = goes_on && (c.patience < 0 || epoch - best_epoch < c.patience);
       }
+      if (host.stopped()) {
+        *state = STOPPED;
+        return epoch;
+      }
       if (!goes_on) {
         *state = ENDED;
         return epoch;
       }
-      if (stop()) {
-        *state = STOPPED;
-        return epoch;
-      }
+      host.epoch_done();
       if (c.shuffle && c.batch_size < c.n_samples) {
         const Order order(c.order_key, epoch, c.n_samples);
         FUSED_EACH(i, c.n_samples) a.order[i] = (int)order.at((Word)i);
         Tiles::sync();
       }
       const int batch = apart ? c.batch_size : c.n_samples;
-      for (int start = 0; start < c.n_samples; start += batch, step++) {
+      for (int start = 0; start < c.n_samples && !host.stopped(); start += batch, step++) {
         if (apart) {
           const int count = c.n_samples - start < batch ? c.n_samples - start : batch;
           clear_gradient();
-          gradient_of_batch(start, count, step);
+          gradient_of_batch(host, start, count, step);
         }
         power1 *= c.beta1;
         power2 *= c.beta2;
@@ -252,7 +255,7 @@ template <class Tiles> class Core {
 
   // to = from, scaled up, where the unit is kept, else 0.
   FUSED_FN void drop(const Real* from, Real* to, int layer, int units, int n) {
-    const Real scale = (Real)(65536.0 / (65536 - drop_threshold(c.dropout)));
+    const Real scale = (Real)((double)HALF_WORDS / (HALF_WORDS - drop_threshold(c.dropout)));
     const int span = padded(n, BLOCK / 4);
     for (int u = 0; u < units; u++) {
       const Word* bits = kept + (layer * calls_of(c) + u / UNITS_PER_CALL) * BLOCK;
@@ -276,9 +279,9 @@ template <class Tiles> class Core {
   }
 
   // Mean squared error over a data set, in evaluation mode.
-  FUSED_FN Real measure(const Data<Real>& data, int count) {
+  template <class Host> FUSED_FN Real measure(Host& host, const Data<Real>& data, int count) {
     double total = 0;
-    for (int start = 0; start < count; start += BLOCK) {
+    for (int start = 0; start < count && !host.stopped(); start += BLOCK) {
       const int n = count - start < BLOCK ? count - start : BLOCK;
       forward(data.inputs + start, data.row, n, nullptr, false);
       FUSED_EACH(s, BLOCK) residual[s] = s < n ? residual[s] - data.targets[start + s] : 0;
@@ -289,26 +292,27 @@ template <class Tiles> class Core {
     return (Real)(total / count);
   }
 
-  // Adds the gradient of the mean squared error of `count` samples, block by block; returns that error.
-  FUSED_FN Real gradient_of(const Real* inputs, const Real* targets, int row, int n_samples, int count) {
+  // Adds the gradient of the mean squared error over all training samples, block by block; returns that error.
+  template <class Host> FUSED_FN Real gradient_of(Host& host) {
+    const Data<Real>& data = a.train;
     double total = 0;
-    for (int start = 0; start < n_samples; start += BLOCK) {
-      const int n = n_samples - start < BLOCK ? n_samples - start : BLOCK;
-      forward(inputs + start, row, n, nullptr, false);
-      FUSED_EACH(s, BLOCK) residual[s] = s < n ? residual[s] - targets[start + s] : 0;
+    for (int start = 0; start < c.n_samples && !host.stopped(); start += BLOCK) {
+      const int n = c.n_samples - start < BLOCK ? c.n_samples - start : BLOCK;
+      forward(data.inputs + start, data.row, n, nullptr, false);
+      FUSED_EACH(s, BLOCK) residual[s] = s < n ? residual[s] - data.targets[start + s] : 0;
       Tiles::sync();
       total += sum_of_squares();
       Tiles::sync();
-      backward(inputs + start, row, n, count, false);
+      backward(data.inputs + start, data.row, n, c.n_samples, false);
     }
-    return (Real)(total / count);
+    return (Real)(total / c.n_samples);
   }
 
   // The same for one batch of an epoch, whose samples are gathered, shaken and dropped from.
-  FUSED_FN void gradient_of_batch(int start, int count, int step) {
+  template <class Host> FUSED_FN void gradient_of_batch(Host& host, int start, int count, int step) {
     const bool dropping = c.dropout > 0 && c.depth > 0;
     int samples[BLOCK];
-    for (int at = 0; at < count; at += BLOCK) {
+    for (int at = 0; at < count && !host.stopped(); at += BLOCK) {
       const int n = count - at < BLOCK ? count - at : BLOCK;
       for (int s = 0; s < BLOCK; s++) {
         const int place = start + at + (s < n ? s : 0);
@@ -333,8 +337,8 @@ template <class Tiles> class Core {
       FUSED_EACH(s, n) {
         const Words drawn = philox((Word)step, 0, (Word)call, (Word)samples[s], c.noise_key[0], c.noise_key[1]);
         for (int pair = 0; pair < 2; pair++) {
-          const double u = ((drawn.w[2 * pair] >> 9) + 0.5) / 8388608, v = ((drawn.w[2 * pair + 1] >> 9) + 0.5) / 8388608;
-          const double radius = __builtin_sqrt(-2 * __builtin_log(u)), angle = 6.283185307179586476925 * v;
+          const double u = uniform(drawn.w[2 * pair]), v = uniform(drawn.w[2 * pair + 1]);
+          const double radius = __builtin_sqrt(-2 * __builtin_log(u)), angle = TWO_PI * v;  // Box and Muller 1958
           const int f = call * NORMALS_PER_CALL + 2 * pair;
           if (f < c.d_in) batch_inputs[f * BLOCK + s] += amount * (Real)(radius * __builtin_cos(angle));
           if (f + 1 < c.d_in) batch_inputs[(f + 1) * BLOCK + s] += amount * (Real)(radius * __builtin_sin(angle));

@@ -116,7 +116,8 @@ template <class Real_, int VL, int V, int TM> struct CpuTiles {
   static constexpr int TURNED = PANEL * BLOCK;  // numbers of scratch for a panel
   static void outer(Real* gradient, int row, Real* bias, const Real* delta, const Real* in, int in_row, int O, int I, int n,
                     Real* turned) {
-    for (int i = 0; i < I;) {
+    if (O == 1) readout(gradient, delta, in, in_row, I, n);
+    else for (int i = 0; i < I;) {
       const int left = (I - i + VL - 1) / VL, vectors = left < 4 ? left : 4;
       for (int v = 0; v < vectors; v++) turn_samples(turned + v * VL, vectors * VL, in + (i + v * VL) * in_row, in_row, I - i - v * VL, n);
       const Outer at{gradient + i, row, delta, turned, n};
@@ -135,6 +136,17 @@ template <class Real_, int VL, int V, int TM> struct CpuTiles {
         if (o + k < O) for (int s = 0; s < n; s += VL) totals[k] += load(delta + (o + k) * BLOCK + s);
       }
       store(bias + o, load(bias + o) + sums(totals));
+    }
+  }
+  // The same for a single row: fewer products than turning its inputs would take.
+  static void readout(Real* gradient, const Real* delta, const Real* in, int in_row, int I, int n) {
+    for (int i = 0; i < I; i += VL) {
+      Vector totals[VL];
+      FUSED_UNROLL for (int k = 0; k < VL; k++) {
+        totals[k] = Vector{};
+        if (i + k < I) for (int s = 0; s < n; s += VL) totals[k] += load(delta + s) * load(in + (i + k) * in_row + s);
+      }
+      store(gradient + i, load(gradient + i) + sums(totals));
     }
   }
   struct Outer {

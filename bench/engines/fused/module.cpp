@@ -4,8 +4,8 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
-#include <atomic>
 #include <chrono>
+#include <climits>
 #include <condition_variable>
 #include <deque>
 #include <memory>
@@ -26,7 +26,8 @@ typedef bool (*Train)(void*);
 
 bool runs_here(const std::string& isa) {
 #if defined(__x86_64__)
-  if (isa == "avx512") return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+  if (isa == "avx512") return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+                         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("fma");
   if (isa == "avx2") return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 #endif
   return isa == "portable" || isa == "block";
@@ -52,6 +53,15 @@ Train train_of(const std::string& isa) {
   return isa == "block" ? memcap_train_block : memcap_train_portable;
 }
 
+// The core indexes parameters and features by int.
+void check_size(const fused::Spec& c) {
+  const long long most = INT_MAX, room = 64;  // padding of a row
+  const long long layers = (c.d_in + c.depth * ((long long)c.width + room) + 2 * room) * (c.width + room);
+  const long long samples = c.n_samples > c.n_val ? c.n_samples : c.n_val;
+  if (layers > most || c.d_in * (samples + room) > most)
+    throw std::length_error("parameters or samples are more than 2**31 numbers; use engine=torch");
+}
+
 double multiply_adds(const std::string& isa, bool is_double, long long rounds) {
   check_runs_here(isa);
 #if defined(__x86_64__)
@@ -68,12 +78,13 @@ struct Job {
   long id;
   fused::Task task{};
   std::vector<double> params, inputs, targets, val_inputs, val_targets, rates, tau, val_mse, predictions;
-  volatile int epochs_done = 0;
+  int epochs_done = 0;
   int epochs_reported = 0;
   bool ok = false;
   double time_s = 0;
 
-  void run(Train train, const volatile bool* stop) {
+  // All memory but the core's own, before a thread has the job.
+  void prepare(const bool* stop) {
     const size_t epochs = (size_t)task.spec.max_epochs + 1;
     tau.resize(epochs);
     val_mse.resize(task.spec.n_val ? epochs : 0);
@@ -89,6 +100,9 @@ struct Job {
     task.predictions = predictions.data();
     task.stop = stop;
     task.epochs_done = &epochs_done;
+  }
+
+  void run(Train train) {
     const auto started = std::chrono::steady_clock::now();
     ok = train(&task);
     time_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
@@ -98,7 +112,12 @@ struct Job {
 class Queue {
  public:
   Queue(int threads, const std::string& isa) : train_(train_of(isa)) {
-    for (int i = 0; i < threads; i++) threads_.emplace_back([this] { work(); });
+    try {
+      for (int i = 0; i < threads; i++) threads_.emplace_back([this] { work(); });
+    } catch (...) {
+      close();
+      throw;
+    }
   }
   ~Queue() { close(); }
 
@@ -116,6 +135,7 @@ class Queue {
     job->val_inputs = copied(val_inputs);
     job->val_targets = copied(val_targets);
     job->rates = copied(rates);
+    job->prepare(&stop_);
     {
       const std::lock_guard<std::mutex> lock(mutex_);
       waiting_.push_back(std::move(job));
@@ -152,7 +172,7 @@ class Queue {
   void close() {
     {
       const std::lock_guard<std::mutex> lock(mutex_);
-      stop_ = true;
+      __atomic_store_n(&stop_, true, __ATOMIC_RELAXED);
       waiting_.clear();
     }
     changed_.notify_all();
@@ -165,7 +185,7 @@ class Queue {
 
  private:
   Train train_;
-  volatile bool stop_ = false;
+  bool stop_ = false;
   std::mutex mutex_;
   std::condition_variable changed_, finished_;
   std::deque<std::unique_ptr<Job>> waiting_;
@@ -174,7 +194,7 @@ class Queue {
   std::vector<std::thread> threads_;
 
   static void report(Job& job, nb::list& progress) {
-    const int epochs = job.epochs_done;
+    const int epochs = __atomic_load_n(&job.epochs_done, __ATOMIC_RELAXED);
     if (epochs > job.epochs_reported) progress.append(nb::make_tuple(job.id, epochs - job.epochs_reported));
     job.epochs_reported = epochs;
   }
@@ -190,7 +210,7 @@ class Queue {
         waiting_.pop_front();
         running_.push_back(job.get());
       }
-      job->run(train_, &stop_);
+      job->run(train_);
       {
         const std::lock_guard<std::mutex> lock(mutex_);
         for (size_t i = 0; i < running_.size(); i++)
@@ -207,6 +227,7 @@ class Queue {
 NB_MODULE(_native, m) {
   m.doc() = "The fused training core on CPU threads; driven by bench.engines.native_engine.";
   m.def("instruction_sets", &instruction_sets, "The builds of the core that this processor can run, the fastest first.");
+  m.def("check_size", &check_size);
   m.def("multiply_adds", &multiply_adds, nb::call_guard<nb::gil_scoped_release>());
   nb::class_<fused::Spec> spec(m, "Spec");
   spec.def(nb::init<>());

@@ -26,11 +26,17 @@ FUSED_FN Words philox(Word c0, Word c1, Word c2, Word c3, Word k0, Word k1) {
   return {{c0, c1, c2, c3}};
 }
 
+const double TWO_PI = 6.283185307179586476925;
+
+// In (0, 1), from the upper 23 bits of a word.
+FUSED_FN double uniform(Word word) { return ((word >> 9) + 0.5) / (1 << 23); }
+
+const int HALF_WORDS = 1 << 16;  // values of a half-word
 const int UNITS_PER_CALL = 8;
 const int NORMALS_PER_CALL = 4;
 
 // Half-words below this drop a unit.
-FUSED_FN Word drop_threshold(double rate) { return (Word)(rate * 65536 + 0.5); }
+FUSED_FN Word drop_threshold(double rate) { return (Word)(rate * HALF_WORDS + 0.5); }
 
 // fmix32 of MurmurHash3 (Appleby, public domain).
 FUSED_FN Word murmur_finalizer(Word word) {

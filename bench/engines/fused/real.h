@@ -1,4 +1,4 @@
-// Elementary functions on float and double, branch-free, so that loops over them vectorize; the same bits on every processor.
+// Elementary functions on float and double, branch-free, so that loops over them vectorize.
 #pragma once
 #include "spec.h"
 

@@ -28,7 +28,7 @@ struct Spec {
   Word dropout_key[2], noise_key[2], order_key[2];
 };
 
-// How a cell stands after a measure.
-enum State { GOES_ON, ENDED, STOPPED };
+// How training came to its end.
+enum State { ENDED, STOPPED };
 
 }  // namespace fused

@@ -14,9 +14,9 @@ struct Task {
   double *tau, *val_mse, *predictions;
   int last;
   State state;
-  // Set by the host to stop at the next epoch; the epochs done so far, for progress.
-  const volatile bool* stop;
-  volatile int* epochs_done;
+  // Shared with other threads, read and written by __atomic builtins: set by the host to stop; the epochs done so far, for progress.
+  const bool* stop;
+  int* epochs_done;
 };
 
 }  // namespace fused

@@ -22,6 +22,13 @@ template <class Real> static void lay_out(Real* to, int row, const double* from,
     for (int f = 0; f < d_in; f++) to[(long long)f * row + s] = (Real)from[(long long)s * d_in + f];
 }
 
+// What the core asks and tells while it trains.
+struct Host {
+  Task& task;
+  bool stopped() const { return __atomic_load_n(task.stop, __ATOMIC_RELAXED); }
+  void epoch_done() { __atomic_fetch_add(task.epochs_done, 1, __ATOMIC_RELAXED); }
+};
+
 template <class Tiles> static bool train_cell(Task& task) {
   typedef typename Tiles::Real Real;
   const Spec& c = task.spec;
@@ -51,12 +58,8 @@ template <class Tiles> static bool train_cell(Task& task) {
                                 {arrays[INPUTS], arrays[TARGETS], row}, {arrays[VAL_INPUTS], arrays[VAL_TARGETS], val_row},
                                 arrays[SCRATCH], order, task.rates, task.tau, task.val_mse};
     Core<Tiles> core(c, parts);
-    task.last = core.train(
-        [&task]() {
-          *task.epochs_done = *task.epochs_done + 1;
-          return *task.stop;
-        },
-        &task.state);
+    Host host{task};
+    task.last = core.train(host, &task.state);
     core.predict(task.n_predictions, arrays[PREDICTIONS]);
     for (int s = 0; s < task.n_predictions; s++) task.predictions[s] = arrays[PREDICTIONS][s];
   }
