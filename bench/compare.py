@@ -129,7 +129,8 @@ def _compare(values: dict[str, Any]) -> bool:
     print(f"\n{terminal.comparison_table(summary)}\n\nmemcap: tables and figure in {folder}")
     wrong = comparison.disagreeing(table)
     for _, row in wrong.iterrows():
-        print(f"memcap: the losses of {row['label']} differ by {row['loss_difference']:.2g}", file=sys.stderr)
+        where = ", ".join(f"{name} {row[name]}" for name in SHAPE)
+        print(f"memcap: at {where} the losses of {row['label']} differ by {row['loss_difference']:.2g}", file=sys.stderr)
     return wrong.empty
 
 

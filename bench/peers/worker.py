@@ -21,8 +21,8 @@ from bench.peers import PEERS
 from bench.peers.problem import problem_of
 from bench.usage import forget_peak_memory, joules, peak_memory_mb
 
-# Losses are compared as far as rounding has not yet led two float32 trainings apart.
-LOSSES_KEPT = 20
+# Losses are compared as far as rounding has not yet led most float32 trainings apart.
+LOSSES_KEPT = 6
 
 # A process that waits for work ends within this.
 CLOSE_S = 2.0

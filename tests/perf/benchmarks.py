@@ -40,8 +40,8 @@ VARIANTS = {
     "sgd": {"optimizer": "sgd"},
     "float64": {"dtype": "float64"},
 }
-# Both engines on one thread: small, middling, and as wide as batched products like.
-ENGINE_SHAPES = [
+# Both engines on one thread: small, middling, as wide as batched products like; and what else costs time.
+SIZES = [
     (1, 16, 64),
     (2, 16, 256),
     (8, 32, 256),
@@ -50,7 +50,17 @@ ENGINE_SHAPES = [
     (3, 512, 512),
     (3, 1024, 512),
     (3, 2048, 64),
+    (3, 2048, 2048),
 ]
+ENGINE_CELLS = {
+    **{f"depth {depth} width {width} n {n}": {"depth": depth, "width": width, "n_samples": n} for depth, width, n in SIZES},
+    "dropout 0.1": {"depth": 2, "width": 64, "n_samples": 256, "dropout": 0.1},
+    "input noise, 64 inputs": {"d_in": 64, "depth": 2, "width": 16, "n_samples": 256, "input_noise": 0.1},
+    "batch 32 shuffled": {"depth": 2, "width": 64, "n_samples": 256, "batch_size": 32, "shuffle": True},
+    "tanh": {"depth": 2, "width": 64, "n_samples": 256, "activation": "tanh"},
+    "gelu, wide": {"depth": 3, "width": 1024, "n_samples": 512, "activation": "gelu"},
+    "float64, wide": {"depth": 3, "width": 1024, "n_samples": 512, "dtype": "float64"},
+}
 
 # Long enough that setting up the cells (data, weights, scratch) does not show.
 FLOPS, LEAST_EPOCHS, MOST_EPOCHS = 3e10, 10, 5000
@@ -112,12 +122,12 @@ def test_native_variants(benchmark, variant):
     measure(benchmark, engine, fields, cells_for(fields, threads), threads)
 
 
-@pytest.mark.parametrize(("depth", "width", "n_samples"), ENGINE_SHAPES)
+@pytest.mark.parametrize("cell", ENGINE_CELLS)
 @pytest.mark.parametrize("name", ["torch", native_builds()[0]])
-def test_engines(benchmark, name, depth, width, n_samples):
+def test_engines(benchmark, name, cell):
     """As many cells as the torch engine would train at a time, on one thread: what `engine=auto` chooses by."""
     torch.set_num_threads(1)
-    fields = {"depth": depth, "width": width, "n_samples": n_samples}
+    fields = ENGINE_CELLS[cell]
     count = min(TorchEngine("cpu").slots(bench.Cell(**fields)), MOST_CELLS)
     measure(benchmark, engine_named(name, threads=1), fields, count, threads=1)
 
