@@ -80,9 +80,9 @@ def compare(
         A row for each peer: `networks` of a call, in packs of `pack`, `epochs`; `n_rounds`; the median, least and largest
         `gflops` (useful, 1e9/s) over the rounds; `of_peak`, the median share of the peak of the same round; `peak` (what
         that is: `bench.peak.peak_name`), `peak_gflops`; `slower`, the median over rounds of our GFLOP/s over the peer's,
-        with its least and largest; `loss_difference`, relative, from the first peer that is not ours; `peak_memory_mb` (1e6 bytes) of the peer's process in a call, its
-        libraries included, NaN where the system does not tell; `joules_per_tflop` of the whole machine, NaN where it does
-        not tell; `error`, else None.
+        with its least and largest; `loss_difference`, relative, from the first peer that is not ours; `peak_memory_mb`
+        (1e6 bytes) of the peer's process in a call, its libraries included, NaN where the system does not tell;
+        `joules_per_tflop` of the whole machine, NaN where it does not tell; `error`, else None.
     """
     with _workers(peers, device) as workers:
         for shape in shapes:

@@ -4,6 +4,7 @@
 // followed by Tiles::sync(). Activations are kept [unit][sample], a block of samples at a time, on chip.
 #pragma once
 #include "activations.h"
+#include "box_muller.h"
 #include "cdf.h"
 #include "philox.h"
 #include "spec.h"
@@ -337,11 +338,11 @@ template <class Tiles> class Core {
       FUSED_EACH(s, n) {
         const Words drawn = philox((Word)step, 0, (Word)call, (Word)samples[s], c.noise_key[0], c.noise_key[1]);
         for (int pair = 0; pair < 2; pair++) {
-          const double u = uniform(drawn.w[2 * pair]), v = uniform(drawn.w[2 * pair + 1]);
-          const double radius = __builtin_sqrt(-2 * __builtin_log(u)), angle = TWO_PI * v;  // Box and Muller 1958
+          const double radius = root(-2 * log_(uniform(drawn.w[2 * pair])));
+          const Turn turn = turn_by(uniform(drawn.w[2 * pair + 1]));
           const int f = call * NORMALS_PER_CALL + 2 * pair;
-          if (f < c.d_in) batch_inputs[f * BLOCK + s] += amount * (Real)(radius * __builtin_cos(angle));
-          if (f + 1 < c.d_in) batch_inputs[(f + 1) * BLOCK + s] += amount * (Real)(radius * __builtin_sin(angle));
+          if (f < c.d_in) batch_inputs[f * BLOCK + s] += amount * (Real)(radius * turn.cosine);
+          if (f + 1 < c.d_in) batch_inputs[(f + 1) * BLOCK + s] += amount * (Real)(radius * turn.sine);
         }
       }
     Tiles::sync();

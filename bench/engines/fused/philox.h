@@ -26,8 +26,6 @@ FUSED_FN Words philox(Word c0, Word c1, Word c2, Word c3, Word k0, Word k1) {
   return {{c0, c1, c2, c3}};
 }
 
-const double TWO_PI = 6.283185307179586476925;
-
 // In (0, 1), from the upper 23 bits of a word.
 FUSED_FN double uniform(Word word) { return ((word >> 9) + 0.5) / (1 << 23); }
 
