@@ -17,7 +17,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, PercentFormatter, StrMethodFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
 from bench.peers import OURS
 
@@ -340,11 +340,12 @@ def speeds(table: pd.DataFrame, summary: pd.DataFrame) -> Figure:
     ax.set_xlim(right=1)
     ax.set_yticks(range(len(done)), done["label"])
     ax.invert_yaxis()
-    ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g} %"))
     ax.set_xlabel(
         f"useful arithmetic, of the machine's peak ({done['peak'].iloc[0]}, {done['peak_gflops'].iloc[0]:.0f} GFLOP/s)"
     )
     ax.grid(axis="x", alpha=0.3)
     sns.despine(figure, left=True)
-    figure.suptitle(f"The same networks, {done['n_shapes'].max()} shapes: a mark for each", fontsize=11, x=0.01, ha="left")
+    title = f"The same small networks trained by each, {done['n_shapes'].max()} shapes: a mark for each"
+    figure.suptitle(title, fontsize=11, x=0.01, ha="left")
     return figure

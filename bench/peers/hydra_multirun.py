@@ -14,8 +14,8 @@ from hydra.core.config_store import ConfigStore
 from jaxtyping import Float32
 from omegaconf import DictConfig
 
-from bench.peers import torch_loop
 from bench.peers.problem import Problem
+from bench.peers.torch_loop import train as train_one_by_one
 
 
 def train(problem: Problem, device: str) -> Float32[np.ndarray, "cell epoch"]:
@@ -23,7 +23,7 @@ def train(problem: Problem, device: str) -> Float32[np.ndarray, "cell epoch"]:
     losses = {}
 
     def job(config: DictConfig) -> None:
-        losses[config.cell] = torch_loop.train(problem.part(config.cell, config.cell + 1), device)[0]
+        losses[config.cell] = train_one_by_one(problem.part(config.cell, config.cell + 1), device)[0]
 
     ConfigStore.instance().store(name="cell", node={"cell": 0})
     arguments = sys.argv

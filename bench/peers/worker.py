@@ -98,7 +98,7 @@ def _serve(name: str, device: str, pipe: Connection) -> None:
             if asked is None:
                 return
             pipe.send(_train(name, device, *asked))
-        except (EOFError, KeyboardInterrupt):
+        except (EOFError, BrokenPipeError, KeyboardInterrupt):
             return
         except Exception as error:  # The border where a peer's error becomes a row of the table, with its reason.
             pipe.send(" ".join(f"{type(error).__name__}: {error}".split()))
