@@ -339,7 +339,7 @@ def speeds(table: pd.DataFrame, summary: pd.DataFrame) -> Figure:
     ax.set_xscale("log")
     ax.set_xlim(right=1)
     ax.set_yticks(range(len(done)), done["label"])
-    ax.invert_yaxis()
+    ax.set_ylim(len(done) - 0.5, -0.5)
     ax.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g} %"))
     ax.set_xlabel(
         f"useful arithmetic, of the machine's peak ({done['peak'].iloc[0]}, {done['peak_gflops'].iloc[0]:.0f} GFLOP/s)"

@@ -51,7 +51,11 @@ template <class Real> FUSED_FN Real slope(int kind, Real z, Real a) {
       const Real s = sigmoid(z);
       return s * (1 + z * (1 - s));
     }
-    default: return normal_cdf(z) + z * (Real)0.39894228040143267794 * exp_(-z * z / 2);
+    default: {
+      // a = z Phi(z), and Phi is dear; where z is too small to divide by, Phi is 1/2.
+      const Real cdf = magnitude(z) < (Real)1e-30 ? (Real)0.5 : a / z;
+      return cdf + z * (Real)0.39894228040143267794 * exp_(-z * z / 2);
+    }
   }
 }
 
