@@ -28,17 +28,17 @@ SETTINGS = ("peers", *COUNTS, "flops", "device", "run_dir", "shapes")
 AXES = (*SHAPE, "variants")
 PACKAGES = (*provenance.PACKAGES, "jax", "jaxlib", "optax", "keras")
 
-EXIT_DISAGREE = 1
+EXIT_UNSOUND = 1
 
 
 def main() -> None:
-    """Compare what the command line asks for; ends with status 0, 1 where losses disagree, 2 or 130 as `memcap` does."""
+    """Compare what the command line asks for; exit status 1 where a peer failed or losses differ, 2 and 130 as `memcap`."""
     settings = [*SETTINGS, *(f"shapes.{axis}" for axis in AXES)]
     with exit_statuses(settings, stopped="the tables keep the shapes that were done"):
         node = dict.fromkeys(SETTINGS) | {"shapes": dict.fromkeys(AXES)}
         ConfigStore.instance().store(name="schema", node=node)
-        agreed = [_compare(_checked(OmegaConf.to_container(config))) for config, _ in composed("compare")]
-    sys.exit(0 if all(agreed) else EXIT_DISAGREE)
+        sound = [_compare(_checked(OmegaConf.to_container(config))) for config, _ in composed("compare")]
+    sys.exit(0 if all(sound) else EXIT_UNSOUND)
 
 
 def _checked(values: Any) -> dict[str, Any]:
@@ -90,7 +90,7 @@ def _peers(names: list[str], device: str) -> list[str]:
 
 
 def _compare(values: dict[str, Any]) -> bool:
-    """Measure shape by shape, keep tables, figure and provenance; whether all losses agree."""
+    """Measure shape by shape, keep tables, figure and provenance; whether no peer failed and all losses agree."""
     shapes = _shapes(values["shapes"])
     import pandas as pd
 
@@ -127,11 +127,17 @@ def _compare(values: dict[str, Any]) -> bool:
     times = {"started_at": started_at.isoformat(timespec="seconds"), "wall_time_s": wall_time_s}
     provenance.append(folder, {**times, **facts, "config": values})
     print(f"\n{terminal.comparison_table(summary)}\n\nmemcap: tables and figure in {folder}")
-    wrong = comparison.disagreeing(table)
+    failed, wrong = table[table["error"].notna()], comparison.disagreeing(table)
+    for _, row in failed.iterrows():
+        print(f"memcap: at {_spell_shape(row)} {row['label']} failed: {row['error']}", file=sys.stderr)
     for _, row in wrong.iterrows():
-        where = ", ".join(f"{name} {row[name]}" for name in SHAPE)
-        print(f"memcap: at {where} the losses of {row['label']} differ by {row['loss_difference']:.2g}", file=sys.stderr)
-    return wrong.empty
+        difference = f"{row['loss_difference']:.2g}"
+        print(f"memcap: at {_spell_shape(row)} the losses of {row['label']} differ by {difference}", file=sys.stderr)
+    return failed.empty and wrong.empty
+
+
+def _spell_shape(row: pd.Series) -> str:
+    return ", ".join(f"{name} {row[name]}" for name in SHAPE)
 
 
 def _write(folder: Path, tables: Mapping[str, pd.DataFrame]) -> None:

@@ -205,17 +205,21 @@ def test_peak_memory_is_that_of_this_process_or_no_number(tmp_path, monkeypatch)
     assert math.isnan(usage.peak_memory_mb())
 
 
-def test_losses_that_disagree_are_an_exit_status(tmp_path, monkeypatch, capsys):
-    table = table_of(side("native", [80.0, 40.0], [[1.0]]), side("loop", [8.0, 2.0], [[2.0]]))
+@pytest.mark.parametrize(
+    ("loop", "message"),
+    [
+        (side("loop", [8.0, 2.0], [[2.0]]), "the losses of memcap, engine=native differ by 0.5"),
+        (side("loop", [], [[1.0]], error="OSError: none"), "torch loop failed: OSError: none"),
+    ],
+)
+def test_a_failure_or_losses_that_differ_are_an_exit_status(loop, message, tmp_path, monkeypatch, capsys):
+    table = table_of(side("native", [80.0, 40.0], [[1.0]]), loop)
     monkeypatch.setattr(comparison, "compare", lambda *args, **kwargs: iter([table]))
-    monkeypatch.setattr(sys, "argv", ["compare", "peers=[native,loop]", f"run_dir={tmp_path}"])
+    monkeypatch.setattr(sys, "argv", ["compare", "peers=[torch,loop]", f"run_dir={tmp_path}"])
     with pytest.raises(SystemExit) as ended:
         compare.main()
     assert ended.value.code == 1
-    assert (
-        "at d_in 3, width 12, depth 2, n_samples 40 the losses of memcap, engine=native differ by 0.5"
-        in capsys.readouterr().err
-    )
+    assert f"memcap: at d_in 3, width 12, depth 2, n_samples 40 {message}" in capsys.readouterr().err
 
 
 def command(folder, *arguments: str) -> subprocess.CompletedProcess[str]:

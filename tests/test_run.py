@@ -273,14 +273,25 @@ def test_ctrl_c_stops_within_a_second_keeps_what_is_finished_and_says_how_to_go_
         f"threads={threads}",
         f"run_dir={tmp_path}",
     ]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # A shell that runs the tests in the background has its children ignore the signal.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     deadline = time.monotonic() + 90
     while not list(tmp_path.glob("cells/*.parquet")):
         assert time.monotonic() < deadline and process.poll() is None, process.communicate()
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     sent = time.monotonic()
-    _, errors = process.communicate(timeout=30)
+    try:
+        _, errors = process.communicate(timeout=30)
+    finally:
+        process.kill()
     assert time.monotonic() - sent < 1.5
     assert process.returncode == 130
     assert "memcap: stopped; what had finished is kept, and the same command goes on from there" in errors

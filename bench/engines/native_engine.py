@@ -1,7 +1,7 @@
 """The native engine: the fused C++ core (`fused/`) on CPU threads, each of which trains one cell to its end and takes the next.
 
 No cell sees another: on one machine a result depends on the cell alone, bit for bit, whatever trains beside it and on however
-many threads. Other machines may round differently: instruction sets order sums otherwise, C libraries have their own logarithm.
+many threads. Another instruction set orders sums otherwise, and rounds differently.
 """
 
 from __future__ import annotations

@@ -100,7 +100,9 @@ def _serve(name: str, device: str, pipe: Connection) -> None:
             pipe.send(_train(name, device, *asked))
         except (EOFError, BrokenPipeError, KeyboardInterrupt):
             return
-        except Exception as error:  # The border where a peer's error becomes a row of the table, with its reason.
+        except Exception as error:
+            # Any error: a peer is other people's code, and its kinds of failure are not ours to list. It becomes a row of the
+            # table with its reason and no speed, the others go on, and the command ends with status 1.
             pipe.send(" ".join(f"{type(error).__name__}: {error}".split()))
 
 
