@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 PY := $(if $(VENV),$(VENV)/bin/python,$(PYTHON))
-RUN_READY := $(if $(VENV),$(VENV)/.installed-run,)
+RUN_READY := $(if $(VENV),$(VENV)/.installed-run,packages-here)
 PEERS_READY := $(if $(VENV),$(VENV)/.installed-peers,)
 DEV_READY := $(if $(VENV),$(VENV)/.installed-dev,)
 
@@ -10,7 +10,10 @@ DEV_READY := $(if $(VENV),$(VENV)/.installed-dev,)
 BUILT := pyproject.toml constraints.txt $(wildcard bench/engines/fused/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help bench diagnose test sanitize lint format compare perf report clean
+# What a run needs beside the program itself: where there is an NVIDIA GPU, what compiles and launches its kernels.
+EXTRA := $(if $(shell nvidia-smi -L 2>/dev/null),[cuda])
+
+.PHONY: packages-here help bench diagnose test sanitize gpu-evidence occupancy lint format compare perf report clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -42,6 +45,12 @@ sanitize: $(DEV_READY)  ## the native engine's tests on a build that reports err
 	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0 \
 		$(PY) tests/sanitize.py build/sanitize $(ARGS)
 
+gpu-evidence: $(DEV_READY)  ## on a machine with an NVIDIA GPU: tests, sanitizers, speeds, the default grid; into results/<device>
+	$(PY) tests/gpu_evidence.py $(ARGS)
+
+occupancy: $(DEV_READY)  ## what would bound each shape on a GPU, by a model; needs none; ARGS=sm_100
+	$(PY) -m bench.engines.cuda.occupancy $(ARGS)
+
 compare: $(PEERS_READY)  ## the same networks trained by other libraries, turn by turn; ARGS='shapes=speed peers=[native,jax]'
 	$(PY) -m bench.compare $(ARGS)
 
@@ -52,13 +61,16 @@ clean:  ## remove the environment and caches; results stay
 	rm -rf .venv .pytest_cache .ruff_cache .hypothesis .benchmarks build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
+packages-here:
+	@$(PY) -c 'import importlib.util as u, sys; lacks = [n for n in ("torch", "numpy", "pandas", "hydra", "jaxtyping", "seaborn", "pyarrow", "scipy") if not u.find_spec(n)]; sys.exit(f"memcap: $(PYTHON) lacks {lacks}; install them: $(PYTHON) -m pip install -e ." if lacks else 0)'
+
 $(VENV)/.python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v >= (3, 11) else f"memcap needs Python 3.11 or newer, $(PYTHON) is {v[0]}.{v[1]}; name one: make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
 	@touch $@
 
 $(VENV)/.installed-run: $(VENV)/.python $(BUILT)
-	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.$(EXTRA)'
 	@touch $@
 
 $(VENV)/.installed-peers: $(VENV)/.python $(BUILT)

@@ -20,6 +20,7 @@ from bench.grid import AXES, GridError
 
 EXIT_BAD_CONFIG = 2
 EXIT_INTERRUPTED = 130
+EXIT_PIPE = 141
 
 KEPT = "what had finished is kept, and the same command goes on from there"
 
@@ -62,6 +63,11 @@ def exit_statuses(known: Sequence[str] | None = None, stopped: str = KEPT) -> It
     """
     try:
         yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read the output has heard enough; nor shall the interpreter try to write the rest as it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(EXIT_PIPE)
     except (GridError, HydraException, OmegaConfBaseException) as error:
         print(f"memcap: {one_line(error, known)}", file=sys.stderr)
         sys.exit(EXIT_BAD_CONFIG)

@@ -59,7 +59,7 @@ def _checked(values: Any) -> dict[str, Any]:
         if name not in PEERS:
             raise GridError("peers", name, "is not a peer", known)
     for name in ("device", "run_dir"):
-        if not isinstance(values[name], str):
+        if not isinstance(values[name], str) or not values[name]:
             raise GridError(name, values[name], "must be a text", "see conf/compare.yaml")
     return cast("dict[str, Any]", values)
 
@@ -83,9 +83,9 @@ def _peers(names: list[str], device: str) -> list[str]:
         if reason is None:
             peers.append(name)
         else:
-            print(f"memcap: {PEERS[name].label} is left out: it {reason}")
+            print(f"memcap: {PEERS[name].label} is left out: {reason}")
     if not peers:
-        raise GridError("peers", names, "leave none that can take part here", "add torch, vmap or loop")
+        raise GridError("peers", names, "cannot take part here", "add torch, vmap or loop")
     return peers
 
 

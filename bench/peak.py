@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from bench.engines import native_is_built
+from bench.engines import cuda_is_installed, native_is_built
 
 # A few hundredths of a second each; the best counts.
 FMA_ROUNDS, FMA_REPEATS = 7_000_000, 4
@@ -14,12 +14,14 @@ GEMM_SIZE, GEMM_REPEATS = 1024, 8
 
 def peak_name(device: str) -> str:
     """What `peak_gflops` measures here: multiply-adds on registers (fma), or a large float32 matrix product (gemm)."""
-    return "fma" if device == "cpu" and native_is_built() else "gemm"
+    return "fma" if (native_is_built() if device == "cpu" else cuda_is_installed()) else "gemm"
 
 
 def peak_gflops(device: str, threads: int) -> float:
     """GFLOP/s of float32 arithmetic, on `threads` CPU threads at once or on a CUDA device."""
-    return _fma(threads) if peak_name(device) == "fma" else _gemm(device, threads)
+    if peak_name(device) == "gemm":
+        return _gemm(device, threads)
+    return _fma(threads) if device == "cpu" else _fma_of_gpus(device)
 
 
 def _fma(threads: int) -> float:
@@ -33,6 +35,12 @@ def _fma(threads: int) -> float:
             flops = sum(pool.map(lambda _: _native.multiply_adds(fastest, False, FMA_ROUNDS), range(threads)))
             speeds.append(flops / (time.perf_counter() - started) / 1e9)
     return max(speeds)
+
+
+def _fma_of_gpus(device: str) -> float:
+    from bench.engines.cuda.gpu import gpus
+
+    return sum(gpu.multiply_adds("float32") for gpu in gpus(device))
 
 
 def _gemm(device: str, threads: int) -> float:

@@ -136,6 +136,7 @@ def predictions(table: pd.DataFrame) -> Figure:
         # A prediction far from all targets is drawn at the edge; else it would squeeze them into a line.
         ax.plot(shown["sample"], shown["prediction"].clip(low, high), "*", color=LINE_COLOUR, ms=5, mew=0)
         ax.set_title(_wrapped(f"{label}: tau {shown['final_tau'].iloc[0]:.2g}"), fontsize=9)
+    axes[0][0].xaxis.set_major_locator(MaxNLocator(integer=True))
     _label_edges(axes, len(labels), "training sample", "target / prediction")
     low, high = axes[0][0].get_ylim()
     axes[0][0].set_ylim(low, high + 0.22 * (high - low))

@@ -14,7 +14,7 @@ import pandas as pd
 
 from bench import grid, provenance
 from bench.cells import Cell, Outcome
-from bench.engines import make_engine, resolve
+from bench.engines import for_the_rest, make_engine, resolve
 from bench.executors import EXECUTORS, available_cores
 from bench.packs import budget_flops, epoch_flops, plan
 from bench.progress import Progress
@@ -57,8 +57,8 @@ def run(
         cells: what to train; duplicates count once.
         run_dir: the folder to keep results in, and to resume from: cells that finished there are not trained again, failed ones
             are. None keeps nothing.
-        device: "auto" (CUDA where there is one, else the CPU), "cpu", "cuda" or "cuda:<index>".
-        engine: "auto" (native where it is built, on a CPU), "native" or "torch".
+        device: "auto" (all CUDA devices where there are any, else the CPU), "cpu", "cuda" (all of them) or "cuda:<index>".
+        engine: "auto" (native where it is built, on a CPU; cuda on GPUs), "native", "cuda" or "torch".
         executor: "local".
         threads: CPU threads that train at once, each its own cells; None is the number of cores this process may use.
             Results do not depend on it.
@@ -86,6 +86,8 @@ def run(
     for name, value, least in (("threads", threads, 1), ("n_predictions", n_predictions, 0)):
         if value is not None and (type(value) is not int or value < least):
             raise grid.GridError(name, value, f"must be a whole number of at least {least}", f"give {least} or more")
+    if run_dir == "":
+        raise grid.GridError("run_dir", run_dir, "names no folder", "name a folder of yours")
     if run_dir is None:
         with tempfile.TemporaryDirectory(prefix="memcap-") as folder:
             return run(planned, run_dir=folder, device=device, engine=engine, threads=threads, progress=progress)
@@ -110,29 +112,40 @@ def run(
         print(f"memcap: {len(planned) - len(todo)} of them are done already")
     for name, reason in store.unreadable.items():
         print(f"memcap: {store.path / name} {reason}; its cells are trained again")
-    if engine == "auto" and spec == ("torch", "cpu"):
-        print("memcap: the native engine is not built (it takes a C++ compiler); the torch engine trains, several times slower")
+    if spec.notice:
+        print(f"memcap: {spec.notice}")
     maker = make_engine(spec)
     workers = threads if spec.device == "cpu" else 1
-    packs = plan(todo, kind=maker.kind, slots=maker.slots, workers=1 if maker.threaded else workers)
+    own = [cell for cell in todo if maker.supports(cell)]
+    rest = [cell for cell in todo if not maker.supports(cell)]
+    if rest:
+        print(f"memcap: {len(rest)} cells are too large for engine={spec.name}; engine=torch trains them")
     trained = 0
     try:
         with (
             Progress(len(todo), sum(map(budget_flops, todo)), shown=progress and bool(todo)) as shown,
             _Writer(store) as writer,
         ):
-            reports = EXECUTORS[executor](packs, spec, threads=workers, n_predictions=n_predictions)
-            try:
-                for report in reports:
-                    writer.add(report.outcomes)
-                    trained += len(report.outcomes)
-                    shown.update(report.outcomes, report.flops, sum(map(_budget_left, report.outcomes)))
-            finally:
-                reports.close()
+            for cells_of_one, by in ((own, spec), (rest, for_the_rest(spec))):
+                if not cells_of_one:
+                    continue
+                trainer = maker if by is spec else make_engine(by)
+                at_once = 1 if trainer.threaded else workers
+                packs = plan(cells_of_one, kind=trainer.kind, slots=trainer.slots, workers=at_once)
+                reports = EXECUTORS[executor](packs, by, threads=workers, n_predictions=n_predictions)
+                try:
+                    for report in reports:
+                        writer.add(report.outcomes)
+                        trained += len(report.outcomes)
+                        shown.update(report.outcomes, report.flops, sum(map(_budget_left, report.outcomes)))
+                finally:
+                    reports.close()
     finally:
         facts = provenance.collect(engine=spec.name, device=maker.device_name(), threads=workers)
         wall_time_s = round(time.perf_counter() - started, 3)
         counts = {"cells_planned": len(planned), "cells_trained": trained, "cells_kept": len(planned) - len(todo)}
+        if rest:
+            counts["cells_left_to_torch"] = len(rest)
         times = {"started_at": started_at.isoformat(timespec="seconds"), "wall_time_s": wall_time_s}
         provenance.append(store.path, {**times, **counts, **facts, "config": config})
     return store.read_cells()

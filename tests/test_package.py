@@ -57,6 +57,7 @@ def test_the_installed_program_runs_from_an_empty_folder_with_its_own_conf(insta
 
 def test_the_wheel_brings_the_native_engine_and_without_a_compiler_everything_else(installed, tmp_path):
     assert list((installed / "bench/engines").glob("_native*.so"))
+    assert (installed / "bench/engines/fused/kernels.cu").exists()
     target = tmp_path / "site"
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--target", str(target)]
     broken = {**os.environ, "CXX": "/bin/false", "CC": "/bin/false"}

@@ -15,17 +15,21 @@ from bench.packs import plan
 NOT_BUILT = "the native engine is not built here (make sets it up where there is a C++ compiler)"
 
 
+# The CUDA engine, its kernels compiled for this host: all of it but the GPU.
+CUDA_ON_HOST = "cuda on the host"
+
+
 def native_builds() -> tuple[str, ...]:
-    """The builds of the native engine that this processor can run, the fastest first, and the form of a block of GPU threads."""
+    """The builds of the native engine that this processor can run, the fastest first."""
     if not native_is_built():
         return ("native",)
     from bench.engines import _native
 
-    return tuple(f"native {name}" for name in (*_native.instruction_sets(), "block"))
+    return tuple(f"native {name}" for name in _native.instruction_sets())
 
 
 # What the conformance suite is repeated for.
-ENGINES = ("torch", *native_builds())
+ENGINES = ("torch", *native_builds(), CUDA_ON_HOST)
 
 
 def engine_named(name: str, threads: int = 2) -> Engine:
@@ -34,6 +38,12 @@ def engine_named(name: str, threads: int = 2) -> Engine:
         return TorchEngine("cpu")
     if not native_is_built():
         pytest.skip(NOT_BUILT)
+    if name == CUDA_ON_HOST:
+        from bench.engines.cuda_engine import CudaEngine
+        from tests.host_device import HostDevice
+
+        # Pauses every few epochs, so that what is tested is also that cells go on.
+        return CudaEngine([HostDevice(epochs=(1, 9, 30))])
     from bench.engines.native_engine import NativeEngine
 
     return NativeEngine(threads, instruction_set=name.split()[1])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int32
 
 def instruction_sets() -> list[str]:
     """The builds of the core that this processor can run, the fastest first."""
@@ -14,39 +14,30 @@ def multiply_adds(instruction_set: str, is_double: bool, rounds: int) -> float:
     Raises ValueError for an instruction set that the processor has not.
     """
 
-class Spec:
-    """The numbers that the core knows of a cell (fused/spec.h); every field is 0 until it is set."""
+task_bytes: int
+"""The size of a `bench.engines.task.Task`, as this build knows it."""
 
-    n_samples: int
-    d_in: int
-    depth: int
-    width: int
-    n_val: int
-    batch_size: int
-    shuffle: int
-    activation: int
-    readout: int
-    optimizer: int
-    amsgrad: int
-    patience: int
-    max_epochs: int
-    variance: float
-    tau: float
-    momentum: float
-    beta1: float
-    beta2: float
-    eps: float
-    weight_decay: float
-    l1: float
-    dropout: float
-    input_noise: float
-    max_norm: float
+def block_measure(is_double: bool, block: int, rows: int, spec: bytes) -> tuple[int, int, int]:
+    """What `measure` of kernels.cu says of a Spec: bytes of memory, bytes of scratch, shares."""
 
-    def set_keys(self, dropout: list[int], noise: list[int], order: list[int]) -> None:
-        """Two words each: the keys of the draws made inside training."""
+def block_train(
+    is_double: bool,
+    block: int,
+    rows: int,
+    tasks: int,
+    order: Int32[np.ndarray, " place"],
+    teams: int,
+    team: int,
+    threads: int,
+    epochs: int,
+    scratch_bytes: int,
+    descending: bool,
+) -> None:
+    """A slice of `epochs` epochs of each cell of `order`, indices into the Tasks at the address `tasks`.
 
-def check_size(spec: Spec) -> None:
-    """Raises ValueError where the parameters or the samples are more numbers than the core can index."""
+    `teams` teams of `team` blocks of `threads` threads each take part, each block with so much scratch.
+    `descending`: between barriers the last thread has the first turn.
+    """
 
 class Queue:
     """Cells and the threads that train them, in the order in which they come."""
@@ -57,7 +48,7 @@ class Queue:
     def push(
         self,
         number: int,
-        spec: Spec,
+        spec: bytes,
         is_double: bool,
         n_predictions: int,
         params: Float[np.ndarray, " param"],
@@ -67,7 +58,7 @@ class Queue:
         val_targets: Float[np.ndarray, " val_sample"],
         rates: Float[np.ndarray, " epoch"],
     ) -> None:
-        """Add a cell; all arrays are float64 and C-contiguous.
+        """Add a cell, of which `spec` is the bytes of its Spec; all arrays are float64 and C-contiguous.
 
         Raises MemoryError where they do not fit.
         """

@@ -6,23 +6,19 @@ many threads. Another instruction set orders sums otherwise, and rounds differen
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Iterator
-from typing import NamedTuple, get_args
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
-from bench.cells import Activation, Cell, Optimizer, Outcome, Status
-from bench.engines._native import Queue, Spec, check_size, instruction_sets
+from bench.cells import Cell, Outcome, Status
+from bench.engines._native import Queue, instruction_sets
 from bench.engines.api import TrainReport
 from bench.engines.record import Record
-from bench.engines.schedules import learning_rates
-from bench.networks import initial_layers
-from bench.noise import Data, training_data, validation_data
+from bench.engines.task import prepare
 from bench.packs import Pack, epoch_flops
-from bench.streams import KERNEL_FIELDS, kernel_key
 
 # Cells prepared ahead for each thread: enough that none waits, few enough to hold in memory.
 AHEAD = 4
@@ -32,9 +28,6 @@ BYTES_AHEAD = 1 << 30
 
 # How often the caller hears of progress, and can stop.
 REPORT_S = 0.1
-
-ACTIVATIONS: tuple[str, ...] = get_args(Activation)
-OPTIMIZERS: tuple[str, ...] = get_args(Optimizer)
 
 
 class NativeEngine:
@@ -118,34 +111,8 @@ def _absorb(record: Record, last: int, time_s: float, tau: list[float], val_mse:
 
 def _push(queue: Queue, number: int, cell: Cell, n_predictions: int) -> _Running:
     """Hand a cell to the threads; what is needed to read its results."""
-    spec = _spec(cell)
-    check_size(spec)
-    data = training_data(cell)
-    spec.variance = data.target_variance
-    val = validation_data(cell) if cell.n_val else Data(data.inputs[:0], data.targets[:0], data.target_variance)
-    params = np.concatenate([part.ravel() for layer in initial_layers(cell) for part in layer])
-    rates = learning_rates(cell, np.arange(cell.max_epochs + 1))
+    prepared = prepare(cell)
     count = min(n_predictions, cell.n_samples)
-    numbers = (params, data.inputs, data.targets, val.inputs, val.targets, rates)
-    contiguous = [np.ascontiguousarray(part, dtype=np.float64) for part in numbers]
-    queue.push(number, spec, cell.dtype == "float64", count, *contiguous)
-    n_bytes = sum(part.nbytes for part in contiguous)
-    return _Running(Record(cell, data.target_variance), data.targets[:count].astype(cell.dtype), n_bytes)
-
-
-def _spec(cell: Cell) -> Spec:
-    """The numbers that the core knows of a cell, but for the variance of its targets."""
-    spec = Spec()
-    for name in ("n_samples", "d_in", "depth", "width", "n_val", "max_epochs", "tau", "momentum", "beta1", "beta2", "eps"):
-        setattr(spec, name, getattr(cell, name))
-    for name in ("weight_decay", "l1", "input_noise"):
-        setattr(spec, name, getattr(cell, name))
-    spec.dropout = cell.dropout if cell.depth else 0.0
-    spec.batch_size = min(cell.batch_size or cell.n_samples, cell.n_samples)
-    spec.shuffle, spec.readout = int(cell.shuffle), int(cell.trainable == "readout" and cell.depth > 0)
-    spec.activation, spec.optimizer = ACTIVATIONS.index(cell.activation), OPTIMIZERS.index(cell.optimizer)
-    spec.amsgrad = int(cell.amsgrad and cell.optimizer != "sgd")
-    spec.patience = -1 if cell.patience is None else cell.patience
-    spec.max_norm = math.inf if cell.max_norm is None else cell.max_norm
-    spec.set_keys(*(list(kernel_key(cell, purpose, KERNEL_FIELDS)) for purpose in ("dropout", "input noise", "batch order")))
-    return spec
+    queue.push(number, bytes(prepared.spec), cell.dtype == "float64", count, *prepared.arrays)
+    record = Record(cell, prepared.spec.variance)
+    return _Running(record, prepared.targets[:count].astype(cell.dtype), prepared.n_bytes)

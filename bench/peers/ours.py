@@ -8,7 +8,7 @@ import math
 import numpy as np
 from jaxtyping import Float32
 
-from bench.engines import EngineSpec, make_engine
+from bench.engines import EngineSpec, for_the_rest, make_engine
 from bench.executors import available_cores
 from bench.packs import plan
 from bench.peers.problem import Problem
@@ -22,12 +22,17 @@ def native(problem: Problem, device: str) -> Float32[np.ndarray, "cell epoch"]:
     return _train(problem, EngineSpec("native", device))
 
 
+def cuda(problem: Problem, device: str) -> Float32[np.ndarray, "cell epoch"]:
+    """The same of the CUDA engine, on all GPUs that `device` names."""
+    return _train(problem, EngineSpec("cuda", device))
+
+
 def torch(problem: Problem, device: str) -> Float32[np.ndarray, "cell epoch"]:
     """The same of the torch engine, as one of its worker processes trains: on a CPU on one thread, elsewhere on the device."""
     import torch
 
     torch.set_num_threads(1)
-    return _train(problem, EngineSpec("torch", device))
+    return _train(problem, for_the_rest(EngineSpec("torch", device)))
 
 
 def _train(problem: Problem, spec: EngineSpec) -> Float32[np.ndarray, "cell epoch"]:

@@ -2,6 +2,10 @@
 // protocol's arithmetic. `Tiles` supplies three small matrix products and how threads share work: every loop here is
 //     for (int i = Tiles::tid(); i < n; i += Tiles::threads()) ...
 // followed by Tiles::sync(). Activations are kept [unit][sample], a block of samples at a time, on chip.
+//
+// Several blocks of threads may form a team that trains one cell. The samples of a batch are dealt to `shares`, as many as its size
+// alone says; each share has a gradient of its own, and they are added in their order, so that the sums are the same bits
+// whatever the size of the team.
 #pragma once
 #include "activations.h"
 #include "box_muller.h"
@@ -12,6 +16,13 @@
 namespace fused {
 
 #define FUSED_EACH(i, n) for (int i = Tiles::tid(); i < (n); i += Tiles::threads())
+// Units by samples, neighbouring threads at neighbouring samples.
+#define FUSED_GRID(u, units, s, span)                             \
+  for (int u = Tiles::row(); u < (units); u += Tiles::rows())     \
+    for (int s = Tiles::lane(); s < (span); s += Tiles::lanes())
+// Shared by all threads of a team; followed by Tiles::team_sync().
+#define FUSED_TEAM(i, first, n) \
+  for (int i = (first) + Tiles::rank() * Tiles::threads() + Tiles::tid(); i < (n); i += Tiles::team() * Tiles::threads())
 
 FUSED_FN int padded(int count, int granule) { return (count + granule - 1) / granule * granule; }
 
@@ -41,37 +52,50 @@ template <class Tiles> FUSED_FN bool keeps_inputs(const Spec& c) { return c.acti
 // Philox calls for one sample of one hidden layer.
 FUSED_FN int calls_of(const Spec& c) { return (c.width + UNITS_PER_CALL - 1) / UNITS_PER_CALL; }
 
-// Numbers of scratch that a cell needs.
+// Numbers of scratch that a cell needs. Words and ints are given the room of a Real.
 template <class Tiles> FUSED_FN long long scratch_size(const Spec& c) {
-  const long long layer = (long long)c.width * Tiles::BLOCK;
+  const long long layer = (long long)c.width * Tiles::LD;
   const int kept = 1 + keeps_inputs<Tiles>(c) + (c.dropout > 0);
   const long long bits = c.dropout > 0 ? (long long)c.depth * calls_of(c) * Tiles::BLOCK : 0;
-  return (c.depth * kept + 2) * layer + (c.d_in + 2LL) * Tiles::BLOCK + Tiles::TURNED + bits;
+  return (c.depth * kept + 2) * layer + (c.d_in + 1LL) * Tiles::LD + 3LL * Tiles::BLOCK + Tiles::TURNED + bits;
+}
+
+// A batch of `count` samples is dealt to this many shares.
+template <class Tiles> FUSED_FN int shares_of(int count) {
+  const int most = count / Tiles::SHARE_SAMPLES;
+  return most > Tiles::SHARES ? Tiles::SHARES : most > 1 ? most : 1;
 }
 
 // Samples as features [d_in][row], row a whole number of blocks, zero beyond the last sample.
 template <class Real> struct Data {
-  const Real* inputs;
-  const Real* targets;
+  Real *inputs, *targets;
   int row;
 };
 
 template <class Real> struct Arrays {
-  Real *params, *moment1, *moment2, *moment2_max, *gradient;  // each n_padded_params
+  Real *params, *moment1, *moment2, *moment2_max;  // each n_padded_params
+  Real* gradient;                                  // one for each share
   Data<Real> train, val;
   Real* scratch;
+  Real* sums;           // of squared residuals: of training samples for each share, then of validation samples
   int* order;           // n_samples, for shuffled batches
-  const double* rates;  // of each epoch
-  double *tau, *val_mse;  // of each epoch, out
+  const double* rates;  // of each epoch, the last of them for all that follow
+  int n_rates;
+  double *tau, *val_mse;  // of `room` epochs from `first` on, out
+  int first, room;
 };
 
 template <class Tiles> class Core {
  public:
   typedef typename Tiles::Real Real;
   static constexpr int BLOCK = Tiles::BLOCK;
+  static constexpr int LD = Tiles::LD;  // numbers from one unit of a block to the next
 
-  FUSED_FN Core(const Spec& spec, const Arrays<Real>& arrays) : c(spec), a(arrays) {
-    layer_numbers = c.width * BLOCK;
+  // All that follows is the same for all threads of a block, and does not change while the cell trains.
+  FUSED_FN void set_up(const Spec& spec, const Arrays<Real>& arrays) {
+    c = spec;
+    a = arrays;
+    layer_numbers = c.width * LD;
     acts = a.scratch;
     pre = keeps_inputs<Tiles>(c) ? acts + c.depth * layer_numbers : acts;
     fed = c.dropout > 0 ? pre + c.depth * layer_numbers : acts;
@@ -79,9 +103,11 @@ template <class Tiles> class Core {
     delta[0] = next;
     delta[1] = next + layer_numbers;
     residual = next + 2 * layer_numbers;
-    batch_targets = residual + BLOCK;
-    batch_inputs = batch_targets + BLOCK;
-    turned = batch_inputs + c.d_in * BLOCK;
+    batch_inputs = residual + LD;
+    batch_targets = batch_inputs + c.d_in * LD;
+    squares = batch_targets + BLOCK;
+    samples = (int*)(squares + BLOCK);
+    turned = squares + 2 * BLOCK;
     kept = (Word*)(turned + Tiles::TURNED);
     apart = c.batch_size < c.n_samples || (c.dropout > 0 && c.depth > 0) || c.input_noise > 0;
     size = n_padded_params<Tiles>(c);
@@ -89,67 +115,37 @@ template <class Tiles> class Core {
     first_trained = c.readout && c.depth ? layer_of<Tiles>(c, c.depth).weights : 0;
   }
 
-  // Trains to the end of the cell, or until the host says stop: asked before every block of samples, since an epoch may take long.
-  // Returns the last epoch measured; `state` says how it came to be last. `host` has `stopped()`, the same for all threads of a
-  // block, and `epoch_done()`.
-  template <class Host> FUSED_FN int train(Host& host, State* state) {
-    best_val = (Real)__builtin_inff();
-    int best_epoch = 0, step = 0;
-    double power1 = 1, power2 = 1;
-    for (int epoch = 0;; epoch++) {
-      const bool last = epoch == c.max_epochs;
-      Real tau;
-      if (apart || last) {
-        tau = measure(host, a.train, c.n_samples);
-      } else {
-        clear_gradient();
-        tau = gradient_of(host);
-      }
-      tau = tau / (Real)c.variance;
-      if (Tiles::tid() == 0) a.tau[epoch] = tau;
-      bool goes_on = tau > (Real)c.tau && is_finite(tau) && !last;
-      if (c.n_val) {
-        const Real val = measure(host, a.val, c.n_val);
-        if (Tiles::tid() == 0) a.val_mse[epoch] = val;
-        if (val < best_val) {
-          best_val = val;
-          best_epoch = epoch;
-        }
-        goes_on = goes_on && (c.patience < 0 || epoch - best_epoch < c.patience);
-      }
-      if (host.stopped()) {
-        *state = STOPPED;
-        return epoch;
-      }
-      if (!goes_on) {
-        *state = ENDED;
-        return epoch;
-      }
-      host.epoch_done();
-      if (c.shuffle && c.batch_size < c.n_samples) {
-        const Order order(c.order_key, epoch, c.n_samples);
-        FUSED_EACH(i, c.n_samples) a.order[i] = (int)order.at((Word)i);
-        Tiles::sync();
-      }
-      const int batch = apart ? c.batch_size : c.n_samples;
-      for (int start = 0; start < c.n_samples && !host.stopped(); start += batch, step++) {
-        if (apart) {
-          const int count = c.n_samples - start < batch ? c.n_samples - start : batch;
-          clear_gradient();
-          gradient_of_batch(host, start, count, step);
-        }
-        power1 *= c.beta1;
-        power2 *= c.beta2;
-        update(a.rates[epoch], power1, power2);
-      }
+  FUSED_FN const Arrays<Real>& arrays() const { return a; }
+
+  // Goes on from `progress`, until the cell ends, its record is full, or the host says pause, asked before every epoch, or stop,
+  // asked before every block of samples, since an epoch may take long. `host` has `pauses()` and `stopped()`, the same for all
+  // threads of a team, and `epoch_done()`.
+  template <class Host> FUSED_FN void train(Host& host, Progress& progress) {
+    Progress at = progress;
+    if (at.state == FRESH) {
+      at.power1 = at.power2 = 1;
+      at.best_val = infinity();
     }
+    at.state = PAUSED;
+    while (at.epoch - a.first < a.room && !host.pauses()) {
+      const bool goes_on = measure_epoch(host, at);
+      if (host.stopped()) at.state = STOPPED;
+      else if (!goes_on) at.state = ENDED;
+      if (at.state != PAUSED) break;
+      host.epoch_done();
+      train_epoch(host, at);
+      at.epoch++;
+    }
+    Tiles::team_sync();
+    if (Tiles::rank() == 0 && Tiles::tid() == 0) progress = at;
+    Tiles::team_sync();
   }
 
   // Outputs of the first `count` training samples, in evaluation mode.
-  FUSED_FN void predict(int count, Real* outputs) {
+  FUSED_CALL void predict(int count, double* outputs) {
     for (int start = 0; start < count; start += BLOCK) {
       const int n = count - start < BLOCK ? count - start : BLOCK;
-      forward(a.train.inputs + start, a.train.row, n, nullptr, false);
+      forward(a.train.inputs + start, a.train.row, n, false);
       FUSED_EACH(s, n) outputs[start + s] = residual[s];
       Tiles::sync();
     }
@@ -160,18 +156,56 @@ template <class Tiles> class Core {
   Arrays<Real> a;
   int layer_numbers, size, first_trained;
   bool apart;
-  Real *acts, *pre, *fed, *delta[2], *residual, *batch_targets, *batch_inputs, *turned;
-  Word* kept;  // a bit for each unit of a call: [layer][call][sample]
-  Real best_val;
+  Real *acts, *pre, *fed, *delta[2], *residual, *batch_inputs, *batch_targets, *squares, *turned;
+  int* samples;  // of a batch's block: places in the training set
+  Word* kept;    // a bit for each unit of a call: [layer][call][sample]
 
-  FUSED_FN void clear_gradient() {
-    Real* g = a.gradient;
-    for (int i = first_trained + Tiles::tid(); i < size; i += Tiles::threads()) g[i] = 0;
+  // Takes the measures of this epoch; whether the cell goes on. In plain full batches the gradient comes with them.
+  template <class Host> FUSED_FN bool measure_epoch(Host& host, Progress& at) {
+    const bool last = at.epoch == c.max_epochs;
+    const Real tau = errors_of(host, a.train, c.n_samples, a.sums, !apart && !last) / (Real)c.variance;
+    const bool writes = Tiles::rank() == 0 && Tiles::tid() == 0;
+    if (writes) a.tau[at.epoch - a.first] = tau;
+    bool goes_on = tau > (Real)c.tau && is_finite(tau) && !last;
+    if (c.n_val) {
+      const Real val = errors_of(host, a.val, c.n_val, a.sums + Tiles::SHARES, false);
+      if (writes) a.val_mse[at.epoch - a.first] = val;
+      if (val < (Real)at.best_val) {
+        at.best_val = val;
+        at.best_epoch = at.epoch;
+      }
+      goes_on = goes_on && (c.patience < 0 || at.epoch - at.best_epoch < c.patience);
+    }
+    return goes_on;
+  }
+
+  // The updates of an epoch.
+  template <class Host> FUSED_FN void train_epoch(Host& host, Progress& at) {
+    if (c.shuffle && c.batch_size < c.n_samples) draw_order(at.epoch);
+    const double rate = a.rates[at.epoch < a.n_rates ? at.epoch : a.n_rates - 1];
+    const int batch = apart ? c.batch_size : c.n_samples;
+    for (int start = 0; start < c.n_samples && !host.stopped(); start += batch, at.step++) {
+      const int count = c.n_samples - start < batch ? c.n_samples - start : batch;
+      if (apart) gradient_of_batch(host, start, count, at.step);
+      at.power1 *= c.beta1;
+      at.power2 *= c.beta2;
+      update(rate, at.power1, at.power2, shares_of<Tiles>(count));
+    }
+  }
+
+  FUSED_CALL void draw_order(int epoch) {
+    const Order order(c.order_key, epoch, c.n_samples);
+    FUSED_TEAM(i, 0, c.n_samples) a.order[i] = (int)order.at((Word)i);
+    Tiles::team_sync();
+  }
+
+  FUSED_FN void clear_gradient(Real* gradient) {
+    for (int i = first_trained + Tiles::tid(); i < size; i += Tiles::threads()) gradient[i] = 0;
     Tiles::sync();
   }
 
   // Outputs of a block into `residual`; what the backward pass needs stays in acts, pre and fed.
-  FUSED_FN void forward(const Real* in, int in_row, int n, const int* samples, bool dropping, int step = 0) {
+  FUSED_CALL void forward(const Real* in, int in_row, int n, bool dropping, int step = 0) {
     const int span = padded(n, BLOCK / 4);
     for (int l = 0; l < c.depth; l++) {
       const Layer at = layer_of<Tiles>(c, l);
@@ -187,10 +221,10 @@ template <class Tiles> class Core {
         activate_layer(z, out, at.fan_out, span);
       }
       in = out;
-      in_row = BLOCK;
+      in_row = LD;
       if (dropping) {
         Real* dropped = fed + l * layer_numbers;
-        draw_kept(l, n, samples, step);
+        draw_kept(l, n, step);
         drop(out, dropped, l, at.fan_out, n);
         in = dropped;
       }
@@ -200,7 +234,7 @@ template <class Tiles> class Core {
     Tiles::sync();
   }
 
-  FUSED_FN void activate_layer(const Real* z, Real* out, int units, int span) {
+  FUSED_CALL void activate_layer(const Real* z, Real* out, int units, int span) {
     switch (c.activation) {
       case LEAKY_RELU: return each_activation<LEAKY_RELU>(z, out, units, span);
       case TANH: return each_activation<TANH>(z, out, units, span);
@@ -210,12 +244,12 @@ template <class Tiles> class Core {
     }
   }
   template <int KIND> FUSED_FN void each_activation(const Real* z, Real* out, int units, int span) {
-    for (int u = 0; u < units; u++) FUSED_EACH(s, span) out[u * BLOCK + s] = activate<Real>(KIND, z[u * BLOCK + s]);
+    FUSED_GRID(u, units, s, span) out[u * LD + s] = activate<Real>(KIND, z[u * LD + s]);
     Tiles::sync();
   }
 
   // below *= slope of the activation.
-  FUSED_FN void slope_layer(Real* below, const Real* z, const Real* out, int units, int span) {
+  FUSED_CALL void slope_layer(Real* below, const Real* z, const Real* out, int units, int span) {
     switch (c.activation) {
       case RELU: return each_slope<RELU>(below, z, out, units, span);
       case LEAKY_RELU: return each_slope<LEAKY_RELU>(below, z, out, units, span);
@@ -226,30 +260,27 @@ template <class Tiles> class Core {
     }
   }
   template <int KIND> FUSED_FN void each_slope(Real* below, const Real* z, const Real* out, int units, int span) {
-    for (int u = 0; u < units; u++)
-      FUSED_EACH(s, span) {
-        const int i = u * BLOCK + s;
-        if (KIND == RELU) below[i] = out[i] <= 0 ? 0 : below[i];
-        else below[i] *= slope<Real>(KIND, z[i], out[i]);
-      }
+    FUSED_GRID(u, units, s, span) {
+      const int i = u * LD + s;
+      if (KIND == RELU) below[i] = out[i] <= 0 ? 0 : below[i];
+      else below[i] *= slope<Real>(KIND, z[i], out[i]);
+    }
     Tiles::sync();
   }
 
-  // Which units of a layer are kept at this step. `samples` are places in the training set.
-  FUSED_FN void draw_kept(int layer, int n, const int* samples, int step) {
+  // Which units of a layer are kept at this step.
+  FUSED_CALL void draw_kept(int layer, int n, int step) {
     const Word below = drop_threshold(c.dropout);
     const int span = padded(n, BLOCK / 4);
-    for (int call = 0; call < calls_of(c); call++) {
-      Word* bits = kept + (layer * calls_of(c) + call) * BLOCK;
-      FUSED_EACH(s, span) {
-        const Words drawn = philox((Word)step, (Word)layer, (Word)call, (Word)samples[s], c.dropout_key[0], c.dropout_key[1]);
-        Word all = 0;
-        for (int k = 0; k < 4; k++) {
-          all |= (Word)((drawn.w[k] & 0xFFFFu) >= below) << (2 * k);
-          all |= (Word)((drawn.w[k] >> 16) >= below) << (2 * k + 1);
-        }
-        bits[s] = all;
+    Word* bits = kept + layer * calls_of(c) * BLOCK;
+    FUSED_GRID(call, calls_of(c), s, span) {
+      const Words drawn = philox((Word)step, (Word)layer, (Word)call, (Word)samples[s], c.dropout_key[0], c.dropout_key[1]);
+      Word all = 0;
+      for (int k = 0; k < 4; k++) {
+        all |= (Word)((drawn.w[k] & 0xFFFFu) >= below) << (2 * k);
+        all |= (Word)((drawn.w[k] >> 16) >= below) << (2 * k + 1);
       }
+      bits[call * BLOCK + s] = all;
     }
     Tiles::sync();
   }
@@ -258,97 +289,103 @@ template <class Tiles> class Core {
   FUSED_FN void drop(const Real* from, Real* to, int layer, int units, int n) {
     const Real scale = (Real)((double)HALF_WORDS / (HALF_WORDS - drop_threshold(c.dropout)));
     const int span = padded(n, BLOCK / 4);
-    for (int u = 0; u < units; u++) {
+    for (int u = Tiles::row(); u < units; u += Tiles::rows()) {
       const Word* bits = kept + (layer * calls_of(c) + u / UNITS_PER_CALL) * BLOCK;
       const Word bit = 1u << (u % UNITS_PER_CALL);
-      FUSED_EACH(s, span) {
-        const Real scaled = from[u * BLOCK + s] * scale;  // read in any case: so the loop vectorizes
-        to[u * BLOCK + s] = bits[s] & bit ? scaled : 0;
+      for (int s = Tiles::lane(); s < span; s += Tiles::lanes()) {
+        const Real scaled = from[u * LD + s] * scale;  // read in any case: so the loop vectorizes
+        to[u * LD + s] = bits[s] & bit ? scaled : 0;
       }
     }
     Tiles::sync();
   }
 
-  // Of a block's residuals, those beyond its samples being zero.
-  FUSED_FN Real sum_of_squares() {
-    constexpr int LANES = BLOCK / 4;
-    Real lanes[LANES] = {}, total = 0;
-    for (int s = 0; s < BLOCK; s += LANES)
-      for (int k = 0; k < LANES; k++) lanes[k] += residual[s + k] * residual[s + k];
-    for (int k = 0; k < LANES; k++) total += lanes[k];
-    return total;
-  }
-
-  // Mean squared error over a data set, in evaluation mode.
-  template <class Host> FUSED_FN Real measure(Host& host, const Data<Real>& data, int count) {
-    double total = 0;
-    for (int start = 0; start < count && !host.stopped(); start += BLOCK) {
-      const int n = count - start < BLOCK ? count - start : BLOCK;
-      forward(data.inputs + start, data.row, n, nullptr, false);
-      FUSED_EACH(s, BLOCK) residual[s] = s < n ? residual[s] - data.targets[start + s] : 0;
+  // Mean squared error over a data set, in evaluation mode; `sums` is its place for a number of each share. With `gradient`, adds
+  // the gradient of that error to those of the shares.
+  template <class Host> FUSED_CALL Real errors_of(Host& host, const Data<Real>& data, int count, Real* sums, bool gradient) {
+    const int shares = shares_of<Tiles>(count);
+    for (int share = Tiles::rank(); share < shares; share += Tiles::team()) {
+      Real* to = a.gradient + (long long)share * size;
+      if (gradient) clear_gradient(to);
+      FUSED_EACH(s, BLOCK) squares[s] = 0;
+      for (int start = first_of(share, shares, count), end = first_of(share + 1, shares, count); start < end; start += BLOCK) {
+        if (host.stopped()) break;
+        const int n = count - start < BLOCK ? count - start : BLOCK;
+        forward(data.inputs + start, data.row, n, false);
+        FUSED_EACH(s, BLOCK) {
+          const Real error = s < n ? residual[s] - data.targets[start + s] : 0;
+          residual[s] = error;
+          squares[s] += error * error;
+        }
+        Tiles::sync();
+        if (gradient) backward(to, data.inputs + start, data.row, n, count, false);
+      }
       Tiles::sync();
-      total += sum_of_squares();
+      for (int half = BLOCK / 2; half; half /= 2) {
+        FUSED_EACH(s, half) squares[s] += squares[s + half];
+        Tiles::sync();
+      }
+      if (Tiles::tid() == 0) sums[share] = squares[0];
       Tiles::sync();
     }
+    Tiles::team_sync();
+    double total = 0;
+    FUSED_ROLLED for (int share = 0; share < shares; share++) total += sums[share];
     return (Real)(total / count);
   }
 
-  // Adds the gradient of the mean squared error over all training samples, block by block; returns that error.
-  template <class Host> FUSED_FN Real gradient_of(Host& host) {
-    const Data<Real>& data = a.train;
-    double total = 0;
-    for (int start = 0; start < c.n_samples && !host.stopped(); start += BLOCK) {
-      const int n = c.n_samples - start < BLOCK ? c.n_samples - start : BLOCK;
-      forward(data.inputs + start, data.row, n, nullptr, false);
-      FUSED_EACH(s, BLOCK) residual[s] = s < n ? residual[s] - data.targets[start + s] : 0;
-      Tiles::sync();
-      total += sum_of_squares();
-      Tiles::sync();
-      backward(data.inputs + start, data.row, n, c.n_samples, false);
-    }
-    return (Real)(total / c.n_samples);
+  // The first sample of a share: a whole number of blocks.
+  static FUSED_FN int first_of(int share, int shares, int count) {
+    return (int)((long long)((count + BLOCK - 1) / BLOCK) * share / shares) * BLOCK;
   }
 
-  // The same for one batch of an epoch, whose samples are gathered, shaken and dropped from.
-  template <class Host> FUSED_FN void gradient_of_batch(Host& host, int start, int count, int step) {
+  // The gradient of the mean squared error over one batch of an epoch, whose samples are gathered, shaken and dropped from.
+  template <class Host> FUSED_CALL void gradient_of_batch(Host& host, int start, int count, int step) {
     const bool dropping = c.dropout > 0 && c.depth > 0;
-    int samples[BLOCK];
-    for (int at = 0; at < count && !host.stopped(); at += BLOCK) {
-      const int n = count - at < BLOCK ? count - at : BLOCK;
-      for (int s = 0; s < BLOCK; s++) {
-        const int place = start + at + (s < n ? s : 0);
-        samples[s] = c.shuffle && c.batch_size < c.n_samples ? a.order[place] : place;
+    const bool shuffled = c.shuffle && c.batch_size < c.n_samples;
+    const int shares = shares_of<Tiles>(count);
+    for (int share = Tiles::rank(); share < shares; share += Tiles::team()) {
+      Real* to = a.gradient + (long long)share * size;
+      clear_gradient(to);
+      for (int at = first_of(share, shares, count), end = first_of(share + 1, shares, count); at < end; at += BLOCK) {
+        if (host.stopped()) break;
+        const int n = count - at < BLOCK ? count - at : BLOCK;
+        FUSED_EACH(s, BLOCK) {
+          const int place = start + at + (s < n ? s : 0);
+          samples[s] = shuffled ? a.order[place] : place;
+          batch_targets[s] = a.train.targets[samples[s]];
+        }
+        Tiles::sync();
+        FUSED_GRID(f, c.d_in, s, BLOCK) batch_inputs[f * LD + s] = s < n ? a.train.inputs[f * a.train.row + samples[s]] : 0;
+        Tiles::sync();
+        if (c.input_noise > 0) shake(n, step);
+        forward(batch_inputs, LD, n, dropping, step);
+        FUSED_EACH(s, BLOCK) residual[s] = s < n ? residual[s] - batch_targets[s] : 0;
+        Tiles::sync();
+        backward(to, batch_inputs, LD, n, count, dropping);
       }
-      for (int f = 0; f < c.d_in; f++)
-        FUSED_EACH(s, BLOCK) batch_inputs[f * BLOCK + s] = s < n ? a.train.inputs[f * a.train.row + samples[s]] : 0;
-      FUSED_EACH(s, BLOCK) batch_targets[s] = a.train.targets[samples[s]];
-      Tiles::sync();
-      if (c.input_noise > 0) shake(n, samples, step);
-      forward(batch_inputs, BLOCK, n, samples, dropping, step);
-      FUSED_EACH(s, BLOCK) residual[s] = s < n ? residual[s] - batch_targets[s] : 0;
-      Tiles::sync();
-      backward(batch_inputs, BLOCK, n, count, dropping);
     }
+    Tiles::team_sync();
   }
 
   // Adds fresh normal noise to a batch's inputs.
-  FUSED_FN void shake(int n, const int* samples, int step) {
+  FUSED_CALL void shake(int n, int step) {
     const Real amount = (Real)c.input_noise;
-    for (int call = 0; call * NORMALS_PER_CALL < c.d_in; call++)
-      FUSED_EACH(s, n) {
-        const Words drawn = philox((Word)step, 0, (Word)call, (Word)samples[s], c.noise_key[0], c.noise_key[1]);
-        for (int pair = 0; pair < 2; pair++) {
-          const double radius = root(-2 * log_(uniform(drawn.w[2 * pair])));
-          const Turn turn = turn_by(uniform(drawn.w[2 * pair + 1]));
-          const int f = call * NORMALS_PER_CALL + 2 * pair;
-          if (f < c.d_in) batch_inputs[f * BLOCK + s] += amount * (Real)(radius * turn.cosine);
-          if (f + 1 < c.d_in) batch_inputs[(f + 1) * BLOCK + s] += amount * (Real)(radius * turn.sine);
-        }
+    FUSED_GRID(call, (c.d_in + NORMALS_PER_CALL - 1) / NORMALS_PER_CALL, s, n) {
+      const Words drawn = philox((Word)step, 0, (Word)call, (Word)samples[s], c.noise_key[0], c.noise_key[1]);
+      for (int pair = 0; pair < 2; pair++) {
+        const double radius = root(-2 * log_(uniform(drawn.w[2 * pair])));
+        const Turn turn = turn_by(uniform(drawn.w[2 * pair + 1]));
+        const int f = call * NORMALS_PER_CALL + 2 * pair;
+        if (f < c.d_in) batch_inputs[f * LD + s] += amount * (Real)(radius * turn.cosine);
+        if (f + 1 < c.d_in) batch_inputs[(f + 1) * LD + s] += amount * (Real)(radius * turn.sine);
       }
+    }
     Tiles::sync();
   }
 
-  FUSED_FN void backward(const Real* in, int in_row, int n, int count, bool dropping) {
+  // Adds the gradient of a block's residuals, which are scaled to their part of the mean over `count` samples.
+  FUSED_CALL void backward(Real* gradient, const Real* in, int in_row, int n, int count, bool dropping) {
     const int span = padded(n, BLOCK / 4);
     const Real share = (Real)2 / (Real)count;
     FUSED_EACH(s, BLOCK) residual[s] *= share;
@@ -357,8 +394,8 @@ template <class Tiles> class Core {
     for (int l = c.depth; l >= 0; l--) {
       const Layer at = layer_of<Tiles>(c, l);
       const Real* below_fed = l ? (dropping ? fed : acts) + (l - 1) * layer_numbers : in;
-      Tiles::outer(a.gradient + at.weights, at.row, a.gradient + at.biases, above, below_fed, l ? BLOCK : in_row, at.fan_out,
-                   at.fan_in, n, turned);
+      Tiles::outer(gradient + at.weights, at.row, gradient + at.biases, above, below_fed, l ? LD : in_row, at.fan_out, at.fan_in, n,
+                   turned);
       Tiles::sync();
       if (l == 0 || c.readout) break;
       Real* below = delta[l % 2];
@@ -373,19 +410,25 @@ template <class Tiles> class Core {
     }
   }
 
-  // One optimizer step, as torch.optim's SGD, Adam and AdamW take it.
-  FUSED_FN void update(double rate, double power1, double power2) {
+  // One optimizer step, as torch.optim's SGD, Adam and AdamW take it, with the sum of the shares' gradients.
+  FUSED_CALL void update(double rate, double power1, double power2, int shares) {
     const int first = first_trained;
     Real *p = a.params, *g = a.gradient, *m = a.moment1;
+    if (shares > 1)
+      FUSED_TEAM(i, first, size) {
+        Real sum = g[i];
+        for (int share = 1; share < shares; share++) sum += g[(long long)share * size + i];
+        g[i] = sum;
+      }
     const Real decay = (Real)(c.optimizer == ADAMW ? 0 : c.weight_decay), l1 = (Real)c.l1;
     if (decay != 0 || l1 != 0)
-      for (int i = first + Tiles::tid(); i < size; i += Tiles::threads()) {
+      FUSED_TEAM(i, first, size) {
         const Real sign = (Real)((p[i] > 0) - (p[i] < 0));
         g[i] = g[i] + decay * p[i] + l1 * sign;
       }
     if (c.optimizer == SGD) {
       const Real momentum = (Real)c.momentum, by = (Real)rate;
-      for (int i = first + Tiles::tid(); i < size; i += Tiles::threads()) {
+      FUSED_TEAM(i, first, size) {
         m[i] = momentum * m[i] + g[i];
         p[i] -= by * m[i];
       }
@@ -393,8 +436,8 @@ template <class Tiles> class Core {
       if (c.amsgrad) adam<true>(rate, power1, power2);
       else adam<false>(rate, power1, power2);
     }
-    Tiles::sync();
-    if (c.max_norm < (double)__builtin_inff()) constrain();
+    Tiles::team_sync();
+    if (c.max_norm < infinity()) constrain();
   }
 
   template <bool LARGEST> FUSED_FN void adam(double rate, double power1, double power2) {
@@ -404,9 +447,9 @@ template <class Tiles> class Core {
     Real* __restrict vmax = a.moment2_max;
     const Real* __restrict g = a.gradient;
     const Real keep1 = (Real)(1 - c.beta1), beta2 = (Real)c.beta2, keep2 = (Real)(1 - c.beta2), eps = (Real)c.eps;
-    const Real by = (Real)(rate / (1 - power1)), scale = (Real)(1 / __builtin_sqrt(1 - power2));
+    const Real by = (Real)(rate / (1 - power1)), scale = (Real)(1 / root(1 - power2));
     const Real shrink = (Real)(c.optimizer == ADAMW ? 1 - rate * c.weight_decay : 1);
-    for (int i = first_trained + Tiles::tid(); i < size; i += Tiles::threads()) {
+    FUSED_TEAM(i, first_trained, size) {
       m[i] += keep1 * (g[i] - m[i]);
       v[i] = beta2 * v[i] + keep2 * g[i] * g[i];
       Real second = v[i];
@@ -417,15 +460,13 @@ template <class Tiles> class Core {
       p[i] = p[i] * shrink - by * m[i] / (root(second) * scale + eps);
     }
   }
-  static FUSED_FN float root(float x) { return __builtin_sqrtf(x); }
-  static FUSED_FN double root(double x) { return __builtin_sqrt(x); }
 
   // Scales the incoming weights of every trained unit down to norm max_norm where they exceed it.
-  FUSED_FN void constrain() {
+  FUSED_CALL void constrain() {
     const Real most = (Real)c.max_norm;
     for (int l = c.readout ? c.depth : 0; l <= c.depth; l++) {
       const Layer at = layer_of<Tiles>(c, l);
-      FUSED_EACH(o, at.fan_out) {
+      FUSED_TEAM(o, 0, at.fan_out) {
         Real* weights = a.params + at.weights + o * at.row;
         constexpr int LANES = 16;
         Real lanes[LANES] = {}, total = 0;
@@ -437,7 +478,7 @@ template <class Tiles> class Core {
           for (int i = 0; i < at.row; i++) weights[i] *= most / norm;
       }
     }
-    Tiles::sync();
+    Tiles::team_sync();
   }
 };
 

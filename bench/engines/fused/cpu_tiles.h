@@ -4,8 +4,6 @@
 
 namespace fused {
 
-#define FUSED_UNROLL _Pragma("GCC unroll 16")
-
 // Lanes of two vectors by constant places: constants in the source, since compilers do not fold computed ones.
 #if defined(__clang__) || __GNUC__ >= 12
 #define FUSED_SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
@@ -24,9 +22,20 @@ template <class Real_, int VL, int V, int TM> struct CpuTiles {
   typedef Real Vector __attribute__((vector_size(VL * sizeof(Real)), aligned(sizeof(Real)), may_alias));
   typedef typename Bits<Real>::Int Mask __attribute__((vector_size(VL * sizeof(Real))));
 
+  static constexpr int LD = BLOCK;  // numbers from one unit of a block of samples to the next
+  static constexpr int SHARES = 1, SHARE_SAMPLES = 1;  // one thread has no use for several
+  static constexpr bool ONE_CORE = false;
+
   static FUSED_FN int tid() { return 0; }
   static FUSED_FN int threads() { return 1; }
+  static FUSED_FN int row() { return 0; }
+  static FUSED_FN int rows() { return 1; }
+  static FUSED_FN int lane() { return 0; }
+  static FUSED_FN int lanes() { return 1; }
+  static FUSED_FN int rank() { return 0; }
+  static FUSED_FN int team() { return 1; }
   static FUSED_FN void sync() {}
+  static FUSED_FN void team_sync() {}
   static FUSED_FN Vector load(const Real* from) { return *(const Vector*)from; }
   static FUSED_FN void store(Real* to, Vector x) { *(Vector*)to = x; }
 

@@ -5,8 +5,8 @@
 #include <nanobind/stl/vector.h>
 
 #include <chrono>
-#include <climits>
 #include <condition_variable>
+#include <cstring>
 #include <deque>
 #include <memory>
 #include <mutex>
@@ -15,6 +15,8 @@
 #include <thread>
 #include <vector>
 
+#include "block_device.h"
+#include "builds.h"
 #include "task.h"
 
 namespace nb = nanobind;
@@ -22,7 +24,7 @@ typedef nb::ndarray<const double, nb::c_contig, nb::device::cpu> Numbers;
 
 namespace {
 
-typedef bool (*Train)(void*);
+typedef bool (*Train)(void*, bool, const bool*, int*);
 
 bool runs_here(const std::string& isa) {
 #if defined(__x86_64__)
@@ -30,7 +32,7 @@ bool runs_here(const std::string& isa) {
                          __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("fma");
   if (isa == "avx2") return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 #endif
-  return isa == "portable" || isa == "block";
+  return isa == "portable";
 }
 
 std::vector<std::string> instruction_sets() {
@@ -50,16 +52,7 @@ Train train_of(const std::string& isa) {
   if (isa == "avx512") return memcap_train_avx512;
   if (isa == "avx2") return memcap_train_avx2;
 #endif
-  return isa == "block" ? memcap_train_block : memcap_train_portable;
-}
-
-// The core indexes parameters and features by int.
-void check_size(const fused::Spec& c) {
-  const long long most = INT_MAX, room = 64;  // padding of a row
-  const long long layers = (c.d_in + c.depth * ((long long)c.width + room) + 2 * room) * (c.width + room);
-  const long long samples = c.n_samples > c.n_val ? c.n_samples : c.n_val;
-  if (layers > most || c.d_in * (samples + room) > most)
-    throw std::length_error("parameters or samples are more than 2**31 numbers; use engine=torch");
+  return memcap_train_portable;
 }
 
 double multiply_adds(const std::string& isa, bool is_double, long long rounds) {
@@ -71,12 +64,35 @@ double multiply_adds(const std::string& isa, bool is_double, long long rounds) {
   return memcap_multiply_adds_portable(is_double, rounds);
 }
 
+// The bytes of bench.engines.task.Spec.
+fused::Spec as_spec(const nb::bytes& bytes) {
+  if (bytes.size() != sizeof(fused::Spec)) throw std::invalid_argument("not the bytes of a Spec of this build");
+  fused::Spec spec;
+  std::memcpy(&spec, bytes.data(), sizeof spec);
+  return spec;
+}
+
+nb::tuple block_measure(bool is_double, int block, int rows, nb::bytes spec) {
+  const fused::Spec c = as_spec(spec);
+  long long sizes[3];
+  memcap_block_measure(is_double, block, rows, &c, sizes);
+  return nb::make_tuple(sizes[0], sizes[1], sizes[2]);
+}
+
+void block_train(bool is_double, int block, int rows, size_t tasks, nb::ndarray<const int, nb::c_contig, nb::device::cpu> order,
+                 int teams, int team, int threads, int epochs, long long scratch_bytes, bool descending) {
+  const nb::gil_scoped_release release;
+  memcap_block_train(is_double, block, rows, (void*)tasks, order.data(), (int)order.size(), teams, team, threads, epochs, scratch_bytes,
+                     descending);
+}
+
 std::vector<double> copied(const Numbers& numbers) { return {numbers.data(), numbers.data() + numbers.size()}; }
 
 // A task with the memory that it points into.
 struct Job {
   long id;
   fused::Task task{};
+  bool is_double = false;
   std::vector<double> params, inputs, targets, val_inputs, val_targets, rates, tau, val_mse, predictions;
   int epochs_done = 0;
   int epochs_reported = 0;
@@ -84,7 +100,7 @@ struct Job {
   double time_s = 0;
 
   // All memory but the core's own, before a thread has the job.
-  void prepare(const bool* stop) {
+  void prepare() {
     const size_t epochs = (size_t)task.spec.max_epochs + 1;
     tau.resize(epochs);
     val_mse.resize(task.spec.n_val ? epochs : 0);
@@ -95,16 +111,16 @@ struct Job {
     task.val_inputs = val_inputs.data();
     task.val_targets = val_targets.data();
     task.rates = rates.data();
+    task.n_rates = (int)rates.size();
+    task.room = (int)epochs;
     task.tau = tau.data();
     task.val_mse = val_mse.data();
     task.predictions = predictions.data();
-    task.stop = stop;
-    task.epochs_done = &epochs_done;
   }
 
-  void run(Train train) {
+  void run(Train train, const bool* stop) {
     const auto started = std::chrono::steady_clock::now();
-    ok = train(&task);
+    ok = train(&task, is_double, stop, &epochs_done);
     time_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
   }
 };
@@ -122,12 +138,12 @@ class Queue {
   ~Queue() { close(); }
 
   // Cells are trained in the order in which they are given.
-  void push(long id, const fused::Spec& spec, bool is_double, int n_predictions, Numbers params, Numbers inputs, Numbers targets,
+  void push(long id, nb::bytes spec, bool is_double, int n_predictions, Numbers params, Numbers inputs, Numbers targets,
             Numbers val_inputs, Numbers val_targets, Numbers rates) {
     auto job = std::make_unique<Job>();
     job->id = id;
-    job->task.spec = spec;
-    job->task.is_double = is_double;
+    job->task.spec = as_spec(spec);
+    job->is_double = is_double;
     job->task.n_predictions = n_predictions;
     job->params = copied(params);
     job->inputs = copied(inputs);
@@ -135,7 +151,7 @@ class Queue {
     job->val_inputs = copied(val_inputs);
     job->val_targets = copied(val_targets);
     job->rates = copied(rates);
-    job->prepare(&stop_);
+    job->prepare();
     {
       const std::lock_guard<std::mutex> lock(mutex_);
       waiting_.push_back(std::move(job));
@@ -160,10 +176,10 @@ class Queue {
     }
     for (auto& job : done) {
       report(*job, progress);
-      const size_t count = job->ok ? (size_t)job->task.last + 1 : 0;
+      const size_t count = job->ok ? (size_t)job->task.progress.epoch + 1 : 0;
       job->tau.resize(count);
       if (job->task.spec.n_val) job->val_mse.resize(count);
-      ended.append(nb::make_tuple(job->id, job->ok, job->task.last, job->time_s, job->tau, job->val_mse, job->predictions));
+      ended.append(nb::make_tuple(job->id, job->ok, job->task.progress.epoch, job->time_s, job->tau, job->val_mse, job->predictions));
     }
     return nb::make_tuple(ended, progress);
   }
@@ -210,12 +226,12 @@ class Queue {
         waiting_.pop_front();
         running_.push_back(job.get());
       }
-      job->run(train_);
+      job->run(train_, &stop_);
       {
         const std::lock_guard<std::mutex> lock(mutex_);
         for (size_t i = 0; i < running_.size(); i++)
           if (running_[i] == job.get()) running_.erase(running_.begin() + i);
-        if (job->task.state != fused::STOPPED) done_.push_back(std::move(job));
+        if (job->task.progress.state != fused::STOPPED) done_.push_back(std::move(job));
       }
       finished_.notify_one();
     }
@@ -227,23 +243,10 @@ class Queue {
 NB_MODULE(_native, m) {
   m.doc() = "The fused training core on CPU threads; driven by bench.engines.native_engine.";
   m.def("instruction_sets", &instruction_sets, "The builds of the core that this processor can run, the fastest first.");
-  m.def("check_size", &check_size);
   m.def("multiply_adds", &multiply_adds, nb::call_guard<nb::gil_scoped_release>());
-  nb::class_<fused::Spec> spec(m, "Spec");
-  spec.def(nb::init<>());
-#define FIELD(name) spec.def_rw(#name, &fused::Spec::name)
-  FIELD(n_samples); FIELD(d_in); FIELD(depth); FIELD(width); FIELD(n_val); FIELD(batch_size); FIELD(shuffle); FIELD(activation);
-  FIELD(readout); FIELD(optimizer); FIELD(amsgrad); FIELD(patience); FIELD(max_epochs); FIELD(variance); FIELD(tau);
-  FIELD(momentum); FIELD(beta1); FIELD(beta2); FIELD(eps); FIELD(weight_decay); FIELD(l1); FIELD(dropout); FIELD(input_noise);
-  FIELD(max_norm);
-#undef FIELD
-  spec.def("set_keys", [](fused::Spec& s, std::vector<unsigned> dropout, std::vector<unsigned> noise, std::vector<unsigned> order) {
-    for (int i = 0; i < 2; i++) {
-      s.dropout_key[i] = dropout.at(i);
-      s.noise_key[i] = noise.at(i);
-      s.order_key[i] = order.at(i);
-    }
-  });
+  m.def("block_measure", &block_measure);
+  m.def("block_train", &block_train);
+  m.attr("task_bytes") = sizeof(fused::Task);
   nb::class_<Queue>(m, "Queue")
       .def(nb::init<int, const std::string&>())
       .def("push", &Queue::push)

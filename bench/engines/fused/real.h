@@ -25,6 +25,16 @@ template <class To, class From> FUSED_FN To bits_of(From from) {
   return __builtin_bit_cast(To, from);
 }
 
+FUSED_FN double infinity() { return bits_of<double>(0x7FF0000000000000ll); }
+
+#ifdef __CUDACC_RTC__
+FUSED_FN float root(float x) { return sqrtf(x); }
+FUSED_FN double root(double x) { return sqrt(x); }
+#else
+FUSED_FN float root(float x) { return __builtin_sqrtf(x); }
+FUSED_FN double root(double x) { return __builtin_sqrt(x); }
+#endif
+
 // NaN stays NaN in all of these.
 template <class Real> FUSED_FN Real at_least(Real x, Real least) { return x < least ? least : x; }
 template <class Real> FUSED_FN Real at_most(Real x, Real most) { return x > most ? most : x; }

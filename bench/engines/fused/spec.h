@@ -1,10 +1,22 @@
 // What the training core knows of a cell: numbers only, no pointers, the same on host and device.
 #pragma once
 
-#if defined(__CUDACC_RTC__) || defined(__CUDACC__)
-#define FUSED_FN __host__ __device__ __forceinline__
+// FUSED_CALL is of large functions that are called from several places: code that a GPU shall hold once.
+#if defined(__CUDACC_RTC__)
+#define FUSED_FN __device__ __forceinline__
+#define FUSED_CALL __device__ __noinline__
 #else
 #define FUSED_FN inline __attribute__((always_inline))
+#define FUSED_CALL FUSED_FN
+#endif
+
+// Before a loop whose turns are to run beside one another, in registers; and before one whose turns shall not.
+#ifdef __CUDACC_RTC__
+#define FUSED_UNROLL _Pragma("unroll")
+#define FUSED_ROLLED _Pragma("unroll 1")
+#else
+#define FUSED_UNROLL _Pragma("GCC unroll 16")
+#define FUSED_ROLLED
 #endif
 
 namespace fused {
@@ -28,7 +40,15 @@ struct Spec {
   Word dropout_key[2], noise_key[2], order_key[2];
 };
 
-// How training came to its end.
-enum State { ENDED, STOPPED };
+// FRESH: nothing done yet. PAUSED: it can go on. STOPPED: the host said so within an epoch, and it cannot.
+enum State { FRESH, PAUSED, ENDED, STOPPED };
+
+// How far a cell has come: with its arrays, all that it needs to go on as if it had not paused. All zero: FRESH.
+struct Progress {
+  int state;
+  int epoch;  // the next to be measured; of an ended cell the last that was
+  int step, best_epoch;
+  double power1, power2, best_val;
+};
 
 }  // namespace fused

@@ -1,0 +1,1 @@
+"""What the CUDA engine is made of."""

@@ -1,0 +1,78 @@
+"""What the CUDA engine asks of a device. `gpu.py` is one; the tests have another, of the same kernels on the host."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from jaxtyping import Int32, UInt8
+
+from bench.engines.cuda.tiles import Kernel, Sizes
+from bench.engines.task import Spec
+
+
+class Memory(Protocol):
+    """A piece of a device's memory, given back with its last reference."""
+
+    address: int
+
+    def write(self, values: np.ndarray) -> None:
+        """Copy an array to its beginning; work started afterwards sees it."""
+        ...
+
+    def read(self, n_bytes: int) -> UInt8[np.ndarray, " byte"]:
+        """The first bytes, after all work that was started."""
+        ...
+
+
+class Launch(NamedTuple):
+    """Tasks that one kernel trains in a slice.
+
+    Each team of blocks takes the next of `order`, indices of tasks, until none is left or the slice is over.
+    """
+
+    kernel: Kernel
+    order: Int32[np.ndarray, " place"]
+    teams: int
+    team: int
+    threads: int
+    scratch_bytes: int
+
+
+class Device(Protocol):
+    """A device that trains tasks in slices of time."""
+
+    # As the table's `device` column names it.
+    name: str
+
+    # Scratch that a block of threads can have on chip, in bytes.
+    scratch_bytes: int
+
+    def measure(self, kernel: Kernel, specs: Sequence[Spec]) -> list[Sizes]:
+        """What cells take under a kernel."""
+        ...
+
+    def places(self, kernel: Kernel, threads: int, scratch_bytes: int) -> int:
+        """Blocks that the device runs at once."""
+        ...
+
+    def most_team(self) -> int:
+        """Blocks that can train one cell together."""
+        ...
+
+    def free_bytes(self) -> int:
+        """Memory that can still be had."""
+        ...
+
+    def memory(self, n_bytes: int) -> Memory:
+        """A piece of memory with anything in it."""
+        ...
+
+    def start(self, tasks: Memory, launches: Sequence[Launch], length_s: float) -> None:
+        """Train for so long; returns at once. The launches run beside one another as there are places, in their order."""
+        ...
+
+    def is_idle(self) -> bool:
+        """Whether what was started has ended."""
+        ...

@@ -1,0 +1,198 @@
+"""An NVIDIA GPU as the CUDA engine sees it: kernels by cuda-core, memory and streams shared with torch."""
+
+# cuda-core fills its module when it is imported.
+# pyright: reportAttributeAccessIssue=false
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from cuda import core
+from cuda.bindings import driver
+from jaxtyping import UInt8
+
+from bench.engines.cuda.compiler import ENTRY, cached_kernel, fingerprint
+from bench.engines.cuda.device import Launch, Memory
+from bench.engines.cuda.tiles import WARP, Kernel, Sizes
+from bench.engines.cuda.trust import disagreement, distrusted, trial_cells
+from bench.engines.cuda_engine import CudaEngine
+from bench.engines.task import Spec
+from bench.engines.torch_engine import TorchEngine
+
+# Shared memory that the kernels have beside their scratch, in bytes, and some more.
+STATIC_BYTES = 1 << 10
+
+# Blocks that every chip with clusters runs as one.
+MOST_TEAM = 8
+
+# Compute capability from which blocks form clusters.
+CLUSTERS_FROM = 9
+
+NS_PER_S = 1e9
+
+# The multiply-adds that measure a chip: of one thread in a round (kernels.cu), rounds, blocks for each multiprocessor, repeats.
+PEAK_ADDS, PEAK_ROUNDS, PEAK_WAVES, PEAK_REPEATS = 16, 20_000, 16, 5
+
+
+class GpuMemory:
+    """A piece of a GPU's memory; see `device.Memory`."""
+
+    def __init__(self, gpu: Gpu, n_bytes: int):
+        self._gpu = gpu
+        self._bytes = torch.empty(max(1, n_bytes), dtype=torch.uint8, device=gpu.torch_device)
+        self.address = self._bytes.data_ptr()
+
+    def write(self, values: np.ndarray) -> None:
+        flat = torch.from_numpy(np.ascontiguousarray(values).reshape(-1).view(np.uint8))
+        self._bytes[: len(flat)].copy_(flat)
+
+    def read(self, n_bytes: int) -> UInt8[np.ndarray, " byte"]:
+        self._gpu.wait()
+        return self._bytes[:n_bytes].cpu().numpy()
+
+
+class Gpu:
+    """One GPU; see `device.Device`."""
+
+    def __init__(self, index: int):
+        """`index` is CUDA's number of the device."""
+        self.torch_device = torch.device("cuda", index)
+        torch.cuda.init()
+        self._device = core.Device(index)
+        self._device.set_current()
+        capability = self._device.compute_capability
+        self.arch = f"sm_{capability.major}{capability.minor}"
+        self.name = f"{torch.cuda.get_device_name(index)} {self.arch}"
+        self.scratch_bytes = self._device.properties.max_shared_memory_per_block_optin - STATIC_BYTES
+        self._has_clusters = capability.major >= CLUSTERS_FROM
+        self._streams: list[torch.cuda.Stream] = []
+
+    def measure(self, kernel: Kernel, specs: Sequence[Spec]) -> list[Sizes]:
+        """See `device.Device.measure`."""
+        given = GpuMemory(self, len(specs) * ctypes.sizeof(Spec))
+        given.write(np.frombuffer(b"".join(map(bytes, specs)), dtype=np.uint8))
+        n_bytes = len(specs) * len(Sizes._fields) * np.dtype(np.int64).itemsize
+        sizes = GpuMemory(self, n_bytes)
+        config = core.LaunchConfig(grid=1, block=WARP)
+        self._launch(0, config, self._entry(kernel, "measure"), given.address, sizes.address, ctypes.c_int(len(specs)))
+        table = sizes.read(n_bytes).view(np.int64).reshape(len(specs), -1)
+        return [Sizes(*row) for row in table.tolist()]
+
+    @functools.cache  # noqa: B019 - a GPU lives as long as its engine
+    def places(self, kernel: Kernel, threads: int, scratch_bytes: int) -> int:
+        """See `device.Device.places`."""
+        occupancy = self._entry(kernel, ENTRY).occupancy
+        blocks = occupancy.max_active_blocks_per_multiprocessor(threads, scratch_bytes)
+        return blocks * self._device.properties.multiprocessor_count
+
+    def most_team(self) -> int:
+        """See `device.Device.most_team`."""
+        return MOST_TEAM if self._has_clusters else 1
+
+    def free_bytes(self) -> int:
+        """See `device.Device.free_bytes`."""
+        free, _ = torch.cuda.mem_get_info(self.torch_device)
+        held = torch.cuda.memory_reserved(self.torch_device) - torch.cuda.memory_allocated(self.torch_device)
+        return free + held
+
+    def memory(self, n_bytes: int) -> GpuMemory:
+        """See `device.Device.memory`."""
+        return GpuMemory(self, n_bytes)
+
+    def start(self, tasks: Memory, launches: Sequence[Launch], length_s: float) -> None:
+        """See `device.Device.start`."""
+        # When the slice began (two words), then for each launch how many cells are taken, and a word for each team.
+        words = np.zeros(2 + sum(1 + launch.teams for launch in launches), dtype=np.int32)
+        self._control = GpuMemory(self, words.nbytes)
+        self._control.write(words)
+        orders = np.concatenate([launch.order for launch in launches])
+        self._orders = GpuMemory(self, orders.nbytes)
+        self._orders.write(orders)
+        torch.cuda.current_stream(self.torch_device).synchronize()
+        at, order_at = self._control.address + 2 * words.itemsize, self._orders.address
+        for number, launch in enumerate(launches):
+            config = core.LaunchConfig(
+                grid=launch.teams,
+                cluster=launch.team if launch.team > 1 else None,
+                block=launch.threads,
+                shmem_size=launch.scratch_bytes,
+            )
+            arguments = (
+                tasks.address, order_at, ctypes.c_int(len(launch.order)), at, at + words.itemsize,
+                self._control.address, ctypes.c_uint64(round(length_s * NS_PER_S)),
+            )  # fmt: skip
+            self._launch(number, config, self._entry(launch.kernel, ENTRY), *arguments)
+            at += (1 + launch.teams) * words.itemsize
+            order_at += launch.order.nbytes
+
+    def multiply_adds(self, dtype: str) -> float:
+        """GFLOP/s of multiply-adds on registers alone: what the chip can do at most, in the kernels' own form of them."""
+        kernel = Kernel(dtype, block=64, rows=4)
+        blocks = PEAK_WAVES * self._device.properties.multiprocessor_count
+        out = GpuMemory(self, blocks * kernel.threads * np.dtype(dtype).itemsize)
+        config = core.LaunchConfig(grid=blocks, block=kernel.threads)
+        entry = self._entry(kernel, "multiply_adds")
+        times = []
+        for _ in range(PEAK_REPEATS):
+            started = time.perf_counter()
+            self._launch(0, config, entry, out.address, ctypes.c_int(PEAK_ROUNDS))
+            self.wait()
+            times.append(time.perf_counter() - started)
+        return 2 * PEAK_ADDS * PEAK_ROUNDS * blocks * kernel.threads / min(times) / NS_PER_S
+
+    def is_idle(self) -> bool:
+        """See `device.Device.is_idle`."""
+        return all(stream.query() for stream in self._streams)
+
+    def wait(self) -> None:
+        """Until all that was started has ended."""
+        for stream in self._streams:
+            stream.synchronize()
+
+    @functools.cache  # noqa: B019
+    def _entry(self, kernel: Kernel, name: str) -> core.Kernel:
+        self._device.set_current()
+        entry = core.ObjectCode.from_cubin(cached_kernel(kernel, self.arch).tobytes()).get_kernel(name)
+        if name == ENTRY:
+            entry.attributes.max_dynamic_shared_size_bytes = self.scratch_bytes
+        return entry
+
+    def _launch(self, number: int, config: core.LaunchConfig, entry: core.Kernel, *arguments: object) -> None:
+        """On the stream of this number: launches of different numbers may run beside one another."""
+        while len(self._streams) <= number:
+            self._streams.append(torch.cuda.Stream(self.torch_device))
+        self._device.set_current()
+        stream = core.Stream.from_handle(self._streams[number].cuda_stream)
+        core.launch(stream, config, entry, *arguments)
+
+
+def gpus(device: str) -> list[Gpu]:
+    """Those that a device name stands for: cuda (all that are here) or cuda:<index>."""
+    _, _, index = device.partition(":")
+    return [Gpu(int(index))] if index else [Gpu(number) for number in range(torch.cuda.device_count())]
+
+
+def why_not(device: str) -> str | None:
+    """What the CUDA engine does wrong on these devices, or None: found out by training a few cells, once."""
+    for gpu in gpus(device):
+        judge = TorchEngine(str(gpu.torch_device))
+        versions = f"torch {torch.__version__}, driver {driver_version()}, kernels {fingerprint()}"
+        check = functools.partial(disagreement, CudaEngine([gpu]), judge, trial_cells())
+        check = functools.partial(disagreement, CudaEngine([gpu]), judge, trial_cells())
+        reason = distrusted(gpu.name, versions, check)
+        if reason is not None:
+            return f"on {gpu.name} {reason}"
+    return None
+
+
+def driver_version() -> str:
+    """Of CUDA, as the driver has it."""
+    error, version = driver.cuDriverGetVersion()
+    if error != driver.CUresult.CUDA_SUCCESS:
+        raise RuntimeError(f"the driver does not say its version: {error}")
+    return f"{version // 1000}.{version % 1000 // 10}"

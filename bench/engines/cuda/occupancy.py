@@ -1,0 +1,123 @@
+"""A model of what bounds a cell on a chip: places, bytes and FLOPs per epoch, from shapes and compiled kernels alone.
+
+`python -m bench.engines.cuda.occupancy sm_90` prints it for the shapes of `conf/shapes/speed.yaml`; it needs no GPU.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import sys
+from typing import NamedTuple
+
+import numpy as np
+
+from bench.cells import Cell
+from bench.engines.cuda.compiler import Resources, compile_kernel, resources
+from bench.engines.cuda.tiles import COLUMNS, WARP, Kernel, Sizes, kernels_for, threads_for
+from bench.engines.task import spec_of
+from bench.networks import forward_macs, n_params
+from bench.packs import epoch_flops
+
+
+class Chip(NamedTuple):
+    """A multiprocessor's limits, of the CUDA C++ Programming Guide, "Technical Specifications per Compute Capability"."""
+
+    arch: str
+    multiprocessors: int
+    shared_bytes: int  # of a multiprocessor
+    block_bytes: int  # of one block at most
+    registers: int
+    threads: int
+    blocks: int
+
+
+# An A100 (SXM), an H100 (SXM), a B200: multiprocessors as their vendor's data sheets and white papers say.
+CHIPS = (
+    Chip("sm_80", 108, 164 << 10, 163 << 10, 1 << 16, 2048, 32),
+    Chip("sm_90", 132, 228 << 10, 227 << 10, 1 << 16, 2048, 32),
+    Chip("sm_100", 148, 228 << 10, 227 << 10, 1 << 16, 2048, 32),
+)
+
+# Shared memory that the system keeps of each block's.
+SYSTEM_BYTES = 1 << 10
+
+# Registers are given out to a warp in units of so many.
+REGISTER_UNIT = 256
+
+# A multiprocessor starts so many multiply-adds in a cycle, and reads so many bytes of its shared memory.
+FMAS_PER_CYCLE = 128
+SHARED_BYTES_PER_CYCLE = 128
+
+# Adam reads parameters, gradient and two moments and writes three of them; the gradient is cleared.
+UPDATE_ACCESSES = 8
+
+
+class Bound(NamedTuple):
+    """What limits a cell: blocks on a multiprocessor and by which resource, warps, cycles of each unit for its products.
+
+    `fma_cycles` and `shared_cycles` are of one multiprocessor per epoch of one cell, were it alone: arithmetic of the products,
+    and traffic of their operands through shared memory at the tile's size. The larger of the two bounds it. `memory_bytes` go
+    to and from the caches beyond: weights twice, the gradient to and fro for each block of samples, an update's arrays once.
+    """
+
+    blocks: int
+    limited_by: str
+    warps: int
+    fma_cycles: float
+    shared_cycles: float
+    memory_bytes: int
+
+    @property
+    def bound_by(self) -> str:
+        return "arithmetic" if self.fma_cycles >= self.shared_cycles else "shared memory"
+
+
+def bound_of(cell: Cell, kernel: Kernel, sizes: Sizes, used: Resources, chip: Chip) -> Bound:
+    """The model's answer; `used` is what the compiled kernel takes."""
+    threads = threads_for(cell, kernel)
+    warps = threads // WARP
+    limits = {
+        "shared memory": chip.shared_bytes // (sizes.scratch + used.static_shared_bytes + SYSTEM_BYTES),
+        "registers": chip.registers // (-(-used.registers * WARP // REGISTER_UNIT) * REGISTER_UNIT * warps),
+        "threads": chip.threads // threads,
+        "blocks": chip.blocks,
+    }
+    limited_by = min(limits, key=limits.__getitem__)
+    blocks = limits[limited_by]
+    # A thread reads `rows` and COLUMNS numbers for `rows` times COLUMNS products; lanes of a warp share what they read in
+    # rows of block / COLUMNS threads.
+    itemsize = np.dtype(cell.dtype).itemsize
+    across = min(WARP, kernel.block // COLUMNS)
+    read = itemsize * (COLUMNS * across + kernel.rows * (WARP // across))
+    products = 3 * cell.n_samples * forward_macs(cell)
+    shared_cycles = products / (kernel.rows * COLUMNS * WARP) * read / SHARED_BYTES_PER_CYCLE
+    fma_cycles = epoch_flops(cell) / 2 / FMAS_PER_CYCLE * (itemsize // 4)
+    memory_bytes = itemsize * n_params(cell) * (4 * -(-cell.n_samples // kernel.block) + UPDATE_ACCESSES)
+    return Bound(blocks, limited_by, blocks * warps, fma_cycles, shared_cycles, memory_bytes)
+
+
+def main(arch: str) -> None:
+    """Print the model's answers for an architecture of CHIPS."""
+    from bench.engines import _native
+
+    (chip,) = (chip for chip in CHIPS if chip.arch == arch)
+    compiled = functools.cache(lambda kernel: resources(compile_kernel(kernel, arch).log))
+    print("width depth samples  block rows threads  blocks  limited by     warps  bound by        shared/fma  bytes/FLOP")
+    for width, depth, n_samples in itertools.product((16, 32, 64, 128), (1, 2, 4, 8), (256, 1024, 4096)):
+        cell = Cell(width=width, depth=depth, n_samples=n_samples)
+        for kernel in kernels_for(cell):
+            which = (kernel.dtype == "float64", kernel.block, kernel.rows)
+            sizes = Sizes(*_native.block_measure(*which, bytes(spec_of(cell, variance=1.0))))
+            if sizes.scratch + compiled(kernel).static_shared_bytes <= chip.block_bytes:
+                break
+        bound = bound_of(cell, kernel, sizes, compiled(kernel), chip)
+        print(
+            f"{width:5} {depth:5} {n_samples:7}  {kernel.block:5} {kernel.rows:4} {threads_for(cell, kernel):7}  "
+            f"{bound.blocks:6}  {bound.limited_by:13} {bound.warps:6}  {bound.bound_by:14} "
+            f"{bound.shared_cycles / bound.fma_cycles:11.2f} {bound.memory_bytes / epoch_flops(cell):11.4f}"
+        )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1] if len(sys.argv) > 1 else "sm_90")

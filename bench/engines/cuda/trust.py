@@ -1,0 +1,79 @@
+"""Whether the CUDA engine is right on this machine: found out by training on it, and kept for this chip, driver and version."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterable
+from typing import get_args
+
+from bench.cells import Activation, Cell, Outcome
+from bench.engines.api import Engine
+from bench.engines.cuda.compiler import cache_folder, write_cached
+from bench.packs import plan
+
+# Relative differences of losses that rounding explains, over so few epochs.
+TOLERANCES = {"float32": 1e-3, "float64": 1e-8}
+EPOCHS = 12
+
+
+def trial_cells() -> list[Cell]:
+    """Small cells of every kind: each activation, optimizer and regularizer, for every kernel."""
+    # 70 samples fill more than one block of 64; 20 and 6 take the smaller blocks; widths on both sides of the wide tiles.
+    shapes = [Cell(n_samples=n, width=width, depth=2, d_in=5) for n in (70, 20, 6) for width in (13, 70)]
+    shared = [Cell(n_samples=1100, width=24, depth=1, batch_size=batch, shuffle=True) for batch in (None, 600)]
+    kinds = [
+        *({"activation": activation} for activation in get_args(Activation)),
+        {"optimizer": "sgd", "learning_rate": 0.02, "momentum": 0.9},
+        {"optimizer": "adamw", "weight_decay": 0.01},
+        {"amsgrad": True, "l1": 1e-4, "lr_schedule": "cosine"},
+        {"dropout": 0.2, "batch_size": 30, "shuffle": True},
+        {"input_noise": 0.1, "max_norm": 1.0},
+        {"trainable": "readout", "n_val": 40, "lr_schedule": "step"},
+    ]
+    base = Cell(n_samples=70, width=13, depth=2, d_in=5)
+    cells = [*shapes, *shared, *(dataclasses.replace(base, **kind) for kind in kinds)]
+    both = [dataclasses.replace(cell, dtype=dtype) for cell in cells for dtype in TOLERANCES]
+    return [dataclasses.replace(cell, max_epochs=EPOCHS, tau=1e-9) for cell in both]
+
+
+def disagreement(engine: Engine, judge: Engine, cells: Iterable[Cell]) -> str | None:
+    """What an engine does otherwise than the one it is held against, or None."""
+    cells = list(cells)
+    ours, theirs = (_trained(each, cells) for each in (engine, judge))
+    for cell in cells:
+        one, other = ours[cell], theirs[cell]
+        if one.status is not other.status or one.epochs_run != other.epochs_run:
+            return f"{_spell(cell)} ends as {one.status} ({one.reason}), where {judge.name} ends as {other.status}"
+        for mine, its in zip(one.curve, other.curve, strict=True):
+            pairs = [(mine.tau, its.tau), *([(mine.val_mse, its.val_mse)] if cell.n_val else [])]
+            for a, b in pairs:
+                if not (a is not None and b is not None and abs(a - b) <= TOLERANCES[cell.dtype] * abs(b)):
+                    return f"{_spell(cell)} at epoch {mine.epoch} comes to {a}, where {judge.name} comes to {b}"
+    return None
+
+
+def distrusted(name: str, versions: str, check: Callable[[], str | None]) -> str | None:
+    """Why not to use the device `name` under these versions, or None; what `check` found is kept, a pass only."""
+    path = cache_folder() / f"trusted-{name.replace(' ', '-').replace('/', '-')}.json"
+    try:
+        if json.loads(path.read_text()) == {"device": name, "versions": versions}:
+            return None
+    except (OSError, ValueError):
+        pass  # Not checked yet, or not readable: check.
+    reason = check()
+    if reason is None:
+        write_cached(path, json.dumps({"device": name, "versions": versions}).encode())
+    return reason
+
+
+def _trained(engine: Engine, cells: list[Cell]) -> dict[Cell, Outcome]:
+    packs = plan(cells, kind=engine.kind, slots=engine.slots, workers=1)
+    return {outcome.cell: outcome for pack in packs for report in engine.train(pack) for outcome in report.outcomes}
+
+
+def _spell(cell: Cell) -> str:
+    """What is not as usual in a cell."""
+    usual = Cell()
+    changed = {name: value for name, value in dataclasses.asdict(cell).items() if value != getattr(usual, name)}
+    return ", ".join(f"{name}={value}" for name, value in changed.items())

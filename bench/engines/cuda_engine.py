@@ -1,0 +1,73 @@
+"""The CUDA engine: the fused core (`fused/`) on GPUs, where a block of threads trains a cell and takes the next from a queue.
+
+A cell's result depends on the cell and on the kind of chip alone, bit for bit: which kernel trains it follows from its shape,
+sums have a fixed order, and where several blocks share a cell's samples they add the same parts in the same order as one would.
+It trains every cell whose activations fit on the chip for 16 samples; `supports` is false for the others, which go to the torch
+engine.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+
+from bench.cells import Cell
+from bench.engines.api import TrainReport
+from bench.engines.cuda.device import Device
+from bench.engines.cuda.fits import Fits
+from bench.engines.cuda.lane import Lane
+from bench.packs import Pack, budget_flops
+
+# How long the devices work before the host looks: for progress, and to stop.
+SLICE_S = 0.25
+
+
+class CudaEngine:
+    """Trains packs on one or several GPUs; see `bench.engines.api.Engine`."""
+
+    name = "cuda"
+    threaded = True
+
+    def __init__(self, devices: Sequence[Device]):
+        self._fits = [Fits(device) for device in devices]
+
+    def device_name(self) -> str:
+        """What the table says in its `device` column."""
+        return self._fits[0].device.name
+
+    def supports(self, cell: Cell) -> bool:
+        """Whether the activations of a block of its samples fit on the chip."""
+        return self._fits[0].fit(cell) is not None
+
+    def kind(self, cell: Cell) -> None:
+        """Cells of all kinds train together."""
+
+    def slots(self, cell: Cell) -> int:
+        """Any number: the queue is the engine's own."""
+        return sys.maxsize
+
+    def train(self, pack: Pack, *, n_predictions: int = 0) -> Iterator[TrainReport]:
+        """Train every cell of the pack to its end; see `bench.engines.api.Engine.train`."""
+        lanes = [Lane(fits, self.name, n_predictions) for fits in self._fits]
+        for lane, cells in zip(lanes, dealt(pack.cells, len(lanes)), strict=True):
+            lane.extend(cells)
+        working: list[Lane] = []
+        while any(lane.busy for lane in lanes):
+            noted = [(lane, lane.fetch()) for lane in working]
+            # The next slice begins before this one is read, so that the devices do not wait for Python.
+            working = [lane for lane in lanes if lane.start(SLICE_S)]
+            reports = [lane.absorb(slice_) for lane, slice_ in noted]
+            outcomes = [outcome for report in reports for outcome in report.outcomes]
+            outcomes += [outcome for lane in lanes for outcome in lane.admit()]
+            yield TrainReport(outcomes, sum(report.flops for report in reports))
+
+
+def dealt(cells: Sequence[Cell], hands: int) -> list[list[Cell]]:
+    """The cells, longest first, each to the hand with the least work so far."""
+    result: list[list[Cell]] = [[] for _ in range(hands)]
+    work = [0] * hands
+    for cell in sorted(cells, key=budget_flops, reverse=True):
+        least = work.index(min(work))
+        result[least].append(cell)
+        work[least] += budget_flops(cell)
+    return result

@@ -1,0 +1,100 @@
+// Where a cell's arrays lie in one piece of memory, and how they begin.
+#pragma once
+#include "core.h"
+#include "task.h"
+
+namespace fused {
+
+const int ALIGNMENT = 64;  // bytes, a cache line; places of a piece of memory that begins on one
+
+// Offsets in bytes. Without scratch where that lies elsewhere.
+template <class Tiles> struct Offsets {
+  typedef typename Tiles::Real Real;
+  long long params, moment1, moment2, moment2_max, gradient, inputs, targets, val_inputs, val_targets, sums, order, scratch, bytes;
+
+  FUSED_FN Offsets(const Spec& c, bool with_scratch) : bytes(0) {
+    const long long size = n_padded_params<Tiles>(c), adaptive = c.optimizer != SGD;
+    const long long row = padded(c.n_samples, Tiles::BLOCK), val_row = padded(c.n_val, Tiles::BLOCK);
+    params = take(size);
+    moment1 = take(size);
+    moment2 = take(adaptive ? size : 0);
+    moment2_max = take(c.amsgrad ? size : 0);
+    gradient = take(shares_of<Tiles>(c.n_samples) * size);
+    inputs = take(c.d_in * row);
+    targets = take(row);
+    val_inputs = take(c.d_in * val_row);
+    val_targets = take(val_row);
+    sums = take(2 * Tiles::SHARES);
+    order = take(c.shuffle ? c.n_samples : 0);
+    scratch = take(with_scratch ? scratch_size<Tiles>(c) : 0);
+  }
+
+ private:
+  FUSED_FN long long take(long long count) {
+    const long long at = bytes;
+    bytes += (count * (long long)sizeof(Real) + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    return at;
+  }
+};
+
+// `scratch` null: in the task's memory.
+template <class Tiles> FUSED_FN Arrays<typename Tiles::Real> arrays_of(const Task& task, typename Tiles::Real* scratch) {
+  typedef typename Tiles::Real Real;
+  const Offsets<Tiles> at(task.spec, !scratch);
+  char* memory = (char*)task.memory;
+  const int row = padded(task.spec.n_samples, Tiles::BLOCK), val_row = padded(task.spec.n_val, Tiles::BLOCK);
+  return {(Real*)(memory + at.params), (Real*)(memory + at.moment1), (Real*)(memory + at.moment2), (Real*)(memory + at.moment2_max),
+          (Real*)(memory + at.gradient),
+          {(Real*)(memory + at.inputs), (Real*)(memory + at.targets), row},
+          {(Real*)(memory + at.val_inputs), (Real*)(memory + at.val_targets), val_row},
+          scratch ? scratch : (Real*)(memory + at.scratch), (Real*)(memory + at.sums), (int*)(memory + at.order),
+          task.rates, task.n_rates, task.tau, task.val_mse, task.first, task.room};
+}
+
+// Samples [n][d_in] as features [d_in][row].
+template <class Tiles> FUSED_FN void turn_over(const Data<typename Tiles::Real>& to, const double* inputs, const double* targets,
+                                               int n, int d_in) {
+  typedef typename Tiles::Real Real;
+  FUSED_TEAM(s, 0, n) {
+    FUSED_ROLLED for (int f = 0; f < d_in; f++) to.inputs[(long long)f * to.row + s] = (Real)inputs[(long long)s * d_in + f];
+    to.targets[s] = (Real)targets[s];
+  }
+}
+
+// A fresh cell: all arrays zero but the parameters and the samples.
+template <class Tiles> FUSED_CALL void begin(const Task& task, const Arrays<typename Tiles::Real>& arrays, bool with_scratch) {
+  const Spec& c = task.spec;
+  const int words = (int)(Offsets<Tiles>(c, with_scratch).bytes / ALIGNMENT);
+  struct alignas(16) Line { int word[ALIGNMENT / sizeof(int)]; };
+  FUSED_TEAM(i, 0, words) ((Line*)task.memory)[i] = Line{};
+  Tiles::team_sync();
+  const double* from = task.params;
+  for (int l = 0; l <= c.depth; l++) {
+    const Layer at = layer_of<Tiles>(c, l);
+    FUSED_TEAM(o, 0, at.fan_out) {
+      FUSED_ROLLED for (int i = 0; i < at.fan_in; i++) arrays.params[at.weights + o * at.row + i] = (typename Tiles::Real)from[o * at.fan_in + i];
+      arrays.params[at.biases + o] = (typename Tiles::Real)from[at.fan_out * at.fan_in + o];
+    }
+    from += at.fan_out * (at.fan_in + 1);
+  }
+  turn_over<Tiles>(arrays.train, task.inputs, task.targets, c.n_samples, c.d_in);
+  turn_over<Tiles>(arrays.val, task.val_inputs, task.val_targets, c.n_val, c.d_in);
+  Tiles::team_sync();
+}
+
+template <class Tiles> FUSED_CALL void set_up(Core<Tiles>& core, const Task& task, typename Tiles::Real* scratch) {
+  core.set_up(task.spec, arrays_of<Tiles>(task, scratch));
+}
+
+// Trains a cell from where it is: to its end, or until the host says pause. `scratch` null: in the task's memory. `core` is room
+// for the core: one for all threads of a block where they share one, else each thread's own.
+template <class Tiles, class Host>
+FUSED_FN void go_on(Task& task, Core<Tiles>& core, Host& host, typename Tiles::Real* scratch) {
+  if (Tiles::tid() == 0 || !Tiles::ONE_CORE) set_up<Tiles>(core, task, scratch);
+  Tiles::sync();
+  if (task.progress.state == FRESH) begin<Tiles>(task, core.arrays(), !scratch);
+  core.train(host, task.progress);
+  if (task.progress.state == ENDED && Tiles::rank() == 0) core.predict(task.n_predictions, task.predictions);
+}
+
+}  // namespace fused

@@ -1,0 +1,61 @@
+// Who a thread is in its block, and a block in its team: told by the hardware on a GPU, by the program that stands in for one on a
+// host. A team of several blocks is a cluster, of compute capability 9.0 on.
+#pragma once
+#include "spec.h"
+
+namespace fused {
+
+#ifdef __CUDA_ARCH__
+
+struct BlockThreads {
+  static constexpr bool ONE_CORE = true;  // in shared memory, which spares registers
+  static FUSED_FN int tid() { return threadIdx.x; }
+  static FUSED_FN int threads() { return blockDim.x; }
+  static FUSED_FN void sync() { __syncthreads(); }
+#if __CUDA_ARCH__ >= 900
+  static FUSED_FN int rank() {
+    unsigned rank;
+    asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+    return rank;
+  }
+  static FUSED_FN int team() {
+    unsigned team;
+    asm("mov.u32 %0, %%cluster_nctarank;" : "=r"(team));
+    return team;
+  }
+  static FUSED_FN void team_sync() {
+    if (team() == 1) return __syncthreads();
+    asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::: "memory");
+  }
+#else
+  static FUSED_FN int rank() { return 0; }
+  static FUSED_FN int team() { return 1; }
+  static FUSED_FN void team_sync() { __syncthreads(); }
+#endif
+};
+
+#else
+
+struct BlockThreads {
+  static constexpr bool ONE_CORE = false;
+  struct Self {
+    int tid, threads, rank, team;
+    void (*wait)(void* barrier);
+    void *block, *all;  // barriers of this block and of its team
+  };
+  static inline thread_local Self self;
+  static FUSED_FN int tid() { return self.tid; }
+  static FUSED_FN int threads() { return self.threads; }
+  static FUSED_FN int rank() { return self.rank; }
+  static FUSED_FN int team() { return self.team; }
+  static FUSED_FN void sync() {
+    if (self.threads > 1) self.wait(self.block);
+  }
+  static FUSED_FN void team_sync() {
+    if (self.threads * self.team > 1) self.wait(self.all);
+  }
+};
+
+#endif
+
+}  // namespace fused

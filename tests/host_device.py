@@ -1,0 +1,89 @@
+"""A device for the CUDA engine that is this host: the same kernels, compiled for it, with threads in place of a GPU's."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+
+from bench.engines import _native
+from bench.engines.cuda.device import Launch
+from bench.engines.cuda.tiles import Kernel, Sizes
+from bench.engines.task import Spec
+
+
+class HostMemory:
+    def __init__(self, n_bytes: int):
+        # What a device's memory holds before it is written to is anything.
+        self._bytes = np.full(n_bytes + 64, 0xFF, dtype=np.uint8)
+        self._skip = -self._bytes.ctypes.data % 64
+        self.address = self._bytes.ctypes.data + self._skip
+
+    def write(self, values: np.ndarray) -> None:
+        flat = values.reshape(-1).view(np.uint8)
+        self._bytes[self._skip : self._skip + len(flat)] = flat
+
+    def read(self, n_bytes: int) -> np.ndarray:
+        return self._bytes[self._skip : self._skip + n_bytes].copy()
+
+
+class HostDevice:
+    """Slices are counts of epochs, the next of `epochs` each time, so that cells pause at many places."""
+
+    def __init__(
+        self,
+        *,
+        threads: int = 1,
+        places: int = 1,
+        team: int = 1,
+        epochs: Sequence[int] = (1000,),
+        scratch_bytes: int = 1 << 30,
+        free_bytes: int = 1 << 40,
+        descending: bool = False,
+    ):
+        self.name = "host"
+        self.scratch_bytes = scratch_bytes
+        self.launches: list[Launch] = []
+        self._threads, self._places, self._team = threads, places, team
+        self._free_bytes = free_bytes
+        self._descending = descending
+        self._epochs = itertools.cycle(epochs)
+
+    def measure(self, kernel: Kernel, specs: Sequence[Spec]) -> list[Sizes]:
+        return [Sizes(*_native.block_measure(*self._which(kernel), bytes(spec))) for spec in specs]
+
+    def places(self, kernel: Kernel, threads: int, scratch_bytes: int) -> int:
+        return self._places
+
+    def most_team(self) -> int:
+        return self._team
+
+    def free_bytes(self) -> int:
+        return self._free_bytes
+
+    def memory(self, n_bytes: int) -> HostMemory:
+        return HostMemory(n_bytes)
+
+    def start(self, tasks: HostMemory, launches: Sequence[Launch], length_s: float) -> None:
+        epochs = next(self._epochs)
+        for launch in launches:
+            self.launches.append(launch)
+            _native.block_train(
+                *self._which(launch.kernel),
+                tasks.address,
+                launch.order,
+                launch.teams,
+                launch.team,
+                self._threads,
+                epochs,
+                launch.scratch_bytes,
+                self._descending,
+            )
+
+    def is_idle(self) -> bool:
+        return True
+
+    @staticmethod
+    def _which(kernel: Kernel) -> tuple[bool, int, int]:
+        return kernel.dtype == "float64", kernel.block, kernel.rows

@@ -1,0 +1,138 @@
+"""The CUDA engine without a GPU: its queue, its slices and its kernels, on a device that is this host."""
+
+from __future__ import annotations
+
+import pytest
+
+import bench
+from bench.cells import Cell, Status
+from bench.engines import native_is_built
+from bench.packs import Pack, budget_flops
+from tests.test_packing import mixed_cells
+from tests.training import NOT_BUILT, train, untimed
+
+if not native_is_built():
+    pytest.skip(NOT_BUILT, allow_module_level=True)
+
+from bench.engines.cuda.fits import Fits
+from bench.engines.cuda.tiles import KERNELS, WARP, kernels_for, threads_for
+from bench.engines.cuda_engine import CudaEngine, dealt
+from tests.host_device import HostDevice
+
+# Cells whose batches are dealt to several shares, under every kernel.
+SHARED = [
+    Cell(n_samples=n, width=width, depth=2, dtype=dtype, n_val=60, max_epochs=12, tau=1e-9, batch_size=batch, shuffle=True)
+    for n, batch in ((600, None), (1100, None), (1100, 520))
+    for width, dtype in ((8, "float32"), (70, "float32"), (9, "float64"))
+]
+
+
+def bytes_of(cells: list[Cell], *devices: HostDevice) -> dict[Cell, str]:
+    outcomes = train(cells, engine=CudaEngine(devices), n_predictions=3)
+    return {cell: untimed(outcome) for cell, outcome in outcomes.items()}
+
+
+@pytest.fixture(scope="module")
+def cells() -> list[Cell]:
+    return mixed_cells(40, seed=5) + SHARED
+
+
+@pytest.fixture(scope="module")
+def alone(cells) -> dict[Cell, str]:
+    """Each trained by one thread, without a pause."""
+    return bytes_of(cells, HostDevice(epochs=(10**6,)))
+
+
+@pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize("threads", [3, 32, 64])
+def test_no_barrier_is_missing(threads, descending, cells, alone):
+    """Whichever thread comes first between two barriers, the results are those of a single thread."""
+    assert bytes_of(cells, HostDevice(threads=threads, descending=descending, epochs=(30,))) == alone
+
+
+@pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize("team", [2, 8])
+def test_a_team_of_blocks_comes_to_the_bits_of_one(team, descending, alone):
+    device = HostDevice(threads=2, places=team * len(SHARED), team=team, descending=descending, epochs=(30,))
+    results = bytes_of(SHARED, device)
+    assert max(launch.team for launch in device.launches) == min(team, 4)
+    assert results == {cell: alone[cell] for cell in SHARED}
+
+
+def test_neighbours_pauses_places_and_devices_do_not_enter_into_results(cells, alone):
+    assert bytes_of(cells[::-1], HostDevice(places=5, epochs=(1, 7))) == alone
+    assert bytes_of(cells, HostDevice(epochs=(2,)), HostDevice(places=2, epochs=(5,)), HostDevice(epochs=(50,))) == alone
+
+
+def test_a_record_that_is_full_is_read_and_goes_on(monkeypatch):
+    from bench.engines.cuda import lane
+
+    (cell,) = bench.expand(width=8, n_samples=20, max_epochs=100, tau=1e-9)
+    usual = bytes_of([cell], HostDevice())
+    monkeypatch.setattr(lane, "ROOM", 7)
+    assert bytes_of([cell], HostDevice()) == usual
+
+
+def test_more_cells_than_slots_take_turns(monkeypatch, cells, alone):
+    from bench.engines.cuda import lane
+
+    monkeypatch.setattr(lane, "SLOTS", 3)
+    assert bytes_of(cells, HostDevice(epochs=(11,))) == alone
+
+
+def test_cells_that_do_not_fit_into_memory_together_take_turns_and_one_that_never_fits_fails_alone():
+    small = [Cell(n_samples=20, width=8, init_seed=i, max_epochs=10, tau=1e-9) for i in range(6)]
+    huge = Cell(n_samples=20_000, max_epochs=1, tau=1e-9)
+    outcomes = train([*small, huge], engine=CudaEngine([HostDevice(free_bytes=60_000)]))
+    assert outcomes[huge].status is Status.FAILED
+    assert outcomes[huge].reason == "MemoryError: more than the device has free"
+    alone = bytes_of(small, HostDevice())
+    assert {cell: untimed(train([cell], engine=CudaEngine([HostDevice()]), n_predictions=3)[cell]) for cell in small} == alone
+    assert all(outcomes[cell].status is Status.CENSORED for cell in small)
+
+
+def test_a_cell_takes_the_kernel_with_the_most_samples_on_chip_and_where_none_fits_it_is_not_supported():
+    wide = Cell(width=100, depth=8, n_samples=1000)
+    assert [kernel.block for kernel in kernels_for(wide)] == [64, 32, 16]
+    device = HostDevice(scratch_bytes=227 << 10)
+    engine = CudaEngine([device])
+    assert engine.supports(wide)
+    assert not engine.supports(Cell(width=1000, depth=8, n_samples=1000))
+    fit = Fits(device).fit(wide)
+    assert fit is not None and fit.kernel.block == 32
+    assert fit.sizes.scratch <= 227 << 10 < 2 * fit.sizes.scratch
+
+
+def test_a_block_is_whole_warps_and_no_larger_than_its_kernel():
+    for kernel in KERNELS:
+        for width in (1, 5, 16, 64, 100, 300):
+            threads = threads_for(Cell(width=width), kernel)
+            assert threads % WARP == 0
+            assert threads <= kernel.threads
+
+
+def test_the_longest_cells_come_first():
+    cells = [Cell(n_samples=50, max_epochs=10 + 7 * (i % 5), init_seed=i, tau=1e-9) for i in range(20)]
+    device = HostDevice()
+    train(cells, engine=CudaEngine([device]))
+    order = device.launches[0].order
+    assert len(order) == len(cells)
+    (hand,) = dealt(cells, 1)
+    assert [cell.max_epochs for cell in hand] == sorted((cell.max_epochs for cell in cells), reverse=True)
+    assert list(order) == sorted(order)  # slots in the order of arrival
+
+
+def test_cells_are_dealt_to_devices_by_work_longest_first():
+    cells = [Cell(n_samples=n) for n in (100, 90, 80, 30, 20, 10)]
+    hands = dealt(cells, 2)
+    assert [[cell.n_samples for cell in hand] for hand in hands] == [[100, 30, 20, 10], [90, 80]]
+    loads = [sum(map(budget_flops, hand)) for hand in hands]
+    assert max(loads) <= 1.1 * min(loads)
+
+
+def test_closing_stops_after_the_slice_and_what_ended_is_kept():
+    cells = [Cell(n_samples=20, width=4, max_epochs=epochs, tau=1e-9, init_seed=epochs) for epochs in (5, 5000)]
+    reports = CudaEngine([HostDevice(epochs=(20,))]).train(Pack(tuple(cells), 1))
+    done = next(report.outcomes for report in reports if report.outcomes)
+    reports.close()
+    assert [outcome.cell for outcome in done] == [cells[0]]

@@ -1,0 +1,132 @@
+"""The CUDA engine is used where it is right, and nowhere else."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+
+import bench
+from bench import engines, runs
+from bench.engines import EngineSpec, native_is_built
+from bench.engines.cuda.tiles import KERNELS
+from bench.engines.cuda.trust import disagreement, distrusted, trial_cells
+from bench.engines.torch_engine import TorchEngine
+from bench.executors import local
+from bench.grid import GridError
+from tests.training import NOT_BUILT
+
+if not native_is_built():
+    pytest.skip(NOT_BUILT, allow_module_level=True)
+
+from bench.engines.cuda.fits import Fits
+from bench.engines.cuda_engine import CudaEngine
+from tests.host_device import HostDevice
+
+
+def test_the_trial_is_passed_and_takes_every_kernel():
+    assert disagreement(CudaEngine([HostDevice()]), TorchEngine("cpu"), trial_cells()) is None
+    fits = Fits(HostDevice())
+    assert {fit.kernel for cell in trial_cells() if (fit := fits.fit(cell))} == set(KERNELS)
+
+
+class Wrong(TorchEngine):
+    """Trains with another weight decay than it was asked for."""
+
+    def train(self, pack, *, n_predictions=0):
+        asked = {dataclasses.replace(cell, weight_decay=cell.weight_decay + 1e-4): cell for cell in pack.cells}
+        for report in super().train(pack._replace(cells=tuple(asked)), n_predictions=n_predictions):
+            yield report._replace(outcomes=[dataclasses.replace(o, cell=asked[o.cell]) for o in report.outcomes])
+
+
+def test_an_engine_that_is_a_little_wrong_is_found_out():
+    cells = [cell for cell in trial_cells() if cell.dtype == "float64" and not cell.batch_size]
+    reason = disagreement(Wrong("cpu"), TorchEngine("cpu"), cells)
+    assert reason is not None
+    assert reason.startswith("d_in=5, depth=2, width=13, n_samples=70") or "at epoch" in reason
+
+
+def test_a_pass_is_kept_for_this_device_and_these_versions_and_a_failure_is_not(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    checks: list[str] = []
+
+    def check(answer):
+        checks.append("checked")
+        return answer
+
+    assert distrusted("a chip", "1", lambda: check("it errs")) == "it errs"
+    assert distrusted("a chip", "1", lambda: check(None)) is None
+    assert distrusted("a chip", "1", lambda: check("never asked")) is None
+    assert len(checks) == 2
+    assert distrusted("a chip", "2", lambda: check("it errs")) == "it errs"
+    assert distrusted("another chip", "1", lambda: check("it errs")) == "it errs"
+    (kept,) = tmp_path.glob("memcap/trusted-*.json")
+    assert json.loads(kept.read_text()) == {"device": "a chip", "versions": "1"}
+    kept.write_text("{")
+    assert distrusted("a chip", "1", lambda: check(None)) is None
+    assert len(checks) == 5
+
+
+@pytest.fixture
+def on_gpus(monkeypatch):
+    """A machine whose GPUs are `device`, an engine there that says `reason`."""
+
+    def pretend(reason: str | None, device: HostDevice | None = None) -> None:
+        monkeypatch.setattr(engines, "_resolve_device", lambda name: "cuda" if name == "auto" else name)
+        monkeypatch.setattr(engines, "_why_not_cuda", lambda name: reason)
+        make = engines.make_engine
+
+        def made(spec, threads=1):
+            return CudaEngine([device]) if spec.name == "cuda" else make(spec, threads)
+
+        for module in (runs, local):
+            monkeypatch.setattr(module, "make_engine", made)
+        monkeypatch.setattr(runs, "for_the_rest", lambda spec: EngineSpec("torch", "cpu"))
+
+    return pretend
+
+
+def test_auto_takes_the_cuda_engine_where_it_is_trusted_and_else_says_why_not(on_gpus):
+    on_gpus(None)
+    assert engines.resolve("auto", "auto") == EngineSpec("cuda", "cuda")
+    assert engines.resolve("auto", "cuda:1") == EngineSpec("cuda", "cuda:1")
+    assert engines.resolve("torch", "auto") == EngineSpec("torch", "cuda:0")
+    on_gpus("it errs")
+    notice = "the CUDA engine cannot be used: it errs; the torch engine trains, slower"
+    assert engines.resolve("auto", "auto") == EngineSpec("torch", "cuda:0", notice)
+    with pytest.raises(GridError, match=r"^engine=cuda: cannot be used: it errs; use engine=torch$"):
+        engines.resolve("cuda", "auto")
+
+
+def test_what_goes_wrong_while_finding_out_is_a_reason_and_no_end(monkeypatch):
+    def broken(name):
+        raise OSError("no driver\nhere")
+
+    from bench.engines.cuda import gpu
+
+    monkeypatch.setattr(gpu, "why_not", broken)
+    assert engines._why_not_cuda("cuda") == "OSError: no driver here"
+    monkeypatch.setattr(engines, "cuda_is_installed", lambda: False)
+    assert engines._why_not_cuda("cuda") == "cuda-core is not installed (pip install 'memcap[cuda]')"
+
+
+@pytest.mark.parametrize(
+    ("engine", "device", "message"),
+    [
+        ("cuda", "cpu", r"^device=cpu: cannot be had with engine=cuda; use device=cuda, or engine=torch$"),
+        ("native", "cuda:0", r"^device=cuda:0: is not here: .*$"),
+    ],
+)
+def test_an_engine_on_the_wrong_device_is_refused(engine, device, message):
+    with pytest.raises(GridError, match=message):
+        engines.resolve(engine, device)
+
+
+def test_cells_that_the_cuda_engine_does_not_support_go_to_torch(tmp_path, on_gpus, capsys):
+    on_gpus(None, HostDevice(scratch_bytes=20_000))
+    table = bench.run(bench.expand(width=[8, 200], n_samples=20, max_epochs=5), run_dir=tmp_path)
+    assert table[["width", "engine"]].to_numpy().tolist() == [[8, "cuda"], [200, "torch"]]
+    assert "memcap: 1 cells are too large for engine=cuda; engine=torch trains them" in capsys.readouterr().out
+    (entry,) = json.loads((tmp_path / "provenance.json").read_text())["runs"]
+    assert entry["cells_left_to_torch"] == 1
