@@ -47,7 +47,7 @@ CASES = [
         "a list of the grid is in brackets, grid.width=[16,32]; a range is text, \"grid.seed='range(5)'\"; several runs need -m",
     ),
     ("run_dir=/dev/null", "run_dir=/dev/null: cannot be written to (File exists); name a folder of yours"),
-    ("engine=fast", "In 'config': Could not find 'engine/fast' Available options in 'engine': auto native torch"),
+    ("engine=fast", "In 'config': Could not find 'engine/fast' Available options in 'engine': auto cuda native torch"),
     (
         "grid.regularization=[nosuch]",
         "grid.regularization=nosuch: is not a known regularization; choose from: dropout, early_stopping, input_noise, l1, max_norm, none, weight_decay",
