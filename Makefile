@@ -11,6 +11,7 @@ BUILT := pyproject.toml constraints.txt $(wildcard bench/engines/fused/*)
 
 .DEFAULT_GOAL := help
 # What a run needs beside the program itself: where there is an NVIDIA GPU, what compiles and launches its kernels.
+comma := ,
 EXTRA := $(if $(shell nvidia-smi -L 2>/dev/null),[cuda])
 
 .PHONY: packages-here help bench diagnose test sanitize gpu-evidence occupancy lint format compare perf report clean
@@ -74,7 +75,7 @@ $(VENV)/.installed-run: $(VENV)/.python $(BUILT)
 	@touch $@
 
 $(VENV)/.installed-peers: $(VENV)/.python $(BUILT)
-	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[peers]'
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(if $(EXTRA),cuda$(comma))peers]'
 	@touch $@ $(VENV)/.installed-run
 
 $(VENV)/.installed-dev: $(VENV)/.python $(BUILT)

@@ -106,9 +106,10 @@ def _rates(rates: pd.DataFrame, variants: bool) -> list[str]:
         shares = (compared["best_median_epoch_to_tau"] / epochs)[best & default]
     if len(shares):
         text += f"; where both do, the best takes {100 * shares.median():.0f} % of the epochs in the median"
-    reached = rates[rates["best_n_memorized"] > 0]
+    reached = rates[rates["best_fraction_memorized"] >= MAJORITY]
     edge = int(reached["best_at_edge"].sum())
-    return [f"{text}. Of {len(reached)} best rates that memorize, {edge} are at an end of the sweep; beyond may be better."]
+    ends = f"{edge} are at an end of the sweep; beyond may be better."
+    return [f"{text}. Of {len(reached)} best rates at which most seeds memorize, {ends}"]
 
 
 def _ranked(regularizers: pd.DataFrame) -> list[str]:

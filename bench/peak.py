@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from bench.engines import cuda_is_installed, native_is_built
+from bench.engines import cuda_is_usable, native_is_built
 
 # A few hundredths of a second each; the best counts.
 FMA_ROUNDS, FMA_REPEATS = 7_000_000, 4
@@ -14,7 +14,7 @@ GEMM_SIZE, GEMM_REPEATS = 1024, 8
 
 def peak_name(device: str) -> str:
     """What `peak_gflops` measures here: multiply-adds on registers (fma), or a large float32 matrix product (gemm)."""
-    return "fma" if (native_is_built() if device == "cpu" else cuda_is_installed()) else "gemm"
+    return "fma" if (native_is_built() if device == "cpu" else cuda_is_usable(device)) else "gemm"
 
 
 def peak_gflops(device: str, threads: int) -> float:

@@ -61,7 +61,7 @@ def test_a_cache_that_cannot_be_written_to_costs_only_time(tmp_path, monkeypatch
 
 def test_the_model_of_occupancy_is_that_of_a_hand_count():
     """Of 128 threads at 168 registers three blocks fit into 65536 registers; 30 KiB of scratch seven times into 228 KiB."""
-    chip = Chip("sm_90", 132, 228 << 10, 227 << 10, 1 << 16, 2048, 32)
+    chip = Chip("sm_90", 132, 228 << 10, 227 << 10, 1 << 16, 2048, 32, 128)
     cell, kernel = Cell(width=32, depth=2, n_samples=1000, d_in=8), Kernel("float32", 64, 4)
     sizes = Sizes(memory=0, scratch=30 << 10, shares=1)
     bound = bound_of(cell, kernel, sizes, Resources(168, 0, 512), chip)

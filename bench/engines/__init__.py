@@ -105,6 +105,11 @@ def cuda_is_installed() -> bool:
     return all(importlib.util.find_spec(name) is not None for name in ("cuda", "cuda.core", "cuda.bindings"))
 
 
+def cuda_is_usable(device: str) -> bool:
+    """Whether the CUDA engine is installed and right on this device."""
+    return _why_not_cuda(device) is None
+
+
 def _why_not_cuda(device: str) -> str | None:
     """What speaks against the CUDA engine on this device, in one line, or None."""
     if not cuda_is_installed():
@@ -114,8 +119,8 @@ def _why_not_cuda(device: str) -> str | None:
 
         return why_not(device)
     except Exception as error:
-        # Any error: drivers, compilers and chips refuse in ways of their own. None of them may cost more than the speed: the
-        # torch engine trains instead, and the reason is printed.
+        # Any error: drivers and compilers refuse in ways of their own. None of them may cost more than the speed: the torch
+        # engine trains instead, and the reason is printed. What ends a process ends that of the trial.
         return " ".join(f"{type(error).__name__}: {error}".split())
 
 

@@ -32,12 +32,12 @@ class CudaEngine:
         self._fits = [Fits(device) for device in devices]
 
     def device_name(self) -> str:
-        """What the table says in its `device` column."""
-        return self._fits[0].device.name
+        """What the table says in its `device` column; of GPUs of several kinds the names of all."""
+        return ", ".join(dict.fromkeys(fits.device.name for fits in self._fits))
 
     def supports(self, cell: Cell) -> bool:
-        """Whether the activations of a block of its samples fit on the chip."""
-        return self._fits[0].fit(cell) is not None
+        """Whether the activations of a block of its samples fit on the chip: on each, where there are several kinds."""
+        return all(fits.fit(cell) is not None for fits in self._fits)
 
     def kind(self, cell: Cell) -> None:
         """Cells of all kinds train together."""
@@ -48,18 +48,22 @@ class CudaEngine:
 
     def train(self, pack: Pack, *, n_predictions: int = 0) -> Iterator[TrainReport]:
         """Train every cell of the pack to its end; see `bench.engines.api.Engine.train`."""
-        lanes = [Lane(fits, self.name, n_predictions) for fits in self._fits]
-        for lane, cells in zip(lanes, dealt(pack.cells, len(lanes)), strict=True):
-            lane.extend(cells)
+        hands = dealt(pack.cells, len(self._fits))
+        lanes = [Lane(*hand, self.name, n_predictions) for hand in zip(self._fits, hands, strict=True)]
         working: list[Lane] = []
-        while any(lane.busy for lane in lanes):
-            noted = [(lane, lane.fetch()) for lane in working]
-            # The next slice begins before this one is read, so that the devices do not wait for Python.
-            working = [lane for lane in lanes if lane.start(SLICE_S)]
-            reports = [lane.absorb(slice_) for lane, slice_ in noted]
-            outcomes = [outcome for report in reports for outcome in report.outcomes]
-            outcomes += [outcome for lane in lanes for outcome in lane.admit()]
-            yield TrainReport(outcomes, sum(report.flops for report in reports))
+        try:
+            while any(lane.busy for lane in lanes):
+                noted = [(lane, lane.fetch()) for lane in working]
+                # The next slice begins before this one is read, so that the devices do not wait for Python.
+                working = [lane for lane in lanes if lane.start(SLICE_S)]
+                reports = [lane.absorb(slice_) for lane, slice_ in noted]
+                outcomes = [outcome for report in reports for outcome in report.outcomes]
+                outcomes += [outcome for lane in lanes for outcome in lane.admit()]
+                yield TrainReport(outcomes, sum(report.flops for report in reports))
+        finally:
+            # However this ends, nobody may get the memory that a slice still writes to.
+            for lane in lanes:
+                lane.device.wait()
 
 
 def dealt(cells: Sequence[Cell], hands: int) -> list[list[Cell]]:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import UInt8
 
-from bench.engines.cuda.tiles import Kernel
+from bench.engines.cuda.tiles import KERNELS, Kernel
 from bench.engines.task import Task
 
 SOURCES = Path(__file__).parents[1] / "fused"
@@ -68,12 +68,14 @@ def cached_kernel(kernel: Kernel, arch: str) -> UInt8[np.ndarray, " byte"]:
 
 
 def fingerprint() -> str:
-    """Of the sources, and of what compiles them."""
+    """Of the sources, of the code that drives them, and of what compiles them."""
     from cuda import core
     from cuda.bindings import nvrtc
 
     digest = hashlib.sha256(f"{core.__version__} {nvrtc.nvrtcVersion()} {ctypes.sizeof(Task)}".encode())
-    for path in sorted([*SOURCES.glob("*.h"), *SOURCES.glob("*.cu")]):
+    digest.update(repr([kernel.macros for kernel in KERNELS]).encode())
+    drivers = [*Path(__file__).parent.glob("*.py"), *(SOURCES.parent / name for name in ("cuda_engine.py", "task.py"))]
+    for path in sorted([*SOURCES.glob("*.h"), *SOURCES.glob("*.cu"), *drivers]):
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()[:16]
 

@@ -22,7 +22,7 @@ class Memory(Protocol):
         ...
 
     def read(self, n_bytes: int) -> UInt8[np.ndarray, " byte"]:
-        """The first bytes, after all work that was started."""
+        """The first bytes, as they are now: of what a slice writes only after `Device.wait`."""
         ...
 
 
@@ -73,6 +73,6 @@ class Device(Protocol):
         """Train for so long; returns at once. The launches run beside one another as there are places, in their order."""
         ...
 
-    def is_idle(self) -> bool:
-        """Whether what was started has ended."""
+    def wait(self) -> None:
+        """Until what was started has ended."""
         ...

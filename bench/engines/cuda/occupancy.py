@@ -1,6 +1,6 @@
 """A model of what bounds a cell on a chip: places, bytes and FLOPs per epoch, from shapes and compiled kernels alone.
 
-`python -m bench.engines.cuda.occupancy sm_90` prints it for the shapes of `conf/shapes/speed.yaml`; it needs no GPU.
+`python -m bench.engines.cuda.occupancy sm_90` prints it for widths 16 to 128, depths 1 to 8, 256 to 4096 samples.
 """
 
 from __future__ import annotations
@@ -30,13 +30,14 @@ class Chip(NamedTuple):
     registers: int
     threads: int
     blocks: int
+    fmas: int  # multiply-adds of float32 that a multiprocessor starts in a cycle
 
 
 # An A100 (SXM), an H100 (SXM), a B200: multiprocessors as their vendor's data sheets and white papers say.
 CHIPS = (
-    Chip("sm_80", 108, 164 << 10, 163 << 10, 1 << 16, 2048, 32),
-    Chip("sm_90", 132, 228 << 10, 227 << 10, 1 << 16, 2048, 32),
-    Chip("sm_100", 148, 228 << 10, 227 << 10, 1 << 16, 2048, 32),
+    Chip("sm_80", 108, 164 << 10, 163 << 10, 1 << 16, 2048, 32, 64),
+    Chip("sm_90", 132, 228 << 10, 227 << 10, 1 << 16, 2048, 32, 128),
+    Chip("sm_100", 148, 228 << 10, 227 << 10, 1 << 16, 2048, 32, 128),
 )
 
 # Shared memory that the system keeps of each block's.
@@ -45,8 +46,7 @@ SYSTEM_BYTES = 1 << 10
 # Registers are given out to a warp in units of so many.
 REGISTER_UNIT = 256
 
-# A multiprocessor starts so many multiply-adds in a cycle, and reads so many bytes of its shared memory.
-FMAS_PER_CYCLE = 128
+# A multiprocessor reads so many bytes of its shared memory in a cycle.
 SHARED_BYTES_PER_CYCLE = 128
 
 # Adam reads parameters, gradient and two moments and writes three of them; the gradient is cleared.
@@ -92,7 +92,7 @@ def bound_of(cell: Cell, kernel: Kernel, sizes: Sizes, used: Resources, chip: Ch
     read = itemsize * (COLUMNS * across + kernel.rows * (WARP // across))
     products = 3 * cell.n_samples * forward_macs(cell)
     shared_cycles = products / (kernel.rows * COLUMNS * WARP) * read / SHARED_BYTES_PER_CYCLE
-    fma_cycles = epoch_flops(cell) / 2 / FMAS_PER_CYCLE * (itemsize // 4)
+    fma_cycles = epoch_flops(cell) / 2 / chip.fmas * (itemsize // 4)
     memory_bytes = itemsize * n_params(cell) * (4 * -(-cell.n_samples // kernel.block) + UPDATE_ACCESSES)
     return Bound(blocks, limited_by, blocks * warps, fma_cycles, shared_cycles, memory_bytes)
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import subprocess
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import get_args
 
+import bench
 from bench.cells import Activation, Cell, Outcome
 from bench.engines.api import Engine
 from bench.engines.cuda.compiler import cache_folder, write_cached
@@ -15,6 +19,9 @@ from bench.packs import plan
 # Relative differences of losses that rounding explains, over so few epochs.
 TOLERANCES = {"float32": 1e-3, "float64": 1e-8}
 EPOCHS = 12
+
+# A trial takes seconds once the kernels are compiled, which takes a minute at most.
+TRIAL_S = 300.0
 
 
 def trial_cells() -> list[Cell]:
@@ -65,6 +72,21 @@ def distrusted(name: str, versions: str, check: Callable[[], str | None]) -> str
     if reason is None:
         write_cached(path, json.dumps({"device": name, "versions": versions}).encode())
     return reason
+
+
+def tried(command: list[str], timeout_s: float = TRIAL_S) -> str | None:
+    """What a process that holds a trial says against the device in its last line; a crash or silence speaks against it too."""
+    paths = [str(Path(bench.__file__).parents[1]), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    try:
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=timeout_s)
+    except subprocess.TimeoutExpired:
+        return f"the trial did not end in {timeout_s:g} s"
+    if done.returncode == 0:
+        return None
+    lines = (done.stdout + done.stderr).split("\n")
+    said = next((line for line in reversed(lines) if line.strip()), "nothing was said")
+    return said if done.returncode == 1 else f"the trial ended with status {done.returncode}: {said}"
 
 
 def _trained(engine: Engine, cells: list[Cell]) -> dict[Cell, Outcome]:

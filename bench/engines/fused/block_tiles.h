@@ -14,6 +14,7 @@ template <class Real_, int BLOCK_, int TM> struct BlockTiles : BlockThreads {
   static constexpr int LD = BLOCK + 4;  // so that threads at neighbouring units meet in different banks of shared memory
   static constexpr int SHARES = 8, SHARE_SAMPLES = 256;
   static constexpr int WARP = 32;
+  static constexpr bool STAGED = true;  // inputs are brought on chip first
 
   static FUSED_FN int lanes() { return threads() < WARP ? 1 : WARP; }
   static FUSED_FN int lane() { return threads() < WARP ? 0 : tid() % WARP; }
@@ -29,6 +30,10 @@ template <class Real_, int BLOCK_, int TM> struct BlockTiles : BlockThreads {
   template <bool RELU>
   static FUSED_FN void affine(Real* out, const Real* weight, int row, const Real* bias, const Real* in, int in_row, int O, int I,
                               int n) {
+    FUSED_ON_CHIP(out);
+    FUSED_ON_CHIP(in);
+    FUSED_OFF_CHIP(weight);
+    FUSED_OFF_CHIP(bias);
     if (O == 1) return single<RELU>(out, weight, bias, in, in_row, I, n);
     const int across = (n + 3) / 4, down = (O + TM - 1) / TM;
     for (int t = tid(); t < across * down; t += threads()) {
@@ -78,6 +83,10 @@ template <class Real_, int BLOCK_, int TM> struct BlockTiles : BlockThreads {
   template <bool RELU>
   static FUSED_FN void back(Real* below, const Real* weight, int row, const Real* delta, const Real* activation, int O, int I,
                             int n) {
+    FUSED_ON_CHIP(below);
+    FUSED_ON_CHIP(delta);
+    FUSED_ON_CHIP(activation);
+    FUSED_OFF_CHIP(weight);
     const int across = (n + 3) / 4, down = (I + TM - 1) / TM;
     for (int t = tid(); t < across * down; t += threads()) {
       const int i = t / across * TM, s = t % across * 4;
@@ -103,6 +112,10 @@ template <class Real_, int BLOCK_, int TM> struct BlockTiles : BlockThreads {
   // i, i + across, ...: neighbouring threads read neighbouring rows. No scratch is needed.
   static FUSED_FN void outer(Real* gradient, int row, Real* bias, const Real* delta, const Real* in, int in_row, int O, int I, int n,
                              Real*) {
+    FUSED_ON_CHIP(delta);
+    FUSED_ON_CHIP(in);
+    FUSED_OFF_CHIP(gradient);
+    FUSED_OFF_CHIP(bias);
     if (O == 1) columns<1, 1>(gradient, row, delta, in, in_row, O, I, n);
     else columns<TM, 4>(gradient, row, delta, in, in_row, O, I, n);
     for (int o = tid(); o < O; o += threads()) {

@@ -145,7 +145,8 @@ template <class Tiles> class Core {
   FUSED_CALL void predict(int count, double* outputs) {
     for (int start = 0; start < count; start += BLOCK) {
       const int n = count - start < BLOCK ? count - start : BLOCK;
-      forward(a.train.inputs + start, a.train.row, n, false);
+      const Inputs in = inputs_of(a.train, start);
+      forward(in.first, in.row, n, false);
       FUSED_EACH(s, n) outputs[start + s] = residual[s];
       Tiles::sync();
     }
@@ -300,6 +301,18 @@ template <class Tiles> class Core {
     Tiles::sync();
   }
 
+  // The inputs of a block of samples: where they are, or, if tiles are for what is on chip, there.
+  struct Inputs {
+    const Real* first;
+    int row;
+  };
+  FUSED_FN Inputs inputs_of(const Data<Real>& data, int start) {
+    if (!Tiles::STAGED) return {data.inputs + start, data.row};
+    FUSED_GRID(f, c.d_in, s, BLOCK) batch_inputs[f * LD + s] = data.inputs[f * data.row + start + s];
+    Tiles::sync();
+    return {batch_inputs, LD};
+  }
+
   // Mean squared error over a data set, in evaluation mode; `sums` is its place for a number of each share. With `gradient`, adds
   // the gradient of that error to those of the shares.
   template <class Host> FUSED_CALL Real errors_of(Host& host, const Data<Real>& data, int count, Real* sums, bool gradient) {
@@ -311,14 +324,15 @@ template <class Tiles> class Core {
       for (int start = first_of(share, shares, count), end = first_of(share + 1, shares, count); start < end; start += BLOCK) {
         if (host.stopped()) break;
         const int n = count - start < BLOCK ? count - start : BLOCK;
-        forward(data.inputs + start, data.row, n, false);
+        const Inputs in = inputs_of(data, start);
+        forward(in.first, in.row, n, false);
         FUSED_EACH(s, BLOCK) {
           const Real error = s < n ? residual[s] - data.targets[start + s] : 0;
           residual[s] = error;
           squares[s] += error * error;
         }
         Tiles::sync();
-        if (gradient) backward(to, data.inputs + start, data.row, n, count, false);
+        if (gradient) backward(to, in.first, in.row, n, count, false);
       }
       Tiles::sync();
       for (int half = BLOCK / 2; half; half /= 2) {

@@ -25,6 +25,7 @@ template <class Real_, int VL, int V, int TM> struct CpuTiles {
   static constexpr int LD = BLOCK;  // numbers from one unit of a block of samples to the next
   static constexpr int SHARES = 1, SHARE_SAMPLES = 1;  // one thread has no use for several
   static constexpr bool ONE_CORE = false;
+  static constexpr bool STAGED = false;  // inputs are read where they are
 
   static FUSED_FN int tid() { return 0; }
   static FUSED_FN int threads() { return 1; }

@@ -1,0 +1,22 @@
+"""A trial of the CUDA engine in a process of its own, which a faulty driver or kernel may end. Run by `gpu.why_not`."""
+
+from __future__ import annotations
+
+import sys
+
+from bench.engines.cuda.gpu import gpus
+from bench.engines.cuda.trust import disagreement, trial_cells
+from bench.engines.cuda_engine import CudaEngine
+from bench.engines.torch_engine import TorchEngine
+
+
+def main(device: str) -> int:
+    """Print what the engine does wrong on a device such as "cuda:0"; exit status 1 if anything."""
+    # The judge trains on the CPU, where tests hold it against plain loops.
+    reason = disagreement(CudaEngine(gpus(device)), TorchEngine("cpu"), trial_cells())
+    print(reason or "right")
+    return int(reason is not None)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
