@@ -1,1 +1,1 @@
-"""What the CUDA engine is made of."""
+"""The parts of the CUDA engine."""
