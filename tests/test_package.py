@@ -124,7 +124,7 @@ def test_the_tree_of_the_readme_names_every_file_and_no_other():
     files = [
         path.relative_to(ROOT / "bench")
         for path in (ROOT / "bench").rglob("*")
-        if path.suffix in (".py", ".html", ".pyi", ".h", ".cpp", ".txt")
+        if path.suffix in (".py", ".html", ".pyi", ".h", ".cpp", ".cu", ".txt")
     ]
     assert sorted(tree()) == sorted(str(path) for path in files if "conf" not in path.parts)
 
