@@ -40,7 +40,7 @@ format: $(DEV_READY)  ## rewrite the code in the house's format
 	$(PY) -m ruff format .
 	$(PY) -m ruff check --fix .
 
-sanitize: $(DEV_READY)  ## the native engine's tests on a build that reports errors of memory and undefined behaviour
+sanitize: $(DEV_READY)  ## the fused core's tests on a build that reports errors of memory and undefined behaviour
 	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --upgrade --target build/sanitize \
 		-Cbuild-dir=build/sanitized -Ccmake.define.MEMCAP_SANITIZE=ON .
 	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0 \

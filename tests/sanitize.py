@@ -1,4 +1,4 @@
-"""Run the native engine's tests on a build with sanitizers (`make sanitize`): python tests/sanitize.py <folder it is installed in>."""
+"""Run the tests of the fused core on a build with sanitizers (`make sanitize`): python tests/sanitize.py <folder it is installed in>."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def main(installed: Path) -> int:
     sys.meta_path[:] = [finder for finder in sys.meta_path if not type(finder).__module__.startswith("_memcap_editable")]
     sys.path.insert(0, str(installed))
     # The distributions repeat by chance what the other tests do.
-    chosen = "native and not distributed"
-    suites = ["tests/test_native.py", "tests/test_exact.py", "tests/test_conformance.py"]
+    chosen = "(native or host or cuda) and not distributed"
+    suites = ["tests/test_native.py", "tests/test_cuda.py", "tests/test_exact.py", "tests/test_conformance.py"]
     # A sanitizer ends the process after writing to the standard error stream, which pytest must not hold back.
     status = pytest.main(["--import-mode=append", "--capture=sys", "-q", "-k", chosen, *suites, *sys.argv[2:]])
     used = Path(getattr(sys.modules.get("bench.engines._native"), "__file__", "nothing"))
