@@ -14,10 +14,10 @@ BUILT := pyproject.toml constraints.txt $(wildcard bench/engines/fused/*)
 comma := ,
 EXTRA := $(if $(shell nvidia-smi -L 2>/dev/null),[cuda])
 
-.PHONY: packages-here help bench diagnose test sanitize gpu-evidence occupancy lint format compare perf report clean
+.PHONY: help bench diagnose test sanitize gpu-evidence occupancy lint format compare perf report clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 bench: $(RUN_READY)  ## train a grid and write tables, heatmaps and report.html; GRID=question, ARGS='grid.depth=[1,2] tau=0.1'
 	$(PY) -m bench $(if $(GRID),grid=$(GRID)) $(ARGS)
@@ -62,6 +62,7 @@ clean:  ## remove the environment and caches; results stay
 	rm -rf .venv .pytest_cache .ruff_cache .hypothesis .benchmarks build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
+.PHONY: packages-here
 packages-here:
 	@$(PY) -c 'import importlib.util as u, sys; lacks = [n for n in ("torch", "numpy", "pandas", "hydra", "jaxtyping", "seaborn", "pyarrow", "scipy") if not u.find_spec(n)]; sys.exit(f"memcap: $(PYTHON) lacks {lacks}; install them: $(PYTHON) -m pip install -e ." if lacks else 0)'
 
