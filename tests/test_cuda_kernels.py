@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+pytest.importorskip("cuda.core", reason="cuda-core is not installed (NVIDIA has none for macOS)")
+
 from bench.cells import Cell
 from bench.engines.cuda import compiler
 from bench.engines.cuda.compiler import Resources, cached_kernel, compile_kernel, resources

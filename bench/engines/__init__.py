@@ -119,8 +119,9 @@ def _why_not_cuda(device: str) -> str | None:
 
         return why_not(device)
     except Exception as error:
-        # Any error: drivers and compilers refuse in ways of their own. None of them may cost more than the speed: the torch
-        # engine trains instead, and the reason is printed. What ends a process ends that of the trial.
+        # Any error: drivers and compilers refuse in ways of their own, and what they raise is not ours to list. None may
+        # cost more than the speed: with engine=auto torch trains instead and the reason is printed, with engine=cuda the reason
+        # is the error. What ends a process ends that of the trial.
         return " ".join(f"{type(error).__name__}: {error}".split())
 
 

@@ -33,6 +33,7 @@ MOST_TEAM = 8
 CLUSTERS_FROM = 9
 
 NS_PER_S = 1e9
+FLOPS_PER_GFLOP = 1e9
 
 # The module whose process trains the trial.
 TRIAL = "bench.engines.cuda.trial"
@@ -75,6 +76,9 @@ class Gpu:
         self.scratch_bytes = self._device.properties.max_shared_memory_per_block_optin - STATIC_BYTES
         self._has_clusters = capability.major >= CLUSTERS_FROM
         self._streams: list[torch.cuda.Stream] = []
+        # What was loaded and asked once. Of this object, not of the class: it goes when the engine does.
+        self._entries: dict[tuple[Kernel, str], core.Kernel] = {}
+        self._places: dict[tuple[Kernel, int, int], int] = {}
 
     def measure(self, kernel: Kernel, specs: Sequence[Spec]) -> list[Sizes]:
         """See `device.Device.measure`."""
@@ -88,12 +92,14 @@ class Gpu:
         table = sizes.read(n_bytes).view(np.int64).reshape(len(specs), -1)
         return [Sizes(*row) for row in table.tolist()]
 
-    @functools.cache  # noqa: B019 - a GPU lives as long as its engine
     def places(self, kernel: Kernel, threads: int, scratch_bytes: int) -> int:
         """See `device.Device.places`."""
-        occupancy = self._entry(kernel, ENTRY).occupancy
-        blocks = occupancy.max_active_blocks_per_multiprocessor(threads, scratch_bytes)
-        return blocks * self._device.properties.multiprocessor_count
+        asked = kernel, threads, scratch_bytes
+        if asked not in self._places:
+            occupancy = self._entry(kernel, ENTRY).occupancy
+            blocks = occupancy.max_active_blocks_per_multiprocessor(threads, scratch_bytes)
+            self._places[asked] = blocks * self._device.properties.multiprocessor_count
+        return self._places[asked]
 
     def most_team(self) -> int:
         """See `device.Device.most_team`."""
@@ -148,15 +154,19 @@ class Gpu:
             self._launch(0, config, entry, out.address, ctypes.c_int(PEAK_ROUNDS))
             self.wait()
             times.append(time.perf_counter() - started)
-        return 2 * PEAK_ADDS * PEAK_ROUNDS * blocks * kernel.threads / min(times) / NS_PER_S
+        return 2 * PEAK_ADDS * PEAK_ROUNDS * blocks * kernel.threads / min(times) / FLOPS_PER_GFLOP
 
     def wait(self) -> None:
         """See `device.Device.wait`."""
         for stream in self._streams:
             stream.synchronize()
 
-    @functools.cache  # noqa: B019
     def _entry(self, kernel: Kernel, name: str) -> core.Kernel:
+        if (kernel, name) not in self._entries:
+            self._entries[kernel, name] = self._loaded(kernel, name)
+        return self._entries[kernel, name]
+
+    def _loaded(self, kernel: Kernel, name: str) -> core.Kernel:
         self._device.set_current()
         entry = core.ObjectCode.from_cubin(cached_kernel(kernel, self.arch).tobytes()).get_kernel(name)
         if name == ENTRY:

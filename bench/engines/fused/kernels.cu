@@ -1,5 +1,5 @@
-// The kernels for one kind of tiles, compiled by NVRTC (bench/engines/cuda/compiler.py), which defines MEMCAP_REAL, MEMCAP_BLOCK, MEMCAP_TM, MEMCAP_THREADS,
-// MEMCAP_RESIDENT, and MEMCAP_TASK_BYTES.
+// The kernels for one kind of tiles, compiled by NVRTC (bench/engines/cuda/compiler.py), which defines MEMCAP_REAL, MEMCAP_BLOCK,
+// MEMCAP_TM, MEMCAP_THREADS, MEMCAP_RESIDENT, and MEMCAP_TASK_BYTES.
 #include "block_tiles.h"
 #include "slice.h"
 
@@ -9,7 +9,7 @@ typedef BlockTiles<MEMCAP_REAL, MEMCAP_BLOCK, MEMCAP_TM> Tiles;
 
 static_assert(sizeof(Task) == MEMCAP_TASK_BYTES, "host and device agree on what a task is");
 
-// A block's own thread of time. A slice begins with the first block that starts.
+// What a block asks while it works. A slice begins with the first block that starts.
 struct Block {
   unsigned long long *began, length_ns;
   int* word;
