@@ -26,7 +26,7 @@ SHAPE = Cell(d_in=3, width=12, depth=2, n_samples=40)
 EPOCHS = 6
 
 
-@pytest.mark.parametrize("name", PEERS)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.gpu] * (name == "cuda")) for name in PEERS])
 def test_every_peer_trains_the_networks_of_the_plain_loop(name):
     reason = why_not(name, "cpu")
     if reason is not None:
