@@ -30,6 +30,7 @@ def groups(cells: pd.DataFrame) -> pd.DataFrame:
         - `n_memorized`, `n_censored`, `n_early_stopped`, `n_diverged`;
         - `fraction_memorized` of n_seeds, with its 95 % Wilson interval `fraction_low`, `fraction_high`;
         - `median_epoch_to_tau`: the epoch by which half of the seeds had memorized, infinite where fewer did;
+        - `expected_running_time`: epochs spent in all over seeds that memorized, infinite where none did;
         - `median_final_tau`: over the seeds whose training stayed finite;
         - `median_best_val_mse`, in squared target units;
         - `median_bits_per_param`.
@@ -43,6 +44,7 @@ def groups(cells: pd.DataFrame) -> pd.DataFrame:
     memorized = counts[f"n_{Status.MEMORIZED}"]
     intervals = [wilson_interval(k, n) for k, n in zip(memorized, n_seeds, strict=True)]
     epochs = results["epoch_to_tau"].agg(lambda values: median_with_censoring(values.to_numpy(float, na_value=math.nan)))
+    spent = results["epochs_run"].sum().reindex(first.index).astype(float)
     medians = results[["final_tau", "best_val_mse", "bits_per_param"]].median().add_prefix("median_").reindex(first.index)
     sizes = pd.DataFrame({"load": first["n_samples"] / first["n_params"], "n_seeds": n_seeds})
     shares = pd.DataFrame(
@@ -51,6 +53,7 @@ def groups(cells: pd.DataFrame) -> pd.DataFrame:
             "fraction_low": [low for low, _ in intervals],
             "fraction_high": [high for _, high in intervals],
             "median_epoch_to_tau": epochs.reindex(first.index).astype(float),
+            "expected_running_time": (spent / memorized.where(memorized > 0)).where(memorized > 0, math.inf).where(n_seeds > 0),
         }
     )
     return pd.concat([first, sizes, counts, shares, medians], axis=1)

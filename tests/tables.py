@@ -31,6 +31,7 @@ def table(*rows: dict) -> pd.DataFrame:
             }
             | {
                 "epoch_to_tau": None,
+                "epochs_run": row.get("epoch_to_tau") or (None if row["status"] in ("failed", "pending") else cell.max_epochs),
                 "final_tau": math.nan,
                 "best_val_mse": math.nan,
                 "final_val_mse": math.nan,
@@ -38,7 +39,9 @@ def table(*rows: dict) -> pd.DataFrame:
             }
             | row
         )
-    return pd.DataFrame(made).astype({"epoch_to_tau": "Int64", "batch_size": "Int64", "patience": "Int64", "max_norm": float})
+    return pd.DataFrame(made).astype(
+        {"epoch_to_tau": "Int64", "epochs_run": "Int64", "batch_size": "Int64", "patience": "Int64", "max_norm": float}
+    )
 
 
 def seeds(statuses: list[str], epochs: list[int | None], **fields) -> list[dict]:

@@ -1,0 +1,111 @@
+"""Cells -> the capacity of each network under each protocol: N50 with its interval, over parameters and dimensions, in bits."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+
+from bench.cells import SEEDS, Status
+from bench.frontier import fit
+from bench.rates import KEY, at_default_rate, best_over_rates
+from bench.store import PENDING
+from bench.survival import GROUP_FIELDS
+from bench.survival import groups as group_statistics
+
+# What cells of one success curve share.
+CURVE_FIELDS = tuple(name for name in GROUP_FIELDS if name != "n_samples")
+
+MEASURES = [
+    "rates",
+    "n_params",
+    "functional_dim",
+    "n_cells",
+    "n_seeds",
+    "least_n_samples",
+    "most_n_samples",
+    "n50",
+    "n50_low",
+    "n50_high",
+    "sharpness",
+    "n50_per_param",
+    "n50_per_dim",
+    "bits_per_param",
+]
+
+
+def capacities(cells: pd.DataFrame) -> pd.DataFrame:
+    """One row for each network and protocol that was trained on two sample counts or more.
+
+    Where learning rates were swept, the rows are two: at the default rate of the optimizer, if that is among them, and at the
+    rate that is best for each sample count, chosen on the same seeds and as optimistic as that is. Failed and pending cells
+    enter nothing.
+
+    Args:
+        cells: one row for each cell (`bench.store.Store.read_cells`).
+
+    Returns:
+        The fields of a cell but n_samples and seeds (learning_rate is empty in rows at the best), and
+
+        - `rates`: "as asked" where one was trained, else "default" or "best";
+        - `n_params`, `functional_dim`; `n_cells`, `n_seeds` with results, `least_n_samples`, `most_n_samples` that were tried;
+        - `n50`: the sample count at which half of the seeds memorize within the budget, empty where it lies outside those
+          tried; `n50_low`, `n50_high`: its 95 % interval, 0 and infinite where the tried ones do not bound it; `sharpness`:
+          slope of the success curve there, -d logit / d ln(n_samples) (`bench.frontier.fit`);
+        - `n50_per_param`, `n50_per_dim`: over `n_params` and `functional_dim`;
+        - `bits_per_param`: n50 * log2(1 / tau) / 2 / n_params, what a fit down to tau proves stored (rate-distortion of
+          Gaussian targets; empty for others).
+    """
+    measured = cells[~cells["status"].isin([Status.FAILED, PENDING])]
+    groups = group_statistics(measured)
+    swept = groups.groupby(KEY, dropna=False)["learning_rate"].transform("nunique") > 1
+    parts = {"as asked": groups[~swept], "default": at_default_rate(groups[swept]), "best": best_over_rates(groups)}
+    rows = []
+    for rates, chosen in parts.items():
+        own = measured.merge(chosen[list(GROUP_FIELDS)], on=list(GROUP_FIELDS), how="inner")
+        if rates == "best":
+            own = own.assign(learning_rate=math.nan)
+        for _, curve in own.groupby(list(CURVE_FIELDS), sort=False, dropna=False):
+            if curve["n_samples"].min() < curve["n_samples"].max():
+                rows.append(_row(curve, rates))
+    return pd.DataFrame(rows, columns=[*CURVE_FIELDS, *MEASURES])
+
+
+def _row(cells: pd.DataFrame, rates: str) -> dict[str, object]:
+    first = cells.iloc[0]
+    seeds = cells.groupby(list(SEEDS)).ngroup().to_numpy()
+    found = fit(cells["n_samples"].to_numpy(), (cells["status"] == Status.MEMORIZED).to_numpy(), seeds)
+    bits_per_sample = math.log2(1 / first["tau"]) / 2 if first["target"] == "normal" else math.nan
+    return {
+        **{name: first[name] for name in (*CURVE_FIELDS, "n_params", "functional_dim")},
+        "rates": rates,
+        "n_cells": len(cells),
+        "n_seeds": len(np.unique(seeds)),
+        "least_n_samples": cells["n_samples"].min(),
+        "most_n_samples": cells["n_samples"].max(),
+        "n50": found.n50,
+        "n50_low": found.low,
+        "n50_high": found.high,
+        "sharpness": found.sharpness,
+        "n50_per_param": found.n50 / first["n_params"],
+        "n50_per_dim": found.n50 / first["functional_dim"],
+        "bits_per_param": found.n50 * bits_per_sample / first["n_params"],
+    }
+
+
+def spell(capacity: pd.Series) -> str:
+    """N50 with its interval, or the bound where it lies outside the counts that were tried.
+
+    >>> spell(pd.Series({"n50": 141.2, "n50_low": 120.4, "n50_high": 180.0}))
+    '141 (120 to 180)'
+    >>> spell(pd.Series({"n50": math.nan, "n50_low": 512.0, "n50_high": math.inf}))
+    '> 512'
+    """
+    low, high = capacity["n50_low"], capacity["n50_high"]
+    if not math.isnan(capacity["n50"]):
+        most = "no bound" if math.isinf(high) else f"{high:.0f}"
+        return f"{capacity['n50']:.0f} ({low:.0f} to {most})"
+    if low > 0:
+        return f"> {low:.0f}"
+    return f"< {high:.0f}" if math.isfinite(high) else "unknown"

@@ -1,0 +1,130 @@
+"""Successes against sample counts -> N50, the count at which half succeed, with an interval that small samples do not break."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, Shaped
+from scipy import stats
+from scipy.special import expit, log_expit
+
+# The quantile of a two-sided 95 % interval.
+TWO_SIDED = 0.975
+
+# Slopes of the success curve, d logit / d ln(n), that a fit considers; beyond the last a curve is a step.
+SHARPNESS = np.geomspace(0.5, 200, 32)
+
+# How far beyond the sample counts a frontier is looked for, and how finely, in ln(n).
+BEYOND, STEP = 1.5, 0.02
+
+# Log-likelihoods closer than this are equal: the most likely N50 is then the middle of those that are equally likely.
+EQUAL = 1e-3
+
+
+class Frontier(NamedTuple):
+    """Where success ends.
+
+    `n50`: the sample count at which half succeed, NaN where it lies outside the counts that were tried; `low`, `high`: its 95 %
+    interval, 0 and infinity where nothing bounds it; `sharpness`: slope of the success curve at N50, -d logit(p) / d ln(n),
+    infinite where it is a step between the counts tried.
+    """
+
+    n50: float
+    low: float
+    high: float
+    sharpness: float
+
+
+def fit(
+    n_samples: Int[np.ndarray, " cell"], success: Bool[np.ndarray, " cell"], cluster: Shaped[np.ndarray, " cell"]
+) -> Frontier:
+    """The frontier of cells that differ in their sample counts and seeds alone.
+
+    The success probability is logistic in ln(n_samples). N50 maximizes the likelihood, its interval is that of the profile
+    likelihood, with two corrections. The critical value is that of a mean of as many values as there are clusters, with unknown
+    spread, k ln(1 + t^2 / (k - 1)), in place of its limit for many. And the deviance is divided by the design effect of
+    clusters: cells of one seed share their data, nested in n_samples, and succeed together.
+
+    Args:
+        n_samples: counts.
+        success: whether each cell memorized.
+        cluster: its seeds, as one label.
+
+    Source: the likelihood-ratio interval, Venzon and Moolgavkar 1988 (Applied Statistics 37, 87-94); the design effect, Kish
+    1965.
+
+    >>> n, seed = np.repeat([50, 100, 200, 400], 5), np.tile(np.arange(5), 4)
+    >>> found = fit(n, n < 150, seed)
+    >>> round(found.n50), found.low < 141 < found.high, found.sharpness
+    (141, True, inf)
+    """
+    counts, place = np.unique(n_samples, return_inverse=True)
+    hits, tries = np.bincount(place, weights=success), np.bincount(place)
+    x = np.log(counts)
+    middle = np.arange(x[0] - BEYOND, x[-1] + BEYOND, STEP)
+    likelihood = _log_likelihood(x, hits, tries, middle)
+    profile = likelihood.max(axis=1)
+    likely = np.flatnonzero(profile >= profile.max() - EQUAL)
+    best = float(middle[likely].mean())
+    slopes = likelihood[likely[len(likely) // 2]]
+    slope = float(SHARPNESS[slopes.argmax()])
+    effect = design_effect(success - expit(-slope * (np.log(n_samples) - best)), cluster)
+    low, high = _inside(middle, profile.max() - profile, effect * _critical(len(np.unique(cluster))) / 2)
+    return Frontier(
+        n50=math.exp(best) if x[0] <= best <= x[-1] else math.nan,
+        # What was never tried bounds nothing, however steep the curve.
+        low=math.exp(min(low, float(x[-1]))),
+        high=math.exp(max(high, float(x[0]))),
+        sharpness=math.inf if slopes[-1] >= slopes.max() - EQUAL else slope,
+    )
+
+
+def design_effect(residuals: Float[np.ndarray, " cell"], cluster: Shaped[np.ndarray, " cell"]) -> float:
+    """Variance of a sum of residuals over what it were if they were independent within clusters; at least 1.
+
+    >>> design_effect(np.array([1.0, 1.0, -1.0, -1.0]), np.array([0, 0, 1, 1]))
+    4.0
+    """
+    _, number = np.unique(cluster, return_inverse=True)
+    sums = np.bincount(number, weights=residuals)
+    alone = float(residuals @ residuals)
+    if len(sums) < 2 or alone < EQUAL:
+        return 1.0
+    return max(1.0, len(sums) / (len(sums) - 1) * float(sums @ sums) / alone)
+
+
+def _log_likelihood(
+    x: Float[np.ndarray, " count"],
+    hits: Float[np.ndarray, " count"],
+    tries: Int[np.ndarray, " count"],
+    middle: Float[np.ndarray, " middle"],
+) -> Float[np.ndarray, "middle sharpness"]:
+    """Binomial log-likelihood of every N50 and sharpness."""
+    logits = -SHARPNESS[:, None] * (x - middle[:, None, None])
+    # log(1 - p) is log(p) less the logit.
+    return log_expit(logits) @ tries - logits @ (tries - hits)
+
+
+def _inside(middle: Float[np.ndarray, " middle"], loss: Float[np.ndarray, " middle"], most: float) -> tuple[float, float]:
+    """Where the log-likelihood lost first comes down to the most allowed, and last goes up; infinite at the ends."""
+    inside = np.flatnonzero(loss <= most)
+    low, high = int(inside[0]), int(inside[-1])
+
+    def crossing(out: int, within: int) -> float:
+        share = (most - loss[within]) / (loss[out] - loss[within])
+        return float(middle[within] + share * (middle[out] - middle[within]))
+
+    return (
+        -math.inf if low == 0 else crossing(low - 1, low),
+        math.inf if high == len(middle) - 1 else crossing(high + 1, high),
+    )
+
+
+def _critical(n_clusters: int) -> float:
+    """What a deviance may be within a 95 % interval; infinite for one cluster, which has no spread to see."""
+    if n_clusters < 2:
+        return math.inf
+    quantile = float(stats.t.ppf(TWO_SIDED, n_clusters - 1))
+    return n_clusters * math.log1p(quantile**2 / (n_clusters - 1))

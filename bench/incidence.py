@@ -1,0 +1,141 @@
+"""Who had memorized by which epoch: curves with censoring and competing ends, and log-rank comparisons of regularizers."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float, Int
+from scipy import stats
+
+from bench.cells import SEEDS, Status
+from bench.ranking import NETWORK_KEY, PAIR_KEY, effective_pairs
+from bench.settings import strengths_on
+from bench.store import PENDING
+from bench.survival import wilson_interval
+
+# Points of a curve for each factor of ten in epochs.
+POINTS_PER_DECADE = 12
+
+CURVE_COLUMNS = ["setting", "epoch", "memorized", "memorized_low", "memorized_high", "early_stopped", "diverged", "n_cells"]
+
+TEST_COLUMNS = ["setting", "n_pairs", "n_strata", "observed", "expected", "statistic", "degrees_of_freedom", "p_value"]
+
+
+def incidence(cells: pd.DataFrame) -> pd.DataFrame:
+    """The share of each setting's cells that had memorized, stopped early or diverged by an epoch, over all its networks.
+
+    Kaplan-Meier estimates (`scipy.stats.ecdf`) in which a budget that is spent censors. The ends compete: whoever has stopped
+    early or diverged will never memorize, and counts so, rather than as censored. Failed and pending cells enter nothing.
+
+    Args:
+        cells: one row for each cell, with `setting`.
+
+    Returns:
+        `setting`; `epoch`, POINTS_PER_DECADE to a factor of ten; `memorized` with its 95 % interval (Wilson's, for as many
+        independent cells as the spread between seeds allows), `early_stopped`, `diverged`, fractions; `n_cells`.
+    """
+    measured = cells[~cells["status"].isin([Status.FAILED, PENDING])]
+    tables = [_curve(str(setting), own) for setting, own in measured.groupby("setting", sort=False)]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=CURVE_COLUMNS)
+
+
+def _curve(setting: str, cells: pd.DataFrame) -> pd.DataFrame:
+    budget = cells["max_epochs"].to_numpy(int)
+    decades = math.log10(budget.max())
+    epochs = np.unique(np.geomspace(1, budget.max(), 1 + math.ceil(POINTS_PER_DECADE * decades)).round().astype(int))
+    ends = {
+        Status.MEMORIZED: cells["epoch_to_tau"],
+        Status.EARLY_STOPPED: cells["epochs_run"],
+        Status.DIVERGED: cells["epochs_run"],
+    }
+    shares = {str(s): _share_by(epochs, when, (cells["status"] == s).to_numpy(), budget) for s, when in ends.items()}
+    seeds = cells.groupby(list(SEEDS)).ngroup().to_numpy()
+    reached = cells["epoch_to_tau"].astype(float).fillna(math.inf).to_numpy()
+    sizes = [effective_pairs(reached <= epoch, seeds) for epoch in epochs]
+    intervals = [wilson_interval(k * n, n) for k, n in zip(shares["memorized"], sizes, strict=True)]
+    bounds = {"memorized_low": [low for low, _ in intervals], "memorized_high": [high for _, high in intervals]}
+    table = pd.DataFrame({"setting": setting, "epoch": epochs, **shares, **bounds, "n_cells": len(cells)})
+    return table[CURVE_COLUMNS]
+
+
+def _share_by(
+    epochs: Int[np.ndarray, " epoch"], when: pd.Series, ended: Bool[np.ndarray, " cell"], budget: Int[np.ndarray, " cell"]
+) -> Float[np.ndarray, " epoch"]:
+    """The cumulative incidence of one end: all cells without it stay at risk until their budget is spent."""
+    times = np.where(ended, when.fillna(0).to_numpy(float), budget)
+    estimate = stats.ecdf(stats.CensoredData.right_censored(times, ~ended))
+    return estimate.cdf.evaluate(epochs)
+
+
+def log_rank(cells: pd.DataFrame) -> pd.DataFrame:
+    """Each regularizer against the same cells without any: do they memorize later, or less often?
+
+    A stratified log-rank test: a stratum is one network on one sample count, a pair the two cells of the same seeds. Cells that
+    stopped early or diverged stay at risk, as they will never memorize. What a seed's cells say in all strata is one
+    observation, since they share data: the test is Student's on as many observations as there are seeds.
+
+    Args:
+        cells: one row for each cell, with `setting`.
+
+    Returns:
+        A row for each setting with twins: `n_pairs`, `n_strata`; `observed` and `expected` number of regularized cells that
+        memorize, expected if the regularizer did nothing; `statistic`, Student's t of their difference, negative where it
+        hinders; `degrees_of_freedom`, seeds less one; `p_value`, two-sided (NaN with one seed, or without any spread).
+
+    Sources: Mantel 1966; Peto and Peto 1972; the sum over clusters, Lin and Wei 1989 (JASA 84, 1074-1078).
+    """
+    measured = cells[~cells["status"].isin([Status.FAILED, PENDING])]
+    off = ~measured.apply(lambda row: bool(strengths_on(row)), axis=1).astype(bool)
+    plain = measured[off].drop_duplicates(PAIR_KEY)
+    rows = []
+    for setting, own in measured[~off].groupby("setting", sort=False):
+        pairs = own.merge(plain[[*PAIR_KEY, "status", "epoch_to_tau"]], on=PAIR_KEY, suffixes=("", "_twin"))
+        if len(pairs):
+            rows.append({"setting": setting, **_test(pairs)})
+    return pd.DataFrame(rows, columns=TEST_COLUMNS)
+
+
+def _test(pairs: pd.DataFrame) -> dict[str, float]:
+    stratum = np.tile(pairs.groupby(NETWORK_KEY, dropna=False).ngroup().to_numpy(), 2)
+    seed = np.tile(pairs.groupby(list(SEEDS)).ngroup().to_numpy(), 2)
+    treated = np.repeat([True, False], len(pairs))
+    reached = pd.concat([pairs["epoch_to_tau"], pairs["epoch_to_tau_twin"]]).astype(float).to_numpy()
+    times = np.where(np.isnan(reached), np.tile(pairs["max_epochs"].to_numpy(float), 2), reached)
+    residuals, expected = np.zeros(len(times)), 0.0
+    for number in range(stratum.max() + 1):
+        own = stratum == number
+        residuals[own], expected_here = log_rank_residuals(times[own], ~np.isnan(reached[own]), treated[own])
+        expected += expected_here
+    sums = np.bincount(seed, weights=residuals)
+    spread = math.sqrt(len(sums) * float(np.var(sums, ddof=1))) if len(sums) > 1 else 0.0
+    statistic = float(sums.sum()) / spread if spread > 0 else math.nan
+    return {
+        "n_pairs": len(pairs),
+        "n_strata": int(stratum.max()) + 1,
+        "observed": int((~np.isnan(reached) & treated).sum()),
+        "expected": expected,
+        "statistic": statistic,
+        "degrees_of_freedom": len(sums) - 1,
+        "p_value": 2 * float(stats.t.sf(abs(statistic), len(sums) - 1)) if spread > 0 else math.nan,
+    }
+
+
+def log_rank_residuals(
+    times: Float[np.ndarray, " cell"], event: Bool[np.ndarray, " cell"], treated: Bool[np.ndarray, " cell"]
+) -> tuple[Float[np.ndarray, " cell"], float]:
+    """(what each cell adds to observed less expected events of the treated, the expected events of the treated).
+
+    >>> residuals, expected = log_rank_residuals(np.array([1.0, 2.0]), np.array([True, True]), np.array([True, False]))
+    >>> float(residuals.sum()), float(expected)
+    (0.5, 0.5)
+    """
+    residuals, expected = np.zeros(len(times)), 0.0
+    for time in np.unique(times[event]):
+        at_risk, ended = times >= time, event & (times == time)
+        share = float(treated[at_risk].mean())
+        hazard = ended.sum() / at_risk.sum()
+        residuals += (treated - share) * (ended - hazard * at_risk)
+        expected += hazard * float(treated[at_risk].sum())
+    return residuals, expected

@@ -1,0 +1,99 @@
+"""What theory says of the sample counts that a network can fit: lines over a capacity map, each with its source.
+
+Apart: what is known to exist, what is impossible for generic data, and what a number of bits would give. What training
+reaches is measured. Constructions with fewer parameters than samples need weights of a precision that no training run has, and
+are left out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any, Literal, NamedTuple, cast
+
+import numpy as np
+import pandas as pd
+
+from bench.cells import Cell
+from bench.networks import functional_dim, n_params
+
+# The fields of a cell that lines depend on.
+NETWORK = ["d_in", "depth", "width", "activation", "trainable"]
+
+Kind = Literal["always fits", "exists", "ceiling", "worst case", "reference", "information"]
+
+# Bits for each parameter that were reported, and by whom.
+BITS_PER_PARAM = {
+    2.0: "Allen-Zhu and Li, ICLR 2025: language models, knowledge",
+    3.6: "Morris et al. 2025, arXiv 2505.24832: language models",
+    5.0: "Collins, Sohl-Dickstein and Sussillo, ICLR 2017, arXiv 1611.09913: recurrent networks",
+}
+
+GRIGSBY = "Grigsby, Lindsey, Meyerhoff and Wu 2022, arXiv 2209.04036"
+BAUM = "Baum 1988, as Bubeck et al. 2020 state it: ceil(N / d_in) threshold units, binary labels, general position"
+BUBECK = "Bubeck, Eldan, Lee and Mikulincer, NeurIPS 2020: relu, real labels"
+MADDEN = "Madden and Thrampoulidis 2023, arXiv 2308.02001: one hidden layer, general data"
+YUN = "Yun, Sra and Jadbabaie, NeurIPS 2019: two hidden layers"
+
+
+class Line(NamedTuple):
+    """A sample count that theory names for a network: up to it a fit exists, beyond it none does, or neither (`kind`)."""
+
+    line: str
+    kind: Kind
+    n_samples: float
+    source: str
+
+
+def lines(cell: Cell, taus: Iterable[float]) -> list[Line]:
+    """The lines that apply to the network of a cell, for thresholds `taus`; a trained readout has those of linear models alone.
+
+    Args:
+        cell: its `d_in`, `depth`, `width`, `activation` and `trainable` count.
+        taus: fractions of variance left unexplained, each in (0, 1), at which to draw the information lines.
+
+    >>> [(line.line, line.n_samples) for line in lines(Cell(d_in=8, depth=1, width=16), [])][:3]
+    [('linear floor', 9), ('functional dimension', 145), ('parameters', 161)]
+    """
+    d, h, parameters = cell.d_in, cell.width, n_params(cell)
+    if cell.depth == 0:
+        return [Line("linear floor", "ceiling", d + 1, "linear algebra: as many generic samples as parameters")]
+    if cell.trainable == "readout":
+        return [Line("readout threshold", "ceiling", h + 1, "linear algebra: as many generic samples as parameters")]
+    found = [
+        Line("linear floor", "always fits", d + 1, "linear algebra: as many generic samples as inputs and a bias"),
+        Line("functional dimension", "ceiling", functional_dim(cell), GRIGSBY),
+        Line("parameters", "reference", parameters, "one equation for each parameter"),
+    ]
+    if cell.depth == 1:
+        found.append(Line("Baum", "exists", d * h, BAUM))
+        if cell.activation == "relu":
+            found.append(Line("Bubeck et al.", "exists", d * (h // 4), BUBECK))
+        found.append(Line("Madden and Thrampoulidis, lower", "exists", h * d // 2, MADDEN))
+        found.append(Line("Madden and Thrampoulidis, upper", "worst case", h * (d + 2), MADDEN))
+    if cell.depth == 2 and cell.activation == "relu":
+        found.append(Line("Yun et al., lower", "exists", h * h // 4, YUN))
+        found.append(Line("Yun et al., upper", "worst case", 2 * h * h + h + 2, YUN))
+    for tau in taus:
+        bits_per_sample = math.log2(1 / tau) / 2
+        for bits, source in BITS_PER_PARAM.items():
+            name = f"{bits:g} bits for each parameter, tau {tau:g}"
+            found.append(Line(name, "information", bits * parameters / bits_per_sample, source))
+    return found
+
+
+def table(groups: pd.DataFrame) -> pd.DataFrame:
+    """A row for each network of the groups and each line that applies to it at their thresholds.
+
+    Args:
+        groups: a table with `d_in`, `depth`, `width`, `activation`, `trainable` and `tau`.
+
+    Returns:
+        The network's fields; `line`, its name; `kind`; `n_samples`, a count; `source`.
+    """
+    rows = []
+    for key, own in groups.groupby(NETWORK, sort=False):
+        network = Cell(**cast("dict[str, Any]", dict(zip(NETWORK, key, strict=True))))
+        taus = [float(tau) for tau in np.unique(own["tau"])]
+        rows += [{name: getattr(network, name) for name in NETWORK} | line._asdict() for line in lines(network, taus)]
+    return pd.DataFrame(rows, columns=[*NETWORK, *Line._fields])
