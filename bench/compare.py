@@ -97,6 +97,7 @@ def _compare(values: dict[str, Any]) -> bool:
     from bench import comparison, plots, terminal
     from bench.engines import make_engine, resolve
     from bench.executors import available_cores
+    from bench.style import save
 
     spec = resolve("auto", values["device"])
     peers = _peers(values["peers"], spec.device)
@@ -120,7 +121,7 @@ def _compare(values: dict[str, Any]) -> bool:
     table, summary = pd.concat(tables, ignore_index=True), comparison.summary(pd.concat(tables))
     figure = plots.speeds(table, summary)
     for ending in ("png", "svg"):
-        figure.savefig(folder / "figures" / f"comparison.{ending}", dpi=plots.PNG_DPI)
+        save(figure, folder / "figures" / f"comparison.{ending}")
     device = make_engine(spec).device_name()
     facts = provenance.collect(engine=",".join(peers), device=device, threads=available_cores(), packages=PACKAGES)
     wall_time_s = round(time.perf_counter() - started, 3)

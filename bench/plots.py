@@ -1,184 +1,140 @@
-"""Tables -> figures. Nothing is computed here: every number drawn stands in a table of the run."""
+"""Tables -> figures other than maps. Nothing is computed here: every number drawn stands in a table of the run."""
 
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Sequence
-from itertools import chain
 
-import matplotlib
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib import pyplot as plt
-from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
+from bench.fans import ABOVE, BELOW
+from bench.panels import columns_for, panels
 from bench.peers import OURS
-
-matplotlib.use("Agg")
-sns.set_theme(
-    context="notebook",
-    style="ticks",
-    rc={"font.size": 9, "axes.titlesize": 10, "axes.labelsize": 9, "xtick.labelsize": 8.5, "ytick.labelsize": 8.5},
+from bench.style import (
+    ABOVE_COLOUR,
+    BELOW_COLOUR,
+    LINE_COLOUR,
+    QUIET_COLOUR,
+    SMALLEST_FONT,
+    lines_inches,
+    text_inches,
+    wrapped,
 )
-matplotlib.rcParams.update({"svg.hashsalt": "memcap", "svg.fonttype": "none", "figure.dpi": 110, "savefig.bbox": "tight"})
 
-# Perceptually uniform and safe for colour-blind readers; reversed, so that "memorized at once" is the light end.
-EPOCH_COLOURS = "viridis_r"
-# Blue below, red above, dark in between: thin lines have to show on white.
-LOAD_COLOURS = sns.diverging_palette(250, 15, s=90, l=55, center="dark", as_cmap=True)
-TITLE_CHARACTERS, NARROW_TITLE = 40, 32
-BEYOND_FACE, BEYOND_HATCH = "#ececec", "#9a9a9a"
-LINE_COLOUR = "#c1121f"
 PEER_COLOUR = "#33658a"
-CELL_INCHES = (0.58, 0.42)
-# The text width of the report's page: a wider figure would be shrunk, and its text with it.
-PAGE_INCHES = 10.9
-SMALLEST_FONT = 8
 SAMPLES_SHOWN = 60
 BEYOND_TARGETS = 0.25
+# Far above 1 there is nothing to see; a network that starts there comes down within a few epochs.
 MOST_TAU = 30.0
-PNG_DPI = 150
+# Inches.
+FAN_PANEL, PREDICTION_PANEL, SIGNAL_PANEL = (2.35, 1.9), (3.1, 1.5), (4.6, 3.0)
+MARGIN, AXIS_ROOM, LABEL_WIDTH, LEADER = 0.1, 0.55, 3.4, 0.3
+RANK_ROW, RANK_PANELS = 0.24, (2.6, 3.2)
 
 
-def epoch_norm(groups: pd.DataFrame) -> LogNorm:
-    """One colour scale for all maps of a run: from its fastest median epoch to its largest budget."""
-    finite = groups["median_epoch_to_tau"].replace(math.inf, np.nan).dropna()
-    top = max(float(groups["max_epochs"].max()), 2.0)
-    return LogNorm(max(1.0, min(float(finite.min()) if len(finite) else 1.0, top / 2)), top)
-
-
-def heatmaps(groups: pd.DataFrame, *, rows: str, columns: str, panels: str, norm: LogNorm, title: str) -> Figure:
-    """Median epoch_to_tau as one heatmap for each value of `panels`.
-
-    A cell that most seeds did not memorize is hatched and says the budget; where the seeds disagree, it says how many
-    memorized.
-    The red line, N = functional_dim, separates sample counts that a generic network can fit exactly from those it cannot.
-    """
-    values = {name: sorted(groups[name].unique()) for name in (rows, columns, panels)}
-    width = CELL_INCHES[0] * len(values[columns]) + 0.3
-    height = CELL_INCHES[1] * len(values[rows]) + 0.65
-    down = math.ceil(len(values[panels]) * width / PAGE_INCHES)
-    across = math.ceil(len(values[panels]) / down)
-    size = (max(4.5, width * across + 1.3), height * down + 0.4)
-    figure, axes = plt.subplots(down, across, figsize=size, squeeze=False, sharex=True, sharey=True, layout="constrained")
-    for ax, panel in zip(axes.flat, values[panels], strict=False):
-        shown = groups[groups[panels] == panel].set_index([rows, columns], drop=False)
-        _map(ax, shown, values[rows], values[columns], norm)
-        _dimension_border(ax, shown, values[rows], values[columns])
-        ax.set_title(f"{_title(panels)} {panel:g}")
-    _label_edges(axes, len(values[panels]), _title(columns), _title(rows))
-    bar = figure.colorbar(
-        ScalarMappable(norm, EPOCH_COLOURS), ax=axes.ravel().tolist(), shrink=0.9, pad=0.015, aspect=14 * down
-    )
-    bar.set_label("median epochs to tau")
-    bar.ax.tick_params(labelsize=SMALLEST_FONT)
-    figure.suptitle(title, fontsize=11, x=0.01, ha="left")
-    return figure
-
-
-def learning_curves(curves: pd.DataFrame) -> Figure:
-    """Learning curves: a thin line for each cell, a panel for each setting, coloured by n_samples / functional_dim."""
-    labels = list(dict.fromkeys(curves["setting"]))
-    across = min(4, len(labels))
-    down = math.ceil(len(labels) / across)
-    figure, axes = plt.subplots(
-        down,
-        across,
-        figsize=(3.0 * across + 1.1, 2.5 * down + 0.5),
-        squeeze=False,
-        sharex=True,
-        sharey=True,
-        layout="constrained",
-    )
-    relative = curves["n_samples"] / curves["functional_dim"]
-    extent = max(2.0, float(relative.max()), 1 / float(relative.min()))
-    norm = LogNorm(1 / extent, extent)
-    finite = curves.loc[np.isfinite(curves["tau"]) & (curves["epoch"] > 0), "tau"]
-    # Far above 1 there is nothing to see; a network that starts there comes down within a few epochs.
-    top = min(MOST_TAU, 1.5 * float(finite.max())) if len(finite) else MOST_TAU
-    for ax, label in zip(axes.flat, labels, strict=False):
-        for _, line in curves[curves["setting"] == label].groupby("cell_id", sort=False):
-            load = line["n_samples"].iloc[0] / line["functional_dim"].iloc[0]
-            drawn = line[line["epoch"] > 0]
-            ax.plot(drawn["epoch"], drawn["tau"], color=LOAD_COLOURS(norm(load)), lw=0.9, alpha=0.85, rasterized=True)
-        ax.axhline(1, color="#555555", lw=0.8, ls=":")
-        for tau in curves.loc[curves["setting"] == label, "threshold"].unique():
-            ax.axhline(tau, color="#555555", lw=0.8, ls="--")
-        ax.set(xscale="log", yscale="log")
-        ax.set_title(_wrapped(label, NARROW_TITLE), fontsize=9)
-    axes[0][0].set_ylim(0.5 * max(float(finite.min()) if len(finite) else 0, float(curves["threshold"].min())), max(2.0, top))
-    _label_edges(axes, len(labels), "epoch", "tau (1: predicts the mean)")
-    bar = figure.colorbar(ScalarMappable(norm, LOAD_COLOURS), ax=axes.ravel().tolist(), shrink=0.9, pad=0.015, aspect=25)
-    bar.set_label("n_samples / functional dimension")
+def fans(table: pd.DataFrame) -> Figure:
+    """How tau is spread over the cells of each setting, by epoch: the median as a line, the inner 80 % as a band."""
+    labels = list(dict.fromkeys(table["setting"]))
+    colours = {BELOW: BELOW_COLOUR, ABOVE: ABOVE_COLOUR}
+    words = {BELOW: "Blue: cells with N up to the functional dimension.", ABOVE: "Red: cells with more samples than that."}
+    key = [
+        (
+            "Lines: the median tau of the cells; bands: the inner 80 % of them; dashed: the threshold; dotted: the mean.",
+            QUIET_COLOUR,
+        )
+    ]
+    key += [(words[name], colours[name]) for name in colours if (table["samples"] == name).any()]
+    across = columns_for(len(labels), 4)
+    figure, axes = panels(labels, across=across, size=FAN_PANEL, names=("epoch", "tau"), key=key)
+    for ax, label in zip(axes, labels, strict=True):
+        shown = table[(table["setting"] == label) & (table["epoch"] > 0)]
+        for samples, fan in shown.groupby("samples", sort=False):
+            low, middle, high = (fan[name].clip(upper=MOST_TAU) for name in ("tau_p10", "tau_median", "tau_p90"))
+            ax.fill_between(fan["epoch"], low, high, color=colours[samples], alpha=0.2, lw=0)
+            ax.plot(fan["epoch"], middle, color=colours[samples], lw=1.6)
+        ax.axhline(1, color=QUIET_COLOUR, lw=0.8, ls=":")
+        for tau in shown["threshold"].unique():
+            ax.axhline(tau, color=QUIET_COLOUR, lw=0.8, ls="--")
+        counts = shown.drop_duplicates("samples").set_index("samples")["n_cells"]
+        for place, name in enumerate(name for name in colours if name in counts.index):
+            text = {"color": colours[name], "fontsize": SMALLEST_FONT, "transform": ax.transAxes}
+            ax.text(0.04, 0.05 + 0.13 * place, f"{counts[name]} cell{'s' if counts[name] > 1 else ''}", **text)
+    axes[0].set(xscale="log", yscale="log")
+    finite = table.loc[np.isfinite(table["tau_p90"]) & (table["epoch"] > 0), "tau_p90"]
+    least = min(float(table["threshold"].min()), max(float(table["tau_p10"].min()), float(table["threshold"].min()) / 2))
+    axes[0].set_ylim(0.3 * least, max(2.0, min(MOST_TAU, float(finite.max(skipna=True)) if len(finite) else MOST_TAU)))
+    for axis in (axes[0].xaxis, axes[0].yaxis):
+        axis.set_major_locator(LogLocator(numticks=6))
+        axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axis.set_minor_locator(NullLocator())
+    sns.despine(figure)
     return figure
 
 
 def predictions(table: pd.DataFrame) -> Figure:
-    """Targets (blue circles) against predictions (red stars) of the first training samples, a panel for each setting."""
-    labels = list(dict.fromkeys(table["setting"]))
-    across = min(3, len(labels))
-    down = math.ceil(len(labels) / across)
-    figure, axes = plt.subplots(
-        down, across, figsize=(4.2 * across, 2.2 * down + 0.3), squeeze=False, sharex=True, sharey=True, layout="constrained"
-    )
+    """Targets (blue circles) against predictions (red stars) of the first training samples, a panel for each setting's cell."""
+    cells = table.drop_duplicates("setting")
+    titles = [
+        f"{cell['setting']}: data seed {cell['data_seed']}, init seed {cell['init_seed']}, tau {cell['final_tau']:.2g}"
+        for _, cell in cells.iterrows()
+    ]
+    key = [("o  target", BELOW_COLOUR), ("*  prediction", LINE_COLOUR)]
+    across, names = columns_for(len(titles), 3), ("training sample", "target units")
+    figure, axes = panels(titles, across=across, size=PREDICTION_PANEL, names=names, key=key)
     low, high = table["target"].min(), table["target"].max()
     low, high = low - BEYOND_TARGETS * (high - low), high + BEYOND_TARGETS * (high - low)
-    for ax, label in zip(axes.flat, labels, strict=False):
-        shown = table[(table["setting"] == label) & (table["sample"] < SAMPLES_SHOWN)]
-        ax.plot(shown["sample"], shown["target"], "o", color="#1f4e9c", mfc="none", ms=4.5, mew=1.0)
+    for ax, setting in zip(axes, cells["setting"], strict=True):
+        shown = table[(table["setting"] == setting) & (table["sample"] < SAMPLES_SHOWN)]
+        ax.plot(shown["sample"], shown["target"], "o", color=BELOW_COLOUR, mfc="none", ms=4.5, mew=1.0)
         # A prediction far from all targets is drawn at the edge; else it would squeeze them into a line.
         ax.plot(shown["sample"], shown["prediction"].clip(low, high), "*", color=LINE_COLOUR, ms=5, mew=0)
-        ax.set_title(_wrapped(f"{label}: tau {shown['final_tau'].iloc[0]:.2g}"), fontsize=9)
-    axes[0][0].xaxis.set_major_locator(MaxNLocator(integer=True))
-    _label_edges(axes, len(labels), "training sample", "target / prediction")
-    low, high = axes[0][0].get_ylim()
-    axes[0][0].set_ylim(low, high + 0.22 * (high - low))
-    axes[0][0].text(0.02, 0.96, "o target", color="#1f4e9c", transform=axes[0][0].transAxes, va="top", fontsize=SMALLEST_FONT)
-    axes[0][0].text(
-        0.20, 0.96, "* prediction", color=LINE_COLOUR, transform=axes[0][0].transAxes, va="top", fontsize=SMALLEST_FONT
-    )
+    axes[0].xaxis.set_major_locator(MaxNLocator(integer=True))
+    sns.despine(figure)
     return figure
 
 
 def propagation(signal: pd.DataFrame) -> Figure:
-    """Variance across inputs of each layer of the untrained networks, a line for each setting, named at its end."""
-    figure, ax = plt.subplots(figsize=(7.6, 3.6), layout="constrained")
-    palette = sns.color_palette("colorblind", signal["setting"].nunique())
-    ends = []
-    for colour, (label, line) in zip(palette, signal.groupby("setting", sort=False), strict=True):
-        ax.plot(line["layer"], line["variance_across_inputs"], "o-", ms=3.5, lw=1.3, color=colour)
-        ends.append(
-            (
-                math.log10(max(float(line["variance_across_inputs"].iloc[-1]), 1e-300)),
-                float(line["layer"].iloc[-1]),
-                label,
-                colour,
-            )
-        )
+    """Variance across inputs of each layer of the untrained networks, a line for each setting, named to the right."""
+    lines = [(str(label), line) for label, line in signal.groupby("setting", sort=False)]
+    palette = dict(zip([label for label, _ in lines], _palette(len(lines)), strict=True))
+    # The highest end first: the names stand in the order in which the lines end.
+    lines.sort(key=lambda named: -named[1]["variance_across_inputs"].iloc[-1])
+    names = [wrapped(label, LABEL_WIDTH, SMALLEST_FONT) for label, _ in lines]
+    heights = [lines_inches(name, SMALLEST_FONT) + 0.04 for name in names]
+    (wide, high), label_width = SIGNAL_PANEL, max(text_inches(name, SMALLEST_FONT) for name in names)
+    high = max(high, sum(heights))
+    left, foot = MARGIN + 2 * AXIS_ROOM / 1.3, AXIS_ROOM
+    width, height = left + wide + LEADER + label_width + MARGIN, MARGIN + high + foot
+    figure = Figure(figsize=(width, height))
+    ax = figure.add_axes((left / width, foot / height, wide / width, high / height))
+    for label, line in lines:
+        ax.plot(line["layer"], line["variance_across_inputs"], "o-", ms=3.5, lw=1.3, color=palette[label])
     ax.set(yscale="log", xlabel="layer (the last is the output)", ylabel="variance across inputs")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    low, high = (math.log10(limit) for limit in ax.get_ylim())
-    ends.sort()
-    columns = [[end for end in ends if end[1] == layer] for layer in sorted({end[1] for end in ends})]
-    heights = [_apart([end[0] for end in column], least=0.11 * (high - low), top=high) for column in columns]
-    for height, (_, layer, label, colour) in zip(chain(*heights), chain(*columns), strict=True):
-        ax.annotate(
-            _wrapped(label),
-            (layer, 10**height),
-            xytext=(6, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=SMALLEST_FONT,
-            color=colour,
-            annotation_clip=False,
+    ax.autoscale_view()
+    bottom, top = np.log10(ax.get_ylim())
+    ends = [
+        (math.log10(max(float(line["variance_across_inputs"].iloc[-1]), 10**bottom)) - bottom) / (top - bottom)
+        for _, line in lines
+    ]
+    for (label, line), name, end, place in zip(
+        lines, names, ends, _stacked([end * high for end in ends], heights, high), strict=True
+    ):
+        last, right = float(line["layer"].iloc[-1]), 1 + LEADER / wide
+        style = {"color": palette[label], "lw": 0.6, "clip_on": False}
+        ax.plot(
+            [ax.transLimits.transform((last, 0))[0], right - 0.01],
+            [end, place / high],
+            transform=ax.transAxes,
+            alpha=0.7,
+            **style,
         )
+        ax.text(right, place / high, name, transform=ax.transAxes, va="center", fontsize=SMALLEST_FONT, color=palette[label])
     sns.despine(figure)
     return figure
 
@@ -187,11 +143,14 @@ def ranking(table: pd.DataFrame) -> Figure:
     """What each regularizer takes away, a row for each: the share that still memorizes, and the delay, with their intervals."""
     names = list(table["regularizer"])
     kinds = sorted(table["regularization"].unique())
-    # The palette for colour-blind readers has ten colours.
-    palette = sns.color_palette("colorblind" if len(kinds) <= 10 else "husl", len(kinds))
-    colours = dict(zip(kinds, palette, strict=True))
-    figure, (share, delay) = plt.subplots(
-        1, 2, figsize=(9.6, 0.23 * len(table) + 0.9), sharey=True, layout="constrained", width_ratios=(1, 1.2)
+    colours = dict(zip(kinds, _palette(len(kinds)), strict=True))
+    left = MARGIN + max(text_inches(name, SMALLEST_FONT) for name in names) + MARGIN
+    high, gap, foot = RANK_ROW * len(table) + 0.1, 0.3, AXIS_ROOM
+    width, height = left + sum(RANK_PANELS) + gap + 2 * MARGIN, MARGIN + high + foot
+    figure = Figure(figsize=(width, height))
+    share = figure.add_axes((left / width, foot / height, RANK_PANELS[0] / width, high / height))
+    delay = figure.add_axes(
+        ((left + RANK_PANELS[0] + gap) / width, foot / height, RANK_PANELS[1] / width, high / height), sharey=share
     )
     finite = table[["median_delay", "delay_low", "delay_high"]].replace(math.inf, np.nan).max().max()
     edge = 1.6 * (finite if finite == finite else 1)
@@ -206,11 +165,13 @@ def ranking(table: pd.DataFrame) -> Figure:
         delay.plot(edge if never else row["median_delay"], y, ">" if never else "o", ms=5 if never else 4.5, **style)
     share.set(xlim=(-0.03, 1.03), xlabel="share that memorizes", ylim=(len(names) - 0.4, -0.6))
     share.set_yticks(range(len(names)), names, fontsize=SMALLEST_FONT)
+    share.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
     delay.set(xscale="log", xlabel="median epochs over those without it (triangle: never)")
     delay.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     delay.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     delay.xaxis.set_minor_locator(NullLocator())
-    delay.axvline(1, color="#555555", lw=0.8, ls=":")
+    delay.axvline(1, color=QUIET_COLOUR, lw=0.8, ls=":")
+    delay.tick_params(labelleft=False)
     for ax in (share, delay):
         ax.tick_params(axis="y", length=0)
         ax.grid(axis="y", color="#eeeeee", lw=0.6)
@@ -219,108 +180,24 @@ def ranking(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def _map(ax: Axes, shown: pd.DataFrame, rows: Sequence, columns: Sequence, norm: LogNorm) -> None:
-    median = np.full((len(rows), len(columns)), np.nan)
-    notes = np.full(median.shape, "", dtype=object)
-    for (i, row), (j, column) in ((r, c) for r in enumerate(rows) for c in enumerate(columns)):
-        if (row, column) not in shown.index:
-            ax.text(j + 0.5, i + 0.5, "-", ha="center", va="center", fontsize=SMALLEST_FONT, color="#777777")
-            continue
-        group = shown.loc[(row, column)]
-        if math.isfinite(group["median_epoch_to_tau"]):
-            median[i, j] = max(group["median_epoch_to_tau"], norm.vmin)
-        else:
-            ax.add_patch(Rectangle((j, i), 1, 1, facecolor=BEYOND_FACE, edgecolor=BEYOND_HATCH, hatch="////", lw=0))
-        notes[i, j] = _note(group)
-    sns.heatmap(
-        pd.DataFrame(median, index=pd.Index([_tick(row) for row in rows]), columns=pd.Index([_tick(c) for c in columns])),
-        ax=ax,
-        norm=norm,
-        vmin=norm.vmin,
-        vmax=norm.vmax,
-        cmap=EPOCH_COLOURS,
-        cbar=False,
-        linewidths=1,
-        linecolor="white",
-        annot=np.where(np.isnan(median), "", notes),
-        fmt="",
-        annot_kws={"fontsize": SMALLEST_FONT},
-    )
-    box = {"facecolor": BEYOND_FACE, "edgecolor": "none", "pad": 0.8}
-    for i, j in np.argwhere(np.isnan(median) & (notes != "")):
-        ax.text(j + 0.5, i + 0.5, str(notes[i, j]), ha="center", va="center", fontsize=SMALLEST_FONT, color="#333333", bbox=box)
-    ax.invert_yaxis()
-    ax.tick_params(axis="both", rotation=0, length=0)
+def _palette(count: int) -> list[tuple[float, float, float]]:
+    """Colours that differ for colour-blind readers too, of which there are ten."""
+    return sns.color_palette("colorblind" if count <= 10 else "husl", count)
 
 
-def _note(group: pd.Series) -> str:
-    """What a map's cell says: the median epoch or the budget it exceeds, and the seeds that memorized where they disagree."""
-    if group["n_seeds"] == 0:
-        return "failed" if group["n_failed"] else "pending"
-    if math.isfinite(group["median_epoch_to_tau"]):
-        note = f"{group['median_epoch_to_tau']:.0f}"
-    elif group["n_diverged"] == group["n_seeds"]:
-        note = "diverged"
-    elif group["n_early_stopped"] == group["n_seeds"]:
-        note = "stopped"
-    else:
-        note = f">{group['max_epochs']}"
-    mixed = 0 < group["n_memorized"] < group["n_seeds"]
-    return f"{note}\n{group['n_memorized']}/{group['n_seeds']}" if mixed else note
+def _stacked(places: Sequence[float], heights: Sequence[float], total: float) -> list[float]:
+    """Centres of labels of these heights, the highest first, moved as little as keeps them apart and between 0 and total.
 
-
-def _dimension_border(ax: Axes, shown: pd.DataFrame, rows: Sequence, columns: Sequence) -> None:
-    """The border between neighbours of which one has its n_samples within the functional dimension, and one has not."""
-    within = np.full((len(rows), len(columns)), np.nan)
-    for i, j in np.ndindex(*within.shape):
-        if (rows[i], columns[j]) in shown.index:
-            group = shown.loc[(rows[i], columns[j])]
-            within[i, j] = group["n_samples"] <= group["functional_dim"]
-    # The difference to a missing neighbour is NaN, and no border.
-    segments = [((j, j + 1), (i + 1, i + 1)) for i, j in np.argwhere(np.abs(np.diff(within, axis=0)) == 1)]
-    segments += [((j + 1, j + 1), (i, i + 1)) for i, j in np.argwhere(np.abs(np.diff(within, axis=1)) == 1)]
-    for colour, width in (("white", 3.6), (LINE_COLOUR, 1.8)):
-        for x, y in segments:
-            ax.plot(x, y, color=colour, lw=width, solid_capstyle="projecting")
-
-
-def _label_edges(axes: np.ndarray, used: int, x: str, y: str) -> None:
-    """Names on the left and at the foot of every column of a grid of panels whose last row may be part empty."""
-    across = axes.shape[1]
-    for number, ax in enumerate(axes.flat):
-        if number >= used:
-            ax.axis("off")
-        elif number + across >= used:
-            ax.set_xlabel(x)
-            ax.tick_params(labelbottom=True)
-    for ax in axes[:, 0]:
-        ax.set_ylabel(y)
-
-
-def _wrapped(label: str, characters: int = TITLE_CHARACTERS) -> str:
-    return "\n".join(textwrap.wrap(label, characters, break_on_hyphens=False))
-
-
-def _apart(heights: Sequence[float], *, least: float, top: float) -> list[float]:
-    """Ascending heights moved no more than it takes to be this far apart and below the top.
-
-    >>> _apart([0.0, 0.1, 0.9, 1.0], least=0.25, top=1.0)
-    [0.0, 0.25, 0.75, 1.0]
+    >>> _stacked([1.0, 0.9, 0.1], [0.4, 0.4, 0.4], 1.2)
+    [1.0, 0.6, 0.2]
     """
-    raised, last = [], -math.inf
-    for height in heights:
-        last = max(height, last + least)
-        raised.append(last)
-    return [min(height, top - least * (len(raised) - 1 - place)) for place, height in enumerate(raised)]
-
-
-def _tick(value: float | np.integer) -> str:
-    """A value of an axis; strengths are off at 0, and constraints where they are infinitely loose."""
-    return "off" if value in (0.0, math.inf) and isinstance(value, float) else f"{value:g}"
-
-
-def _title(field: str) -> str:
-    return {"n_samples": "samples N", "load": "load N / P"}.get(field, field)
+    moved, ceiling, below = [], total, sum(heights)
+    for place, height in zip(places, heights, strict=True):
+        below -= height
+        centre = max(min(place, ceiling - height / 2), below + height / 2)
+        moved.append(centre)
+        ceiling = centre - height / 2
+    return [round(centre, 6) for centre in moved]
 
 
 def speeds(table: pd.DataFrame, summary: pd.DataFrame) -> Figure:

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import jinja2
 import pandas as pd
-from matplotlib import pyplot as plt
 
-from bench import plots, provenance, tables, terminal
+from bench import provenance, tables, terminal
 from bench.cells import FIELDS
 from bench.findings import findings
 from bench.pictures import Picture, draw, drawn
 from bench.settings import varying
 from bench.store import Store, write_atomically
+from bench.style import PNG_DPI, save
 from bench.tables import Tables
 
 # CSS defines 96 pixels to the inch.
@@ -66,13 +66,8 @@ def _save(made: Tables, folder: Path) -> list[Picture]:
         stale.unlink()
     pictures = []
     for picture in draw(made):
-        # The layout is the same in both files, and the dear part of drawing.
-        if layout := picture.figure.get_layout_engine():
-            layout.execute(picture.figure)
-            picture.figure.set_layout_engine("none")
         for ending in ("png", "svg"):
-            picture.figure.savefig(folder / f"{picture.name}.{ending}", dpi=plots.PNG_DPI)
-        plt.close(picture.figure)
+            save(picture.figure, folder / f"{picture.name}.{ending}")
         pictures.append(picture)
     return pictures
 
@@ -102,7 +97,8 @@ def _page(store: Store, made: Tables, pictures: list[Picture], sentences: list[s
 
 def _shared(cells: pd.DataFrame) -> dict[str, object]:
     """The fields that all cells have in common; what is absent is spelled as in the configuration."""
-    values = {name: cells[name].iloc[0] for name in FIELDS if name not in varying(cells, among=FIELDS)}
+    swept = varying(cells, among=FIELDS)
+    values = {name: cells[name].iloc[0] for name in FIELDS if name not in swept}
     return {name: "null" if pd.isna(value) else value for name, value in values.items()}
 
 
@@ -111,7 +107,7 @@ def _image(path: Path) -> dict[str, str | int]:
     data = path.read_bytes()
     # The header of a PNG file holds the width in pixels at byte 16, big-endian (PNG specification, IHDR).
     pixels = int.from_bytes(data[16:20], "big")
-    return {"data": base64.b64encode(data).decode(), "width": round(pixels * CSS_DPI / plots.PNG_DPI)}
+    return {"data": base64.b64encode(data).decode(), "width": round(pixels * CSS_DPI / PNG_DPI)}
 
 
 def _table_html(table: pd.DataFrame, table_id: str) -> str:

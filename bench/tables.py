@@ -7,6 +7,7 @@ import dataclasses
 import pandas as pd
 
 from bench.evidence import evidence
+from bench.fans import fans
 from bench.noise import VALIDATION_FIELDS, validation_variance
 from bench.ranking import ranking
 from bench.rates import compare_rates
@@ -15,9 +16,9 @@ from bench.signal import propagation
 from bench.store import Store, cells_of
 from bench.survival import GROUP_FIELDS
 from bench.survival import groups as group_statistics
+from bench.thresholds import thresholds
 
-# Beyond these the tables would be too long to read; cells.csv and the parquet parts hold everything.
-MOST_CURVES = 400
+# Beyond these the table would be too long to read.
 MOST_SIGNALS = 24
 
 # The fields that signal propagation depends on, beside the seeds.
@@ -37,7 +38,8 @@ class Tables:
     evidence: pd.DataFrame
     learning_rates: pd.DataFrame
     regularizers: pd.DataFrame
-    learning_curves: pd.DataFrame
+    thresholds: pd.DataFrame
+    learning_fans: pd.DataFrame
     predictions: pd.DataFrame
     signal_propagation: pd.DataFrame
     validation: pd.DataFrame
@@ -66,26 +68,19 @@ def make(store: Store) -> Tables:
         evidence=evidence(groups) if variants else pd.DataFrame(),
         learning_rates=compare_rates(groups),
         regularizers=ranking(cells),
-        learning_curves=_curves(store, keyed),
+        thresholds=thresholds(cells, groups),
+        learning_fans=fans(store.read_curves(), keyed),
         predictions=_predictions(store, keyed),
         signal_propagation=signal_propagation(keyed, variants=variants),
         validation=_validation(keyed),
     )
 
 
-def _curves(store: Store, cells: pd.DataFrame) -> pd.DataFrame:
-    """Learning curves with what a figure needs to colour them: of all cells, or where they are many, of one in each group."""
-    chosen = cells if len(cells) <= MOST_CURVES else cells.drop_duplicates(list(GROUP_FIELDS))
-    chosen = chosen.iloc[:: max(1, -(-len(chosen) // MOST_CURVES))]
-    about = chosen[["cell_id", "setting", "depth", "width", "n_samples", "functional_dim", "data_seed", "init_seed"]]
-    return about.assign(threshold=chosen["tau"]).merge(store.read_curves(), on="cell_id", how="inner")
-
-
 def _predictions(store: Store, cells: pd.DataFrame) -> pd.DataFrame:
     """Final predictions of the first cell of each setting that kept them."""
     table = store.read_predictions()
     kept = cells[cells["cell_id"].isin(table["cell_id"])].drop_duplicates("setting")
-    return kept[["cell_id", "setting", "final_tau"]].merge(table, on="cell_id", how="inner")
+    return kept[["cell_id", "setting", "data_seed", "init_seed", "final_tau"]].merge(table, on="cell_id", how="inner")
 
 
 def signal_propagation(cells: pd.DataFrame, *, variants: bool) -> pd.DataFrame:

@@ -12,8 +12,10 @@ from bench.networks import functional_dim, n_params
 from bench.ranking import ranking
 from bench.rates import compare_rates
 from bench.settings import label_settings
+from bench.store import RUNG_COLUMNS
 from bench.survival import groups
 from bench.tables import Tables
+from bench.thresholds import thresholds
 
 
 def table(*rows: dict) -> pd.DataFrame:
@@ -32,6 +34,7 @@ def table(*rows: dict) -> pd.DataFrame:
             | {
                 "epoch_to_tau": None,
                 "epochs_run": row.get("epoch_to_tau") or (None if row["status"] in ("failed", "pending") else cell.max_epochs),
+                **dict.fromkeys(RUNG_COLUMNS),
                 "final_tau": math.nan,
                 "best_val_mse": math.nan,
                 "final_val_mse": math.nan,
@@ -40,7 +43,8 @@ def table(*rows: dict) -> pd.DataFrame:
             | row
         )
     return pd.DataFrame(made).astype(
-        {"epoch_to_tau": "Int64", "epochs_run": "Int64", "batch_size": "Int64", "patience": "Int64", "max_norm": float}
+        dict.fromkeys(("epoch_to_tau", "epochs_run", *RUNG_COLUMNS), "Int64")
+        | {"batch_size": "Int64", "patience": "Int64", "max_norm": float}
     )
 
 
@@ -68,7 +72,8 @@ def tables(cells: pd.DataFrame, *, variants: bool = False, validation: pd.DataFr
         evidence=evidence(grouped) if variants else none,
         learning_rates=compare_rates(grouped),
         regularizers=ranking(cells),
-        learning_curves=none,
+        thresholds=thresholds(cells, grouped),
+        learning_fans=none,
         predictions=none,
         signal_propagation=pd.DataFrame(columns=["setting", "width", "layer", "variance_across_inputs"]),
         validation=none if validation is None else validation,

@@ -1,0 +1,86 @@
+"""How every figure looks: theme, sizes, colours, and text that is measured before it is placed."""
+
+from __future__ import annotations
+
+import functools
+import math
+from pathlib import Path
+
+import matplotlib
+import seaborn as sns
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, get_font
+
+matplotlib.use("Agg")
+sns.set_theme(
+    context="notebook",
+    style="ticks",
+    rc={"font.size": 9, "axes.titlesize": 10, "axes.labelsize": 9, "xtick.labelsize": 8.5, "ytick.labelsize": 8.5},
+)
+matplotlib.rcParams.update({"svg.hashsalt": "memcap", "svg.fonttype": "none", "figure.dpi": 110})
+
+PNG_DPI = 150
+SMALLEST_FONT = 8
+TITLE_FONT = 11
+# The text width of the report's page: a wider figure would be shrunk, and its text with it.
+PAGE_INCHES = 10.9
+POINTS_PER_INCH = 72
+LINE_SPACING = 1.35
+# FreeType measures at a size, and in 16.16 fixed point.
+EM_POINTS, FIXED_POINT = 100, 65536
+
+LINE_COLOUR = "#c1121f"
+BELOW_COLOUR, ABOVE_COLOUR = "#1f4e9c", "#c1121f"
+QUIET_COLOUR = "#555555"
+
+
+def text_inches(text: str, points: float) -> float:
+    """The width of a text's longest line in the figures' font, in inches; kerning, a hundredth of it, is left out.
+
+    >>> text_inches("5000", 8) < text_inches(">5000", 8) < 0.5
+    True
+    """
+    return max(sum(map(_character_em, line)) for line in text.split("\n")) * points / POINTS_PER_INCH
+
+
+@functools.cache
+def _character_em(character: str) -> float:
+    """How far a character moves the pen, in units of the font's size."""
+    font = get_font(findfont(FontProperties(family=matplotlib.rcParams["font.family"])))
+    font.set_size(EM_POINTS, POINTS_PER_INCH)
+    return font.load_char(ord(character)).linearHoriAdvance / FIXED_POINT / EM_POINTS
+
+
+def wrapped(text: str, inches: float, points: float) -> str:
+    """The text in lines that are no wider than this, broken between words."""
+    lines: list[str] = []
+    for word in text.split():
+        if lines and text_inches(f"{lines[-1]} {word}", points) <= inches:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return "\n".join(lines)
+
+
+def lines_inches(text: str, points: float) -> float:
+    """The height of a text of several lines, in inches."""
+    return (text.count("\n") + 1) * points * LINE_SPACING / POINTS_PER_INCH
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG or SVG, by the file's ending: the same bytes again for the same figure."""
+    figure.savefig(path, dpi=PNG_DPI, metadata={"Date": None} if path.suffix == ".svg" else None)
+
+
+def plain_ticks(low: float, high: float, most: int) -> list[float]:
+    """Round numbers of a log scale between two, that are few enough: 1, 2 and 5 times powers of ten, or others that fit better.
+
+    >>> plain_ticks(40, 400, 5), plain_ticks(30, 5000, 5), plain_ticks(11, 25, 5)
+    ([50.0, 100.0, 200.0], [30.0, 100.0, 300.0, 1000.0, 3000.0], [20.0])
+    """
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for mantissas in ((1, 2, 5), (1, 3), (1,)):
+        ticks = [m * 10.0**decade for decade in decades for m in mantissas if low <= m * 10.0**decade <= high]
+        if len(ticks) <= most:
+            break
+    return ticks[:: -(-len(ticks) // most)]
