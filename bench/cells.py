@@ -21,6 +21,7 @@ TargetScaling = Literal["none", "standardize", "minmax"]
 Activation = Literal["relu", "leaky_relu", "tanh", "gelu", "silu", "sigmoid"]
 Init = Literal["he_normal", "he_uniform", "xavier_uniform", "orthogonal", "torch_default", "uniform"]
 Trainable = Literal["all", "readout"]
+Loss = Literal["mse", "hinge"]
 Optimizer = Literal["sgd", "adam", "adamw"]
 LrSchedule = Literal["constant", "cosine", "step"]
 Dtype = Literal["float32", "float64"]
@@ -33,6 +34,10 @@ class Cell:
     Sizes are counts, `learning_rate` and the strengths are dimensionless, `tau` is a fraction of the variance of the training
     targets, `max_epochs` counts passes over the training set. `None` means absent (full batch, no constraint, no
     early stopping).
+
+    `loss` is what training lowers, and what tau and the validation MSE are measured by: with predictions f and targets y
+    "mse" is the mean of (f - y)**2, and "hinge" that of max(0, 1 - y f)**2 for targets y of -1 or 1 (the quadratic hinge of
+    Geiger et al. 2019, arXiv 1809.09349): squared residuals too, but for the samples with a margin y f beyond 1.
 
     >>> Cell(depth=1, width=16, n_samples=64).cell_id == Cell(n_samples=64, width=16, depth=1).cell_id
     True
@@ -54,6 +59,7 @@ class Cell:
     init_seed: int = 0
     trainable: Trainable = "all"
     # optimisation
+    loss: Loss = "mse"
     optimizer: Optimizer = "adam"
     amsgrad: bool = False
     learning_rate: float = 0.003

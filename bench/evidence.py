@@ -37,7 +37,7 @@ LEVER_FIELDS = {
     Lever.BUDGET: ("max_epochs",),
     Lever.NETWORK: ("depth", "width", "activation", "trainable"),
     Lever.SAMPLES: ("n_samples",),
-    Lever.TASK: ("d_in", "target", "target_scaling", "tau"),
+    Lever.TASK: ("d_in", "target", "target_scaling", "loss", "tau"),
 }
 LEVER_OF = {name: lever for lever, names in LEVER_FIELDS.items() for name in names}
 

@@ -306,6 +306,10 @@ def _coherent(cell: Cell) -> Cell:
         raise GridError(
             "target_scaling", cell.target_scaling, "needs two samples or more", "raise n_samples or use target_scaling=none"
         )
+    if cell.loss == "hinge" and (cell.target, cell.target_scaling) != ("rademacher", "none"):
+        raise GridError(
+            "loss", cell.loss, "needs targets of -1 and 1", "set target=rademacher and target_scaling=none, or use loss=mse"
+        )
     return cell
 
 

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from bench.cells import FIELDS, LADDER, Cell, Outcome, Status, field_types
 from bench.networks import functional_dim, n_params
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _VERSION_KEY = b"memcap_schema"
 # In the metadata of plan.parquet, where its cells are variants of the first.
 _VARIANTS_KEY = b"memcap_variants"

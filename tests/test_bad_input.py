@@ -89,6 +89,15 @@ CASES = [
         "grid.variants=[{n_samples:1,target_scaling:minmax}]",
         "target_scaling=minmax: needs two samples or more; raise n_samples or use target_scaling=none",
     ),
+    (
+        "loss=hinge",
+        "loss=hinge: needs targets of -1 and 1; set target=rademacher and target_scaling=none, or use loss=mse",
+    ),
+    (
+        "grid.variants=[{loss:hinge,target:rademacher,target_scaling:minmax}]",
+        "loss=hinge: needs targets of -1 and 1; set target=rademacher and target_scaling=none, or use loss=mse",
+    ),
+    ("loss=mae", "loss=mae: must be one of mse, hinge; did you mean mse?"),
     ("widht=3", "widht: is not a setting; did you mean width?"),
     ("grid.widht=[3]", "grid.widht: is not a setting; did you mean grid.width?"),
     ("fresh=maybe", "fresh=maybe: must be of type bool; see conf/config.yaml"),

@@ -78,7 +78,11 @@ PRODUCT = {
     for r in REGULARIZERS
     for a in ACTIVATIONS
 }
-CASES = {name: dataclasses.replace(BASE, **changes) for name, changes in (PRODUCT | OTHERS).items()}
+ONE_CHANGE = {**OPTIMIZERS, **REGULARIZERS, **{activation: {"activation": activation} for activation in ACTIVATIONS}}
+HINGE = {"loss": "hinge", "target": "rademacher"}
+UNDER_THE_HINGE = (*ONE_CHANGE, *(name for name in OTHERS if name.startswith(("batches", "readout", "linear"))))
+HINGES = {f"hinge, {name}": (ONE_CHANGE | OTHERS)[name] | HINGE for name in UNDER_THE_HINGE}
+CASES = {name: dataclasses.replace(BASE, **changes) for name, changes in (PRODUCT | OTHERS | HINGES).items()}
 
 
 @pytest.fixture(scope="module", params=ENGINES)
@@ -166,13 +170,13 @@ def test_any_shape_trains_like_the_plain_loop(engine, width, depth, n_samples, d
 
 
 SMALL = Cell(n_samples=6, d_in=4, depth=1, width=8, tau=0.4, max_epochs=30, learning_rate=0.05)
-ONE_CHANGE = {**OPTIMIZERS, **REGULARIZERS, **{activation: {"activation": activation} for activation in ACTIVATIONS}}
+KS_CHANGES = ONE_CHANGE | {"hinge": HINGE}
 
 
-@pytest.mark.parametrize("change", ONE_CHANGE)
+@pytest.mark.parametrize("change", KS_CHANGES)
 def test_epochs_to_tau_are_distributed_like_those_of_the_plain_loop(change, engine):
     """200 seeds a side, and different seeds on each side, so that the samples are independent."""
-    cells = [dataclasses.replace(SMALL, **ONE_CHANGE[change], data_seed=seed, init_seed=seed) for seed in range(400)]
+    cells = [dataclasses.replace(SMALL, **KS_CHANGES[change], data_seed=seed, init_seed=seed) for seed in range(400)]
     ours = [outcome.epochs_run for outcome in train(cells[:200], engine=engine).values()]
     theirs = [len(plain(other, None)[0]) - 1 for other in cells[200:]]
     assert np.std(ours) > 0
@@ -187,8 +191,9 @@ def test_dropout_is_off_when_tau_is_measured(engine):
     assert outcomes[kept].curve[0] == outcomes[dropped].curve[0]
 
 
-def test_a_diverging_cell_has_a_status_an_epoch_and_no_number(engine):
-    cell = Cell(n_samples=32, optimizer="sgd", learning_rate=100.0, max_epochs=200)
+@pytest.mark.parametrize("loss", [{}, HINGE], ids=["mse", "hinge"])
+def test_a_diverging_cell_has_a_status_an_epoch_and_no_number(loss, engine):
+    cell = Cell(n_samples=32, optimizer="sgd", learning_rate=100.0, max_epochs=200, **loss)
     outcome = train([cell], engine=engine)[cell]
     tau, _ = plain(cell, None)
     assert outcome.status is Status.DIVERGED

@@ -9,6 +9,7 @@ import importlib
 import numpy as np
 import pytest
 import torch
+from scipy.optimize import linprog
 
 from bench.cells import Cell, Status
 from bench.networks import functional_dim, initial_layers, n_params
@@ -155,6 +156,42 @@ def test_no_validation_error_gets_below_the_variance_of_the_noise(train):
 def test_one_sample_is_memorized_by_the_output_bias_alone(train):
     cell = Cell(depth=0, n_samples=1, d_in=1, tau=1e-4, learning_rate=0.05)
     assert {outcome.status for outcome in train(seeds(cell, 10)).values()} == {Status.MEMORIZED}
+
+
+SIGNS = dataclasses.replace(LINEAR, target="rademacher", loss="hinge", momentum=0.9, learning_rate=0.1)
+
+
+def least_parting_plane(cell: Cell) -> float:
+    """The largest coefficient of the plane that keeps every sign on its side with margin 1, and has it least; infinite without one."""
+    sides = training_data(cell).targets[:, None] * design(cell)
+    n, size = sides.shape
+    one, ones = np.eye(size), np.ones((size, 1))
+    bounded = np.vstack([np.hstack([-sides, np.zeros((n, 1))]), np.hstack([one, -ones]), np.hstack([-one, -ones])])
+    found = linprog(np.eye(size + 1)[-1], A_ub=bounded, b_ub=np.repeat([-1.0, 0.0], [n, 2 * size]), bounds=(None, None))
+    return found.fun if found.success else np.inf
+
+
+def test_the_hinge_memorizes_the_signs_that_a_plane_parts_and_no_others(train):
+    """Of 2 (d_in + 1) points in general position a plane parts half of all patterns of signs (Cover 1965)."""
+    cell = dataclasses.replace(SIGNS, d_in=4, n_samples=10, max_epochs=3000)
+    outcomes = train(seeds(cell, 80))
+    planes = {own: least_parting_plane(own) for own in outcomes}
+    assert abs(np.mean(np.isfinite(list(planes.values()))) - 1 / 2) < 4 * np.sqrt(1 / 4 / len(planes))
+    # Where only a steep plane parts them, gradient descent would take for ever.
+    assert {outcomes[own].status for own, size in planes.items() if size < 2} == {Status.MEMORIZED}
+    assert {outcomes[own].status for own, size in planes.items() if size == np.inf} == {Status.CENSORED}
+
+
+def test_under_the_hinge_margins_beyond_1_are_memorized_to_the_last_bit(engine):
+    """Momentum carries the predictions beyond equal signs; there the loss is zero, where the squared error turns them back."""
+    cell = dataclasses.replace(SIGNS, n_samples=3, tau=1e-300)
+    alike = [own for own in seeds(cell, 80) if len(set(training_data(own).targets)) == 1]
+    assert len(alike) > 4
+    for outcome in train_on(alike, engine=engine, n_predictions=3).values():
+        assert (outcome.status, outcome.final_tau) == (Status.MEMORIZED, 0.0)
+        assert all(target * prediction >= 1 for target, prediction in outcome.predictions)
+    squared = [dataclasses.replace(own, loss="mse") for own in alike]
+    assert {outcome.status for outcome in train_on(squared, engine=engine).values()} == {Status.CENSORED}
 
 
 def test_equal_inputs_with_different_targets_are_never_memorized(monkeypatch, train, engine):

@@ -79,6 +79,13 @@ def make_schedule(cell: Cell, optimizer):
             return torch.optim.lr_scheduler.StepLR(optimizer, step_size=math.ceil(cell.max_epochs / 3), gamma=0.1)
 
 
+def mean_loss(cell: Cell, outputs, targets):
+    """The quadratic hinge as Geiger et al. 2019 write it, or the mean squared error."""
+    if cell.loss == "hinge":
+        return torch.relu(1 - targets * outputs).square().mean()
+    return ((outputs - targets) ** 2).mean()
+
+
 def plain_loop(cell: Cell, epochs: int | None = None):
     """tau(e) and validation MSE(e) for e = 0, 1, ..., until the cell ends or `epochs` epochs are measured."""
     dtype = getattr(torch, cell.dtype)
@@ -94,9 +101,9 @@ def plain_loop(cell: Cell, epochs: int | None = None):
     taus, vals, step, best, best_epoch = [], [], 0, math.inf, 0
     for epoch in range(cell.max_epochs + 1):
         with torch.no_grad():
-            taus.append(float(((network(x) - y) ** 2).mean()) / data.target_variance)
+            taus.append(float(mean_loss(cell, network(x), y)) / data.target_variance)
             if cell.n_val:
-                vals.append(float(((network(val_x) - val_y) ** 2).mean()))
+                vals.append(float(mean_loss(cell, network(val_x), val_y)))
                 if vals[-1] < best:
                     best, best_epoch = vals[-1], epoch
         impatient = cell.patience is not None and epoch - best_epoch >= cell.patience
@@ -115,7 +122,7 @@ def plain_loop(cell: Cell, epochs: int | None = None):
                     dropout_key, torch.tensor([cell.dropout], dtype=dtype), steps, cell.depth, cell.width, places[None]
                 )[0, :, 0]
             optimizer.zero_grad()
-            loss = ((network(inputs, masks) - y[places]) ** 2).mean()
+            loss = mean_loss(cell, network(inputs, masks), y[places])
             loss = loss + cell.l1 * sum(p.abs().sum() for p in params)
             loss.backward()
             optimizer.step()

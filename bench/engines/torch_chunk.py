@@ -159,7 +159,7 @@ class Chunk:
                 self._measure(state.inputs, state.targets, state.valid, state.n_samples, history.tau[k])
             else:
                 self._forward(state.inputs, None)
-                self._residual(state.targets, state.valid)
+                self._subtract(self.current, state.targets, state.valid)
                 torch.div(self.residual.square().sum((1, 2)), state.n_samples, out=history.tau[k])
             history.tau[k].div_(state.variance)
             if kind.n_val:
@@ -187,7 +187,7 @@ class Chunk:
             inputs = torch.addcmul(inputs, self._noise(tables, step, samples), state.input_noise)
         masks = self._masks(tables, step, samples) if kind.dropout else None
         self._forward(inputs, masks)
-        self._residual(targets, valid)
+        self._subtract(self.current, targets, valid)
         counts = state.n_samples if kind.batch_size is None else torch.full_like(state.n_samples, count)
         self._backward(inputs, counts, masks)
         self._update(tables, step)
@@ -233,8 +233,8 @@ class Chunk:
         return torch.baddbmm(self.layers.biases[-1], self.layers.weights[-1], inputs)
 
     def _measure(self, inputs: Tensor, targets: Tensor, valid: Tensor, count: Tensor, out: Tensor) -> None:
-        """Mean squared error over a whole data set, in evaluation mode."""
-        residual = self._evaluate(inputs, self.evaluation).sub_(targets).mul_(valid)
+        """Loss over a whole data set, in evaluation mode: the mean of the squared residuals."""
+        residual = self._subtract(self._evaluate(inputs, self.evaluation), targets, valid)
         torch.div(residual.square_().sum((1, 2)), count, out=out)
 
     def _forward(self, inputs: Tensor, masks: Float[Tensor, "layer cell unit sample"] | None) -> None:
@@ -253,13 +253,16 @@ class Chunk:
         self.current = self.residual[:, :, :samples]
         torch.baddbmm(self.layers.biases[-1], self.layers.weights[-1], inputs, out=self.current)
 
-    def _residual(self, targets: Tensor, valid: Tensor) -> None:
-        self.current.sub_(targets).mul_(valid)
+    def _subtract(self, outputs: Tensor, targets: Tensor, valid: Tensor) -> Tensor:
+        """Outputs become residuals, in place. The hinge has none where an output lies beyond its target, seen from zero."""
+        residual = outputs.sub_(targets).mul_(valid)
+        # NaN lies nowhere, and stays.
+        return residual.masked_fill_(residual * targets > 0, 0) if self.kind.loss == "hinge" else residual
 
     def _backward(
         self, inputs: Tensor, count: Float[Tensor, " cell"], masks: Float[Tensor, "layer cell unit sample"] | None
     ) -> None:
-        """Gradients of the mean squared error of the batch: from the residuals down to the inputs' layer."""
+        """Gradients of the batch's loss: from the residuals down to the inputs' layer."""
         kind, samples = self.kind, inputs.shape[2]
         delta = self.current.mul_((2 / count).view(-1, 1, 1))
         for layer in range(kind.depth, -1, -1):

@@ -45,6 +45,7 @@ class Kind(NamedTuple):
     shuffle: bool
     activation: str
     trainable: str
+    loss: str
     adaptive: bool
     amsgrad: bool
     dropout: bool
@@ -95,6 +96,7 @@ def kind_of(cell: Cell, steps: int) -> Kind:
         shuffle=cell.shuffle and batch_size is not None,
         activation=cell.activation,
         trainable=cell.trainable if cell.depth else "all",
+        loss=cell.loss,
         adaptive=cell.optimizer != "sgd",
         amsgrad=cell.amsgrad and cell.optimizer != "sgd",
         dropout=cell.dropout > 0 and cell.depth > 0,

@@ -25,7 +25,7 @@ TRIAL_S = 300.0
 
 
 def trial_cells() -> list[Cell]:
-    """Small cells of every kind: each activation, optimizer and regularizer, for every kernel."""
+    """Small cells of every kind: each activation, loss, optimizer and regularizer, for every kernel."""
     # 70 samples fill more than one block of 64; 20 and 6 take the smaller blocks; widths on both sides of the wide tiles.
     shapes = [Cell(n_samples=n, width=width, depth=2, d_in=5) for n in (70, 20, 6) for width in (13, 70)]
     shared = [Cell(n_samples=1100, width=24, depth=1, batch_size=batch, shuffle=True) for batch in (None, 600)]
@@ -37,6 +37,7 @@ def trial_cells() -> list[Cell]:
         {"dropout": 0.2, "batch_size": 30, "shuffle": True},
         {"input_noise": 0.1, "max_norm": 1.0},
         {"trainable": "readout", "n_val": 40, "lr_schedule": "step"},
+        {"loss": "hinge", "target": "rademacher"},
     ]
     base = Cell(n_samples=70, width=13, depth=2, d_in=5)
     cells = [*shapes, *shared, *(dataclasses.replace(base, **kind) for kind in kinds)]

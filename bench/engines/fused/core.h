@@ -313,8 +313,8 @@ template <class Tiles> class Core {
     return {batch_inputs, LD};
   }
 
-  // Mean squared error over a data set, in evaluation mode; `sums` is its place for a number of each share. With `gradient`, adds
-  // the gradient of that error to those of the shares.
+  // Loss over a data set, in evaluation mode: the mean of the squared residuals; `sums` is its place for a number of each share. With
+  // `gradient`, adds the gradient of that loss to those of the shares.
   template <class Host> FUSED_CALL Real errors_of(Host& host, const Data<Real>& data, int count, Real* sums, bool gradient) {
     const int shares = shares_of<Tiles>(count);
     for (int share = Tiles::rank(); share < shares; share += Tiles::team()) {
@@ -326,11 +326,8 @@ template <class Tiles> class Core {
         const int n = count - start < BLOCK ? count - start : BLOCK;
         const Inputs in = inputs_of(data, start);
         forward(in.first, in.row, n, false);
-        FUSED_EACH(s, BLOCK) {
-          const Real error = s < n ? residual[s] - data.targets[start + s] : 0;
-          residual[s] = error;
-          squares[s] += error * error;
-        }
+        subtract(data.targets + start, n);
+        FUSED_EACH(s, BLOCK) squares[s] += residual[s] * residual[s];
         Tiles::sync();
         if (gradient) backward(to, in.first, in.row, n, count, false);
       }
@@ -348,12 +345,26 @@ template <class Tiles> class Core {
     return (Real)(total / count);
   }
 
+  // The outputs of a block become residuals: output - target, and zero beyond the n-th. The hinge takes those off where the
+  // output lies beyond its target, seen from zero. NaN lies nowhere, and stays.
+  FUSED_FN void subtract(const Real* targets, int n) {
+    if (c.loss == HINGE) each_residual<true>(targets, n);
+    else each_residual<false>(targets, n);
+  }
+  template <bool HINGED> FUSED_FN void each_residual(const Real* targets, int n) {
+    FUSED_EACH(s, BLOCK) {
+      const Real error = residual[s] - targets[s];
+      const Real left = HINGED && error * targets[s] > 0 ? 0 : error;
+      residual[s] = s < n ? left : 0;
+    }
+  }
+
   // The first sample of a share: a whole number of blocks.
   static FUSED_FN int first_of(int share, int shares, int count) {
     return (int)((long long)((count + BLOCK - 1) / BLOCK) * share / shares) * BLOCK;
   }
 
-  // The gradient of the mean squared error over one batch of an epoch, whose samples are gathered, shaken and dropped from.
+  // The gradient of the loss over one batch of an epoch, whose samples are gathered, shaken and dropped from.
   template <class Host> FUSED_CALL void gradient_of_batch(Host& host, int start, int count, int step) {
     const bool dropping = c.dropout > 0 && c.depth > 0;
     const bool shuffled = c.shuffle && c.batch_size < c.n_samples;
@@ -374,7 +385,7 @@ template <class Tiles> class Core {
         Tiles::sync();
         if (c.input_noise > 0) shake(n, step);
         forward(batch_inputs, LD, n, dropping, step);
-        FUSED_EACH(s, BLOCK) residual[s] = s < n ? residual[s] - batch_targets[s] : 0;
+        subtract(batch_targets, n);
         Tiles::sync();
         backward(to, batch_inputs, LD, n, count, dropping);
       }

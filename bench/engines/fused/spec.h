@@ -25,12 +25,13 @@ typedef unsigned int Word;
 
 // The order of the names in bench/cells.py.
 enum Activation { RELU, LEAKY_RELU, TANH, GELU, SILU, SIGMOID };
+enum Loss { MSE, HINGE };
 enum Optimizer { SGD, ADAM, ADAMW };
 
 struct Spec {
   int n_samples, d_in, depth, width, n_val;
   int batch_size;  // n_samples for the full batch
-  int shuffle, activation, readout, optimizer, amsgrad;
+  int shuffle, activation, readout, loss, optimizer, amsgrad;
   int patience;  // negative: no early stopping
   int max_epochs;
   double variance, tau;
