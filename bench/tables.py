@@ -6,11 +6,15 @@ import dataclasses
 
 import pandas as pd
 
+from bench import theory
+from bench.capacity import CURVE_FIELDS, capacities
 from bench.evidence import evidence
 from bench.fans import fans
+from bench.incidence import incidence, log_rank
 from bench.noise import VALIDATION_FIELDS, validation_variance
 from bench.ranking import ranking
 from bench.rates import compare_rates
+from bench.scaling import power_laws
 from bench.settings import label_settings, varying
 from bench.signal import propagation
 from bench.store import Store, cells_of
@@ -36,8 +40,13 @@ class Tables:
     cells: pd.DataFrame
     groups: pd.DataFrame
     evidence: pd.DataFrame
+    capacity: pd.DataFrame
+    scaling: pd.DataFrame
+    theory: pd.DataFrame
     learning_rates: pd.DataFrame
     regularizers: pd.DataFrame
+    log_rank: pd.DataFrame
+    incidence: pd.DataFrame
     thresholds: pd.DataFrame
     learning_fans: pd.DataFrame
     predictions: pd.DataFrame
@@ -61,19 +70,37 @@ def make(store: Store) -> Tables:
     variants = store.plans_variants()
     groups.insert(0, "setting", label_settings(groups, variants=variants))
     keyed = cells.merge(groups[["setting", *GROUP_FIELDS]], on=list(GROUP_FIELDS), how="left")
+    capacity = pd.DataFrame() if variants else keyed_capacities(cells, groups)
     return Tables(
         variants=variants,
         cells=cells,
         groups=groups,
         evidence=evidence(groups) if variants else pd.DataFrame(),
+        capacity=capacity,
+        scaling=power_laws(capacity) if len(capacity) else pd.DataFrame(),
+        theory=pd.DataFrame() if variants else theory.table(groups),
         learning_rates=compare_rates(groups),
         regularizers=ranking(cells),
+        log_rank=pd.DataFrame() if variants else log_rank(keyed),
+        incidence=pd.DataFrame() if variants else incidence(keyed),
         thresholds=thresholds(cells, groups),
         learning_fans=fans(store.read_curves(), keyed),
         predictions=_predictions(store, keyed),
         signal_propagation=signal_propagation(keyed, variants=variants),
         validation=_validation(keyed),
     )
+
+
+def keyed_capacities(cells: pd.DataFrame, groups: pd.DataFrame) -> pd.DataFrame:
+    """Capacities with the settings of their networks, those of `groups`; a swept learning rate makes none."""
+    made = capacities(cells)
+    known = groups.drop_duplicates(list(CURVE_FIELDS))[["setting", *CURVE_FIELDS]]
+    swept = made["rates"] != "as asked"
+    settings = made.merge(known, on=list(CURVE_FIELDS), how="left")["setting"].to_numpy()
+    if swept.any():
+        settings[swept] = label_settings(made[swept].assign(learning_rate=0.0, n_samples=0))
+    made.insert(0, "setting", settings)
+    return made
 
 
 def _predictions(store: Store, cells: pd.DataFrame) -> pd.DataFrame:

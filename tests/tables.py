@@ -6,15 +6,18 @@ import math
 
 import pandas as pd
 
+from bench import theory
 from bench.cells import DEFAULTS, Cell
 from bench.evidence import evidence
+from bench.incidence import incidence, log_rank
 from bench.networks import functional_dim, n_params
 from bench.ranking import ranking
 from bench.rates import compare_rates
+from bench.scaling import power_laws
 from bench.settings import label_settings
 from bench.store import RUNG_COLUMNS
-from bench.survival import groups
-from bench.tables import Tables
+from bench.survival import GROUP_FIELDS, groups
+from bench.tables import Tables, keyed_capacities
 from bench.thresholds import thresholds
 
 
@@ -65,13 +68,20 @@ def labelled(cells: pd.DataFrame, *, variants: bool = False) -> pd.DataFrame:
 def tables(cells: pd.DataFrame, *, variants: bool = False, validation: pd.DataFrame | None = None) -> Tables:
     """What a report says of cells that left nothing but their rows."""
     grouped, none = labelled(cells, variants=variants), pd.DataFrame()
+    keyed = cells.merge(grouped[["setting", *GROUP_FIELDS]], on=list(GROUP_FIELDS), how="left")
+    capacity = none if variants else keyed_capacities(cells, grouped)
     return Tables(
         variants=variants,
         cells=cells,
         groups=grouped,
         evidence=evidence(grouped) if variants else none,
+        capacity=capacity,
+        scaling=power_laws(capacity) if len(capacity) else none,
+        theory=none if variants else theory.table(grouped),
         learning_rates=compare_rates(grouped),
         regularizers=ranking(cells),
+        log_rank=none if variants else log_rank(keyed),
+        incidence=none if variants else incidence(keyed),
         thresholds=thresholds(cells, grouped),
         learning_fans=none,
         predictions=none,
