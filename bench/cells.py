@@ -159,7 +159,8 @@ class Outcome:
     `train_time_s` is the
     cell's share of the wall time of the packs it trained in, in seconds. `predictions` are (target, prediction) pairs
     of the first
-    training samples in the final state, in target units, as many as the run asked for.
+    training samples in the final state, in target units, as many as the run asked for. `jacobian_rank` is that of the
+    Jacobian of the predictions in that state, if the run asked for it.
     """
 
     cell: Cell
@@ -179,3 +180,4 @@ class Outcome:
     device: str | None = None
     curve: tuple[CurvePoint, ...] = ()
     predictions: tuple[tuple[float, float], ...] = ()
+    jacobian_rank: int | None = None

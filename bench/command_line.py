@@ -103,6 +103,7 @@ def _train_and_report(chosen: Settings) -> None:
         executor=chosen.executor,
         threads=chosen.threads,
         n_predictions=chosen.n_predictions,
+        jacobian_rank=chosen.jacobian_rank,
         fresh=chosen.fresh,
         variants=chosen.variants,
         progress=True,

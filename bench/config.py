@@ -14,7 +14,14 @@ from bench.cells import DEFAULTS, FIELDS, SEEDS, Cell
 from bench.grid import AXES, GridError, expand
 
 # Settings of a run that are no fields of a cell: they change where and how cells train, never a result.
-EXECUTION = {"device": str, "threads": (int, type(None)), "run_dir": str, "fresh": bool, "n_predictions": int}
+EXECUTION = {
+    "device": str,
+    "threads": (int, type(None)),
+    "run_dir": str,
+    "fresh": bool,
+    "n_predictions": int,
+    "jacobian_rank": bool,
+}
 
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -52,6 +59,7 @@ class Settings:
     executor: str
     threads: int | None
     n_predictions: int
+    jacobian_rank: bool
     fresh: bool
     resolved: Mapping[str, Any]
 
@@ -94,6 +102,7 @@ def settings(config: DictConfig, overrides: Sequence[str] = ()) -> Settings:
         executor=_named(values, "executor"),
         threads=values["threads"],
         n_predictions=values["n_predictions"],
+        jacobian_rank=values["jacobian_rank"],
         fresh=values["fresh"],
         resolved=values,
     )

@@ -46,6 +46,7 @@ def run(
     executor: str = "local",
     threads: int | None = None,
     n_predictions: int = 0,
+    jacobian_rank: bool = False,
     fresh: bool = False,
     variants: bool = False,
     progress: bool = False,
@@ -64,6 +65,8 @@ def run(
             Results do not depend on it.
         n_predictions: training samples of each cell whose targets and final predictions are kept in `run_dir`; a cell that
             finished there without any is trained again for them.
+        jacobian_rank: fill the column of that name, which counts the directions in which each cell's predictions could still
+            change (`bench.jacobian.rank`); a cell that finished in `run_dir` without it is trained again for it.
         fresh: forget what `run_dir` holds.
         variants: the cells are variants of the first and its seeds; the report then says what each one changes, and what held
             the first back.
@@ -90,7 +93,15 @@ def run(
         raise grid.GridError("run_dir", run_dir, "names no folder", "name a folder of yours")
     if run_dir is None:
         with tempfile.TemporaryDirectory(prefix="memcap-") as folder:
-            return run(planned, run_dir=folder, device=device, engine=engine, threads=threads, progress=progress)
+            return run(
+                planned,
+                run_dir=folder,
+                device=device,
+                engine=engine,
+                threads=threads,
+                jacobian_rank=jacobian_rank,
+                progress=progress,
+            )
     threads = threads or available_cores()
     store = Store(run_dir)
     if fresh:
@@ -106,7 +117,7 @@ def run(
 
         text = dump(config)
         write_atomically(store.path / "config.yaml", lambda partial: partial.write_text(text, encoding="utf-8"))
-    finished = store.finished_ids(with_predictions=n_predictions > 0)
+    finished = store.finished_ids(with_predictions=n_predictions > 0, with_jacobian_rank=jacobian_rank)
     todo = [cell for cell in planned if cell.cell_id not in finished]
     if progress and len(todo) < len(planned):
         print(f"memcap: {len(planned) - len(todo)} of them are done already")
@@ -132,7 +143,9 @@ def run(
                 trainer = maker if by is spec else make_engine(by)
                 at_once = 1 if trainer.threaded else workers
                 packs = plan(cells_of_one, kind=trainer.kind, slots=trainer.slots, workers=at_once)
-                reports = EXECUTORS[executor](packs, by, threads=workers, n_predictions=n_predictions)
+                reports = EXECUTORS[executor](
+                    packs, by, threads=workers, n_predictions=n_predictions, jacobian_rank=jacobian_rank
+                )
                 try:
                     for report in reports:
                         writer.add(report.outcomes)

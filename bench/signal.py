@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
+from bench.activations import ACTIVATIONS
 from bench.cells import Cell
 from bench.networks import initial_layers
 from bench.noise import training_data
@@ -16,18 +17,6 @@ from bench.noise import training_data
 MOST_SAMPLES = 2000
 
 COLUMNS = ["cell_id", "layer", "second_moment", "variance_across_inputs", "gain", "dead_units"]
-
-# erf, for exact gelu, without a dependency on scipy.
-_erf = np.vectorize(math.erf, otypes=[float])
-
-ACTIVATIONS = {
-    "relu": lambda z: np.maximum(z, 0),
-    "leaky_relu": lambda z: np.where(z > 0, z, 0.01 * z),
-    "tanh": np.tanh,
-    "gelu": lambda z: z * (1 + _erf(z / math.sqrt(2))) / 2,
-    "silu": lambda z: z * (1 + np.tanh(z / 2)) / 2,
-    "sigmoid": lambda z: (1 + np.tanh(z / 2)) / 2,
-}
 
 
 def propagation(cells: Iterable[Cell]) -> pd.DataFrame:
@@ -55,7 +44,7 @@ def propagation(cells: Iterable[Cell]) -> pd.DataFrame:
                 "second_moment": second_moment,
                 "variance_across_inputs": float(z.var(axis=0).mean()),
             }
-            signal = ACTIVATIONS[cell.activation](z)
+            signal = ACTIVATIONS[cell.activation].value(z)
             dead = float(np.mean(np.ptp(signal, axis=0) == 0)) if number < len(layers) else math.nan
             rows.append(row | {"gain": second_moment / before, "dead_units": dead})
             before = second_moment

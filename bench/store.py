@@ -39,7 +39,7 @@ def _field_schema() -> list[pa.Field]:
 
 # Columns of counts that may be absent: pandas' nullable integers, where plain ones would turn into floats.
 _NULLABLE_FIELDS = tuple(name for name in FIELDS if field_types()[name] == (int, type(None)))
-_INTEGERS = ("epoch_to_tau", "steps_to_tau", *RUNG_COLUMNS, "epochs_run", "best_val_epoch")
+_INTEGERS = ("epoch_to_tau", "steps_to_tau", *RUNG_COLUMNS, "epochs_run", "best_val_epoch", "jacobian_rank")
 
 SCHEMAS = {
     "cells": pa.schema(
@@ -51,10 +51,12 @@ SCHEMAS = {
             pa.field("target_variance", pa.float64()),
             pa.field("status", pa.string()),
             pa.field("reason", pa.string()),
-            *[pa.field(name, pa.int64()) for name in _INTEGERS[:-1]],
+            *[pa.field(name, pa.int64()) for name in _INTEGERS[:-2]],
             *[pa.field(name, pa.float64()) for name in ("final_tau", "best_tau", "final_val_mse", "best_val_mse")],
             pa.field("best_val_epoch", pa.int64()),
-            *[pa.field(name, pa.float64()) for name in ("memorized_bits", "bits_per_param", "train_time_s")],
+            *[pa.field(name, pa.float64()) for name in ("memorized_bits", "bits_per_param")],
+            pa.field("jacobian_rank", pa.int64()),
+            pa.field("train_time_s", pa.float64()),
             pa.field("engine", pa.string()),
             pa.field("device", pa.string()),
         ]
@@ -135,10 +137,13 @@ class Store:
         """Final predictions of all cells that kept them: cell_id, sample, target, prediction, in target units."""
         return self._newest("predictions", ["cell_id", "sample"])
 
-    def finished_ids(self, *, with_predictions: bool = False) -> set[str]:
+    def finished_ids(self, *, with_predictions: bool = False, with_jacobian_rank: bool = False) -> set[str]:
         """The cells that need no training: those with a row whose status is not failed, and with all that belongs to it."""
         cells = self._outcomes()
-        finished = set(cells.loc[cells["status"] != Status.FAILED, "cell_id"])
+        has_all = cells["status"] != Status.FAILED
+        if with_jacobian_rank:  # A diverged cell has none.
+            has_all &= cells["jacobian_rank"].notna() | (cells["status"] == Status.DIVERGED)
+        finished = set(cells.loc[has_all, "cell_id"])
         for kind in ("curves", "predictions") if with_predictions else ("curves",):
             finished &= set(self._read_parts(kind)["cell_id"].unique().to_pylist())
         return finished

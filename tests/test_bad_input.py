@@ -103,6 +103,7 @@ CASES = [
     ("fresh=maybe", "fresh=maybe: must be of type bool; see conf/config.yaml"),
     ("threads=0", "threads=0: must be a whole number of at least 1; give 1 or more"),
     ("n_predictions=-1", "n_predictions=-1: must be a whole number of at least 0; give 0 or more"),
+    ("jacobian_rank=1", "jacobian_rank=1: must be of type bool; see conf/config.yaml"),
     ("run_dir=", "run_dir=: names no folder; name a folder of yours"),
     ("device=gpu", "device=gpu: is not a device; choose auto, cpu, cuda or cuda:<index>"),
     ("engine.name=fast", "engine=fast: is not an engine; choose from: auto, native, cuda, torch"),

@@ -6,7 +6,8 @@ import pytest
 
 import bench
 from bench.cells import Cell, Status
-from bench.engines import native_is_built
+from bench.engines import native_is_built, record
+from bench.networks import n_params
 from bench.packs import Pack, budget_flops
 from tests.test_packing import mixed_cells
 from tests.training import NOT_BUILT, train, untimed
@@ -57,6 +58,17 @@ def test_a_team_of_blocks_comes_to_the_bits_of_one(team, descending, alone):
     results = bytes_of(SHARED, device)
     assert max(launch.team for launch in device.launches) == team
     assert results == {cell: alone[cell] for cell in SHARED}
+
+
+def test_a_team_hands_back_the_weights_of_one(monkeypatch):
+    handed: list[bytes] = []
+    monkeypatch.setattr(
+        record, "rank", lambda cell, layers: handed.append(b"".join(part.tobytes() for part in sum(layers, ())))
+    )
+    for device in (HostDevice(), HostDevice(threads=3, places=8, team=8, descending=True, epochs=(30,))):
+        train(SHARED[-1:], engine=CudaEngine([device]), jacobian_rank=True)
+    assert handed[0] == handed[1]
+    assert len(handed[0]) == 8 * n_params(SHARED[-1])
 
 
 def test_neighbours_pauses_places_and_devices_do_not_enter_into_results(cells, alone):

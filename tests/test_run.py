@@ -222,7 +222,7 @@ BUSY = bench.expand(depth=2, width=16, n_samples=[64, 128], seed=range(3), max_e
 def in_workers(cells, threads=2):
     engine = TorchEngine("cpu")
     packs = plan(cells, kind=engine.kind, slots=engine.slots, workers=threads)
-    reports = local._in_workers(packs, EngineSpec("torch", "cpu"), threads, 0)
+    reports = local._in_workers(packs, EngineSpec("torch", "cpu"), threads, 0, False)
     return {outcome.cell: outcome for report in reports for outcome in report.outcomes}
 
 
@@ -251,7 +251,7 @@ def test_a_worker_that_dies_fails_its_own_pack_and_no_other(monkeypatch):
 
 def test_closing_the_executor_ends_its_workers():
     packs = [Pack((cell,), 1) for cell in BUSY]
-    reports = local._in_workers(packs, EngineSpec("torch", "cpu"), 2, 0)
+    reports = local._in_workers(packs, EngineSpec("torch", "cpu"), 2, 0, False)
     next(reports)
     workers = list(reports.gi_frame.f_locals["workers"].values())
     reports.close()

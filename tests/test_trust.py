@@ -36,7 +36,7 @@ def test_the_trial_is_passed_and_takes_every_kernel():
 class Wrong(TorchEngine):
     """Trains with another weight decay than it was asked for."""
 
-    def train(self, pack, *, n_predictions=0):
+    def train(self, pack, *, n_predictions=0, jacobian_rank=False):
         asked = {dataclasses.replace(cell, weight_decay=cell.weight_decay + 1e-4): cell for cell in pack.cells}
         for report in super().train(pack._replace(cells=tuple(asked)), n_predictions=n_predictions):
             yield report._replace(outcomes=[dataclasses.replace(o, cell=asked[o.cell]) for o in report.outcomes])

@@ -55,6 +55,7 @@ def train(
     slots: int | None = None,
     workers: int = 1,
     n_predictions: int = 0,
+    jacobian_rank: bool = False,
     device: str = "cpu",
     engine: Engine | None = None,
 ) -> dict[Cell, Outcome]:
@@ -64,7 +65,7 @@ def train(
     return {
         outcome.cell: outcome
         for pack in packs
-        for report in engine.train(pack, n_predictions=n_predictions)
+        for report in engine.train(pack, n_predictions=n_predictions, jacobian_rank=jacobian_rank)
         for outcome in report.outcomes
     }
 

@@ -51,6 +51,7 @@ class Queue:
         spec: bytes,
         is_double: bool,
         n_predictions: int,
+        gives_params: bool,
         params: Float[np.ndarray, " param"],
         inputs: Float[np.ndarray, "sample feature"],
         targets: Float[np.ndarray, " sample"],
@@ -65,11 +66,11 @@ class Queue:
 
     def poll(
         self, timeout_s: float
-    ) -> tuple[list[tuple[int, bool, int, float, list[float], list[float], list[float]]], list[tuple[int, int]]]:
+    ) -> tuple[list[tuple[int, bool, int, float, list[float], list[float], list[float], list[float]]], list[tuple[int, int]]]:
         """Wait for a cell to end, at most so long.
 
         Returns the ended ones (number, whether it trained, last epoch, seconds, tau and validation MSE of each epoch,
-        predictions), and the epochs (number, count) done since the last call.
+        predictions, final parameters where `push` asked for them), and the epochs (number, count) done since the last call.
         """
 
     def close(self) -> None:

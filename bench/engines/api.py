@@ -41,11 +41,12 @@ class Engine(Protocol):
         """How many cells like this one train best at a time."""
         ...
 
-    def train(self, pack: Pack, *, n_predictions: int = 0) -> Iterator[TrainReport]:
+    def train(self, pack: Pack, *, n_predictions: int = 0, jacobian_rank: bool = False) -> Iterator[TrainReport]:
         """Train every cell of the pack to its end.
 
         Reports several times a second, so that the caller can show progress, keep what is finished, and stop by
         closing the iterator.
-        Each outcome carries (target, prediction) pairs of its first `n_predictions` training samples in the final state.
+        Each outcome carries (target, prediction) pairs of its first `n_predictions` training samples in the final state,
+        and, if `jacobian_rank`, the rank of its Jacobian there (`bench.jacobian.rank`).
         """
         ...

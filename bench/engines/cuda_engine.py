@@ -46,10 +46,10 @@ class CudaEngine:
         """Any number: the queue is the engine's own."""
         return sys.maxsize
 
-    def train(self, pack: Pack, *, n_predictions: int = 0) -> Iterator[TrainReport]:
+    def train(self, pack: Pack, *, n_predictions: int = 0, jacobian_rank: bool = False) -> Iterator[TrainReport]:
         """Train every cell of the pack to its end; see `bench.engines.api.Engine.train`."""
         hands = dealt(pack.cells, len(self._fits))
-        lanes = [Lane(*hand, self.name, n_predictions) for hand in zip(self._fits, hands, strict=True)]
+        lanes = [Lane(*hand, self.name, n_predictions, jacobian_rank) for hand in zip(self._fits, hands, strict=True)]
         working: list[Lane] = []
         try:
             while any(lane.busy for lane in lanes):

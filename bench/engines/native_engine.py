@@ -17,7 +17,7 @@ from bench.cells import Cell, Outcome, Status
 from bench.engines._native import Queue, instruction_sets
 from bench.engines.api import TrainReport
 from bench.engines.record import Record
-from bench.engines.task import prepare
+from bench.engines.task import layers_of, prepare
 from bench.packs import Pack, epoch_flops
 
 # Cells prepared ahead for each thread: enough that none waits, few enough to hold in memory.
@@ -56,7 +56,7 @@ class NativeEngine:
         """Any number: the queue is the engine's own."""
         return sys.maxsize
 
-    def train(self, pack: Pack, *, n_predictions: int = 0) -> Iterator[TrainReport]:
+    def train(self, pack: Pack, *, n_predictions: int = 0, jacobian_rank: bool = False) -> Iterator[TrainReport]:
         """Train every cell of the pack to its end; see `bench.engines.api.Engine.train`."""
         queue = Queue(min(self.threads, len(pack.cells)), self.instruction_set)
         waiting = list(reversed(list(enumerate(pack.cells))))
@@ -67,19 +67,20 @@ class NativeEngine:
                 while waiting and self._has_room(running):
                     number, cell = waiting.pop()
                     try:
-                        running[number] = _push(queue, number, cell, n_predictions)
+                        running[number] = _push(queue, number, cell, n_predictions, jacobian_rank)
                     except (MemoryError, TypeError, ValueError) as error:  # Too large; the cells beside it can train.
                         outcomes.append(self._failed(cell, f"{type(error).__name__}: {error}"))
                 ended, progress = queue.poll(REPORT_S) if running else ([], [])
                 flops = sum(epochs * epoch_flops(pack.cells[number]) for number, epochs in progress)
-                for number, trained, last, time_s, tau, val_mse, predictions in ended:
+                for number, trained, last, time_s, tau, val_mse, predictions, params in ended:
                     record, targets, _ = running.pop(number)
                     if not trained:
                         outcomes.append(self._failed(record.cell, "MemoryError: no memory for its arrays"))
                         continue
                     _absorb(record, last, time_s, tau, val_mse)
                     pairs = tuple(zip(targets.tolist(), predictions, strict=True))
-                    outcomes.append(record.outcome(self.name, self.device_name(), pairs))
+                    layers = layers_of(record.cell, np.array(params)) if jacobian_rank else None
+                    outcomes.append(record.outcome(self.name, self.device_name(), pairs, layers))
                 yield TrainReport(outcomes, flops)
         finally:
             queue.close()
@@ -109,10 +110,10 @@ def _absorb(record: Record, last: int, time_s: float, tau: list[float], val_mse:
     record.absorb(np.array(tau).astype(dtype), measured, np.arange(last + 1) < last, time_s)
 
 
-def _push(queue: Queue, number: int, cell: Cell, n_predictions: int) -> _Running:
+def _push(queue: Queue, number: int, cell: Cell, n_predictions: int, gives_params: bool) -> _Running:
     """Hand a cell to the threads; what is needed to read its results."""
     prepared = prepare(cell)
     count = min(n_predictions, cell.n_samples)
-    queue.push(number, bytes(prepared.spec), cell.dtype == "float64", count, *prepared.arrays)
+    queue.push(number, bytes(prepared.spec), cell.dtype == "float64", count, gives_params, *prepared.arrays)
     record = Record(cell, prepared.spec.variance)
     return _Running(record, prepared.targets[:count].astype(cell.dtype), prepared.n_bytes)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from bench.cells import LADDER, Cell, CurvePoint, Outcome, Status
 from bench.engines.schedules import curve_epochs
+from bench.jacobian import rank
+from bench.networks import Layer
 
 
 class Record:
@@ -72,8 +75,17 @@ class Record:
             if not float(val_mse[best]) >= self._best_val_mse:
                 self._best_val_mse, self._best_val_epoch = float(val_mse[best]), self.epoch + best
 
-    def outcome(self, engine: str, device: str, predictions: tuple[tuple[float, float], ...]) -> Outcome:
-        """The outcome of an ended cell; its status follows from its last measure."""
+    def outcome(
+        self,
+        engine: str,
+        device: str,
+        predictions: tuple[tuple[float, float], ...],
+        layers: Sequence[Layer] | None = None,
+    ) -> Outcome:
+        """The outcome of an ended cell; its status follows from its last measure.
+
+        With `layers`, its final weights and biases, it has the rank of the Jacobian, unless the cell diverged.
+        """
         cell = self.cell
         reason = None
         epoch_to_tau = None
@@ -104,6 +116,7 @@ class Record:
             device=device,
             curve=tuple(self._curve),
             predictions=predictions,
+            jacobian_rank=None if layers is None or status is Status.DIVERGED else rank(cell, layers),
         )
 
 

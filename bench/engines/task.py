@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from bench.cells import Activation, Cell, Loss, Optimizer
 from bench.engines.schedules import learning_rates
-from bench.networks import initial_layers
+from bench.networks import Layer, initial_layers, layer_sizes
 from bench.noise import Data, training_data, validation_data
 from bench.streams import KERNEL_FIELDS, kernel_key
 
@@ -105,6 +105,13 @@ def prepare(cell: Cell) -> Prepared:
     rates = learning_rates(cell, np.arange(1 if cell.lr_schedule == "constant" else cell.max_epochs + 1))
     arrays = (params, data.inputs, data.targets, val.inputs, val.targets, rates)
     return Prepared(spec_of(cell, data.target_variance), *(np.ascontiguousarray(array, dtype=np.float64) for array in arrays))
+
+
+def layers_of(cell: Cell, params: Float[np.ndarray, " param"]) -> list[Layer]:
+    """The weights and biases of each layer from the flat array of a task."""
+    sizes = layer_sizes(cell)
+    parts = iter(np.split(params, np.cumsum([size for out, fan_in in sizes for size in (out * fan_in, out)])[:-1]))
+    return [Layer(next(parts).reshape(size), next(parts)) for size in sizes]
 
 
 def _check_size(cell: Cell) -> None:

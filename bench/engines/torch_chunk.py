@@ -13,8 +13,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from bench.cells import Cell
 from bench.engines.activations import ACTIVATIONS
 from bench.engines.torch_state import DTYPES, SAMPLE_GRANULE, Kind, State
+from bench.networks import Layer, layer_sizes
 from bench.philox import dropout_masks, normals
 
 # What runs once before a CUDA graph is captured, so that libraries allocate their workspaces outside it.
@@ -130,6 +132,14 @@ class Chunk:
         inputs = self.state.inputs[:, :, places]
         scratch = [self.state.params.new_empty(len(inputs), self.kind.width, len(samples)) for _ in range(2)]
         return self.state.targets[:, 0, places][:, :count], self._evaluate(inputs, scratch)[:, 0, :count]
+
+    def layers_of(self, row: int, cell: Cell) -> list[Layer]:
+        """Weights and biases of the cell in this row, in float64, without padding."""
+        layers = []
+        for weights, biases, (out, fan_in) in zip(self.layers.weights, self.layers.biases, layer_sizes(cell), strict=True):
+            weight, bias = weights[row, :out, :fan_in], biases[row, :out, 0]
+            layers.append(Layer(*(part.to("cpu", torch.float64, copy=True).numpy() for part in (weight, bias))))
+        return layers
 
     def _capture(self, tables: Tables) -> tuple[torch.cuda.CUDAGraph, Tables, History]:
         """The chunk as a CUDA graph over buffers of its own. The state is put back as the warm-up run found it."""

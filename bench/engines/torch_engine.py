@@ -78,7 +78,7 @@ class TorchEngine:
         free, _ = torch.cuda.mem_get_info(self.device)
         return max(1, min(CUDA_SLOTS, int(free * CUDA_MEMORY_SHARE) // _bytes_in_all(kind)))
 
-    def train(self, pack: Pack, *, n_predictions: int = 0) -> Iterator[TrainReport]:
+    def train(self, pack: Pack, *, n_predictions: int = 0, jacobian_rank: bool = False) -> Iterator[TrainReport]:
         """Train every cell of the pack to its end; see `bench.engines.api.Engine.train`.
 
         Raises:
@@ -111,7 +111,9 @@ class TorchEngine:
                 flops += trained * epoch_flops(records[row].cell)
             ended = [row for row in running if records[row].ended]
             predictions = _predictions(chunk, ended, n_predictions)
-            yield TrainReport([records[row].outcome(self.name, self.device_name(), predictions[row]) for row in ended], flops)
+            layers = {row: chunk.layers_of(row, records[row].cell) if jacobian_rank else None for row in ended}
+            outcomes = [records[row].outcome(self.name, self.device_name(), predictions[row], layers[row]) for row in ended]
+            yield TrainReport(outcomes, flops)
             if all(record.ended for record in records):
                 records, chunk = [], None
             if not self._on_cuda:

@@ -39,7 +39,9 @@ def available_cores() -> int:
     return cores
 
 
-def run_local(packs: Sequence[Pack], spec: EngineSpec, *, threads: int, n_predictions: int = 0) -> Generator[TrainReport]:
+def run_local(
+    packs: Sequence[Pack], spec: EngineSpec, *, threads: int, n_predictions: int = 0, jacobian_rank: bool = False
+) -> Generator[TrainReport]:
     """Train the packs, `threads` at a time. Close the iterator to stop.
 
     A pack that raises, or whose worker dies, ends as failed cells with the reason; the other packs go on.
@@ -47,22 +49,22 @@ def run_local(packs: Sequence[Pack], spec: EngineSpec, *, threads: int, n_predic
     engine = make_engine(spec, threads)
     if engine.threaded:
         for pack in packs:
-            yield from train_guarded(engine, pack, n_predictions)
+            yield from train_guarded(engine, pack, n_predictions, jacobian_rank)
         return
     work = sum(budget_flops(cell) for pack in packs for cell in pack.cells)
     useful = min(len(packs), math.ceil(work / FLOPS_WORTH_A_WORKER))
     workers = min(threads, useful)
     if workers > 1:
-        yield from _in_workers(packs, spec, workers, n_predictions)
+        yield from _in_workers(packs, spec, workers, n_predictions, jacobian_rank)
     else:
-        yield from _in_process(packs, engine, n_predictions)
+        yield from _in_process(packs, engine, n_predictions, jacobian_rank)
 
 
-def train_guarded(engine: Engine, pack: Pack, n_predictions: int) -> Iterator[TrainReport]:
+def train_guarded(engine: Engine, pack: Pack, n_predictions: int, jacobian_rank: bool) -> Iterator[TrainReport]:
     """`engine.train`, with an error turned into the status of the cells it cost."""
     unfinished = dict.fromkeys(pack.cells)
     try:
-        for report in engine.train(pack, n_predictions=n_predictions):
+        for report in engine.train(pack, n_predictions=n_predictions, jacobian_rank=jacobian_rank):
             for outcome in report.outcomes:
                 del unfinished[outcome.cell]
             yield report
@@ -77,7 +79,7 @@ def failed(cells: Sequence[Cell] | dict[Cell, None], reason: str) -> TrainReport
     return TrainReport([Outcome(cell, Status.FAILED, reason=reason) for cell in cells], 0.0)
 
 
-def _in_process(packs: Sequence[Pack], engine: Engine, n_predictions: int) -> Iterator[TrainReport]:
+def _in_process(packs: Sequence[Pack], engine: Engine, n_predictions: int, jacobian_rank: bool) -> Iterator[TrainReport]:
     import torch
 
     # A caller's process may have more threads, or have allowed products of lower precision; float32 cells are float32.
@@ -86,7 +88,7 @@ def _in_process(packs: Sequence[Pack], engine: Engine, n_predictions: int) -> It
     torch.set_float32_matmul_precision("highest")
     try:
         for pack in packs:
-            yield from train_guarded(engine, pack, n_predictions)
+            yield from train_guarded(engine, pack, n_predictions, jacobian_rank)
     finally:
         torch.set_num_threads(threads)
         torch.set_float32_matmul_precision(precision)
@@ -95,7 +97,7 @@ def _in_process(packs: Sequence[Pack], engine: Engine, n_predictions: int) -> It
 class _Worker:
     """A child process, the parent's end of its pipe, and the cells it is working on."""
 
-    def __init__(self, spec: EngineSpec, n_predictions: int):
+    def __init__(self, spec: EngineSpec, n_predictions: int, jacobian_rank: bool):
         self.pipe, theirs = Pipe()
         paths = [str(Path(bench.__file__).parents[1]), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
         self.process = subprocess.Popen(
@@ -105,7 +107,7 @@ class _Worker:
             start_new_session=True,
         )
         theirs.close()
-        self.pipe.send((spec, n_predictions))
+        self.pipe.send((spec, n_predictions, jacobian_rank))
         self.unfinished: dict[Cell, None] = {}
 
     def give(self, pack: Pack) -> None:
@@ -124,13 +126,15 @@ class PackDone(NamedTuple):
     """What a worker sends after the last report of a pack."""
 
 
-def _in_workers(packs: Sequence[Pack], spec: EngineSpec, count: int, n_predictions: int) -> Iterator[TrainReport]:
+def _in_workers(
+    packs: Sequence[Pack], spec: EngineSpec, count: int, n_predictions: int, jacobian_rank: bool
+) -> Iterator[TrainReport]:
     waiting = deque(packs)
     workers: dict[Connection, _Worker] = {}
     try:
         while waiting or workers:
             while waiting and len(workers) < count:
-                worker = _Worker(spec, n_predictions)
+                worker = _Worker(spec, n_predictions, jacobian_rank)
                 worker.give(waiting.popleft())
                 workers[worker.pipe] = worker
             ready = set(wait(list(workers)))

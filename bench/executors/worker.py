@@ -15,11 +15,11 @@ def main(descriptor: int) -> None:
     """Train packs from the pipe with this file descriptor until its other end is closed."""
     torch.set_num_threads(1)
     with Connection(descriptor) as pipe:
-        spec, n_predictions = pipe.recv()
+        spec, n_predictions, jacobian_rank = pipe.recv()
         engine = make_engine(spec)
         try:
             while True:
-                for report in train_guarded(engine, pipe.recv(), n_predictions):
+                for report in train_guarded(engine, pipe.recv(), n_predictions, jacobian_rank):
                     pipe.send(report)
                 pipe.send(PackDone())
         except (EOFError, BrokenPipeError):

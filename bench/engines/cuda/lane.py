@@ -18,7 +18,8 @@ from bench.engines.cuda.device import Device, Launch, Memory
 from bench.engines.cuda.fits import Fit, Fits
 from bench.engines.cuda.tiles import Kernel, threads_for
 from bench.engines.record import Record
-from bench.engines.task import ENDED, Prepared, Task, prepare
+from bench.engines.task import ENDED, Prepared, Task, layers_of, prepare
+from bench.networks import Layer, n_params
 from bench.packs import epoch_flops
 
 # Cells in a device's memory at once, and the epochs of each that it can note in a slice.
@@ -47,6 +48,10 @@ class _Running:
         self.record = Record(cell, prepared.spec.variance)
         self.targets = prepared.targets[:count].astype(cell.dtype)
         self.memory = memory
+
+    def final_layers(self) -> list[Layer]:
+        """Weights and biases of the ended cell: the memory begins with the parameters, and the core puts them back there."""
+        return layers_of(self.cell, self.memory.read(n_params(self.cell) * NUMBER_BYTES).view(np.float64))
 
 
 class Records:
@@ -78,12 +83,13 @@ class Slice(NamedTuple):
 class Lane:
     """One device's queue. `start` begins a slice, `fetch` waits for its end and reads it, `absorb` says what came of it."""
 
-    def __init__(self, fits: Fits, cells: Sequence[Cell], engine: str, n_predictions: int):
+    def __init__(self, fits: Fits, cells: Sequence[Cell], engine: str, n_predictions: int, jacobian_rank: bool):
         """`cells` come the longest first; `fits` says which kernel trains them on the device."""
         self._fits = fits
         device = self.device = fits.device
         self._engine = engine
         self._n_predictions = n_predictions
+        self._jacobian_rank = jacobian_rank
         self._running: dict[int, _Running] = {}
         self._waiting = deque(cells)
         for cell in cells:
@@ -174,7 +180,8 @@ class Lane:
             flops += trained * epoch_flops(one.cell)
             if ended:
                 pairs = tuple(zip(one.targets.tolist(), predictions[slot].tolist(), strict=False))
-                outcomes.append(one.record.outcome(self._engine, self.device.name, pairs))
+                layers = one.final_layers() if self._jacobian_rank else None
+                outcomes.append(one.record.outcome(self._engine, self.device.name, pairs, layers))
                 del self._running[slot]
                 heapq.heappush(self._free, slot)
         return TrainReport(outcomes, flops)

@@ -61,6 +61,24 @@ template <class Tiles> FUSED_FN void turn_over(const Data<typename Tiles::Real>&
   }
 }
 
+template <bool BACK, class Real> FUSED_FN void copy(double& host, Real& own) {
+  if (BACK) host = own;
+  else own = (Real)host;
+}
+
+// Parameters as the host has them, [out][in] and [out], to the arrays' rows, or, if BACK, from there.
+template <class Tiles, bool BACK> FUSED_CALL void copy_params(const Spec& c, double* host, typename Tiles::Real* rows) {
+  for (int l = 0; l <= c.depth; l++) {
+    const Layer at = layer_of<Tiles>(c, l);
+    double* biases = host + at.fan_out * at.fan_in;
+    FUSED_TEAM(o, 0, at.fan_out) {
+      FUSED_ROLLED for (int i = 0; i < at.fan_in; i++) copy<BACK>(host[o * at.fan_in + i], rows[at.weights + o * at.row + i]);
+      copy<BACK>(biases[o], rows[at.biases + o]);
+    }
+    host = biases + at.fan_out;
+  }
+}
+
 // A fresh cell: all arrays zero but the parameters and the samples.
 template <class Tiles> FUSED_CALL void begin(const Task& task, const Arrays<typename Tiles::Real>& arrays, bool with_scratch) {
   const Spec& c = task.spec;
@@ -68,15 +86,7 @@ template <class Tiles> FUSED_CALL void begin(const Task& task, const Arrays<type
   struct alignas(16) Line { int word[ALIGNMENT / sizeof(int)]; };
   FUSED_TEAM(i, 0, words) ((Line*)task.memory)[i] = Line{};
   Tiles::team_sync();
-  const double* from = task.params;
-  for (int l = 0; l <= c.depth; l++) {
-    const Layer at = layer_of<Tiles>(c, l);
-    FUSED_TEAM(o, 0, at.fan_out) {
-      FUSED_ROLLED for (int i = 0; i < at.fan_in; i++) arrays.params[at.weights + o * at.row + i] = (typename Tiles::Real)from[o * at.fan_in + i];
-      arrays.params[at.biases + o] = (typename Tiles::Real)from[at.fan_out * at.fan_in + o];
-    }
-    from += at.fan_out * (at.fan_in + 1);
-  }
+  copy_params<Tiles, false>(c, task.params, arrays.params);
   turn_over<Tiles>(arrays.train, task.inputs, task.targets, c.n_samples, c.d_in);
   turn_over<Tiles>(arrays.val, task.val_inputs, task.val_targets, c.n_val, c.d_in);
   Tiles::team_sync();
@@ -94,7 +104,9 @@ FUSED_FN void go_on(Task& task, Core<Tiles>& core, Host& host, typename Tiles::R
   Tiles::sync();
   if (task.progress.state == FRESH) begin<Tiles>(task, core.arrays(), !scratch);
   core.train(host, task.progress);
-  if (task.progress.state == ENDED && Tiles::rank() == 0) core.predict(task.n_predictions, task.predictions);
+  if (task.progress.state != ENDED) return;
+  copy_params<Tiles, true>(task.spec, task.params, core.arrays().params);
+  if (Tiles::rank() == 0) core.predict(task.n_predictions, task.predictions);
 }
 
 }  // namespace fused

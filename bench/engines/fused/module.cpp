@@ -92,7 +92,7 @@ std::vector<double> copied(const Numbers& numbers) { return {numbers.data(), num
 struct Job {
   long id;
   fused::Task task{};
-  bool is_double = false;
+  bool is_double = false, gives_params = false;
   std::vector<double> params, inputs, targets, val_inputs, val_targets, rates, tau, val_mse, predictions;
   int epochs_done = 0;
   int epochs_reported = 0;
@@ -138,13 +138,14 @@ class Queue {
   ~Queue() { close(); }
 
   // Cells are trained in the order in which they are given.
-  void push(long id, nb::bytes spec, bool is_double, int n_predictions, Numbers params, Numbers inputs, Numbers targets,
-            Numbers val_inputs, Numbers val_targets, Numbers rates) {
+  void push(long id, nb::bytes spec, bool is_double, int n_predictions, bool gives_params, Numbers params, Numbers inputs,
+            Numbers targets, Numbers val_inputs, Numbers val_targets, Numbers rates) {
     auto job = std::make_unique<Job>();
     job->id = id;
     job->task.spec = as_spec(spec);
     job->is_double = is_double;
     job->task.n_predictions = n_predictions;
+    job->gives_params = gives_params;
     job->params = copied(params);
     job->inputs = copied(inputs);
     job->targets = copied(targets);
@@ -160,7 +161,7 @@ class Queue {
   }
 
   // Waits up to timeout_s for a cell to end. Returns (ended, progress): for every ended cell (id, ok, last epoch, seconds, tau,
-  // val_mse, predictions), and for every running or ended cell (id, epochs since the last call).
+  // val_mse, predictions, final parameters if asked for), and for every running or ended cell (id, epochs since the last call).
   nb::tuple poll(double timeout_s) {
     std::vector<std::unique_ptr<Job>> done;
     nb::list ended, progress;
@@ -179,7 +180,9 @@ class Queue {
       const size_t count = job->ok ? (size_t)job->task.progress.epoch + 1 : 0;
       job->tau.resize(count);
       if (job->task.spec.n_val) job->val_mse.resize(count);
-      ended.append(nb::make_tuple(job->id, job->ok, job->task.progress.epoch, job->time_s, job->tau, job->val_mse, job->predictions));
+      if (!job->gives_params) job->params.clear();
+      ended.append(nb::make_tuple(job->id, job->ok, job->task.progress.epoch, job->time_s, job->tau, job->val_mse, job->predictions,
+                                job->params));
     }
     return nb::make_tuple(ended, progress);
   }

@@ -8,8 +8,10 @@ struct Task {
   Spec spec;
   int n_predictions;
   int n_rates;  // learning rates; the last is that of all later epochs
-  // In: initial weights and biases layer by layer, [out][in] and [out]; samples [n][d_in].
-  const double *params, *inputs, *targets, *val_inputs, *val_targets, *rates;
+  // In, and out when the cell has ended: weights and biases layer by layer, [out][in] and [out].
+  double* params;
+  // In: samples [n][d_in].
+  const double *inputs, *targets, *val_inputs, *val_targets, *rates;
   // Out: measures of `room` epochs from `first` on, and the outputs of the first samples in the final state.
   double *tau, *val_mse, *predictions;
   int first, room;

@@ -1,0 +1,60 @@
+"""The Jacobian of a network's outputs with respect to its trained parameters, and its rank: how many directions are left to it.
+
+Over enough inputs that rank is the dimension of the functions that small changes of the parameters reach (Grigsby, Lindsey,
+Meyerhoff and Wu 2022, arXiv 2209.04036); over the training inputs it is the batch functional dimension (Bona-Pellissier,
+Malgouyres and Bachoc 2024, arXiv 2402.08269). `bench.networks.functional_dim` bounds both from above.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from bench.activations import ACTIVATIONS
+from bench.cells import Cell
+from bench.networks import Layer
+from bench.noise import training_data
+
+
+def jacobian(
+    cell: Cell, layers: Sequence[Layer], inputs: Float[np.ndarray, "sample feature"]
+) -> Float[np.ndarray, "sample parameter"]:
+    """Derivatives of the output for each input by each trained parameter, in evaluation mode, in float64.
+
+    Args:
+        cell: says the activation, and which parameters are trained.
+        layers: weights and biases, input to output.
+        inputs: one row for each sample.
+
+    Returns:
+        A column for each parameter, layer by layer, the weights [out, in] before the biases; under `trainable=readout` the
+        readout's alone.
+    """
+    activation = ACTIVATIONS[cell.activation]
+    fed, slopes = [inputs], []
+    for weight, bias in layers[:-1]:
+        z = fed[-1] @ weight.T + bias
+        fed.append(activation.value(z))
+        slopes.append(activation.slope(z))
+    lowest = cell.depth if cell.trainable == "readout" else 0
+    delta = np.ones((len(inputs), 1))
+    columns = []
+    for layer in range(cell.depth, lowest - 1, -1):
+        columns += [delta, (delta[:, :, None] * fed[layer][:, None, :]).reshape(len(inputs), -1)]
+        if layer > lowest:
+            delta = (delta @ layers[layer].weight) * slopes[layer - 1]
+    return np.hstack(columns[::-1])
+
+
+def rank(cell: Cell, layers: Sequence[Layer]) -> int | None:
+    """The rank of the Jacobian over the cell's training inputs, at most n_samples and at most `functional_dim`.
+
+    Singular values count that exceed numpy's default tolerance: the largest of them times the larger side of the Jacobian times
+    2**-52. It takes n_samples * n_params float64 numbers, several times over. None where a derivative is not finite.
+    """
+    # The inputs as the cell's own precision holds them.
+    inputs = training_data(cell).inputs.astype(cell.dtype).astype(np.float64)
+    derivatives = jacobian(cell, layers, inputs)
+    return int(np.linalg.matrix_rank(derivatives)) if np.isfinite(derivatives).all() else None
