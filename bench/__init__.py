@@ -15,9 +15,10 @@ from bench.grid import GridError
 if TYPE_CHECKING:
     from bench.diagnosis import diagnose
     from bench.runs import run
+    from bench.search import Search
     from bench.survival import groups
 
-__all__ = ["Cell", "GridError", "Outcome", "Status", "diagnose", "expand", "groups", "run"]
+__all__ = ["Cell", "GridError", "Outcome", "Search", "Status", "diagnose", "expand", "groups", "run"]
 
 
 def expand(*, variants: Sequence[Mapping[str, Any]] = (), **axes: Any) -> list[Cell]:
@@ -53,7 +54,7 @@ def expand(*, variants: Sequence[Mapping[str, Any]] = (), **axes: Any) -> list[C
 
 
 def __getattr__(name: str) -> Any:
-    # `run` and `diagnose` bring torch with them, `groups` pandas; none is needed to make cells.
+    # `run` and `diagnose` bring torch with them, `groups` pandas, `Search` scipy; none is needed to make cells.
     if name == "run":
         from bench.runs import run
 
@@ -62,6 +63,10 @@ def __getattr__(name: str) -> Any:
         from bench.diagnosis import diagnose
 
         return diagnose
+    if name == "Search":
+        from bench.search import Search
+
+        return Search
     if name == "groups":
         from bench.survival import groups
 

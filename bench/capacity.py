@@ -10,6 +10,7 @@ import pandas as pd
 from bench.cells import SEEDS, Status
 from bench.frontier import fit
 from bench.rates import KEY, at_default_rate, best_over_rates
+from bench.settings import label_settings
 from bench.store import PENDING
 from bench.survival import GROUP_FIELDS
 from bench.survival import groups as group_statistics
@@ -17,7 +18,9 @@ from bench.survival import groups as group_statistics
 # What cells of one success curve share.
 CURVE_FIELDS = tuple(name for name in GROUP_FIELDS if name != "n_samples")
 
-MEASURES = [
+COLUMNS = [
+    "setting",
+    *CURVE_FIELDS,
     "rates",
     "n_params",
     "functional_dim",
@@ -43,10 +46,11 @@ def capacities(cells: pd.DataFrame) -> pd.DataFrame:
     enter nothing.
 
     Args:
-        cells: one row for each cell (`bench.store.Store.read_cells`).
+        cells: one row for each cell, with `setting`.
 
     Returns:
-        The fields of a cell but n_samples and seeds (learning_rate is empty in rows at the best), and
+        `setting`, in which a swept learning rate has no part; the fields of a cell but n_samples and seeds (learning_rate is
+        empty in rows at the best), and
 
         - `rates`: "as asked" where one was trained, else "default" or "best";
         - `n_params`, `functional_dim`; `n_cells`, `n_seeds` with results, `least_n_samples`, `most_n_samples` that were tried;
@@ -61,15 +65,18 @@ def capacities(cells: pd.DataFrame) -> pd.DataFrame:
     groups = group_statistics(measured)
     swept = groups.groupby(KEY, dropna=False)["learning_rate"].transform("nunique") > 1
     parts = {"as asked": groups[~swept], "default": at_default_rate(groups[swept]), "best": best_over_rates(groups)}
-    rows = []
+    tables = []
     for rates, chosen in parts.items():
         own = measured.merge(chosen[list(GROUP_FIELDS)], on=list(GROUP_FIELDS), how="inner")
+        if rates != "as asked" and len(own):
+            own = own.assign(setting=label_settings(own.assign(learning_rate=0.0)))
         if rates == "best":
             own = own.assign(learning_rate=math.nan)
-        for _, curve in own.groupby(list(CURVE_FIELDS), sort=False, dropna=False):
-            if curve["n_samples"].min() < curve["n_samples"].max():
-                rows.append(_row(curve, rates))
-    return pd.DataFrame(rows, columns=[*CURVE_FIELDS, *MEASURES])
+        curves = own.groupby(list(CURVE_FIELDS), sort=False, dropna=False)
+        rows = [_row(curve, rates) for _, curve in curves if curve["n_samples"].min() < curve["n_samples"].max()]
+        tables.append(pd.DataFrame(rows, columns=COLUMNS))
+    made = pd.concat(tables, ignore_index=True)
+    return made.astype({name: cells[name].dtype for name in CURVE_FIELDS})
 
 
 def _row(cells: pd.DataFrame, rates: str) -> dict[str, object]:
@@ -78,7 +85,7 @@ def _row(cells: pd.DataFrame, rates: str) -> dict[str, object]:
     found = fit(cells["n_samples"].to_numpy(), (cells["status"] == Status.MEMORIZED).to_numpy(), seeds)
     bits_per_sample = math.log2(1 / first["tau"]) / 2 if first["target"] == "normal" else math.nan
     return {
-        **{name: first[name] for name in (*CURVE_FIELDS, "n_params", "functional_dim")},
+        **{name: first[name] for name in ("setting", *CURVE_FIELDS, "n_params", "functional_dim")},
         "rates": rates,
         "n_cells": len(cells),
         "n_seeds": len(np.unique(seeds)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import os
 import re
@@ -17,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from bench.config import EXECUTION, Settings, config_dir, register_schema, settings
 from bench.grid import AXES, GridError
+from bench.search import Search
 
 EXIT_BAD_CONFIG = 2
 EXIT_INTERRUPTED = 130
@@ -94,7 +96,8 @@ def _train_and_report(chosen: Settings) -> None:
     from bench import report
     from bench.runs import run
 
-    print(f"memcap: {len(chosen.cells)} cells, results in {chosen.run_dir}")
+    what = "networks to search" if chosen.search else "cells"
+    print(f"memcap: {len(chosen.cells)} {what}, results in {chosen.run_dir}")
     run(
         chosen.cells,
         run_dir=chosen.run_dir,
@@ -105,6 +108,7 @@ def _train_and_report(chosen: Settings) -> None:
         n_predictions=chosen.n_predictions,
         jacobian_rank=chosen.jacobian_rank,
         fresh=chosen.fresh,
+        search=chosen.search,
         variants=chosen.variants,
         progress=True,
         config=dict(chosen.resolved),
@@ -126,7 +130,16 @@ def one_line(error: Exception, known: Sequence[str] | None = None) -> str:
     unknown = _UNKNOWN_KEY.search(text)
     if unknown:
         fields = [name for name in AXES if name not in ("seed", "load")]
-        known = known or [*EXECUTION, *fields, "engine", "executor", "grid", *(f"grid.{axis}" for axis in (*AXES, "variants"))]
+        searched = [f"search.{field.name}" for field in dataclasses.fields(Search)]
+        known = known or [
+            *EXECUTION,
+            *searched,
+            *fields,
+            "engine",
+            "executor",
+            "grid",
+            *(f"grid.{axis}" for axis in (*AXES, "variants")),
+        ]
         axis = f"grid.{unknown[1]}"
         nearest = axis if axis in known else difflib.get_close_matches(unknown[1], known, n=1, cutoff=0.0)[0]
         close = ALIASES.get(unknown[1], nearest)

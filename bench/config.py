@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from bench.cells import DEFAULTS, FIELDS, SEEDS, Cell
 from bench.grid import AXES, GridError, expand
+from bench.search import Search
 
 # Settings of a run that are no fields of a cell: they change where and how cells train, never a result.
 EXECUTION = {
@@ -43,16 +44,19 @@ def register_schema() -> None:
     run = [(name, Any, None) for name in EXECUTION]
     groups = [(name, any_of, dataclasses.field(default_factory=dict)) for name in ("regularization", "engine", "executor")]
     grid_schema = dataclasses.make_dataclass("Grid", grid)
-    root = [*cell, *run, *groups, ("grid", grid_schema, dataclasses.field(default_factory=grid_schema))]
+    root = [*cell, *run, ("search", Any, None), *groups, ("grid", grid_schema, dataclasses.field(default_factory=grid_schema))]
     ConfigStore.instance().store(name="schema", node=dataclasses.make_dataclass("Config", root))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Settings:
-    """A resolved configuration: what to train, and how and where. `variants`: the cells vary the first of them."""
+    """A resolved configuration: what to train, and how and where. `variants`: the cells vary the first of them; `search`:
+    they are networks whose frontier is looked for.
+    """
 
     cells: tuple[Cell, ...]
     variants: bool
+    search: Search | None
     run_dir: str
     device: str
     engine: str
@@ -92,10 +96,12 @@ def settings(config: DictConfig, overrides: Sequence[str] = ()) -> Settings:
     base = {name: values[name] for name in FIELDS if name != "regularization"}
     axes = {name: axis for name, axis in values["grid"].items() if axis is not None and name != "variants"}
     variants = _variants(values["grid"]["variants"])
+    search = _search(values["search"], axes)
     cells = expand(base, axes, regularizations=values["regularization"], variants=variants)
     return Settings(
         cells=tuple(cells),
         variants=len(variants) > 1 and len({dataclasses.replace(c, data_seed=0, init_seed=0) for c in cells}) <= len(variants),
+        search=search,
         run_dir=values["run_dir"],
         device=values["device"],
         engine=_named(values, "engine"),
@@ -127,6 +133,19 @@ def _variants(variants: Any) -> list[dict[str, Any]]:
             "grid.variants", variants, "must be a list of mappings from fields to values", "write [{}, {init: he_normal}]"
         )
     return variants
+
+
+def _search(values: Any, axes: Mapping[str, Any]) -> Search | None:
+    """What the setting `search` stands for; a search chooses sample counts and seeds, so no list may."""
+    if values is None:
+        return None
+    known = [field.name for field in dataclasses.fields(Search)]
+    if not isinstance(values, dict) or not set(values) <= set(known):
+        raise GridError("search", values, f"must be null or a mapping of {', '.join(known)}", "write search.ratio=1.15")
+    for name in ("n_samples", "load", "seed", *SEEDS):
+        if name in axes:
+            raise GridError(f"grid.{name}", axes[name], "is what a search chooses", f"set grid.{name}=null, or search=null")
+    return Search(**values)
 
 
 def _named(values: Mapping[str, Any], group: str) -> str:

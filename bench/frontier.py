@@ -19,6 +19,10 @@ SHARPNESS = np.geomspace(0.5, 200, 32)
 # How far beyond the sample counts a frontier is looked for, and how finely, in ln(n).
 BEYOND, STEP = 1.5, 0.02
 
+# A search stops when it likes what it sees, and its intervals pay for that with this factor on the deviance allowed: found by
+# simulation, so that they cover (tests/test_search.py).
+SEQUENTIAL = 1.6
+
 # Log-likelihoods closer than this are equal: the most likely N50 is then the middle of those that are equally likely.
 EQUAL = 1e-3
 
@@ -45,7 +49,8 @@ def fit(
     The success probability is logistic in ln(n_samples). N50 maximizes the likelihood, its interval is that of the profile
     likelihood, with two corrections. The critical value is that of a mean of as many values as there are clusters, with unknown
     spread, k ln(1 + t^2 / (k - 1)), in place of its limit for many. And the deviance is divided by the design effect of
-    clusters: cells of one seed share their data, nested in n_samples, and succeed together.
+    clusters: cells of one seed share their data, nested in n_samples, and succeed together. Where every cell has seeds of its
+    own, they are those of a search (`bench.search`), and SEQUENTIAL pays for its stopping.
 
     Args:
         n_samples: counts.
@@ -71,7 +76,9 @@ def fit(
     slopes = likelihood[likely[len(likely) // 2]]
     slope = float(SHARPNESS[slopes.argmax()])
     effect = design_effect(success - expit(-slope * (np.log(n_samples) - best)), cluster)
-    low, high = _inside(middle, profile.max() - profile, effect * _critical(len(np.unique(cluster))) / 2)
+    n_clusters = len(np.unique(cluster))
+    allowed = effect * _critical(n_clusters) * (SEQUENTIAL if n_clusters == len(cluster) else 1)
+    low, high = _inside(middle, profile.max() - profile, allowed / 2)
     return Frontier(
         n50=math.exp(best) if x[0] <= best <= x[-1] else math.nan,
         # What was never tried bounds nothing, however steep the curve.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,15 +13,12 @@ from typing import Any
 import pandas as pd
 
 from bench import grid, provenance
-from bench.cells import Cell, Outcome
-from bench.engines import for_the_rest, make_engine, resolve
+from bench.cells import Cell
+from bench.engines import resolve
 from bench.executors import EXECUTORS, available_cores
-from bench.packs import budget_flops, epoch_flops, plan
-from bench.progress import Progress
+from bench.search import Search, next_round
 from bench.store import Store, write_atomically
-
-# Outcomes wait this long to share a part; a crash loses at most this much finished work.
-FLUSH_EVERY_S = 2.0
+from bench.training import Training
 
 # What a run folder may hold; `fresh` removes these and nothing else.
 CONTENTS = (
@@ -48,6 +45,7 @@ def run(
     n_predictions: int = 0,
     jacobian_rank: bool = False,
     fresh: bool = False,
+    search: Search | None = None,
     variants: bool = False,
     progress: bool = False,
     config: dict[str, Any] | None = None,
@@ -68,6 +66,8 @@ def run(
         jacobian_rank: fill the column of that name, which counts the directions in which each cell's predictions could still
             change (`bench.jacobian.rank`); a cell that finished in `run_dir` without it is trained again for it.
         fresh: forget what `run_dir` holds.
+        search: look for the frontier of each cell's network, in rounds of other sample counts and seeds in place of its own
+            (`bench.search`).
         variants: the cells are variants of the first and its seeds; the report then says what each one changes, and what held
             the first back.
         progress: show progress on the standard error stream.
@@ -82,7 +82,8 @@ def run(
         bench.GridError: a cell, device, engine or number of threads that cannot be.
         KeyboardInterrupt: Ctrl-C; what had finished is kept in `run_dir`.
     """
-    planned = grid.check([cells] if isinstance(cells, Cell) else cells)
+    asked = grid.check([cells] if isinstance(cells, Cell) else cells)
+    planned = [] if search else asked
     spec = resolve(engine, device)
     if executor not in EXECUTORS:
         raise grid.GridError("executor", executor, "is not an executor", f"choose from: {', '.join(EXECUTORS)}")
@@ -94,7 +95,8 @@ def run(
     if run_dir is None:
         with tempfile.TemporaryDirectory(prefix="memcap-") as folder:
             return run(
-                planned,
+                asked,
+                search=search,
                 run_dir=folder,
                 device=device,
                 engine=engine,
@@ -108,7 +110,9 @@ def run(
         _forget(store.path)
     started, started_at = time.perf_counter(), datetime.now(UTC)
     try:
-        store.write_plan(planned, variants=variants)
+        store.path.mkdir(parents=True, exist_ok=True)
+        if not search:
+            store.write_plan(asked, variants=variants)
     except OSError as error:
         reason = f"cannot be written to ({error.strerror})"
         raise grid.GridError("run_dir", str(run_dir), reason, "name a folder of yours") from error
@@ -117,82 +121,54 @@ def run(
 
         text = dump(config)
         write_atomically(store.path / "config.yaml", lambda partial: partial.write_text(text, encoding="utf-8"))
-    finished = store.finished_ids(with_predictions=n_predictions > 0, with_jacobian_rank=jacobian_rank)
-    todo = [cell for cell in planned if cell.cell_id not in finished]
-    if progress and len(todo) < len(planned):
-        print(f"memcap: {len(planned) - len(todo)} of them are done already")
     for name, reason in store.unreadable.items():
         print(f"memcap: {store.path / name} {reason}; its cells are trained again")
     if spec.notice:
         print(f"memcap: {spec.notice}")
-    maker = make_engine(spec)
-    workers = threads if spec.device == "cpu" else 1
-    own = [cell for cell in todo if maker.supports(cell)]
-    rest = [cell for cell in todo if not maker.supports(cell)]
-    if rest:
-        print(f"memcap: {len(rest)} cells are too large for engine={spec.name}; engine=torch trains them")
-    trained = 0
+    wanted = {"n_predictions": n_predictions, "jacobian_rank": jacobian_rank}
+    training = Training(store, spec, executor=executor, threads=threads, progress=progress, **wanted)
+    rounds = 0
     try:
-        with (
-            Progress(len(todo), sum(map(budget_flops, todo)), shown=progress and bool(todo)) as shown,
-            _Writer(store) as writer,
-        ):
-            for cells_of_one, by in ((own, spec), (rest, for_the_rest(spec))):
-                if not cells_of_one:
-                    continue
-                trainer = maker if by is spec else make_engine(by)
-                at_once = 1 if trainer.threaded else workers
-                packs = plan(cells_of_one, kind=trainer.kind, slots=trainer.slots, workers=at_once)
-                reports = EXECUTORS[executor](
-                    packs, by, threads=workers, n_predictions=n_predictions, jacobian_rank=jacobian_rank
-                )
-                try:
-                    for report in reports:
-                        writer.add(report.outcomes)
-                        trained += len(report.outcomes)
-                        shown.update(report.outcomes, report.flops, sum(map(_budget_left, report.outcomes)))
-                finally:
-                    reports.close()
+        for planned in _plans(asked, search, store):
+            finished = store.finished_ids(with_predictions=n_predictions > 0, with_jacobian_rank=jacobian_rank)
+            todo = [cell for cell in planned if cell.cell_id not in finished]
+            if progress:
+                _announce(planned, todo, rounds, search)
+            if todo:
+                store.write_plan(planned, variants=variants)
+                training.train(todo)
+                rounds += 1
+        store.write_plan(planned, variants=variants)
     finally:
-        facts = provenance.collect(engine=spec.name, device=maker.device_name(), threads=workers)
+        facts = provenance.collect(engine=spec.name, device=training.device_name, threads=training.workers)
         wall_time_s = round(time.perf_counter() - started, 3)
-        counts = {"cells_planned": len(planned), "cells_trained": trained, "cells_kept": len(planned) - len(todo)}
-        if rest:
-            counts["cells_left_to_torch"] = len(rest)
+        counts = {"cells_planned": len(planned), "cells_trained": training.trained, "cells_kept": len(planned) - training.asked}
+        if search:
+            counts["rounds_trained"] = rounds
+        if training.left_to_torch:
+            counts["cells_left_to_torch"] = training.left_to_torch
         times = {"started_at": started_at.isoformat(timespec="seconds"), "wall_time_s": wall_time_s}
         provenance.append(store.path, {**times, **counts, **facts, "config": config})
     return store.read_cells()
 
 
-class _Writer:
-    """Collects outcomes and writes them as parts, FLUSH_EVERY_S apart and at the end, however the end comes."""
-
-    def __init__(self, store: Store):
-        self._store = store
-        self._outcomes: list[Outcome] = []
-        self._last = time.monotonic()
-
-    def __enter__(self) -> _Writer:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._flush()
-
-    def add(self, outcomes: list[Outcome]) -> None:
-        self._outcomes += outcomes
-        if time.monotonic() - self._last >= FLUSH_EVERY_S:
-            self._flush()
-
-    def _flush(self) -> None:
-        if self._outcomes:
-            self._store.write(self._outcomes)
-        self._outcomes = []
-        self._last = time.monotonic()
+def _plans(asked: list[Cell], search: Search | None, store: Store) -> Iterator[list[Cell]]:
+    """All cells planned so far, as often as there is something new to train: once without a search."""
+    if search is None:
+        yield asked
+        return
+    tried: dict[Cell, list[Cell]] = {network: [] for network in asked}
+    while new := next_round(asked, tried, store.statuses(), search):
+        for network, cells in new.items():
+            tried[network] += cells
+        yield [cell for cells in tried.values() for cell in cells]
 
 
-def _budget_left(outcome: Outcome) -> float:
-    """FLOPs of the cell's budget that will not be spent."""
-    return (outcome.cell.max_epochs - (outcome.epochs_run or 0)) * epoch_flops(outcome.cell)
+def _announce(planned: list[Cell], todo: list[Cell], rounds: int, search: Search | None) -> None:
+    if search and todo:
+        print(f"memcap: round {rounds + 1}: {len(todo)} cells")
+    elif not search and len(todo) < len(planned):
+        print(f"memcap: {len(planned) - len(todo)} of them are done already")
 
 
 def _forget(folder: Path) -> None:

@@ -137,6 +137,11 @@ class Store:
         """Final predictions of all cells that kept them: cell_id, sample, target, prediction, in target units."""
         return self._newest("predictions", ["cell_id", "sample"])
 
+    def statuses(self) -> dict[str, str]:
+        """How each cell that has a row ended, by cell_id."""
+        cells = self._outcomes()
+        return dict(zip(cells["cell_id"], cells["status"], strict=True))
+
     def finished_ids(self, *, with_predictions: bool = False, with_jacobian_rank: bool = False) -> set[str]:
         """The cells that need no training: those with a row whose status is not failed, and with all that belongs to it."""
         cells = self._outcomes()

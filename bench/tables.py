@@ -7,7 +7,7 @@ import dataclasses
 import pandas as pd
 
 from bench import theory
-from bench.capacity import CURVE_FIELDS, capacities
+from bench.capacity import capacities
 from bench.evidence import evidence
 from bench.fans import fans
 from bench.incidence import incidence, log_rank
@@ -70,7 +70,7 @@ def make(store: Store) -> Tables:
     variants = store.plans_variants()
     groups.insert(0, "setting", label_settings(groups, variants=variants))
     keyed = cells.merge(groups[["setting", *GROUP_FIELDS]], on=list(GROUP_FIELDS), how="left")
-    capacity = pd.DataFrame() if variants else keyed_capacities(cells, groups)
+    capacity = pd.DataFrame() if variants else capacities(keyed)
     return Tables(
         variants=variants,
         cells=cells,
@@ -89,18 +89,6 @@ def make(store: Store) -> Tables:
         signal_propagation=signal_propagation(keyed, variants=variants),
         validation=_validation(keyed),
     )
-
-
-def keyed_capacities(cells: pd.DataFrame, groups: pd.DataFrame) -> pd.DataFrame:
-    """Capacities with the settings of their networks, those of `groups`; a swept learning rate makes none."""
-    made = capacities(cells)
-    known = groups.drop_duplicates(list(CURVE_FIELDS))[["setting", *CURVE_FIELDS]]
-    swept = made["rates"] != "as asked"
-    settings = made.merge(known, on=list(CURVE_FIELDS), how="left")["setting"].to_numpy()
-    if swept.any():
-        settings[swept] = label_settings(made[swept].assign(learning_rate=0.0, n_samples=0))
-    made.insert(0, "setting", settings)
-    return made
 
 
 def _predictions(store: Store, cells: pd.DataFrame) -> pd.DataFrame:

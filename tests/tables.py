@@ -7,6 +7,7 @@ import math
 import pandas as pd
 
 from bench import theory
+from bench.capacity import capacities
 from bench.cells import DEFAULTS, Cell
 from bench.evidence import evidence
 from bench.incidence import incidence, log_rank
@@ -17,7 +18,7 @@ from bench.scaling import power_laws
 from bench.settings import label_settings
 from bench.store import RUNG_COLUMNS
 from bench.survival import GROUP_FIELDS, groups
-from bench.tables import Tables, keyed_capacities
+from bench.tables import Tables
 from bench.thresholds import thresholds
 
 
@@ -69,7 +70,7 @@ def tables(cells: pd.DataFrame, *, variants: bool = False, validation: pd.DataFr
     """What a report says of cells that left nothing but their rows."""
     grouped, none = labelled(cells, variants=variants), pd.DataFrame()
     keyed = cells.merge(grouped[["setting", *GROUP_FIELDS]], on=list(GROUP_FIELDS), how="left")
-    capacity = none if variants else keyed_capacities(cells, grouped)
+    capacity = none if variants else capacities(keyed)
     return Tables(
         variants=variants,
         cells=cells,

@@ -12,7 +12,7 @@ from scipy.special import ndtr
 from bench.capacity import capacities, spell
 from bench.frontier import Frontier, design_effect, fit
 from bench.scaling import power_laws
-from tests.tables import table
+from tests import tables
 
 COUNTS = np.array([32, 48, 64, 96, 128, 192, 256, 384, 512])
 
@@ -82,6 +82,10 @@ def test_one_seed_bounds_nothing():
 
 def test_residuals_that_cancel_within_seeds_do_not_make_the_interval_narrower():
     assert design_effect(np.array([1.0, -1.0, 1.0, -1.0]), np.array([0, 0, 1, 1])) == 1
+
+
+def table(*rows: dict) -> pd.DataFrame:
+    return tables.table(*rows).assign(setting="all cells")
 
 
 def curve(counts: list[int], most: float, **fields) -> list[dict]:

@@ -1,0 +1,98 @@
+"""Cells -> outcomes in a store: the packs of an engine, what it cannot hold by PyTorch, progress, and parts on the disk."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from bench.cells import Cell, Outcome
+from bench.engines import EngineSpec, for_the_rest, make_engine
+from bench.executors import EXECUTORS
+from bench.packs import budget_flops, epoch_flops, plan
+from bench.progress import Progress
+from bench.store import Store
+
+# Outcomes wait this long to share a part; a crash loses at most this much finished work.
+FLUSH_EVERY_S = 2.0
+
+
+class Training:
+    """Trains cells into a store, and counts: `asked` and `trained` cells, and those `left_to_torch`."""
+
+    def __init__(
+        self,
+        store: Store,
+        spec: EngineSpec,
+        *,
+        executor: str,
+        threads: int,
+        n_predictions: int,
+        jacobian_rank: bool,
+        progress: bool,
+    ):
+        self._store, self._spec, self._executor, self._progress = store, spec, executor, progress
+        self._wanted = {"n_predictions": n_predictions, "jacobian_rank": jacobian_rank}
+        self._engine = make_engine(spec)
+        self.workers = threads if spec.device == "cpu" else 1
+        self.device_name = self._engine.device_name()
+        self.asked = self.trained = self.left_to_torch = 0
+
+    def train(self, cells: Sequence[Cell]) -> None:
+        """Train the cells and write their outcomes, also those that had ended when it is interrupted."""
+        own = [cell for cell in cells if self._engine.supports(cell)]
+        rest = [cell for cell in cells if not self._engine.supports(cell)]
+        if rest:
+            print(f"memcap: {len(rest)} cells are too large for engine={self._spec.name}; engine=torch trains them")
+        self.asked += len(cells)
+        self.left_to_torch += len(rest)
+        with (
+            Progress(len(cells), sum(map(budget_flops, cells)), shown=self._progress) as shown,
+            _Writer(self._store) as writer,
+        ):
+            for part, by in ((own, self._spec), (rest, for_the_rest(self._spec))):
+                if part:
+                    self._train(part, by, shown, writer)
+
+    def _train(self, cells: Sequence[Cell], by: EngineSpec, shown: Progress, writer: _Writer) -> None:
+        engine = self._engine if by is self._spec else make_engine(by)
+        at_once = 1 if engine.threaded else self.workers
+        packs = plan(cells, kind=engine.kind, slots=engine.slots, workers=at_once)
+        reports = EXECUTORS[self._executor](packs, by, threads=self.workers, **self._wanted)
+        try:
+            for report in reports:
+                writer.add(report.outcomes)
+                self.trained += len(report.outcomes)
+                shown.update(report.outcomes, report.flops, sum(map(_budget_left, report.outcomes)))
+        finally:
+            reports.close()
+
+
+class _Writer:
+    """Collects outcomes and writes them as parts, FLUSH_EVERY_S apart and at the end, however the end comes."""
+
+    def __init__(self, store: Store):
+        self._store = store
+        self._outcomes: list[Outcome] = []
+        self._last = time.monotonic()
+
+    def __enter__(self) -> _Writer:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._flush()
+
+    def add(self, outcomes: list[Outcome]) -> None:
+        self._outcomes += outcomes
+        if time.monotonic() - self._last >= FLUSH_EVERY_S:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._outcomes:
+            self._store.write(self._outcomes)
+        self._outcomes = []
+        self._last = time.monotonic()
+
+
+def _budget_left(outcome: Outcome) -> float:
+    """FLOPs of the cell's budget that will not be spent."""
+    return (outcome.cell.max_epochs - (outcome.epochs_run or 0)) * epoch_flops(outcome.cell)
