@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import numpy as np
 import pandas as pd
 from itables.options import dt_bundle
 
 from bench import provenance, terminal
-from bench.cells import FIELDS
+from bench.cells import FIELDS, SEEDS
 from bench.pictures import OWN, Picture, drawn
 from bench.scope import scope
-from bench.settings import varying
+from bench.settings import swept_fields, varying
 from bench.store import RUNG_COLUMNS, Store
 from bench.style import PNG_DPI
 from bench.tables import Tables
@@ -94,7 +95,7 @@ def page(store: Store, made: Tables, pictures: Sequence[Picture], sentences: Seq
         evidence=_table_html(made.evidence[EVIDENCE_MEASURES], "evidence") if made.variants else "",
         groups=_table_html(groups[list(dict.fromkeys(columns))], "groups"),
         n_groups=len(groups),
-        cells=_cells(cells),
+        cells=_cells(cells, groups),
         bundle=base64.b64encode(bundle.read_bytes()).decode(),
         bundle_style=bundle.with_suffix(".css").read_text(encoding="utf-8"),
         tables=list(made.named()),
@@ -115,21 +116,23 @@ def _thresholds(pictures: Sequence[Picture], groups: pd.DataFrame) -> dict[str, 
 
 
 def _shared(cells: pd.DataFrame) -> list[tuple[str, list[tuple[str, str]]]]:
-    """The fields that all cells have in common, by topic; what is absent has an empty value."""
+    """The fields that all cells have in common, by topic, and those that are absent from all."""
     swept = varying(cells, among=FIELDS)
     topics: list[tuple[str, list[tuple[str, str]]]] = []
     for name in FIELDS:
         if name in TOPICS:
             topics.append((TOPICS[name], []))
-        if name not in swept:
+        if name not in swept and not pd.isna(cells[name].iloc[0]):
             topics[-1][1].append((name, _spell(cells[name].iloc[0])))
+    topics.append(("Absent", [(name, "") for name in FIELDS if cells[name].isna().all()]))
     return [(topic, fields) for topic, fields in topics if fields]
 
 
 def _spell(value: Any) -> str:
-    if pd.isna(value):
-        return ""
-    return f"{value:g}" if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else str(value)
+    """A value as the configuration spells it."""
+    if isinstance(value, float):
+        return f"{value:g}"
+    return str(value).lower() if isinstance(value, (bool, np.bool_)) else str(value)
 
 
 def _run(run: Mapping[str, Any]) -> dict[str, str]:
@@ -157,10 +160,10 @@ def _image(path: Path) -> dict[str, str | int]:
     return {"data": base64.b64encode(data).decode(), "width": width, "height": height}
 
 
-def _cells(cells: pd.DataFrame) -> dict[str, str]:
+def _cells(cells: pd.DataFrame, groups: pd.DataFrame) -> dict[str, str]:
     """The columns and rows of the table of cells as JSON: what varies, and what came of it; floats to four digits."""
-    seeds = ["init_seed"] if cells["data_seed"].equals(cells["init_seed"]) else []
-    fields = [name for name in varying(cells, among=FIELDS) if name not in seeds]
+    same = cells["data_seed"].equals(cells["init_seed"])
+    fields = [*swept_fields(groups), *varying(cells, among=SEEDS[:1] if same else SEEDS)]
     measures = [name for name in CELL_MEASURES if name in cells and cells[name].notna().any()]
     shown = cells[list(dict.fromkeys([*fields, *measures]))]
     rows = list(zip(*([_rounded(value) for value in shown[name].tolist()] for name in shown), strict=True))

@@ -7,7 +7,7 @@ from numbers import Number
 import pandas as pd
 
 from bench.cells import SEEDS, STRENGTHS
-from bench.settings import acts, varying
+from bench.settings import acts, swept_fields
 
 # More values than these are told by their span.
 MOST_NAMED = 8
@@ -18,15 +18,13 @@ def scope(cells: pd.DataFrame, groups: pd.DataFrame, *, variants: bool) -> str:
     tried = f"{_seeds(cells)}; at most {_span(groups['max_epochs'])} epochs to tau {_span(groups['tau'])}."
     if variants:
         return f"{len(cells):,} cells: the network that was asked about and {len(groups) - 1} variants of it, {tried}"
-    swept = [text for name in varying(groups) if name not in ("tau", "max_epochs") and (text := _axis(groups, name))]
-    return f"{len(cells):,} cells: {', '.join([*swept, tried])}"
+    swept = [_axis(groups, name) for name in swept_fields(groups) if name not in ("tau", "max_epochs")]
+    return f"{len(cells):,} cells: {'; '.join([*swept, tried])}"
 
 
 def _axis(groups: pd.DataFrame, name: str) -> str:
-    """A swept field with its values; "" for a strength that the name of its regularization stands for."""
+    """A swept field with its values; a strength with those at which it acts."""
     values = [value for value in dict.fromkeys(groups[name]) if name not in STRENGTHS or acts(value)]
-    if name in STRENGTHS and len(values) < 2 and len(set(groups["regularization"])) > 1:
-        return ""
     if all(isinstance(value, Number) and not isinstance(value, bool) for value in values):
         return f"{name} {min(values):g} to {max(values):g} ({len(values)} values)"
     named = ", ".join("null" if pd.isna(value) else str(value) for value in values[:MOST_NAMED])
