@@ -63,7 +63,7 @@ def fans(table: pd.DataFrame) -> Figure:
         counts = shown.drop_duplicates("samples").set_index("samples")["n_cells"]
         for place, name in enumerate(name for name in colours if name in counts.index):
             text = {"color": colours[name], "fontsize": SMALLEST_FONT, "transform": ax.transAxes}
-            ax.text(0.04, 0.05 + 0.13 * place, f"{counts[name]} cell{'s' if counts[name] > 1 else ''}", **text)
+            ax.text(0.04 + 0.46 * place, 0.04, f"{counts[name]} cell{'s' if counts[name] > 1 else ''}", **text)
     axes[0].set(xscale="log", yscale="log")
     finite = table.loc[np.isfinite(table["tau_p90"]) & (table["epoch"] > 0), "tau_p90"]
     least = min(float(table["threshold"].min()), max(float(table["tau_p10"].min()), float(table["threshold"].min()) / 2))

@@ -25,7 +25,7 @@ def swept_fields(groups: pd.DataFrame) -> list[str]:
     """The fields that vary, the axes of the maps first, without strengths that the name of a regularization stands for."""
     by_name = groups.groupby("regularization")
     names = [name for name in varying(groups) if name not in STRENGTHS or by_name[name].nunique(dropna=False).max() > 1]
-    return sorted(names, key=lambda name: name not in MAP_AXES)
+    return [*(name for name in MAP_AXES if name in names), *(name for name in names if name not in MAP_AXES)]
 
 
 def label_settings(groups: pd.DataFrame, *, variants: bool = False) -> pd.Series:

@@ -28,6 +28,7 @@ from bench.networks import functional_dim
 from bench.pictures import OWN, draw, drawn
 from bench.store import Store
 from bench.survival import groups
+from bench.tables import make as read_tables
 from tests.synthetic import ten_thousand, write_run
 from tests.tables import table as literal
 from tests.tables import tables
@@ -155,17 +156,17 @@ def test_the_colour_bar_of_a_small_map_has_plain_numbers_that_do_not_overlap(fas
     assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[i + 1 :])
 
 
-def test_no_text_of_a_figure_is_smaller_than_a_reader_can_read_or_outside_of_it():
-    cells = bench.expand(depth=[1, 2], width=[4, 8], n_samples=[8, 64], regularization=["none", "dropout", "l1"], seed=range(2))
-    for picture in draw(tables(rows_of(cells, lambda c: 10 * c.width if c.n_samples == 8 else None))):
-        canvas = FigureCanvasAgg(picture.figure)
+def test_no_text_of_a_figure_is_smaller_than_a_reader_can_read_or_outside_of_it(run_dir):
+    made = read_tables(Store(run_dir))
+    alone = made.learning_fans[made.learning_fans["setting"] == made.learning_fans["setting"].iloc[0]]
+    for figure in (*(picture.figure for picture in draw(made)), plots.fans(alone)):
+        canvas = FigureCanvasAgg(figure)
         canvas.draw()
-        for text in picture.figure.findobj(Text):
-            if text.get_text() and text.get_visible():
-                assert text.get_fontsize() >= style.SMALLEST_FONT, text
-        box = picture.figure.get_tightbbox(canvas.get_renderer())
-        width, height = picture.figure.get_size_inches()
-        assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width and box.y1 <= height, picture.name
+        texts = [text for text in figure.findobj(Text) if text.get_text().strip()]
+        assert min(text.get_fontsize() for text in texts) >= style.SMALLEST_FONT
+        box = figure.get_tightbbox(canvas.get_renderer())
+        width, height = figure.get_size_inches()
+        assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width and box.y1 <= height, [text.get_text() for text in texts]
 
 
 def rows_of(cells: list[bench.Cell], epoch_of) -> pd.DataFrame:
