@@ -64,7 +64,7 @@ clean:  ## remove the environment and caches; results stay
 
 .PHONY: packages-here
 packages-here:
-	@$(PY) -c 'import importlib.util as u, sys; lacks = [n for n in ("torch", "numpy", "pandas", "hydra", "jaxtyping", "seaborn", "pyarrow", "scipy") if not u.find_spec(n)]; sys.exit(f"memcap: $(PYTHON) lacks {lacks}; install them: $(PYTHON) -m pip install -e ." if lacks else 0)'
+	@$(PY) -c 'import importlib.util as u, sys; lacks = [n for n in ("torch", "numpy", "pandas", "hydra", "jaxtyping", "seaborn", "pyarrow", "scipy", "itables") if not u.find_spec(n)]; sys.exit(f"memcap: $(PYTHON) lacks {lacks}; install them: $(PYTHON) -m pip install -e ." if lacks else 0)'
 
 $(VENV)/.python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v >= (3, 11) else f"memcap needs Python 3.11 or newer, $(PYTHON) is {v[0]}.{v[1]}; name one: make PYTHON=python3.12")'

@@ -137,7 +137,8 @@ def _map(ax: Axes, shown: Mapping[Slot, Mapping], shape: tuple[int, int], cell: 
     median = np.full(shape, np.nan)
     for slot, group in shown.items():
         if math.isfinite(group["median_epoch_to_tau"]):
-            median[slot] = max(group["median_epoch_to_tau"], _ends(norm)[0])
+            median[slot] = group["median_epoch_to_tau"]
+    median = np.maximum(median, _ends(norm)[0])
     colours = matplotlib.colormaps[EPOCH_COLOURS](norm(median))
     ax.pcolormesh(np.ma.masked_invalid(median), norm=norm, cmap=EPOCH_COLOURS, edgecolors="white", linewidth=1)
     beyond = [slot for slot in shown if np.isnan(median[slot])]

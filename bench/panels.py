@@ -25,7 +25,7 @@ def panels(
         across: panels beside each other, at most.
         size: of a panel, in inches.
         names: of the horizontal axis and of the vertical one.
-        key: what the colours mean, in words of these colours: (text, colour), a line for each.
+        key: what the colours mean, in words of these colours: (text, colour), a line or more for each.
     """
     across = min(across, len(titles))
     rows = [titles[first : first + across] for first in range(0, len(titles), across)]
@@ -34,7 +34,8 @@ def panels(
     heads = [max(lines_inches(text, TITLE_FONT) for text in row) + MARGIN for row in lines]
     left = MARGIN + AXIS_NAME + TICKS_LEFT
     width = left + across * (wide + GAP) - GAP + MARGIN
-    top = MARGIN + KEY_LINE * len(key)
+    meanings = [(line, colour) for text, colour in key for line in wrapped(text, width - 2 * MARGIN, SMALLEST_FONT).split("\n")]
+    top = MARGIN + KEY_LINE * len(meanings)
     height = top + sum(heads) + len(rows) * (high + TICKS_BELOW) + AXIS_NAME + MARGIN
     figure, axes, y = Figure(figsize=(width, height)), [], top
     for row, head in zip(lines, heads, strict=True):
@@ -51,7 +52,7 @@ def panels(
         y += high + TICKS_BELOW
     for ax in axes[-across:]:
         ax.set_xlabel(x_name)
-    for number, (text, colour) in enumerate(key):
+    for number, (text, colour) in enumerate(meanings):
         place = (MARGIN / width, 1 - (MARGIN + (number + 0.5) * KEY_LINE) / height)
         figure.text(*place, text, color=colour, fontsize=SMALLEST_FONT, va="center")
     return figure, axes

@@ -122,8 +122,6 @@ def _fans(tables: Tables) -> Picture:
         "How tau falls, for each setting: at each epoch the median over cells, and between which values the inner 80 % lie."
         " A cell that has ended keeps its last tau; one that diverged counts as infinite."
     )
-    left_out = fans["setting"].nunique() - own["setting"].nunique()
-    caption += f" {left_out} more settings are in the table and not drawn." if left_out else ""
     last = own.drop_duplicates(["setting", "samples"], keep="last")
     ends = [
         f"{row['setting']}, samples {row['samples']} the functional dimension ({row['n_cells']} cells): {row['tau_median']:.2g}"

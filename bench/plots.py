@@ -63,7 +63,7 @@ def fans(table: pd.DataFrame) -> Figure:
         counts = shown.drop_duplicates("samples").set_index("samples")["n_cells"]
         for place, name in enumerate(name for name in colours if name in counts.index):
             text = {"color": colours[name], "fontsize": SMALLEST_FONT, "transform": ax.transAxes}
-            ax.text(0.04, 0.05 + 0.13 * place, f"{counts[name]} cell{'s' if counts[name] > 1 else ''}", **text)
+            ax.text(0.04 + 0.46 * place, 0.04, f"{counts[name]} cell{'s' if counts[name] > 1 else ''}", **text)
     axes[0].set(xscale="log", yscale="log")
     finite = table.loc[np.isfinite(table["tau_p90"]) & (table["epoch"] > 0), "tau_p90"]
     least = min(float(table["threshold"].min()), max(float(table["tau_p10"].min()), float(table["threshold"].min()) / 2))
@@ -80,7 +80,7 @@ def predictions(table: pd.DataFrame) -> Figure:
     """Targets (blue circles) against predictions (red stars) of the first training samples, a panel for each setting's cell."""
     cells = table.drop_duplicates("setting")
     titles = [
-        f"{cell['setting']}: data seed {cell['data_seed']}, init seed {cell['init_seed']}, tau {cell['final_tau']:.2g}"
+        f"{cell['setting']}\ndata seed {cell['data_seed']}, init seed {cell['init_seed']}: tau {cell['final_tau']:.2g}"
         for _, cell in cells.iterrows()
     ]
     key = [("o  target", BELOW_COLOUR), ("*  prediction", LINE_COLOUR)]
@@ -116,6 +116,9 @@ def propagation(signal: pd.DataFrame) -> Figure:
         ax.plot(line["layer"], line["variance_across_inputs"], "o-", ms=3.5, lw=1.3, color=palette[label])
     ax.set(yscale="log", xlabel="layer (the last is the output)", ylabel="variance across inputs")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.yaxis.set_major_locator(LogLocator(numticks=8))
+    ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    ax.yaxis.set_minor_locator(NullLocator())
     ax.autoscale_view()
     bottom, top = np.log10(ax.get_ylim())
     ends = [
@@ -166,7 +169,7 @@ def ranking(table: pd.DataFrame) -> Figure:
     share.set(xlim=(-0.03, 1.03), xlabel="share that memorizes", ylim=(len(names) - 0.4, -0.6))
     share.set_yticks(range(len(names)), names, fontsize=SMALLEST_FONT)
     share.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
-    delay.set(xscale="log", xlabel="median epochs over those without it (triangle: never)")
+    delay.set(xscale="log", xlabel="times the epochs without it (triangle: never)")
     delay.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     delay.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     delay.xaxis.set_minor_locator(NullLocator())

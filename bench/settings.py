@@ -21,6 +21,13 @@ def varying(table: pd.DataFrame, *, among: tuple[str, ...] = GROUP_FIELDS) -> li
     return [name for name in among if len(table[name].drop_duplicates()) > 1]
 
 
+def swept_fields(groups: pd.DataFrame) -> list[str]:
+    """The fields that vary, the axes of the maps first, without strengths that the name of a regularization stands for."""
+    by_name = groups.groupby("regularization")
+    names = [name for name in varying(groups) if name not in STRENGTHS or by_name[name].nunique(dropna=False).max() > 1]
+    return [*(name for name in MAP_AXES if name in names), *(name for name in names if name not in MAP_AXES)]
+
+
 def label_settings(groups: pd.DataFrame, *, variants: bool = False) -> pd.Series:
     """For each row the name of its setting: the fields beside MAP_AXES that vary, with their values.
 
@@ -29,9 +36,7 @@ def label_settings(groups: pd.DataFrame, *, variants: bool = False) -> pd.Series
     """
     if variants:
         return pd.Series([_change(row, groups.iloc[0]) for _, row in groups.iterrows()], index=groups.index)
-    names = [name for name in varying(groups) if name not in MAP_AXES]
-    swept = [name for name in STRENGTHS if groups.groupby("regularization")[name].nunique(dropna=False).max() > 1]
-    names = [name for name in names if name not in STRENGTHS or name in swept]
+    names = [name for name in swept_fields(groups) if name not in MAP_AXES]
     if not names:
         return pd.Series("all cells", index=groups.index)
     return pd.Series([_label(row, names) for _, row in groups.iterrows()], index=groups.index)

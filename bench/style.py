@@ -52,13 +52,16 @@ def _character_em(character: str) -> float:
 
 
 def wrapped(text: str, inches: float, points: float) -> str:
-    """The text in lines that are no wider than this, broken between words."""
+    """The text's lines, those wider than this broken between words."""
     lines: list[str] = []
-    for word in text.split():
-        if lines and text_inches(f"{lines[-1]} {word}", points) <= inches:
-            lines[-1] += f" {word}"
-        else:
-            lines.append(word)
+    for line in text.split("\n"):
+        words = line.split()
+        lines.append(words[0])
+        for word in words[1:]:
+            if text_inches(f"{lines[-1]} {word}", points) <= inches:
+                lines[-1] += f" {word}"
+            else:
+                lines.append(word)
     return "\n".join(lines)
 
 

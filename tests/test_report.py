@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -13,9 +14,12 @@ import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
+from matplotlib.text import Text
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import WebDriverWait
 
 import bench
 from bench import maps, plots, report, style
@@ -24,6 +28,8 @@ from bench.networks import functional_dim
 from bench.pictures import OWN, draw, drawn
 from bench.store import Store
 from bench.survival import groups
+from bench.tables import make as read_tables
+from tests.synthetic import ten_thousand, write_run
 from tests.tables import table as literal
 from tests.tables import tables
 
@@ -54,7 +60,8 @@ def run_dir(tmp_path_factory) -> Path:
 def test_the_page_is_one_file_that_needs_nothing_from_outside(run_dir):
     page = (run_dir / "report.html").read_text()
     assert not re.findall(r"""(?:src|href)=["'](?:https?:)?//""", page)
-    assert page.count("data:image/png;base64,") == len(list((run_dir / "figures").glob("*.png")))
+    assert not re.findall("https?://", re.sub(r'base64,[^"]*', "", page))
+    assert page.count('src="data:image/png;base64,') == len(list((run_dir / "figures").glob("*.png")))
 
 
 def test_every_figure_is_there_as_png_and_svg_with_its_table_and_a_text_computed_from_data(run_dir):
@@ -64,7 +71,7 @@ def test_every_figure_is_there_as_png_and_svg_with_its_table_and_a_text_computed
     assert {"learning_curves", "predictions", "map_00_width_n_samples", "map_00_width_n_samples_tau_0.5"} <= set(names)
     for table in re.findall(r'href="(tables/[^"]+)"', page):
         assert (run_dir / table).exists()
-    alts = re.findall(r'alt="([^"]*)"', page)
+    alts = re.findall(r' alt="([^"]*)"', page)
     assert len(alts) == len(names)
     assert all(re.search(r"\d", alt) for alt in alts)
 
@@ -133,6 +140,33 @@ def test_no_two_texts_of_a_map_overlap(columns):
     for ax in figure.axes:
         boxes = [text.get_window_extent(renderer) for text in (*ax.texts, *ax.get_xticklabels()) if text.get_text()]
         assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[i + 1 :])
+
+
+@pytest.mark.parametrize("fastest", [2, 300])
+def test_the_colour_bar_of_a_small_map_has_plain_numbers_that_do_not_overlap(fastest):
+    made = tables(rows_of(bench.expand(depth=1, width=[4, 8], n_samples=[8, 64]), lambda c: fastest * c.width)).groups
+    norm = maps.epoch_norm(made)
+    figure = maps.heatmaps(made, rows="n_samples", columns="width", panels="depth", norm=norm, title="t")
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    (bar,) = [ax for ax in figure.axes if ax.get_ylabel() == "median epoch"]
+    labels = [label for label in bar.get_yticklabels() if label.get_text()]
+    assert len(labels) >= 1 and all(re.fullmatch(r"\d+", label.get_text()) for label in labels)
+    boxes = [label.get_window_extent(canvas.get_renderer()) for label in labels]
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[i + 1 :])
+
+
+def test_no_text_of_a_figure_is_smaller_than_a_reader_can_read_or_outside_of_it(run_dir):
+    made = read_tables(Store(run_dir))
+    alone = made.learning_fans[made.learning_fans["setting"] == made.learning_fans["setting"].iloc[0]]
+    for figure in (*(picture.figure for picture in draw(made)), plots.fans(alone)):
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        texts = [text for text in figure.findobj(Text) if text.get_text().strip()]
+        assert min(text.get_fontsize() for text in texts) >= style.SMALLEST_FONT
+        box = figure.get_tightbbox(canvas.get_renderer())
+        width, height = figure.get_size_inches()
+        assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width and box.y1 <= height, [text.get_text() for text in texts]
 
 
 def rows_of(cells: list[bench.Cell], epoch_of) -> pd.DataFrame:
@@ -240,20 +274,100 @@ def test_the_page_opens_in_a_browser_without_errors_and_with_all_figures_visible
     assert browser.get_log("browser") == []
     images = browser.find_elements(By.TAG_NAME, "img")
     assert len(images) == len(list((run_dir / "figures").glob("*.png")))
-    assert all(
-        browser.execute_script("return arguments[0].naturalWidth > 100 && arguments[0].offsetWidth > 100", image)
-        for image in images
-    )
+    assert all(browser.execute_script("return arguments[0].naturalWidth > 100", image) for image in images)
+    elsewhere = [image for image in images if "map" not in image.find_element(By.XPATH, "..").get_attribute("class")]
+    assert elsewhere and all(browser.execute_script("return arguments[0].offsetWidth > 100", image) for image in elsewhere)
+    assert len(shown_maps(browser)) == 1
     assert browser.execute_script("return document.documentElement.scrollWidth <= window.innerWidth")
 
 
-def test_the_filter_of_the_table_shows_the_rows_that_hold_all_words(run_dir, browser):
+def shown_maps(browser) -> list[tuple[str, str]]:
+    """What the visible maps are views of, and their thresholds."""
+    maps = [own for own in browser.find_elements(By.CSS_SELECTOR, "figure.map") if own.is_displayed()]
+    return [(own.get_attribute("data-view"), own.get_attribute("data-threshold")) for own in maps]
+
+
+def test_the_maps_switch_by_setting_and_by_threshold_with_the_keyboard_alone(run_dir, browser):
     browser.get((run_dir / "report.html").as_uri())
-    box = browser.find_element(By.ID, "filter")
-    box.send_keys("dropout")
-    rows = [row for row in browser.find_elements(By.CSS_SELECTOR, "#groups tbody tr") if row.is_displayed()]
-    assert 0 < len(rows) == sum("dropout" in row.text for row in rows)
-    everything = len(browser.find_elements(By.CSS_SELECTOR, "#groups tbody tr"))
-    assert browser.find_element(By.ID, "shown").text == f"{len(rows)} of {everything} rows"
-    box.send_keys(" nosuchword")
-    assert browser.find_element(By.ID, "shown").text == f"0 of {everything} rows"
+    view = browser.find_element(By.ID, "view")
+    names = [option.text for option in view.find_elements(By.TAG_NAME, "option")]
+    assert names[-1] == "all of these"
+    (first,) = shown_maps(browser)
+    assert first == (names[0], "own")
+    view.send_keys(Keys.DOWN)
+    assert shown_maps(browser) == [(names[1], "own")]
+    browser.find_element(By.CSS_SELECTOR, "input[name=threshold][value=own]").send_keys(Keys.UP)
+    assert shown_maps(browser) == [(names[1], "0.5")]
+    view.send_keys(Keys.END)
+    assert shown_maps(browser) == [(name, "0.5") for name in names[:-1]]
+    figures = len(browser.find_elements(By.CSS_SELECTOR, "figure.map"))
+    assert browser.find_element(By.ID, "maps-shown").text == f"{len(names) - 1} of {figures} figures shown"
+
+
+def test_print_shows_the_maps_of_every_setting_at_its_own_threshold_and_no_controls(run_dir, browser):
+    browser.get((run_dir / "report.html").as_uri())
+    everything = [option.text for option in browser.find_elements(By.CSS_SELECTOR, "#view option")][:-1]
+    browser.find_element(By.CSS_SELECTOR, "input[name=threshold][value='0.5']").click()
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    try:
+        assert shown_maps(browser) == [(name, "own") for name in everything]
+        hidden = browser.find_elements(By.CSS_SELECTOR, ".switch, nav, .cells")
+        assert len(hidden) >= 3 and not any(element.is_displayed() for element in hidden)
+    finally:
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+
+
+def test_without_javascript_the_maps_of_every_setting_show_at_its_own_threshold(run_dir, browser):
+    browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    try:
+        browser.get((run_dir / "report.html").as_uri())
+        maps = browser.find_elements(By.CSS_SELECTOR, "figure.map")
+        shown = [own.get_attribute("data-threshold") for own in maps if own.is_displayed()]
+        assert shown == ["own"] * sum(own.get_attribute("data-threshold") == "own" for own in maps) != []
+        assert not browser.find_element(By.CSS_SELECTOR, ".switch").is_displayed()
+    finally:
+        browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+
+
+def test_the_search_of_the_table_of_cells_keeps_the_cells_that_hold_the_words(run_dir, browser):
+    browser.get((run_dir / "report.html").as_uri())
+    search = WebDriverWait(browser, 20).until(lambda page: page.find_element(By.CSS_SELECTOR, ".cells input[type=search]"))
+    search.send_keys("diverged")
+    assert (
+        browser.find_element(By.CSS_SELECTOR, ".cells .dt-info").text
+        == "Showing 1 to 2 of 2 entries (filtered from 34 total entries)"
+    )
+    rows = [row.text for row in browser.find_elements(By.CSS_SELECTOR, "#cells tbody tr")]
+    assert len(rows) == 2 and all("diverged" in row for row in rows)
+    assert browser.get_log("browser") == []
+
+
+def test_every_control_has_a_label_and_every_section_a_heading(run_dir, browser):
+    browser.get((run_dir / "report.html").as_uri())
+    WebDriverWait(browser, 20).until(lambda page: page.find_element(By.CSS_SELECTOR, ".cells input[type=search]"))
+    controls = browser.find_elements(By.CSS_SELECTOR, "input, select")
+    assert len(controls) >= 5
+    assert all(browser.execute_script("return arguments[0].labels.length", control) for control in controls)
+    headings = browser.execute_script(
+        "return [...document.querySelectorAll('section')].map(s => document.getElementById(s.getAttribute('aria-labelledby')).tagName)"
+    )
+    assert headings and set(headings) == {"H2"}
+
+
+def test_the_page_says_nothing_in_the_words_of_the_program(run_dir):
+    """Absent values are empty, and the folder is not the title."""
+    page = re.sub(
+        r"<script.*?</script>|<style.*?</style>|base64,[^\"]*", "", (run_dir / "report.html").read_text(), flags=re.DOTALL
+    )
+    assert "<h1>Memorization capacity</h1>" in page
+    for word in ("None", "NaN", "nan<", "&lt;NA&gt;", "{&#39;", "False"):
+        assert word not in page, word
+
+
+def test_the_page_of_ten_thousand_cells_stays_under_ten_megabytes_and_holds_them_all(tmp_path):
+    cells = ten_thousand()
+    report.build(write_run(tmp_path / "many", cells))
+    page = (tmp_path / "many" / "report.html").read_text()
+    assert len(page.encode()) < 10e6
+    (rows,) = re.findall(r'<script type="application/json" id="cells-rows">(.*?)</script>', page, re.DOTALL)
+    assert len(json.loads(rows)) == len(cells)

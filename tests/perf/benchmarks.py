@@ -15,7 +15,7 @@ import torch
 import yaml
 
 import bench
-from bench import packs
+from bench import packs, report
 from bench.config import config_dir
 from bench.engines.torch_engine import TorchEngine
 from bench.executors import available_cores
@@ -23,6 +23,7 @@ from bench.peak import peak_gflops, peak_name
 from bench.peers.ours import NO_TAU
 from bench.store import Store
 from bench.survival import groups
+from tests.synthetic import ten_thousand, write_run
 from tests.training import engine_named, native_builds, train
 
 SPEED = yaml.safe_load((config_dir() / "shapes" / "speed.yaml").read_text())
@@ -157,6 +158,13 @@ def test_store_writes(benchmark, outcomes, tmp_path):
     store = Store(tmp_path)
     benchmark.pedantic(lambda: store.write(outcomes), rounds=5, warmup_rounds=1)
     assert len(store.finished_ids()) == 1000
+
+
+def test_report(benchmark, tmp_path):
+    """Tables, figures and page of a folder of 10,560 cells in 50 parts, in the process as it is."""
+    folder = write_run(tmp_path / "many", ten_thousand())
+    page = benchmark.pedantic(lambda: report.build(folder), rounds=ROUNDS)
+    assert page.stat().st_size < 10e6
 
 
 def test_store_reads_and_groups(benchmark, outcomes, tmp_path):

@@ -1,0 +1,189 @@
+"""Tables, figures and findings -> one HTML page that works offline."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+import pandas as pd
+from itables.options import dt_bundle
+
+from bench import provenance, terminal
+from bench.cells import FIELDS, SEEDS
+from bench.pictures import OWN, Picture, drawn
+from bench.scope import scope
+from bench.settings import swept_fields, varying
+from bench.store import RUNG_COLUMNS, Store
+from bench.style import PNG_DPI
+from bench.tables import Tables
+
+# CSS defines 96 pixels to the inch.
+CSS_DPI = 96
+
+# Findings that stand out; the others follow in smaller type.
+PROMINENT = 3
+
+# The sections of figures, in their order on the page.
+SECTIONS = {
+    "maps": "Maps",
+    "regularizers": "Regularizers",
+    "curves": "Learning curves",
+    "networks": "Single networks",
+}
+
+GROUP_MEASURES = [
+    "median_epoch_to_tau",
+    "n_memorized",
+    "n_seeds",
+    "fraction_low",
+    "fraction_high",
+    "median_final_tau",
+    "n_params",
+]
+EVIDENCE_MEASURES = ["setting", "levers", "n_memorized", "n_seeds", "median_epoch_to_tau", "median_final_tau", "cost"]
+
+CELL_MEASURES = [
+    "n_params",
+    "functional_dim",
+    "status",
+    "epoch_to_tau",
+    *RUNG_COLUMNS,
+    "epochs_run",
+    "final_tau",
+    "best_val_mse",
+    "bits_per_param",
+    "reason",
+]
+DIGITS = 4
+
+# What the fields that all cells share are about; as in the README.
+TOPICS = {
+    "n_samples": "Data",
+    "depth": "Network",
+    "optimizer": "Optimisation",
+    "regularization": "Regularization",
+    "tau": "Criterion",
+}
+
+
+def page(store: Store, made: Tables, pictures: Sequence[Picture], sentences: Sequence[str]) -> str:
+    """The page's text; the figures are read from the run folder, where they stand as files."""
+    loader = jinja2.FileSystemLoader(Path(__file__).parent)
+    environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    groups, cells = made.groups, made.cells
+    columns = ["setting", *[name for name in varying(groups) if name != "regularization"], *GROUP_MEASURES]
+    bundle = Path(dt_bundle)
+    return environment.get_template("report.html").render(
+        name=store.path.name,
+        scope=scope(cells, groups, variants=made.variants),
+        asked=terminal.asked_cell(groups.iloc[0]) if made.variants else "",
+        prominent=sentences[:PROMINENT],
+        others=sentences[PROMINENT:],
+        sections={name: title for name, title in SECTIONS.items() if any(picture.section == name for picture in pictures)},
+        pictures=pictures,
+        images={picture.name: _image(store.path / "figures" / f"{picture.name}.png") for picture in pictures},
+        views=list(dict.fromkeys(picture.view for picture in pictures if picture.view)),
+        thresholds=_thresholds(pictures, groups),
+        own=OWN,
+        evidence=_table_html(made.evidence[EVIDENCE_MEASURES], "evidence") if made.variants else "",
+        groups=_table_html(groups[list(dict.fromkeys(columns))], "groups"),
+        n_groups=len(groups),
+        cells=_cells(cells, groups),
+        bundle=base64.b64encode(bundle.read_bytes()).decode(),
+        bundle_style=bundle.with_suffix(".css").read_text(encoding="utf-8"),
+        tables=list(made.named()),
+        left_out=[setting for setting in dict.fromkeys(groups["setting"]) if setting not in drawn(made)],
+        failed=cells.loc[cells["status"] == "failed", ["cell_id", "reason"]].to_dict("records"),
+        unreadable=store.unreadable,
+        shared=_shared(cells),
+        runs=[_run(run) for run in provenance.read(store.path)],
+    )
+
+
+def _thresholds(pictures: Sequence[Picture], groups: pd.DataFrame) -> dict[str, str]:
+    """The thresholds between which the maps can be switched, the largest first, with what to call them."""
+    rungs = sorted({float(p.threshold) for p in pictures if p.threshold not in ("", OWN)}, reverse=True)
+    taus = groups["tau"].unique()
+    own = f"{taus[0]:g}, where training ends" if len(taus) == 1 else "where each cell's training ends"
+    return {**{f"{rung:g}": f"{rung:g}" for rung in rungs}, OWN: own}
+
+
+def _shared(cells: pd.DataFrame) -> list[tuple[str, list[tuple[str, str]]]]:
+    """The fields that all cells have in common, by topic, and those that are absent from all."""
+    swept = varying(cells, among=FIELDS)
+    topics: list[tuple[str, list[tuple[str, str]]]] = []
+    for name in FIELDS:
+        if name in TOPICS:
+            topics.append((TOPICS[name], []))
+        if name not in swept and not pd.isna(cells[name].iloc[0]):
+            topics[-1][1].append((name, _spell(cells[name].iloc[0])))
+    topics.append(("Absent", [(name, "") for name in FIELDS if cells[name].isna().all()]))
+    return [(topic, fields) for topic, fields in topics if fields]
+
+
+def _spell(value: Any) -> str:
+    """A value as the configuration spells it."""
+    if isinstance(value, float):
+        return f"{value:g}"
+    return str(value).lower() if isinstance(value, (bool, np.bool_)) else str(value)
+
+
+def _run(run: Mapping[str, Any]) -> dict[str, str]:
+    """One run into the folder as a row to read; what is not known is empty."""
+    commit, packages = run.get("commit"), run.get("packages", {})
+    changed = " with changes" if run.get("dirty") else ""
+    cpu = run.get("cpu", {})
+    features = ", ".join(cpu.get("features", []))
+    return {
+        "started": str(run.get("started_at") or "").replace("T", " ").replace("+00:00", " UTC"),
+        "trained": f"{run.get('cells_trained', 0)} of {run.get('cells_planned', 0)} cells",
+        "took": f"{run['wall_time_s']:.0f} s" if run.get("wall_time_s") is not None else "",
+        "engine": f"{run.get('engine') or ''} on {run.get('device') or ''}, {run.get('threads') or ''} threads",
+        "machine": ", ".join(filter(None, [cpu.get("model"), run.get("system"), features])),
+        "versions": ", ".join([f"Python {run.get('python') or ''}", *(f"{k} {v}" for k, v in packages.items() if v)]),
+        "commit": f"{commit[:10]}{changed}" if commit else "",
+    }
+
+
+def _image(path: Path) -> dict[str, str | int]:
+    """A PNG file as base64, and the size in CSS pixels at which its text has the size it was drawn for."""
+    data = path.read_bytes()
+    # The header of a PNG file holds width and height in pixels at bytes 16 and 20, big-endian (PNG specification, IHDR).
+    width, height = (round(int.from_bytes(data[at : at + 4], "big") * CSS_DPI / PNG_DPI) for at in (16, 20))
+    return {"data": base64.b64encode(data).decode(), "width": width, "height": height}
+
+
+def _cells(cells: pd.DataFrame, groups: pd.DataFrame) -> dict[str, str]:
+    """The columns and rows of the table of cells as JSON: what varies, and what came of it; floats to four digits."""
+    same = cells["data_seed"].equals(cells["init_seed"])
+    fields = [*swept_fields(groups), *varying(cells, among=SEEDS[:1] if same else SEEDS)]
+    measures = [name for name in CELL_MEASURES if name in cells and cells[name].notna().any()]
+    shown = cells[list(dict.fromkeys([*fields, *measures]))]
+    rows = list(zip(*([_rounded(value) for value in shown[name].tolist()] for name in shown), strict=True))
+    # A page ends a script at the first "</".
+    text = json.dumps(rows, separators=(",", ":"), allow_nan=False).replace("</", "<\\/")
+    return {"columns": json.dumps([{"title": name} for name in shown]), "rows": text, "count": f"{len(rows):,}"}
+
+
+def _rounded(value: Any) -> Any:
+    """What JSON can hold: absent and non-finite values are null."""
+    if pd.isna(value):
+        return None
+    if not isinstance(value, float):
+        return value
+    return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
+
+
+def _table_html(table: pd.DataFrame, table_id: str) -> str:
+    """A table without style of its own; infinity is spelled as what it means."""
+    out = io.StringIO()
+    formatted = table.assign(median_epoch_to_tau=[terminal.spell_epochs(value) for value in table["median_epoch_to_tau"]])
+    formatted.to_html(out, index=False, border=0, float_format=lambda value: f"{value:.3g}", na_rep="", table_id=table_id)
+    return out.getvalue()
