@@ -32,7 +32,7 @@ class Search:
     """
 
     ratio: float = 1.15
-    cells_per_round: int = 8
+    cells_per_round: int = 6
     most_cells: int = 128
 
     def __post_init__(self) -> None:
