@@ -25,7 +25,9 @@ OFF_WHERE_ABSENT = math.inf
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Sheet:
-    """The groups of a figure of maps, the fields of its axes and panels, the figure's name, and what it is a view of."""
+    """The groups of a figure of maps, the fields of its axes and panels, the figure's name, what it is a view of,
+    and which capacities are those of its columns (`rates` of `bench.capacity`).
+    """
 
     groups: pd.DataFrame
     rows: str
@@ -33,6 +35,7 @@ class Sheet:
     panels: str
     name: str
     view: str
+    rates: str = "as asked"
 
 
 def sheets(groups: pd.DataFrame) -> Iterator[Sheet]:
@@ -44,7 +47,7 @@ def sheets(groups: pd.DataFrame) -> Iterator[Sheet]:
             labels = label_settings(chosen.assign(learning_rate=0.0)) if len(chosen) else chosen["setting"]
             named = [words if label == "all cells" else f"{label}, {words}" for label in labels]
             name = "map_best_rate" if chosen is best else "map_default_rate"
-            yield from _of_networks(chosen.assign(setting=named), name)
+            yield from _of_networks(chosen.assign(setting=named), name, "best" if chosen is best else "default")
         yield from _of_swept(groups, "learning_rate")
     acting = pd.DataFrame({name: groups[name].notna() & groups[name].ne(0) for name in STRENGTHS}).fillna(False).astype(bool)
     alone = acting[acting.sum(axis=1) == 1]
@@ -56,12 +59,12 @@ def sheets(groups: pd.DataFrame) -> Iterator[Sheet]:
         yield from _of_networks(groups.drop(index=alone.index[alone[swept].any(axis=1)]), "map")
 
 
-def _of_networks(groups: pd.DataFrame, prefix: str) -> Iterator[Sheet]:
+def _of_networks(groups: pd.DataFrame, prefix: str, rates: str = "as asked") -> Iterator[Sheet]:
     for number, setting in enumerate(list(dict.fromkeys(groups["setting"]))[:MOST_SETTINGS]):
         own = groups[groups["setting"] == setting]
         if axes := _axes(own):
             name = f"{prefix}_{number:02d}_{axes[1]}_{axes[0]}"
-            yield Sheet(own.assign(load=_steps(own["load"])), *axes, name, setting)
+            yield Sheet(own.assign(load=_steps(own["load"])), *axes, name, setting, rates)
 
 
 def _of_swept(groups: pd.DataFrame, axis: str) -> Iterator[Sheet]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import bisect
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
@@ -35,7 +36,21 @@ KEY_LINE, SWATCH, KEY_GAP = 0.21, (0.24, 0.13), 0.25
 # Room for the title.
 LEAST_WIDTH = 6.4
 MOST_BAR_TICKS = 6
+# Where in a column its N50 stands, beside the numbers.
+MARK_PLACE = 0.9
+EXISTS_COLOUR = "#1f4e9c"
 TICK_FONT = 8.5
+
+
+class Marks(NamedTuple):
+    """Sample counts to mark over a column: N50 with its interval (NaN: beyond it), the ceiling, and what is known to exist."""
+
+    n50: float
+    low: float
+    high: float
+    ceiling: float
+    exists: float
+
 
 # A cell of a map by row and column, and a point of it in data coordinates.
 Slot = tuple[int, int]
@@ -50,13 +65,22 @@ def epoch_norm(groups: pd.DataFrame) -> LogNorm:
 
 
 def heatmaps(
-    groups: pd.DataFrame, *, rows: str, columns: str, panels: str, norm: LogNorm, title: str, number: str = "median epoch"
+    groups: pd.DataFrame,
+    *,
+    rows: str,
+    columns: str,
+    panels: str,
+    norm: LogNorm,
+    title: str,
+    number: str = "median epoch",
+    marks: Mapping[tuple[Any, Any], Marks] = MappingProxyType({}),
 ) -> Figure:
     """Median epoch_to_tau as one heatmap for each value of `panels`.
 
     A cell that most seeds did not memorize is hatched and says the budget; where the seeds disagree, it says how many
     memorized. The red line, N = functional_dim, separates sample counts that a generic network can fit exactly from those
-    it cannot. In a panel's data coordinates column j is centred at j + 0.5, and a value of the rows stands at `row_position`.
+    it cannot: at its place where there are marks, else between cells. In a panel's data coordinates column j is centred at
+    j + 0.5, and a value of the rows stands at `row_position`.
 
     Args:
         groups: one row for each combination, as `bench.survival.groups` returns them.
@@ -64,6 +88,7 @@ def heatmaps(
         norm: the colour scale, in epochs.
         title: the figure's first line.
         number: what the number in a cell is, for the key.
+        marks: what to draw over a column of a panel, by (panel, column); for rows of n_samples.
     """
     values = {name: sorted(groups[name].unique()) for name in (rows, columns, panels)}
     across_ticks, up_ticks = ([spell_tick(value) for value in values[name]] for name in (columns, rows))
@@ -80,11 +105,11 @@ def heatmaps(
     bar_left = left + across * (wide + GAP) - GAP + BAR_GAP
     width = max(LEAST_WIDTH, bar_left - BAR_GAP + right)
     heading = wrapped(title, width - 2 * MARGIN, TITLE_FONT)
-    key = _key_lines(groups, texts, number, width - 2 * MARGIN)
+    key = _key_lines(groups, texts, number, width - 2 * MARGIN, marks)
     key_top = MARGIN + lines_inches(heading, TITLE_FONT)
     top = key_top + KEY_LINE * len(key) + AIR
     height = top + down * (PANEL_TITLE + high + TICKS) + AXIS_NAME + MARGIN
-    figure = Figure(figsize=(width, height))
+    figure, shape = Figure(figsize=(width, height)), (len(up_ticks), len(across_ticks))
 
     def box(x: float, y: float, w: float, h: float) -> tuple[float, float, float, float]:
         """A box in inches from the top left corner, as matplotlib places it."""
@@ -93,7 +118,10 @@ def heatmaps(
     for k, (panel, own) in enumerate(shown.items()):
         y = top + (k // across) * (PANEL_TITLE + high + TICKS) + PANEL_TITLE
         ax = figure.add_axes(box(left + (k % across) * (wide + GAP), y, wide, high))
-        _map(ax, own, (len(up_ticks), len(across_ticks)), cell, norm)
+        over = [(j, marks[panel, column]) for j, column in enumerate(values[columns]) if (panel, column) in marks]
+        _map(ax, own, shape, cell, norm)
+        _border(ax, _ceiling_steps(over, values[rows]) if over else _dimension_border(own, shape))
+        _draw_marks(ax, over, values[rows])
         ax.set_title(f"{axis_name(panels)} {spell_tick(panel)}", pad=5)
         ax.set_xticks(np.arange(len(across_ticks)) + 0.5, across_ticks)
         ax.set_yticks(np.arange(len(up_ticks)) + 0.5, up_ticks if k % across == 0 else [""] * len(up_ticks))
@@ -157,12 +185,39 @@ def _map(ax: Axes, shown: Mapping[Slot, Mapping], shape: tuple[int, int], cell: 
                 _rectangle(j + 0.5, i + 0.5, (longest + 0.05) / cell, lines_inches(note, SMALLEST_FONT) / CELL_HEIGHT)
             )
     ax.add_collection(PolyCollection(plates, facecolor=BEYOND_FACE, lw=0))
-    border = _dimension_border(shown, shape)
-    ax.add_collection(LineCollection(border, colors="white", lw=3.6, capstyle="projecting"))
-    ax.add_collection(LineCollection(border, colors=LINE_COLOUR, lw=1.8, capstyle="projecting"))
     ax.set(xlim=(0, shape[1]), ylim=(0, shape[0]))
     for spine in ax.spines.values():
         spine.set_visible(False)
+
+
+def _border(ax: Axes, segments: Sequence[tuple[Point, Point]]) -> None:
+    ax.add_collection(LineCollection(segments, colors="white", lw=3.6, capstyle="projecting"))
+    ax.add_collection(LineCollection(segments, colors=LINE_COLOUR, lw=1.8, capstyle="projecting"))
+
+
+def _ceiling_steps(over: Sequence[tuple[int, Marks]], rows: Sequence[float]) -> list[tuple[Point, Point]]:
+    """A line at the ceiling of every column, joined from column to column; off the map it is not drawn."""
+    top = float(len(rows))
+    heights = {j: row_position(marks.ceiling, rows) for j, marks in over}
+    segments: list[tuple[Point, Point]] = [((j, y), (j + 1, y)) for j, y in heights.items() if 0 < y < top]
+    return segments + [((j + 1, y), (j + 1, heights[j + 1])) for j, y in heights.items() if heights.get(j + 1, y) != y]
+
+
+def _draw_marks(ax: Axes, over: Sequence[tuple[int, Marks]], rows: Sequence[float]) -> None:
+    """N50 with its interval at the right of each column or an arrow beyond the map; dots where a fit is known to exist."""
+    top = float(len(rows))
+
+    def height(value: float) -> float:
+        return 0.0 if value <= 0 else top if math.isinf(value) else row_position(value, rows)
+
+    for j, marks in over:
+        x, low, high = j + MARK_PLACE, height(marks.low), height(marks.high)
+        for colour, width in (("white", 3.4), (DARK_TEXT, 1.3)):
+            ax.plot([x, x], [low, high], color=colour, lw=width, solid_capstyle="butt", clip_on=False)
+        sign, y = ("D", height(marks.n50)) if not math.isnan(marks.n50) else ("^", top) if marks.low > 0 else ("v", 0.0)
+        ax.plot(x, y, sign, ms=4.6, mfc="white", mec=DARK_TEXT, mew=1.1, clip_on=False, zorder=4)
+        if rows[0] <= marks.exists <= rows[-1]:
+            ax.plot([j, j + 1], [height(marks.exists)] * 2, color=EXISTS_COLOUR, lw=1.6, ls=(0, (1, 1.2)))
 
 
 def _note(group: Mapping) -> str:
@@ -202,7 +257,9 @@ def _colour_bar(figure: Figure, box: tuple[float, float, float, float], norm: Lo
     bar.outline.set_visible(False)
 
 
-def _key_lines(groups: pd.DataFrame, texts: set[str], number: str, inches: float) -> list[list[tuple[str, str]]]:
+def _key_lines(
+    groups: pd.DataFrame, texts: set[str], number: str, inches: float, marks: Mapping[tuple[Any, Any], Marks]
+) -> list[list[tuple[str, str]]]:
     """What the signs of these maps mean, (sign, meaning) in lines no wider than this."""
     border = "P - depth*width" if groups["activation"].isin(HOMOGENEOUS).all() else "functional dimension"
     entries = [("number", number)]
@@ -212,6 +269,11 @@ def _key_lines(groups: pd.DataFrame, texts: set[str], number: str, inches: float
         entries.append((fraction, "seeds that did, where they disagree"))
     if (groups["n_samples"] > groups["functional_dim"]).any() and (groups["n_samples"] <= groups["functional_dim"]).any():
         entries.append(("border", f"N = {border}"))
+    if marks:
+        entries.append(("n50", "N50 with its 95 % interval; an arrow: beyond the map"))
+    least, most = groups["n_samples"].min(), groups["n_samples"].max()
+    if any(least <= mark.exists <= most for mark in marks.values()):
+        entries.append(("exists", "up to here a fit is known to exist"))
     lines: list[list[tuple[str, str]]] = [[]]
     for entry in entries:
         if lines[-1] and sum(map(_key_inches, [*lines[-1], entry])) > inches + KEY_GAP:
@@ -222,7 +284,7 @@ def _key_lines(groups: pd.DataFrame, texts: set[str], number: str, inches: float
 
 def _key_inches(entry: tuple[str, str]) -> float:
     sign, meaning = entry
-    drawn = SWATCH[0] if sign in ("number", "hatched", "border") else text_inches(sign, SMALLEST_FONT)
+    drawn = SWATCH[0] if sign in ("number", "hatched", "border", "n50", "exists") else text_inches(sign, SMALLEST_FONT)
     return drawn + AIR / 2 + text_inches(meaning, SMALLEST_FONT) + KEY_GAP
 
 
@@ -240,6 +302,11 @@ def _draw_key(sheet: Axes, line: list[tuple[str, str]], y: float) -> None:
             sheet.add_patch(Rectangle((x, y - h / 2), w, h, **style))
         elif sign == "border":
             sheet.plot([x, x + w], [y, y], color=LINE_COLOUR, lw=1.8)
+        elif sign == "n50":
+            sheet.plot([x + w / 2] * 2, [y - h / 2, y + h / 2], color=DARK_TEXT, lw=1.3)
+            sheet.plot(x + w / 2, y, "D", ms=4.6, mfc="white", mec=DARK_TEXT, mew=1.1)
+        elif sign == "exists":
+            sheet.plot([x, x + w], [y, y], color=EXISTS_COLOUR, lw=1.6, ls=(0, (1, 1.2)))
         else:
             sheet.text(x, y, sign, **text)
         end = x + _key_inches(entry)

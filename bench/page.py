@@ -33,6 +33,7 @@ PROMINENT = 3
 # The sections of figures, in their order on the page.
 SECTIONS = {
     "maps": "Maps",
+    "capacities": "Capacities",
     "regularizers": "Regularizers",
     "curves": "Learning curves",
     "networks": "Single networks",

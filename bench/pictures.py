@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bench import maps, plots
+from bench import curves, maps, plots, theory
 from bench.atlas import MOST_SETTINGS, Sheet, sheets
+from bench.capacity import CURVE_FIELDS
 from bench.settings import MAP_AXES
+from bench.store import Design
 from bench.tables import Tables
 from bench.thresholds import at_threshold
 from bench.verdict import MAJORITY, verdict
@@ -44,10 +47,14 @@ class Picture:
 
 def draw(tables: Tables) -> Iterator[Picture]:
     """The figures, the answer first; figures without data are left out."""
-    if not tables.variants:
+    if tables.design is Design.PRODUCT:
         yield from _maps(tables)
+    if len(tables.capacity):
+        yield _capacity(tables)
     if len(tables.regularizers) > 1:
         yield _ranking(tables.regularizers)
+    if len(tables.log_rank):
+        yield _incidence(tables)
     if len(tables.learning_fans):
         yield _fans(tables)
     if len(tables.predictions):
@@ -77,13 +84,13 @@ def _maps(tables: Tables) -> Iterator[Picture]:
     switched = {rung: at_threshold(groups, reached, rung) for rung in rungs}
     norm = maps.epoch_norm(pd.concat([groups, *switched.values()]))
     for sheet in own:
-        yield _map(sheet, norm, OWN)
+        yield _map(sheet, norm, OWN, _marks(sheet, tables))
     for rung, at_rung in switched.items():
         for sheet in sheets(at_rung):
-            yield _map(sheet, norm, f"{rung:g}")
+            yield _map(sheet, norm, f"{rung:g}", {})
 
 
-def _map(sheet: Sheet, norm: maps.LogNorm, threshold: str) -> Picture:
+def _map(sheet: Sheet, norm: maps.LogNorm, threshold: str, marks: Mapping[tuple[Any, Any], maps.Marks]) -> Picture:
     groups, rows, columns, panels = sheet.groups, sheet.rows, sheet.columns, sheet.panels
     taus = ", ".join(f"{tau:g}" for tau in groups["tau"].unique()) if threshold == OWN else threshold
     reached = groups["fraction_memorized"] >= MAJORITY
@@ -91,7 +98,8 @@ def _map(sheet: Sheet, norm: maps.LogNorm, threshold: str) -> Picture:
     subject = "" if sheet.view == "all cells" else f"{sheet.view}: "
     title = f"{subject}at least half of the seeds reached tau {taus} in {among}"
     number = f"epoch by which half of the seeds had reached tau {taus}"
-    figure = maps.heatmaps(groups, rows=rows, columns=columns, panels=panels, norm=norm, title=title, number=number)
+    axes = {"rows": rows, "columns": columns, "panels": panels}
+    figure = maps.heatmaps(groups, **axes, norm=norm, title=title, number=number, marks=marks)
     medians = groups.loc[reached, "median_epoch_to_tau"]
     span = f", by epochs {medians.min():.0f} to {medians.max():.0f} in the median" if len(medians) else ""
     alt = f"Maps of {columns} by {rows}, one for each {panels}. {title[0].upper()}{title[1:]}{span}."
@@ -99,6 +107,48 @@ def _map(sheet: Sheet, norm: maps.LogNorm, threshold: str) -> Picture:
     name = sheet.name if threshold == OWN else f"{sheet.name}_tau_{threshold}"
     table = "groups" if threshold == OWN else "thresholds"
     return Picture(name, caption, alt, table, figure, "maps", sheet.view, threshold)
+
+
+def _marks(sheet: Sheet, tables: Tables) -> dict[tuple[Any, Any], maps.Marks]:
+    """What stands over the columns of a sheet whose rows are sample counts: capacities and lines of theory."""
+    if sheet.rows != "n_samples" or tables.capacity.empty:
+        return {}
+    fields = [name for name in CURVE_FIELDS if name != "learning_rate" or sheet.rates == "as asked"]
+    own = tables.capacity[tables.capacity["rates"] == sheet.rates]
+    own = own.merge(sheet.groups[fields].drop_duplicates(), on=fields, how="inner")
+    known = tables.theory[tables.theory["kind"] == "exists"].groupby(theory.NETWORK)["n_samples"].max().rename("exists")
+    own = own.merge(known, left_on=theory.NETWORK, right_index=True, how="left")
+    return {
+        (row[sheet.panels], row[sheet.columns]): maps.Marks(
+            row["n50"], row["n50_low"], row["n50_high"], row["functional_dim"], row["exists"]
+        )
+        for row in own.to_dict("records")
+    }
+
+
+def _capacity(tables: Tables) -> Picture:
+    known = tables.capacity[tables.capacity["n50"].notna()]
+    caption = (
+        "The sample count at which half of the seeds memorize, N50, with its 95 % interval, against the parameters of the"
+        " network; arrows: beyond the counts that were tried. Lines of bits are for orientation: what networks that store so"
+        " many bits for each parameter could hold at this tau."
+    )
+    shares = known["n50_per_dim"]
+    span = f"; N50 is {shares.min():.2g} to {shares.max():.2g} times the functional dimension" if len(shares) else ""
+    alt = f"Capacities: {len(known)} of {len(tables.capacity)} networks have their N50 within the counts tried{span}."
+    return Picture("capacity", caption, alt, "capacity", curves.capacities(tables.capacity, tables.theory), "capacities")
+
+
+def _incidence(tables: Tables) -> Picture:
+    shown = tables.incidence[tables.incidence["setting"].isin(drawn(tables))]
+    caption = (
+        "The share of each setting's cells that had memorized by an epoch, over all its networks and sample counts, with its"
+        " 95 % interval; those that stopped early or diverged never will, and count so (Kaplan-Meier with competing ends)."
+    )
+    last = shown.drop_duplicates("setting", keep="last")
+    ends = [f"{row['setting']} {100 * row['memorized']:.0f} %" for _, row in last.iterrows()]
+    alt = f"Shares that had memorized by the last epoch: {'; '.join(ends)}."
+    return Picture("incidence", caption, alt, "incidence", curves.incidence(shown), "regularizers")
 
 
 def _ranking(regularizers: pd.DataFrame) -> Picture:

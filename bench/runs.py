@@ -17,7 +17,7 @@ from bench.cells import Cell
 from bench.engines import resolve
 from bench.executors import EXECUTORS, available_cores
 from bench.search import Search, next_round
-from bench.store import Store, write_atomically
+from bench.store import Design, Store, write_atomically
 from bench.training import Training
 
 # What a run folder may hold; `fresh` removes these and nothing else.
@@ -84,6 +84,7 @@ def run(
     """
     asked = grid.check([cells] if isinstance(cells, Cell) else cells)
     planned = [] if search else asked
+    design = Design.SEARCH if search else Design.VARIANTS if variants else Design.PRODUCT
     spec = resolve(engine, device)
     if executor not in EXECUTORS:
         raise grid.GridError("executor", executor, "is not an executor", f"choose from: {', '.join(EXECUTORS)}")
@@ -112,7 +113,7 @@ def run(
     try:
         store.path.mkdir(parents=True, exist_ok=True)
         if not search:
-            store.write_plan(asked, variants=variants)
+            store.write_plan(asked, design)
     except OSError as error:
         reason = f"cannot be written to ({error.strerror})"
         raise grid.GridError("run_dir", str(run_dir), reason, "name a folder of yours") from error
@@ -135,10 +136,10 @@ def run(
             if progress:
                 _announce(planned, todo, rounds, search)
             if todo:
-                store.write_plan(planned, variants=variants)
+                store.write_plan(planned, design)
                 training.train(todo)
                 rounds += 1
-        store.write_plan(planned, variants=variants)
+        store.write_plan(planned, design)
     finally:
         facts = provenance.collect(engine=spec.name, device=training.device_name, threads=training.workers)
         wall_time_s = round(time.perf_counter() - started, 3)

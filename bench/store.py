@@ -8,6 +8,7 @@ import os
 import re
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -21,8 +22,8 @@ from bench.networks import functional_dim, n_params
 
 SCHEMA_VERSION = 2
 _VERSION_KEY = b"memcap_schema"
-# In the metadata of plan.parquet, where its cells are variants of the first.
-_VARIANTS_KEY = b"memcap_variants"
+# In the metadata of plan.parquet: what its cells are.
+_DESIGN_KEY = b"memcap_design"
 _PART_NAME = re.compile(r"part-(\d{8})-[0-9a-f]{8}\.parquet")
 
 _ARROW = {int: pa.int64(), float: pa.float64(), bool: pa.bool_(), str: pa.string()}
@@ -69,6 +70,14 @@ SCHEMAS = {
 }
 
 
+class Design(StrEnum):
+    """What the cells of a plan are: a product of lists, variants of the first that somebody asked about, or a search's."""
+
+    PRODUCT = "product"
+    VARIANTS = "variants"
+    SEARCH = "search"
+
+
 class Store:
     """The parts of one run folder. Reading reports what it could not read in `unreadable`, by name and reason."""
 
@@ -93,18 +102,18 @@ class Store:
             if rows:
                 self._write_part(kind, rows)
 
-    def write_plan(self, cells: Iterable[Cell], *, variants: bool = False) -> None:
-        """Replace the list of cells that this folder's tables and figures are about; `variants`: the others vary the first."""
+    def write_plan(self, cells: Iterable[Cell], design: Design = Design.PRODUCT) -> None:
+        """Replace the list of cells that this folder's tables and figures are about."""
         rows = [{"cell_id": cell.cell_id, **dataclasses.asdict(cell)} for cell in cells]
         self.path.mkdir(parents=True, exist_ok=True)
-        self._write_table("plan", rows, self.path / "plan.parquet", {_VARIANTS_KEY: b"1"} if variants else {})
+        self._write_table("plan", rows, self.path / "plan.parquet", {_DESIGN_KEY: design.encode()})
 
-    def plans_variants(self) -> bool:
-        """Whether the planned cells are variants of the first, which somebody asked about, rather than a product of lists."""
+    def design(self) -> Design:
+        """What the planned cells are; a product of lists where no plan can be read."""
         try:
-            return _VARIANTS_KEY in (pq.read_schema(self.path / "plan.parquet").metadata or {})
-        except (OSError, pa.ArrowException):
-            return False
+            return Design((pq.read_schema(self.path / "plan.parquet").metadata or {})[_DESIGN_KEY].decode())
+        except (OSError, pa.ArrowException, KeyError):
+            return Design.PRODUCT
 
     def read_cells(self) -> pd.DataFrame:
         """One row for each planned cell, in the order of the plan; those without an outcome have the status `pending`.

@@ -17,7 +17,7 @@ from bench.rates import compare_rates
 from bench.scaling import power_laws
 from bench.settings import label_settings, varying
 from bench.signal import propagation
-from bench.store import Store, cells_of
+from bench.store import Design, Store, cells_of
 from bench.survival import GROUP_FIELDS
 from bench.survival import groups as group_statistics
 from bench.thresholds import thresholds
@@ -33,10 +33,11 @@ SIGNAL_FIELDS = ("init", "init_scale", "activation", "width", "depth", "d_in")
 class Tables:
     """What a run says; tables without rows have nothing to say. Columns: the README, and the functions that make them.
 
-    `variants`: the groups vary the first of them, and `evidence` says what came of each change; else it has no rows.
+    `design`: of variants the groups vary the first of them, and `evidence` says what came of each change; else it has no rows.
+    A search has no maps: its sample counts are where the frontier is.
     """
 
-    variants: bool
+    design: Design
     cells: pd.DataFrame
     groups: pd.DataFrame
     evidence: pd.DataFrame
@@ -53,9 +54,13 @@ class Tables:
     signal_propagation: pd.DataFrame
     validation: pd.DataFrame
 
+    @property
+    def variants(self) -> bool:
+        return self.design is Design.VARIANTS
+
     def named(self) -> dict[str, pd.DataFrame]:
         """The tables that have rows, by the names of their files."""
-        tables = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name != "variants"}
+        tables = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name != "design"}
         return {name: table for name, table in tables.items() if len(table) or name in ("cells", "groups")}
 
 
@@ -67,12 +72,13 @@ def make(store: Store) -> Tables:
     """
     cells = store.read_cells()
     groups = group_statistics(cells)
-    variants = store.plans_variants()
+    design = store.design()
+    variants = design is Design.VARIANTS
     groups.insert(0, "setting", label_settings(groups, variants=variants))
     keyed = cells.merge(groups[["setting", *GROUP_FIELDS]], on=list(GROUP_FIELDS), how="left")
     capacity = pd.DataFrame() if variants else capacities(keyed)
     return Tables(
-        variants=variants,
+        design=design,
         cells=cells,
         groups=groups,
         evidence=evidence(groups) if variants else pd.DataFrame(),
@@ -81,9 +87,9 @@ def make(store: Store) -> Tables:
         theory=pd.DataFrame() if variants else theory.table(groups),
         learning_rates=compare_rates(groups),
         regularizers=ranking(cells),
-        log_rank=pd.DataFrame() if variants else log_rank(keyed),
-        incidence=pd.DataFrame() if variants else incidence(keyed),
-        thresholds=thresholds(cells, groups),
+        log_rank=pd.DataFrame() if design is not Design.PRODUCT else log_rank(keyed),
+        incidence=pd.DataFrame() if design is not Design.PRODUCT else incidence(keyed),
+        thresholds=pd.DataFrame() if design is Design.SEARCH else thresholds(cells, groups),
         learning_fans=fans(store.read_curves(), keyed),
         predictions=_predictions(store, keyed),
         signal_propagation=signal_propagation(keyed, variants=variants),

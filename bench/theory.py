@@ -37,12 +37,16 @@ YUN = "Yun, Sra and Jadbabaie, NeurIPS 2019: two hidden layers"
 
 
 class Line(NamedTuple):
-    """A sample count that theory names for a network: up to it a fit exists, beyond it none does, or neither (`kind`)."""
+    """A sample count that theory names for a network: up to it a fit exists, beyond it none does, or neither (`kind`).
+
+    `tau` is that of a line that depends on it, NaN of others.
+    """
 
     line: str
     kind: Kind
     n_samples: float
     source: str
+    tau: float = math.nan
 
 
 def lines(cell: Cell, taus: Iterable[float]) -> list[Line]:
@@ -77,8 +81,8 @@ def lines(cell: Cell, taus: Iterable[float]) -> list[Line]:
     for tau in taus:
         bits_per_sample = math.log2(1 / tau) / 2
         for bits, source in BITS_PER_PARAM.items():
-            name = f"{bits:g} bits for each parameter, tau {tau:g}"
-            found.append(Line(name, "information", bits * parameters / bits_per_sample, source))
+            name = f"{bits:g} bits for each parameter"
+            found.append(Line(name, "information", bits * parameters / bits_per_sample, source, tau))
     return found
 
 
@@ -89,7 +93,8 @@ def table(groups: pd.DataFrame) -> pd.DataFrame:
         groups: a table with `d_in`, `depth`, `width`, `activation`, `trainable` and `tau`.
 
     Returns:
-        The network's fields; `line`, its name; `kind`; `n_samples`, a count; `source`.
+        The network's fields; `line`, its name; `kind`; `n_samples`, a count; `source`; `tau`, where
+        the line depends on it.
     """
     rows = []
     for key, own in groups.groupby(NETWORK, sort=False):

@@ -16,7 +16,7 @@ from bench.ranking import ranking
 from bench.rates import compare_rates
 from bench.scaling import power_laws
 from bench.settings import label_settings
-from bench.store import RUNG_COLUMNS
+from bench.store import RUNG_COLUMNS, Design
 from bench.survival import GROUP_FIELDS, groups
 from bench.tables import Tables
 from bench.thresholds import thresholds
@@ -72,7 +72,7 @@ def tables(cells: pd.DataFrame, *, variants: bool = False, validation: pd.DataFr
     keyed = cells.merge(grouped[["setting", *GROUP_FIELDS]], on=list(GROUP_FIELDS), how="left")
     capacity = none if variants else capacities(keyed)
     return Tables(
-        variants=variants,
+        design=Design.VARIANTS if variants else Design.PRODUCT,
         cells=cells,
         groups=grouped,
         evidence=evidence(grouped) if variants else none,
