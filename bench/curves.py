@@ -13,6 +13,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, StrMethodF
 
 from bench.panels import columns_for, panels
 from bench.style import BELOW_COLOUR, LINE_COLOUR, QUIET_COLOUR, SMALLEST_FONT
+from bench.theory import BITS_PER_PARAM
 
 # Inches.
 CAPACITY_PANEL, INCIDENCE_PANEL = (2.9, 2.6), (2.35, 1.7)
@@ -31,7 +32,10 @@ def capacities(table: pd.DataFrame, theory: pd.DataFrame) -> Figure:
     titles = [f"{s}" if r == "as asked" else f"{s}, rate: {r}" for s, r in zip(table["setting"], table["rates"], strict=True)]
     depths = sorted(table["depth"].unique())
     colours = dict(zip(depths, sns.color_palette(DEPTH_COLOURS, len(depths)), strict=True))
-    key = [("Red: N = P - depth*width. Grey: bits for each parameter.", QUIET_COLOUR)]
+    bits = [f"{value:g}" for value in BITS_PER_PARAM]
+    grey = f"Grey, from below: what {', '.join(bits[:-1])} and {bits[-1]} bits for each parameter would hold."
+    words = f"Red: N = P - depth*width. {grey}"
+    key = [(words, QUIET_COLOUR)]
     labels = list(dict.fromkeys(titles))
     names = ("parameters P", "N50, samples")
     figure, axes = panels(labels, across=columns_for(len(labels), 3), size=CAPACITY_PANEL, names=names, key=key)
@@ -58,7 +62,9 @@ def capacities(table: pd.DataFrame, theory: pd.DataFrame) -> Figure:
 def _capacities(ax: Axes, rows: pd.DataFrame, colour: tuple[float, float, float], ends: tuple[float, float]) -> None:
     for row in rows.to_dict("records"):
         span = [max(row["n50_low"], ends[0]), min(row["n50_high"], ends[1])]
-        ax.plot([row["n_params"]] * 2, span, color=colour, lw=1.4, solid_capstyle="butt")
+        bounded = math.isfinite(row["n50_high"]) and row["n50_low"] > 0
+        strength = {"lw": 1.4} if bounded else {"lw": 0.9, "alpha": 0.45}
+        ax.plot([row["n_params"]] * 2, span, color=colour, solid_capstyle="butt", **strength)
         if math.isnan(row["n50"]):
             sign, y = ("^", max(row["n50_low"], ends[0])) if row["n50_low"] > 0 else ("v", min(row["n50_high"], ends[1]))
             ax.plot(row["n_params"], y, sign, ms=5, mfc="white", mec=colour, mew=1.2)
@@ -69,16 +75,11 @@ def _capacities(ax: Axes, rows: pd.DataFrame, colour: tuple[float, float, float]
 
 
 def _information(ax: Axes, own: pd.DataFrame, theory: pd.DataFrame) -> None:
-    """A line for each number of bits, named at its right end."""
     bits = theory[(theory["kind"] == "information") & theory["tau"].isin(own["tau"])]
     bits = bits.merge(own[["d_in", "depth", "width", "n_params"]].drop_duplicates(), on=["d_in", "depth", "width"])
-    for (name, tau), line in bits.groupby(["line", "tau"], sort=False):
+    for _, line in bits.groupby(["line", "tau"], sort=False):
         ordered = line.drop_duplicates("n_params").sort_values("n_params")
         ax.plot(ordered["n_params"], ordered["n_samples"], color="#9a9a9a", lw=0.8, ls=(0, (4, 2)), zorder=0)
-        if tau == own["tau"].min():
-            place = (ordered["n_params"].iloc[-1], ordered["n_samples"].iloc[-1])
-            style = {"fontsize": SMALLEST_FONT, "color": "#6a6a6a", "va": "center", "ha": "left", "clip_on": False}
-            ax.annotate(str(name).split(" for ")[0], place, xytext=(3, 0), textcoords="offset points", **style)
 
 
 def _ends(table: pd.DataFrame) -> tuple[float, float]:
@@ -99,10 +100,13 @@ def incidence(table: pd.DataFrame) -> Figure:
     first = table[table["setting"] == labels[0]]
     for ax, label in zip(axes, labels, strict=True):
         own = table[table["setting"] == label]
+        # Where all cells agree, the interval is that of so few seeds, and says nothing of the curve.
+        mixed = own[own["memorized"].between(0, 1, inclusive="neither")]
         if label != labels[0]:
             ax.plot(first["epoch"], first["memorized"], color="#9a9a9a", lw=1.2, drawstyle="steps-post")
+        # Where all cells agree, the interval is that of so few seeds, and tells nothing of the curve.
         ax.fill_between(
-            own["epoch"], own["memorized_low"], own["memorized_high"], color=BELOW_COLOUR, alpha=0.2, lw=0, step="post"
+            mixed["epoch"], mixed["memorized_low"], mixed["memorized_high"], color=BELOW_COLOUR, alpha=0.2, lw=0, step="post"
         )
         for name in used:
             colour, style = ENDS[name]

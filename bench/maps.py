@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bisect
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
 
 from bench.networks import HOMOGENEOUS
 from bench.style import LINE_COLOUR, PAGE_INCHES, SMALLEST_FONT, TITLE_FONT, lines_inches, plain_ticks, text_inches, wrapped
@@ -38,6 +39,8 @@ LEAST_WIDTH = 6.4
 MOST_BAR_TICKS = 6
 # Where in a column its N50 stands, beside the numbers.
 MARK_PLACE = 0.9
+# Points of a cell's own colour around a number that a line would strike through.
+HALO = 2.5
 EXISTS_COLOUR = "#1f4e9c"
 TICK_FONT = 8.5
 
@@ -119,7 +122,13 @@ def heatmaps(
         y = top + (k // across) * (PANEL_TITLE + high + TICKS) + PANEL_TITLE
         ax = figure.add_axes(box(left + (k % across) * (wide + GAP), y, wide, high))
         over = [(j, marks[panel, column]) for j, column in enumerate(values[columns]) if (panel, column) in marks]
-        _map(ax, own, shape, cell, norm)
+        lines = {
+            (int(row_position(value, values[rows])), j)
+            for j, mark in over
+            for value in (mark.ceiling, mark.exists)
+            if value > 0
+        }
+        _map(ax, own, shape, cell, norm, lines)
         _border(ax, _ceiling_steps(over, values[rows]) if over else _dimension_border(own, shape))
         _draw_marks(ax, over, values[rows])
         ax.set_title(f"{axis_name(panels)} {spell_tick(panel)}", pad=5)
@@ -160,8 +169,10 @@ def axis_name(field: str) -> str:
     return {"n_samples": "samples N", "load": "load N / P"}.get(field, field)
 
 
-def _map(ax: Axes, shown: Mapping[Slot, Mapping], shape: tuple[int, int], cell: float, norm: LogNorm) -> None:
-    """One panel; `shown` holds groups by row and column, `cell` is the width of a cell in inches."""
+def _map(
+    ax: Axes, shown: Mapping[Slot, Mapping], shape: tuple[int, int], cell: float, norm: LogNorm, crossed: Set[Slot]
+) -> None:
+    """One panel; `shown` holds groups by row and column, `cell` is the width of a cell in inches, lines cross `crossed`."""
     median = np.full(shape, np.nan)
     for slot, group in shown.items():
         if math.isfinite(group["median_epoch_to_tau"]):
@@ -178,13 +189,16 @@ def _map(ax: Axes, shown: Mapping[Slot, Mapping], shape: tuple[int, int], cell: 
         if (i, j) in shown and (i, j) not in beyond and _luminance(colours[i, j]) < LIGHT_FACE:
             colour = LIGHT_TEXT
         style = {"ha": "center", "va": "center", "fontsize": SMALLEST_FONT, "color": colour, "parse_math": False}
-        ax.text(j + 0.5, i + 0.5, note, **style)
+        text = ax.text(j + 0.5, i + 0.5, note, **style)
+        if (i, j) in crossed and (i, j) in shown and (i, j) not in beyond:
+            text.set_path_effects([withStroke(linewidth=HALO, foreground=colours[i, j])])
         if (i, j) in beyond:
             longest = text_inches(note, SMALLEST_FONT)
             plates.append(
                 _rectangle(j + 0.5, i + 0.5, (longest + 0.05) / cell, lines_inches(note, SMALLEST_FONT) / CELL_HEIGHT)
             )
-    ax.add_collection(PolyCollection(plates, facecolor=BEYOND_FACE, lw=0))
+    # Over the lines, under the numbers.
+    ax.add_collection(PolyCollection(plates, facecolor=BEYOND_FACE, lw=0, zorder=2.5))
     ax.set(xlim=(0, shape[1]), ylim=(0, shape[0]))
     for spine in ax.spines.values():
         spine.set_visible(False)
@@ -217,6 +231,7 @@ def _draw_marks(ax: Axes, over: Sequence[tuple[int, Marks]], rows: Sequence[floa
         sign, y = ("D", height(marks.n50)) if not math.isnan(marks.n50) else ("^", top) if marks.low > 0 else ("v", 0.0)
         ax.plot(x, y, sign, ms=4.6, mfc="white", mec=DARK_TEXT, mew=1.1, clip_on=False, zorder=4)
         if rows[0] <= marks.exists <= rows[-1]:
+            ax.plot([j, j + 1], [height(marks.exists)] * 2, color="white", lw=2.6, solid_capstyle="butt")
             ax.plot([j, j + 1], [height(marks.exists)] * 2, color=EXISTS_COLOUR, lw=1.6, ls=(0, (1, 1.2)))
 
 
