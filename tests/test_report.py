@@ -112,7 +112,9 @@ def test_the_red_border_parts_sample_counts_within_the_functional_dimension_from
     table = pd.DataFrame([{"status": "censored"} | {name: getattr(c, name) for name in c.__dataclass_fields__} for c in cells])
     dimensions = [functional_dim(c) for c in cells]
     assert dimensions[0] == 37
-    table = table.assign(n_params=100, functional_dim=dimensions, final_tau=0.5, best_val_mse=np.nan, bits_per_param=0.1)
+    table = table.assign(
+        n_params=100, functional_dim=dimensions, final_tau=0.5, best_val_mse=np.nan, bits_per_param=0.1, epochs_run=5000
+    )
     made = groups(table.assign(epoch_to_tau=pd.array([None] * len(cells), dtype="Int64")))
     figure = maps.heatmaps(made, rows="n_samples", columns="width", panels="depth", norm=maps.epoch_norm(made), title="t")
     (red,) = [own for own in figure.axes[0].collections if to_hex(own.get_edgecolor()[0]) == style.LINE_COLOUR]
@@ -130,6 +132,7 @@ def test_no_two_texts_of_a_map_overlap(columns):
         final_tau=0.5,
         best_val_mse=np.nan,
         bits_per_param=0.1,
+        epochs_run=5000,
     )
     figure = maps.heatmaps(
         groups(table), rows="n_samples", columns="width", panels="depth", norm=maps.epoch_norm(groups(table)), title="t"
