@@ -44,6 +44,11 @@ class Picture:
     view: str = ""
     threshold: str = ""
 
+    @property
+    def endings(self) -> tuple[str, ...]:
+        """The files it is kept in; maps to switch to serve the page alone, which shows PNG."""
+        return ("png", "svg") if self.threshold in ("", OWN) else ("png",)
+
 
 def draw(tables: Tables) -> Iterator[Picture]:
     """The figures, the answer first; figures without data are left out."""

@@ -41,7 +41,7 @@ def _write_tables(made: Tables, folder: Path) -> None:
 
 
 def _save(made: Tables, folder: Path) -> list[Picture]:
-    """All figures, as PNG and SVG files."""
+    """All figures as files."""
     folder.mkdir(exist_ok=True)
     for stale in (*folder.glob("*.png"), *folder.glob("*.svg")):
         stale.unlink()
@@ -50,7 +50,7 @@ def _save(made: Tables, folder: Path) -> list[Picture]:
     gc.freeze()
     try:
         for picture in draw(made):
-            for ending in ("png", "svg"):
+            for ending in picture.endings:
                 save(picture.figure, folder / f"{picture.name}.{ending}")
             pictures.append(picture)
     finally:
