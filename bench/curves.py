@@ -63,8 +63,8 @@ def _capacities(ax: Axes, rows: pd.DataFrame, colour: tuple[float, float, float]
     for row in rows.to_dict("records"):
         span = [max(row["n50_low"], ends[0]), min(row["n50_high"], ends[1])]
         bounded = math.isfinite(row["n50_high"]) and row["n50_low"] > 0
-        strength = {"lw": 1.4} if bounded else {"lw": 0.9, "alpha": 0.45}
-        ax.plot([row["n_params"]] * 2, span, color=colour, solid_capstyle="butt", **strength)
+        thick, strength = (1.4, 1.0) if bounded else (0.9, 0.45)
+        ax.plot([row["n_params"]] * 2, span, color=colour, solid_capstyle="butt", lw=thick, alpha=strength)
         if math.isnan(row["n50"]):
             sign, y = ("^", max(row["n50_low"], ends[0])) if row["n50_low"] > 0 else ("v", min(row["n50_high"], ends[1]))
             ax.plot(row["n_params"], y, sign, ms=5, mfc="white", mec=colour, mew=1.2)

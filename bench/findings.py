@@ -32,10 +32,7 @@ def findings(tables: Tables) -> list[str]:
         sentences += _blindness(results[results.index == tables.groups.index[0]], tables.signal_propagation)
     else:
         sentences = [_counts(tables.cells), *_blindness(results, tables.signal_propagation)]
-        if tables.learning_rates.empty:
-            settings = list(dict.fromkeys(results["setting"]))
-            settings = settings if len(settings) <= MOST_FRONTIERS else []
-            sentences += [_frontier(results[results["setting"] == setting], setting) for setting in settings]
+        sentences += _capacities(tables.capacity) + _depth(tables.scaling)
     sentences += _rates(tables.learning_rates, tables.variants)
     sentences += _ranked(tables.regularizers) + ([] if tables.variants else _literature(tables.regularizers))
     validation = tables.validation
@@ -51,18 +48,57 @@ def _counts(cells: pd.DataFrame) -> str:
     return f"{answer} memorized targets that are pure noise{' (' + ', '.join(others) + ')' if others else ''}."
 
 
-def _frontier(groups: pd.DataFrame, setting: str) -> str:
-    """How many samples most seeds of a setting memorized, for each dimension of the functions that the network reaches."""
-    load = groups["n_samples"] / groups["functional_dim"]
-    reached = groups["fraction_memorized"] >= MAJORITY
-    budget = f"{_span(groups['max_epochs'])} epochs to tau {_span(groups['tau'])}"
-    among = f"{int(reached.sum())} of {len(groups)} combinations of depth, width and n_samples"
-    text = f"{setting} ({budget}): at least half of the seeds memorized in {among}"
-    if reached.any():
-        text += f"; the largest n_samples / functional dimension memorized is {load[reached].max():.2g}"
-    if not reached.all():
-        text += f"; the smallest not memorized is {load[~reached].min():.2g}"
-    return f"{text}."
+def _capacities(capacity: pd.DataFrame) -> list[str]:
+    """How many samples the networks of each setting hold, over the dimensions of the functions that they reach."""
+    sentences = []
+    curves = list(capacity.groupby(["setting", "rates"], sort=False))
+    for (setting, rates), own in curves if len(curves) <= MOST_FRONTIERS else []:
+        known = own[own["n50"].notna()]
+        subject = setting if rates == "as asked" else f"{setting}, {rates} learning rate"
+        budget = f"{_span(own['max_epochs'])} epochs to tau {_span(own['tau'])}"
+        beyond = own[own["n50"].isna()]
+        above, below = int((beyond["n50_low"] > 0).sum()), int((beyond["n50_low"] == 0).sum())
+        outside = [
+            f"{count} of {len(own)} networks hold {words}"
+            for count, words in ((above, "more than the most samples tried"), (below, "less than the least"))
+            if count
+        ]
+        share = known["n50_per_dim"]
+        text = f"no network's N50 lies within the sample counts tried ({budget})"
+        if len(known):
+            one = (
+                f"N50 is {share.iloc[0]:.2f}"
+                if len(known) == 1
+                else f"N50 is {share.min():.2f} to {share.max():.2f} (median {share.median():.2f}, {len(known)} networks)"
+            )
+            bits = known["bits_per_param"]
+            stored = f", {bits.median():.2g} bits for each parameter" if bits.notna().all() else ""
+            text = f"{one} times the functional dimension{stored} ({budget})"
+        sentences.append(f"{'; '.join([f'{subject}: {text}', *outside])}.")
+    return sentences
+
+
+def _depth(scaling: pd.DataFrame) -> list[str]:
+    """Whether depth matters at the same number of parameters, for the first setting that tells."""
+    rows = (
+        scaling[scaling["model"].eq("depth at the same parameters") & scaling["term"].eq("depth")] if len(scaling) else scaling
+    )
+    for _, row in rows.head(1).iterrows():
+        power = (
+            f"N50 goes as depth to the power {row['exponent']:.2f} ({row['exponent_low']:.2f} to {row['exponent_high']:.2f})"
+        )
+        meaning = (
+            "deeper networks hold less"
+            if row["exponent_high"] < 0
+            else "deeper networks hold more"
+            if row["exponent_low"] > 0
+            else "no difference that these networks could tell"
+        )
+        left = f", {row['n_left_out']} left out" if row["n_left_out"] else ""
+        return [
+            f"At the same number of parameters ({row['setting']}), {power}: {meaning} ({row['n_networks']} networks{left})."
+        ]
+    return []
 
 
 def _span(values: pd.Series) -> str:
@@ -119,10 +155,10 @@ def _ranked(regularizers: pd.DataFrame) -> list[str]:
     pairs = regularizers["n_pairs"]
     among = f"{pairs.min()}" if pairs.min() == pairs.max() else f"{pairs.min()} to {pairs.max()}"
     most = [_taken(row) for _, row in regularizers.head(MOST_RANKED).iterrows()]
-    text = f"Regularizers, each on {among} cells that memorize without it; hardest to memorize under: {'; '.join(most)}"
+    text = f"Regularizers, each on {among} cells that memorize without it; hardest to memorize under {'; '.join(most)}"
     if len(regularizers) > MOST_RANKED:
         least = [_taken(row) for _, row in regularizers.iloc[MOST_RANKED:].tail(MOST_RANKED).iloc[::-1].iterrows()]
-        text += f". Easiest: {'; '.join(least)}"
+        text += f". Easiest under {'; '.join(least)}"
     return [f"{text}."]
 
 
@@ -134,11 +170,10 @@ def _literature(regularizers: pd.DataFrame) -> list[str]:
     dropout, decay = (hindering[hindering["regularization"] == name] for name in ("dropout", "weight_decay"))
     if dropout.empty or decay.empty:
         return []
-    ordered = "; ".join(_taken(row) for _, row in default.iterrows())
     sentences = [
         "Arpit et al. (ICML 2017) report that dropout hinders fitting noise most, and weight decay little. At the strengths"
-        f" that conf/regularization ships, the hardest first: {ordered}. On dropout that {_most(dropout.iloc[0], hindering)},"
-        f" among what hinders training rather than ends it; on weight decay it {_little(decay.iloc[0])}."
+        f" that conf/regularization ships this run {_most(dropout.iloc[0], hindering)} on dropout, among what hinders training"
+        f" rather than ends it, and {_little(decay.iloc[0])} on weight decay."
     ]
     mild = regularizers[regularizers["regularization"] == "dropout"].sort_values("dropout").iloc[0]
     strong = regularizers[regularizers["regularization"] == "weight_decay"].sort_values("weight_decay").iloc[-1]
@@ -171,7 +206,7 @@ def _little(decay: pd.Series) -> str:
 
 def _taken(row: pd.Series) -> str:
     share = (
-        f"{row['regularizer']} {100 * row['fraction_memorized']:.0f} % memorize"
+        f"{row['regularizer']}: {100 * row['fraction_memorized']:.0f} % memorize"
         f" ({100 * row['fraction_low']:.0f} to {100 * row['fraction_high']:.0f})"
     )
     if math.isinf(row["median_delay"]):
@@ -216,9 +251,11 @@ def _blindness(groups: pd.DataFrame, signal: pd.DataFrame) -> list[str]:
 def _validation(validation: pd.DataFrame) -> str:
     """The floor under every validation error, against the lowest that any cell saw."""
     best, final = validation["best_over_variance"], validation["final_over_variance"]
+    count = int(validation["n_val"].min())
+    # The relative standard error of the variance of this many normal numbers.
+    chance = math.sqrt(2 / count)
     return (
-        f"Nothing generalizes: over all epochs of {len(validation)} cells with validation samples, the lowest validation MSE is"
-        f" {best.min():.3f} of the variance of the validation targets, which is what their own mean scores; at the end of"
-        f" training it is {final.median():.3g} in the median. But for the chance of {int(validation['n_val'].min())} samples,"
-        " no prediction of independent noise gets below Var(y)."
+        f"Nothing generalizes: at the end of training the validation MSE is {final.median():.3g} times the variance of"
+        f" the validation targets, in the median of {len(validation)} cells. The lowest of any cell at any epoch is"
+        f" {best.min():.3f} times; a mean square of {count} samples scatters by {100 * chance:.0f} %."
     )

@@ -11,7 +11,7 @@ from scipy import stats
 
 from bench.cells import SEEDS, Status
 from bench.ranking import NETWORK_KEY, PAIR_KEY, effective_pairs
-from bench.settings import strengths_on
+from bench.settings import regularized
 from bench.store import PENDING
 from bench.survival import wilson_interval
 
@@ -87,7 +87,7 @@ def log_rank(cells: pd.DataFrame) -> pd.DataFrame:
     Sources: Mantel 1966; Peto and Peto 1972; the sum over clusters, Lin and Wei 1989 (JASA 84, 1074-1078).
     """
     measured = cells[~cells["status"].isin([Status.FAILED, PENDING])]
-    off = ~measured.apply(lambda row: bool(strengths_on(row)), axis=1).astype(bool)
+    off = ~regularized(measured)
     plain = measured[off].drop_duplicates(PAIR_KEY)
     rows = []
     for setting, own in measured[~off].groupby("setting", sort=False):

@@ -93,7 +93,7 @@ def heatmaps(
         number: what the number in a cell is, for the key.
         marks: what to draw over a column of a panel, by (panel, column); for rows of n_samples.
     """
-    values = {name: sorted(groups[name].unique()) for name in (rows, columns, panels)}
+    values = {name: sorted(groups[name].unique().tolist()) for name in (rows, columns, panels)}
     across_ticks, up_ticks = ([spell_tick(value) for value in values[name]] for name in (columns, rows))
     shown: dict[Any, dict[Slot, Mapping]] = {panel: {} for panel in values[panels]}
     for group in groups.to_dict("records"):

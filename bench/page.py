@@ -94,11 +94,15 @@ def page(store: Store, made: Tables, pictures: Sequence[Picture], sentences: Seq
         thresholds=_thresholds(pictures, groups),
         own=OWN,
         evidence=_table_html(made.evidence[EVIDENCE_MEASURES], "evidence") if made.variants else "",
+        capacity=_capacity_html(made.capacity) if len(made.capacity) else "",
+        laws=_laws_html(made.scaling) if len(made.scaling) else "",
+        log_rank=_log_rank_html(made.log_rank) if len(made.log_rank) else "",
         groups=_table_html(groups[list(dict.fromkeys(columns))], "groups"),
         n_groups=len(groups),
         cells=_cells(cells, groups),
         bundle=base64.b64encode(bundle.read_bytes()).decode(),
         bundle_style=bundle.with_suffix(".css").read_text(encoding="utf-8"),
+        lines=_lines(made.theory),
         tables=list(made.named()),
         left_out=[setting for setting in dict.fromkeys(groups["setting"]) if setting not in drawn(made)],
         failed=cells.loc[cells["status"] == "failed", ["cell_id", "reason"]].to_dict("records"),
@@ -180,6 +184,37 @@ def _rounded(value: Any) -> Any:
     if not isinstance(value, float):
         return value
     return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
+
+
+def _lines(theory: pd.DataFrame) -> list[dict[str, str]]:
+    """What the lines of theory are: name, kind and source of each."""
+    if theory.empty:
+        return []
+    named = theory.drop_duplicates("line")
+    return [{name: str(row[name]) for name in ("line", "kind", "source")} for _, row in named.iterrows()]
+
+
+def _capacity_html(capacity: pd.DataFrame) -> str:
+    return terminal.capacity_columns(capacity).to_html(index=False, border=0, table_id="capacity-table")
+
+
+def _laws_html(scaling: pd.DataFrame) -> str:
+    shown = scaling[["setting", "model", "term"]].assign(
+        exponent=[_interval(row, "exponent") for _, row in scaling.iterrows()],
+        networks=scaling["n_networks"],
+        **{"left out": scaling["n_left_out"], "p if proportional to size": scaling["p_value"].map("{:.2g}".format)},
+        **{"residual sd of ln N50": scaling["residual_sd"].map("{:.2f}".format)},
+    )
+    return shown.to_html(index=False, border=0, table_id="laws")
+
+
+def _interval(row: pd.Series, name: str) -> str:
+    return f"{row[name]:.2f} ({row[f'{name}_low']:.2f} to {row[f'{name}_high']:.2f})"
+
+
+def _log_rank_html(table: pd.DataFrame) -> str:
+    numbers = {name: table[name].map("{:.3g}".format) for name in ("expected", "statistic", "p_value")}
+    return table.assign(**numbers).rename(columns={"p_value": "p"}).to_html(index=False, border=0, table_id="log-rank")
 
 
 def _table_html(table: pd.DataFrame, table_id: str) -> str:

@@ -10,7 +10,7 @@ from jaxtyping import Float, Shaped
 from scipy import stats
 
 from bench.cells import DEFAULT_STRENGTHS, FIELDS, SEEDS, STRENGTHS, Status
-from bench.settings import spell, strengths_on
+from bench.settings import regularized, spell, strengths_on
 from bench.store import PENDING
 from bench.survival import wilson_interval
 
@@ -58,7 +58,7 @@ def ranking(cells: pd.DataFrame) -> pd.DataFrame:
         seeds allows (`effective_pairs`). No rows without twins.
     """
     measured = cells[~cells["status"].isin([Status.FAILED, PENDING])]
-    off = ~measured.apply(lambda row: bool(strengths_on(row)), axis=1).astype(bool)
+    off = ~regularized(measured)
     plain = measured[off].drop_duplicates(PAIR_KEY)
     hits = (plain["status"] == Status.MEMORIZED).groupby([plain[name] for name in NETWORK_KEY], dropna=False)
     plain = plain[hits.transform("all")]

@@ -63,6 +63,8 @@ def _print(made: Tables, sentences: list[str], store: Store) -> None:
     if made.variants:
         signals = terminal.signal_table(tables.asked_signals(made.signal_propagation))
         shown = [terminal.asked_cell(made.groups.iloc[0]), terminal.evidence_table(made.evidence), signals]
+    elif len(made.capacity) and made.groups["n_samples"].nunique() > terminal.MOST_COLUMNS:
+        shown = [terminal.frontier_table(made.capacity)]
     else:
         shown = [terminal.capacity_table(made.groups)]
     print("\n" + "\n\n".join(filter(None, shown)) + "\n")

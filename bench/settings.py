@@ -47,6 +47,12 @@ def strengths_on(row: pd.Series) -> list[str]:
     return [name for name in STRENGTHS if acts(row[name])]
 
 
+def regularized(cells: pd.DataFrame) -> pd.Series:
+    """For each row whether any strength acts in it."""
+    strengths = cells[list(STRENGTHS)]
+    return (strengths.notna() & strengths.ne(0).fillna(False)).any(axis=1)
+
+
 def acts(strength: Any) -> bool:
     """Whether a strength of this value does anything: it is neither absent nor 0."""
     return bool(not pd.isna(strength) and strength != 0)

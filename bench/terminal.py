@@ -6,13 +6,14 @@ import math
 
 import pandas as pd
 
+from bench.capacity import spell as spell_capacity
 from bench.cells import DEFAULTS
 from bench.peers import SHAPE
 from bench.settings import same, spell, varying
 from bench.survival import GROUP_FIELDS
 
 # What fits a terminal that somebody scrolls.
-MOST_ROWS = 80
+MOST_ROWS, MOST_COLUMNS = 80, 16
 
 # Named also where they have their default values.
 ALWAYS_NAMED = ("n_samples", "d_in", "depth", "width", "learning_rate", "tau", "max_epochs")
@@ -21,6 +22,8 @@ SIGNAL_TITLE = (
     "at initialisation, of the first seed: the mean square of each layer's pre-activations, their variance across inputs"
     " (0: blind to the input), and the share of units that answer the same to all"
 )
+
+PROPORTIONS = ("n50_per_param", "n50_per_dim", "bits_per_param")
 
 LAYER_COLUMNS = ["layer", "second_moment", "variance_across_inputs", "dead_units"]
 
@@ -35,6 +38,26 @@ def capacity_table(groups: pd.DataFrame) -> str:
     title = "median epoch to tau (seeds that memorized), by n_samples; '-' where fewer than half did"
     text = f"{title}\n\n{table.head(MOST_ROWS).to_string()}"
     return text + (f"\n... {len(table) - MOST_ROWS} more rows in tables/groups.csv" if len(table) > MOST_ROWS else "")
+
+
+def frontier_table(capacity: pd.DataFrame) -> str:
+    """One line for each network that was searched: its N50, and what it took to find."""
+    shown = capacity_columns(capacity)
+    title = "N50, the sample count at which half of the seeds memorize, with its 95 % interval; by parameter and dimension"
+    return f"{title}\n\n{shown.head(MOST_ROWS).to_string(index=False)}"
+
+
+def capacity_columns(capacity: pd.DataFrame) -> pd.DataFrame:
+    """Capacities as a reader wants them: what varies, the size of the network, N50 in words, and in proportion."""
+    known = ["setting", *(["rates"] if (capacity["rates"] != "as asked").any() else []), "depth", "width"]
+    numbers = {name: ["" if pd.isna(value) else f"{value:.2f}" for value in capacity[name]] for name in PROPORTIONS}
+    steep = ["step" if value == math.inf else f"{value:.2g}" for value in capacity["sharpness"]]
+    return capacity[[*known, "n_params", "functional_dim"]].assign(
+        **{"N50 (95 %)": [spell_capacity(row) for _, row in capacity.iterrows()]},
+        **numbers,
+        sharpness=pd.Series(steep, index=capacity.index).where(capacity["n50"].notna(), ""),
+        n_cells=capacity["n_cells"],
+    )
 
 
 def evidence_table(evidence: pd.DataFrame) -> str:

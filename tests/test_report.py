@@ -203,7 +203,14 @@ def test_a_swept_strength_is_an_axis_of_one_map_and_off_means_the_same_cells_wit
     cells = bench.expand(depth=[1, 2], n_samples=[8, 64], regularization=regularizations, seed=range(2))
     epochs = rows_of(cells, lambda c: None if c.dropout > 0.2 else c.n_samples + int(100 * c.dropout) + int(c.max_norm or 0))
     pictures = {picture.name: picture for picture in draw(tables(epochs)) if picture.threshold in ("", OWN)}
-    assert list(pictures) == ["map_dropout_width_32", "map_max_norm_width_32", "map_00_depth_n_samples", "regularizers"]
+    assert list(pictures) == [
+        "map_dropout_width_32",
+        "map_max_norm_width_32",
+        "map_00_depth_n_samples",
+        "capacity",
+        "regularizers",
+        "incidence",
+    ]
     assert drawn_map(pictures["map_dropout_width_32"]) == (
         ["off", "0.1", "0.3"],
         [["8", "64"], ["18", "74"], [">5000", ">5000"]],
