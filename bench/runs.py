@@ -122,17 +122,18 @@ def run(
 
         text = dump(config)
         write_atomically(store.path / "config.yaml", lambda partial: partial.write_text(text, encoding="utf-8"))
-    for name, reason in store.unreadable.items():
-        print(f"memcap: {store.path / name} {reason}; its cells are trained again")
     if spec.notice:
         print(f"memcap: {spec.notice}")
     wanted = {"n_predictions": n_predictions, "jacobian_rank": jacobian_rank}
     training = Training(store, spec, executor=executor, threads=threads, progress=progress, **wanted)
-    rounds = 0
+    rounds, told = 0, set()
     try:
         for planned in _plans(asked, search, store):
             finished = store.finished_ids(with_predictions=n_predictions > 0, with_jacobian_rank=jacobian_rank)
             todo = [cell for cell in planned if cell.cell_id not in finished]
+            for name in store.unreadable.keys() - told:
+                print(f"memcap: {store.path / name} {store.unreadable[name]}; its cells are trained again")
+            told |= store.unreadable.keys()
             if progress:
                 _announce(planned, todo, rounds, search)
             if todo:
