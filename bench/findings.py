@@ -32,7 +32,8 @@ def findings(tables: Tables) -> list[str]:
         sentences += _blindness(results[results.index == tables.groups.index[0]], tables.signal_propagation)
     else:
         sentences = [_counts(tables.cells), *_blindness(results, tables.signal_propagation)]
-        sentences += _capacities(tables.capacity) + _depth(tables.scaling)
+        first, *others = [*_capacities(tables.capacity), None]
+        sentences += [sentence for sentence in (first, *_depth(tables.scaling), *others) if sentence]
     sentences += _rates(tables.learning_rates, tables.variants)
     sentences += _ranked(tables.regularizers) + ([] if tables.variants else _literature(tables.regularizers))
     validation = tables.validation
