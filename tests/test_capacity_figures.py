@@ -1,0 +1,98 @@
+"""Capacities as drawn: over the maps, against parameters, on the page and in the terminal, each as its table says."""
+
+from __future__ import annotations
+
+import math
+import re
+
+import numpy as np
+import pytest
+
+import bench
+from bench import maps, report, terminal
+from bench.pictures import OWN, draw
+from tests.tables import table, tables
+from tests.test_report import rows_of
+
+COUNTS = [16, 32, 64, 128]
+MOST = {(1, 8): 32, (1, 16): 999, (2, 8): 0, (2, 16): 64}
+
+
+@pytest.fixture(scope="module")
+def made():
+    cells = bench.expand(depth=[1, 2], width=[8, 16], n_samples=COUNTS, seed=range(5))
+    return tables(rows_of(cells, lambda c: 50 if c.n_samples <= MOST[c.depth, c.width] else None))
+
+
+@pytest.fixture(scope="module")
+def pictures(made):
+    return {picture.name: picture for picture in draw(made) if picture.threshold in ("", OWN)}
+
+
+def test_n50_stands_over_each_column_of_its_map_where_its_table_says(made, pictures):
+    panels = {ax.get_title(): ax for ax in pictures["map_00_width_n_samples"].figure.axes}
+    for row in made.capacity.to_dict("records"):
+        ax = panels[f"depth {row['depth']}"]
+        column = [8, 16].index(row["width"])
+        (sign,) = [line for line in ax.lines if line.get_marker() in ("D", "^", "v") and int(line.get_xdata()[0]) == column]
+        if math.isnan(row["n50"]):
+            assert sign.get_marker() == ("^" if row["n50_low"] > 0 else "v")
+            assert sign.get_ydata()[0] == (len(COUNTS) if row["n50_low"] > 0 else 0)
+        else:
+            assert sign.get_marker() == "D"
+            assert sign.get_ydata()[0] == pytest.approx(maps.row_position(row["n50"], COUNTS))
+
+
+def test_the_ceiling_stands_at_its_own_sample_count_over_each_column(made, pictures):
+    panels = {ax.get_title(): ax for ax in pictures["map_00_width_n_samples"].figure.axes}
+    red = panels["depth 1"].collections[-1].get_segments()
+    flat = {(a[0], a[1]) for a, b in red if a[1] == b[1]}
+    # 73 dimensions at width 8; 145 at width 16, more than the 128 samples of the top row but within its cell.
+    assert flat == {(0.0, maps.row_position(73, COUNTS)), (1.0, maps.row_position(145, COUNTS))}
+
+
+def test_the_figure_of_capacities_has_a_point_for_each_n50_and_an_arrow_for_each_bound(made, pictures):
+    ax = pictures["capacity"].figure.axes[0]
+    points = {(line.get_xdata()[0], line.get_ydata()[0]) for line in ax.lines if line.get_marker() == "o"}
+    known = made.capacity[made.capacity["n50"].notna()]
+    assert points == set(zip(known["n_params"], known["n50"], strict=True))
+    assert sorted(line.get_marker() for line in ax.lines if line.get_marker() in ("^", "v")) == ["^", "v"]
+    assert "2 of 4 networks have their N50" in pictures["capacity"].alt
+
+
+def test_the_incidence_of_each_setting_is_drawn_as_its_table_says():
+    fields = {"n_samples": 32, "width": [8, 16], "seed": range(4), "regularization": ["none", "dropout"]}
+    cells = bench.expand(**fields)
+    made = tables(rows_of(cells, lambda c: 40 + c.data_seed if not c.dropout else 400 if c.data_seed < 2 else None))
+    (picture,) = [picture for picture in draw(made) if picture.name == "incidence"]
+    assert [ax.get_title() for ax in picture.figure.axes] == ["no regularization", "dropout"]
+    for ax, setting in zip(picture.figure.axes, ("no regularization", "dropout"), strict=True):
+        own = made.incidence[made.incidence["setting"] == setting]
+        np.testing.assert_array_equal(ax.lines[-1].get_ydata(), own["memorized"])
+    assert "dropout 50 %" in picture.alt
+    (row,) = made.log_rank.to_dict("records")
+    assert (row["setting"], row["n_pairs"]) == ("dropout", 8)
+
+
+def test_a_search_prints_its_capacities_and_draws_no_map(tmp_path, capsys):
+    network = bench.Cell(d_in=4, depth=1, width=4, tau=0.1, max_epochs=400, learning_rate=0.03)
+    bench.run(network, search=bench.Search(ratio=2.0), run_dir=tmp_path)
+    capsys.readouterr()
+    page = report.build(tmp_path).read_text()
+    printed = capsys.readouterr().out
+    assert re.search(r"all cells +1 +4 +25 +21 +\d+ \(\d+ to \d+\)", printed)
+    assert 'id="capacity-table"' in page
+    assert {path.stem for path in (tmp_path / "figures").iterdir()} == {"capacity", "learning_curves"}
+
+
+def test_the_words_for_capacities_say_step_where_there_is_no_slope_and_nothing_where_there_is_no_n50(made):
+    shown = terminal.capacity_columns(made.capacity)
+    assert list(shown["sharpness"]) == ["step", "", "", "step"]
+    assert list(shown["n50_per_dim"])[1:3] == ["", ""]
+    assert shown["N50 (95 %)"].iloc[1].startswith("> ")
+    assert shown["N50 (95 %)"].iloc[2].startswith("< ")
+
+
+def test_a_page_without_capacities_has_no_section_for_them():
+    made = tables(table({"n_samples": 8, "status": "memorized", "epoch_to_tau": 5}))
+    assert "capacity" not in {picture.name for picture in draw(made)}
