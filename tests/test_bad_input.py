@@ -127,7 +127,7 @@ def test_an_unknown_grid_is_named_with_those_there_are(monkeypatch, capsys, tmp_
     assert code == 2
     assert (
         printed.err
-        == "memcap: In 'config': Could not find 'grid/huge' Available options in 'grid': default learning_rate question regularization smoke\n"
+        == "memcap: In 'config': Could not find 'grid/huge' Available options in 'grid': default frontier learning_rate published question regularization smoke\n"
     )
 
 
