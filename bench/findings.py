@@ -7,6 +7,7 @@ import math
 import pandas as pd
 
 from bench.cells import Status
+from bench.published import against_literature
 from bench.signal import uniform_gain
 from bench.store import PENDING
 from bench.tables import Tables
@@ -36,6 +37,7 @@ def findings(tables: Tables) -> list[str]:
         sentences += [sentence for sentence in (first, *_depth(tables.scaling), *others) if sentence]
     sentences += _rates(tables.learning_rates, tables.variants)
     sentences += _ranked(tables.regularizers) + ([] if tables.variants else _literature(tables.regularizers))
+    sentences += against_literature(tables.published)
     validation = tables.validation
     measured = validation[validation["best_over_variance"].notna()] if len(validation) else validation
     return sentences + ([_validation(measured)] if len(measured) else [])

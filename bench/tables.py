@@ -12,6 +12,7 @@ from bench.evidence import evidence
 from bench.fans import fans
 from bench.incidence import incidence, log_rank
 from bench.noise import VALIDATION_FIELDS, validation_variance
+from bench.published import published
 from bench.ranking import ranking
 from bench.rates import compare_rates
 from bench.scaling import power_laws
@@ -43,6 +44,7 @@ class Tables:
     evidence: pd.DataFrame
     capacity: pd.DataFrame
     scaling: pd.DataFrame
+    published: pd.DataFrame
     theory: pd.DataFrame
     learning_rates: pd.DataFrame
     regularizers: pd.DataFrame
@@ -84,6 +86,7 @@ def make(store: Store) -> Tables:
         evidence=evidence(groups) if variants else pd.DataFrame(),
         capacity=capacity,
         scaling=power_laws(capacity) if len(capacity) else pd.DataFrame(),
+        published=pd.DataFrame() if variants else published(cells, capacity),
         theory=pd.DataFrame() if variants else theory.table(groups),
         learning_rates=compare_rates(groups),
         regularizers=ranking(cells),

@@ -12,6 +12,7 @@ from bench.cells import DEFAULTS, Cell
 from bench.evidence import evidence
 from bench.incidence import incidence, log_rank
 from bench.networks import functional_dim, n_params
+from bench.published import published
 from bench.ranking import ranking
 from bench.rates import compare_rates
 from bench.scaling import power_laws
@@ -78,6 +79,7 @@ def tables(cells: pd.DataFrame, *, variants: bool = False, validation: pd.DataFr
         evidence=evidence(grouped) if variants else none,
         capacity=capacity,
         scaling=power_laws(capacity) if len(capacity) else none,
+        published=none if variants else published(cells, capacity),
         theory=none if variants else theory.table(grouped),
         learning_rates=compare_rates(grouped),
         regularizers=ranking(cells),
