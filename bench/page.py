@@ -97,6 +97,7 @@ def page(store: Store, made: Tables, pictures: Sequence[Picture], sentences: Seq
         capacity=_capacity_html(made.capacity) if len(made.capacity) else "",
         laws=_laws_html(made.scaling) if len(made.scaling) else "",
         log_rank=_log_rank_html(made.log_rank) if len(made.log_rank) else "",
+        published=_published_html(made.published) if len(made.published) else "",
         groups=_table_html(groups[list(dict.fromkeys(columns))], "groups"),
         n_groups=len(groups),
         cells=_cells(cells, groups),
@@ -215,6 +216,11 @@ def _interval(row: pd.Series, name: str) -> str:
 def _log_rank_html(table: pd.DataFrame) -> str:
     numbers = {name: table[name].map("{:.3g}".format) for name in ("expected", "statistic", "p_value")}
     return table.assign(**numbers).rename(columns={"p_value": "p"}).to_html(index=False, border=0, table_id="log-rank")
+
+
+def _published_html(table: pd.DataFrame) -> str:
+    shown = table[["claim", "about", "they", "here", "n_cells", "agree", "source"]].rename(columns={"agree": "agree?"})
+    return shown.to_html(index=False, border=0, table_id="published-table")
 
 
 def _table_html(table: pd.DataFrame, table_id: str) -> str:

@@ -12,9 +12,9 @@ from scipy import stats
 
 from bench import theory
 from bench.agreement import agreement, mean_interval, ratio_interval
-from bench.cells import SEEDS, STRENGTHS, Status
+from bench.cells import SEEDS, Status
 from bench.networks import HOMOGENEOUS
-from bench.settings import acts
+from bench.settings import regularized
 from bench.store import PENDING
 from bench.survival import GROUP_FIELDS, median_with_censoring
 
@@ -84,8 +84,8 @@ def published(cells: pd.DataFrame, capacity: pd.DataFrame) -> pd.DataFrame:
         `theirs_high`, or "for orientation". One seed has no interval, and decides nothing.
     """
     measured = cells[~cells["status"].isin([Status.FAILED, PENDING])]
-    plain = measured[_plain(measured)]
-    curves = capacity[_plain(capacity) & (capacity["rates"] != "default")] if len(capacity) else capacity
+    plain = measured[~regularized(measured)]
+    curves = capacity[~regularized(capacity) & (capacity["rates"] != "default")] if len(capacity) else capacity
     rows = [*_least_squares(plain)]
     if len(curves):
         exact = curves[(curves["tau"] <= NEAR_ZERO) & (curves["dtype"] == "float64")]
@@ -107,11 +107,6 @@ def against_literature(table: pd.DataFrame) -> list[str]:
         lines = [f"{row['claim']} ({row['about']}: {row['here']})" for _, row in judged[judged["agree"] == answer].iterrows()]
         text += f"; {words}: {'; '.join(lines)}" if lines else ""
     return [f"{text}."]
-
-
-def _plain(table: pd.DataFrame) -> pd.Series:
-    """Which rows have no regularization."""
-    return ~table[list(STRENGTHS)].map(acts).any(axis=1).astype(bool)
 
 
 def _linear(table: pd.DataFrame) -> pd.Series:
