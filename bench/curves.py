@@ -9,16 +9,18 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, StrMethodFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator, StrMethodFormatter
 
 from bench.panels import columns_for, panels
-from bench.style import BELOW_COLOUR, LINE_COLOUR, QUIET_COLOUR, SMALLEST_FONT
+from bench.style import BELOW_COLOUR, LINE_COLOUR, QUIET_COLOUR, SMALLEST_FONT, plain_ticks
 from bench.theory import BITS_PER_PARAM
 
 # Inches.
 CAPACITY_PANEL, INCIDENCE_PANEL = (2.9, 2.6), (2.35, 1.7)
 
 ENDS = {"memorized": (BELOW_COLOUR, "-"), "early_stopped": ("#b35900", "--"), "diverged": (LINE_COLOUR, ":")}
+
+MOST_TICKS = 7
 
 # Depths from light to dark.
 DEPTH_COLOURS = "flare"
@@ -48,8 +50,8 @@ def capacities(table: pd.DataFrame, theory: pd.DataFrame) -> Figure:
         ax.plot(line["n_params"], line["functional_dim"], color=LINE_COLOUR, lw=1.2, zorder=1)
         _information(ax, own, theory)
     axes[0].set(xscale="log", yscale="log", ylim=(low, high))
-    for axis in (axes[0].xaxis, axes[0].yaxis):
-        axis.set_major_locator(LogLocator(numticks=6))
+    for axis, (least, most) in ((axes[0].xaxis, axes[0].get_xlim()), (axes[0].yaxis, (low, high))):
+        axis.set_major_locator(FixedLocator(plain_ticks(least, most, MOST_TICKS)))
         axis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axis.set_minor_locator(NullLocator())
     for number, depth in enumerate(depths):
