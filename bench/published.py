@@ -222,6 +222,8 @@ def _depths(curves: pd.DataFrame) -> dict[str, Any]:
 def _trend(cells: pd.DataFrame, axis: str) -> Iterator[dict[str, Any]]:
     """Whether epochs to tau fall with the width, or grow with the sample count."""
     own = cells[~_linear(cells) & (cells["loss"] == "mse")]
+    if own.empty:
+        return
     own = own.assign(epoch=own["epoch_to_tau"].astype(float).fillna(math.inf))
     others = [name for name in (*GROUP_FIELDS, *SEEDS) if name != axis]
     found = []
