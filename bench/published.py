@@ -104,7 +104,7 @@ def against_literature(table: pd.DataFrame) -> list[str]:
     verb = "agrees" if len(judged) == 1 else "agree"
     text = f"Against the literature {(judged['agree'] == 'yes').sum()} of {_count(len(judged), 'line')} {verb}"
     for answer, words in (("no", "disagree"), ("undecided", "undecided")):
-        lines = [f"{row['claim']} ({row['about']}: {row['here']})" for _, row in judged[judged["agree"] == answer].iterrows()]
+        lines = [f"{row['claim']} ({row['about']})" for _, row in judged[judged["agree"] == answer].iterrows()]
         text += f"; {words}: {'; '.join(lines)}" if lines else ""
     return [f"{text}."]
 
@@ -209,7 +209,7 @@ def _depths(curves: pd.DataFrame) -> dict[str, Any]:
         about=f"{_network(other)}, over {_network(one)}",
         source=GEIGER,
         they="the transition N / (P - H) is the same",
-        here=f"{_spell(interval)} times",
+        here=_spell(interval) if math.isnan(interval[0]) else f"{_spell(interval)} times",
         n_cells=one["n_cells"] + other["n_cells"],
     )
 
@@ -217,6 +217,8 @@ def _depths(curves: pd.DataFrame) -> dict[str, Any]:
 def _trend(cells: pd.DataFrame, axis: str) -> Iterator[dict[str, Any]]:
     """Whether epochs to tau fall with the width, or grow with the sample count."""
     own = cells[~_linear(cells) & (cells["loss"] == "mse")]
+    if own.empty:
+        return
     own = own.assign(epoch=own["epoch_to_tau"].astype(float).fillna(math.inf))
     others = [name for name in (*GROUP_FIELDS, *SEEDS) if name != axis]
     found = []
