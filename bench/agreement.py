@@ -9,8 +9,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy import stats
 
-# The quantile of a two-sided 95 % interval.
-TWO_SIDED = 0.975
+from bench.frontier import TWO_SIDED
 
 # An interval whose ends are a larger factor apart says too little to agree with a value.
 TOO_WIDE = 1.5

@@ -31,6 +31,7 @@ COLUMNS = [
     "n50",
     "n50_low",
     "n50_high",
+    "side",
     "sharpness",
     "n50_per_param",
     "n50_per_dim",
@@ -38,15 +39,16 @@ COLUMNS = [
 ]
 
 
-def capacities(cells: pd.DataFrame) -> pd.DataFrame:
+def capacities(cells: pd.DataFrame, *, searched: bool = False) -> pd.DataFrame:
     """One row for each network and protocol that was trained on two sample counts or more.
 
     Where learning rates were swept, the rows are two: at the default rate of the optimizer, if that is among them, and at the
-    rate that is best for each sample count, chosen on the same seeds and as optimistic as that is. Failed and pending cells
-    enter nothing.
+    rate that is best for each sample count, chosen on the same seeds and as optimistic as that is. Of the cells of a search
+    each rate has a row of its own. Failed and pending cells enter nothing.
 
     Args:
         cells: one row for each cell, with `setting`.
+        searched: they are those of a search, whose rates were tried at sample counts of their own.
 
     Returns:
         `setting`, in which a swept learning rate has no part; the fields of a cell but n_samples and seeds (learning_rate is
@@ -54,17 +56,19 @@ def capacities(cells: pd.DataFrame) -> pd.DataFrame:
 
         - `rates`: "as asked" where one was trained, else "default" or "best";
         - `n_params`, `functional_dim`; `n_cells`, `n_seeds` with results, `least_n_samples`, `most_n_samples` that were tried;
-        - `n50`: the sample count at which half of the seeds memorize within the budget, empty where it lies outside those
-          tried; `n50_low`, `n50_high`: its 95 % interval, 0 and infinite where the tried ones do not bound it; `sharpness`:
-          slope of the success curve there, -d logit / d ln(n_samples) (`bench.frontier.fit`);
+        - `n50`: the sample count at which half of the seeds memorize within the budget, empty where it is likeliest "above" or
+          "below" those tried rather than "inside" (`side`); `n50_low`, `n50_high`: its 95 % interval, 0 and infinite where the
+          tried ones do not bound it; `sharpness`: slope of the success curve there, -d logit / d ln(n_samples)
+          (`bench.frontier.fit`);
         - `n50_per_param`, `n50_per_dim`: over `n_params` and `functional_dim`;
         - `bits_per_param`: n50 * log2(1 / tau) / 2 / n_params, what a fit down to tau proves stored (rate-distortion of
           Gaussian targets; empty for others).
     """
     measured = cells[~cells["status"].isin([Status.FAILED, PENDING])]
     groups = group_statistics(measured)
-    swept = groups.groupby(KEY, dropna=False)["learning_rate"].transform("nunique") > 1
-    parts = {"as asked": groups[~swept], "default": at_default_rate(groups[swept]), "best": best_over_rates(groups)}
+    swept = groups.groupby(KEY, dropna=False)["learning_rate"].transform("nunique") > (math.inf if searched else 1)
+    rates_of = groups[swept]
+    parts = {"as asked": groups[~swept], "default": at_default_rate(rates_of), "best": best_over_rates(rates_of)}
     tables = []
     for rates, chosen in parts.items():
         own = measured.merge(chosen[list(GROUP_FIELDS)], on=list(GROUP_FIELDS), how="inner")
@@ -94,6 +98,7 @@ def _row(cells: pd.DataFrame, rates: str) -> dict[str, object]:
         "n50": found.n50,
         "n50_low": found.low,
         "n50_high": found.high,
+        "side": found.side,
         "sharpness": found.sharpness,
         "n50_per_param": found.n50 / first["n_params"],
         "n50_per_dim": found.n50 / first["functional_dim"],
@@ -104,15 +109,15 @@ def _row(cells: pd.DataFrame, rates: str) -> dict[str, object]:
 def spell(capacity: pd.Series) -> str:
     """N50 with its interval, or the bound where it lies outside the counts that were tried.
 
-    >>> spell(pd.Series({"n50": 141.2, "n50_low": 120.4, "n50_high": 180.0}))
+    >>> spell(pd.Series({"n50": 141.2, "n50_low": 120.4, "n50_high": 180.0, "side": "inside"}))
     '141 (120 to 180)'
-    >>> spell(pd.Series({"n50": math.nan, "n50_low": 512.0, "n50_high": math.inf}))
+    >>> spell(pd.Series({"n50": math.nan, "n50_low": 512.0, "n50_high": math.inf, "side": "above"}))
     '> 512'
     """
     low, high = capacity["n50_low"], capacity["n50_high"]
     if not math.isnan(capacity["n50"]):
         most = "no bound" if math.isinf(high) else f"{high:.0f}"
         return f"{capacity['n50']:.0f} ({low:.0f} to {most})"
-    if low > 0:
-        return f"> {low:.0f}"
+    if capacity["side"] == "above":
+        return f"> {low:.0f}" if low > 0 else "unknown"
     return f"< {high:.0f}" if math.isfinite(high) else "unknown"

@@ -13,7 +13,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocat
 
 from bench.panels import columns_for, panels
 from bench.style import BELOW_COLOUR, LINE_COLOUR, QUIET_COLOUR, SMALLEST_FONT, plain_ticks
-from bench.theory import BITS_PER_PARAM
+from bench.theory import BITS_PER_PARAM, NETWORK, dimension_name
 
 # Inches.
 CAPACITY_PANEL, INCIDENCE_PANEL = (2.9, 2.6), (2.35, 1.7)
@@ -36,7 +36,8 @@ def capacities(table: pd.DataFrame, theory: pd.DataFrame) -> Figure:
     colours = dict(zip(depths, sns.color_palette(DEPTH_COLOURS, len(depths)), strict=True))
     bits = [f"{value:g}" for value in BITS_PER_PARAM]
     grey = f"Grey, from below: what {', '.join(bits[:-1])} and {bits[-1]} bits for each parameter would hold."
-    words = f"Red: N = P - depth*width. {grey}"
+    held = (theory["kind"] == "information").any()
+    words = f"Red: N = {dimension_name(table)}.{f' {grey}' if held else ''}"
     key = [(words, QUIET_COLOUR)]
     labels = list(dict.fromkeys(titles))
     names = ("parameters P", "N50, samples")
@@ -46,7 +47,7 @@ def capacities(table: pd.DataFrame, theory: pd.DataFrame) -> Figure:
         own = table[[title == label for title in titles]]
         for depth, rows in own.groupby("depth"):
             _capacities(ax, rows.sort_values("n_params"), colours[depth], (low, high))
-        line = own.drop_duplicates("n_params").sort_values("n_params")
+        line = own.drop_duplicates(["n_params", "functional_dim"]).sort_values(["n_params", "functional_dim"])
         ax.plot(line["n_params"], line["functional_dim"], color=LINE_COLOUR, lw=1.2, zorder=1)
         _information(ax, own, theory)
     axes[0].set(xscale="log", yscale="log", ylim=(low, high))
@@ -68,7 +69,7 @@ def _capacities(ax: Axes, rows: pd.DataFrame, colour: tuple[float, float, float]
         thick, strength = (1.4, 1.0) if bounded else (0.9, 0.45)
         ax.plot([row["n_params"]] * 2, span, color=colour, solid_capstyle="butt", lw=thick, alpha=strength)
         if math.isnan(row["n50"]):
-            sign, y = ("^", max(row["n50_low"], ends[0])) if row["n50_low"] > 0 else ("v", min(row["n50_high"], ends[1]))
+            sign, y = ("^", span[0]) if row["side"] == "above" else ("v", span[1])
             ax.plot(row["n_params"], y, sign, ms=5, mfc="white", mec=colour, mew=1.2)
         else:
             ax.plot(row["n_params"], row["n50"], "o", ms=4.5, color=colour)
@@ -78,7 +79,7 @@ def _capacities(ax: Axes, rows: pd.DataFrame, colour: tuple[float, float, float]
 
 def _information(ax: Axes, own: pd.DataFrame, theory: pd.DataFrame) -> None:
     bits = theory[(theory["kind"] == "information") & theory["tau"].isin(own["tau"])]
-    bits = bits.merge(own[["d_in", "depth", "width", "n_params"]].drop_duplicates(), on=["d_in", "depth", "width"])
+    bits = bits.merge(own[[*NETWORK, "n_params"]].drop_duplicates(), on=NETWORK)
     for _, line in bits.groupby(["line", "tau"], sort=False):
         ordered = line.drop_duplicates("n_params").sort_values("n_params")
         ax.plot(ordered["n_params"], ordered["n_samples"], color="#9a9a9a", lw=0.8, ls=(0, (4, 2)), zorder=0)
@@ -106,7 +107,6 @@ def incidence(table: pd.DataFrame) -> Figure:
         mixed = own[own["memorized"].between(0, 1, inclusive="neither")]
         if label != labels[0]:
             ax.plot(first["epoch"], first["memorized"], color="#9a9a9a", lw=1.2, drawstyle="steps-post")
-        # Where all cells agree, the interval is that of so few seeds, and tells nothing of the curve.
         ax.fill_between(
             mixed["epoch"], mixed["memorized_low"], mixed["memorized_high"], color=BELOW_COLOUR, alpha=0.2, lw=0, step="post"
         )

@@ -19,6 +19,9 @@ MOST_RANKED = 3
 # Of more settings than these, the maps and the ranking say more than sentences.
 MOST_FRONTIERS = 8
 
+# Where an N50 lies that is not within the sample counts tried.
+SIDES = {"above": "that hold more than the most samples tried", "below": "that hold less than the least"}
+
 # What counts as little: a regularizer that leaves this share memorizing, in at most this many times the epochs.
 LITTLE_SHARE, LITTLE_DELAY = 0.95, 1.1
 
@@ -59,8 +62,7 @@ def _capacities(capacity: pd.DataFrame) -> list[str]:
         known = own[own["n50"].notna()]
         subject = setting if rates == "as asked" else f"{setting}, {rates} learning rate"
         budget = f"{_span(own['max_epochs'])} epochs to tau {_span(own['tau'])}"
-        beyond = own[own["n50"].isna()]
-        above, below = int((beyond["n50_low"] > 0).sum()), int((beyond["n50_low"] == 0).sum())
+        above, below = (int((own["side"] == side).sum()) for side in ("above", "below"))
         outside = [
             f"{count} of {len(own)} networks hold {words}"
             for count, words in ((above, "more than the most samples tried"), (below, "less than the least"))
@@ -87,20 +89,18 @@ def _depth(scaling: pd.DataFrame) -> list[str]:
         scaling[scaling["model"].eq("depth at the same parameters") & scaling["term"].eq("depth")] if len(scaling) else scaling
     )
     for _, row in rows.head(1).iterrows():
-        power = (
-            f"N50 goes as depth to the power {row['exponent']:.2f} ({row['exponent_low']:.2f} to {row['exponent_high']:.2f})"
-        )
-        meaning = (
-            "deeper networks hold less"
-            if row["exponent_high"] < 0
-            else "deeper networks hold more"
-            if row["exponent_low"] > 0
-            else "no difference that these networks could tell"
-        )
-        left = f", {row['n_left_out']} left out" if row["n_left_out"] else ""
-        return [
-            f"At the same number of parameters ({row['setting']}), {power}: {meaning} ({row['n_networks']} networks{left})."
-        ]
+        interval = f"{row['exponent_low']:.2f} to {row['exponent_high']:.2f}"
+        power = f"N50 goes as depth to the power {row['exponent']:.2f} ({interval})"
+        subject = row["setting"] if row["rates"] == "as asked" else f"{row['setting']}, {row['rates']} learning rate"
+        left = [f"{row[f'n_{side}']} {words}" for side, words in SIDES.items() if row[f"n_{side}"]]
+        meaning = "no difference that they could tell"
+        if left:
+            meaning = f"but {' and '.join(left)} are left out, and could change that"
+        elif row["exponent_high"] < 0:
+            meaning = "deeper networks hold less"
+        elif row["exponent_low"] > 0:
+            meaning = "deeper networks hold more"
+        return [f"At the same number of parameters ({subject}), {power} over {row['n_networks']} networks: {meaning}."]
     return []
 
 
@@ -257,8 +257,13 @@ def _validation(validation: pd.DataFrame) -> str:
     count = int(validation["n_val"].min())
     # The relative standard error of the variance of this many normal numbers.
     chance = math.sqrt(2 / count)
+    scatter = (
+        f"; a mean square of {count} samples scatters by {100 * chance:.0f} %"
+        if (validation["target"] == "normal").all()
+        else ""
+    )
     return (
         f"Nothing generalizes: at the end of training the validation MSE is {final.median():.3g} times the variance of"
         f" the validation targets, in the median of {len(validation)} cells. The lowest of any cell at any epoch is"
-        f" {best.min():.3f} times; a mean square of {count} samples scatters by {100 * chance:.0f} %."
+        f" {best.min():.3f} times{scatter}."
     )

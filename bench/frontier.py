@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
@@ -26,19 +26,26 @@ SEQUENTIAL = 1.6
 # Log-likelihoods closer than this are equal: the most likely N50 is then the middle of those that are equally likely.
 EQUAL = 1e-3
 
+# A sum of squared residuals below this is that of a curve through all points, which says nothing of clusters.
+NO_RESIDUAL = 1e-3
+
+
+Side = Literal["inside", "above", "below"]
+
 
 class Frontier(NamedTuple):
     """Where success ends.
 
-    `n50`: the sample count at which half succeed, NaN where it lies outside the counts that were tried; `low`, `high`: its 95 %
-    interval, 0 and infinity where nothing bounds it; `sharpness`: slope of the success curve at N50, -d logit(p) / d ln(n),
-    infinite where it is a step between the counts tried.
+    `n50`: the sample count at which half succeed, NaN where it is likeliest "above" or "below" the counts that were tried, not
+    "inside" them (`side`); `low`, `high`: its 95 % interval, 0 and infinity where nothing bounds it; `sharpness`: slope of
+    the success curve at N50, -d logit(p) / d ln(n), infinite where it is a step between the counts tried.
     """
 
     n50: float
     low: float
     high: float
     sharpness: float
+    side: Side
 
 
 def fit(
@@ -79,12 +86,14 @@ def fit(
     n_clusters = len(np.unique(cluster))
     allowed = effect * _critical(n_clusters) * (SEQUENTIAL if n_clusters == len(cluster) else 1)
     low, high = _inside(middle, profile.max() - profile, allowed / 2)
+    side: Side = "below" if best < x[0] else "above" if best > x[-1] else "inside"
     return Frontier(
-        n50=math.exp(best) if x[0] <= best <= x[-1] else math.nan,
+        n50=math.exp(best) if side == "inside" else math.nan,
         # What was never tried bounds nothing, however steep the curve.
         low=math.exp(min(low, float(x[-1]))),
         high=math.exp(max(high, float(x[0]))),
         sharpness=math.inf if slopes[-1] >= slopes.max() - EQUAL else slope,
+        side=side,
     )
 
 
@@ -97,7 +106,7 @@ def design_effect(residuals: Float[np.ndarray, " cell"], cluster: Shaped[np.ndar
     _, number = np.unique(cluster, return_inverse=True)
     sums = np.bincount(number, weights=residuals)
     alone = float(residuals @ residuals)
-    if len(sums) < 2 or alone < EQUAL:
+    if len(sums) < 2 or alone < NO_RESIDUAL:
         return 1.0
     return max(1.0, len(sums) / (len(sums) - 1) * float(sums @ sums) / alone)
 

@@ -14,8 +14,11 @@ from jaxtyping import Float
 
 from bench.activations import ACTIVATIONS
 from bench.cells import Cell
-from bench.networks import Layer
+from bench.networks import Layer, n_params
 from bench.noise import training_data
+
+# A Jacobian of more entries, a gigabyte, is not taken.
+MOST_NUMBERS = 2**27
 
 
 def jacobian(
@@ -52,9 +55,15 @@ def rank(cell: Cell, layers: Sequence[Layer]) -> int | None:
     """The rank of the Jacobian over the cell's training inputs, at most n_samples and at most `functional_dim`.
 
     Singular values count that exceed numpy's default tolerance: the largest of them times the larger side of the Jacobian times
-    2**-52. It takes n_samples * n_params float64 numbers, several times over. None where a derivative is not finite.
+    2**-52. It takes n_samples * n_params float64 numbers, several times over; None where these are more than MOST_NUMBERS,
+    where a derivative is not finite, or where the singular values do not converge.
     """
+    if cell.n_samples * n_params(cell) > MOST_NUMBERS:
+        return None
     # The inputs as the cell's own precision holds them.
     inputs = training_data(cell).inputs.astype(cell.dtype).astype(np.float64)
     derivatives = jacobian(cell, layers, inputs)
-    return int(np.linalg.matrix_rank(derivatives)) if np.isfinite(derivatives).all() else None
+    try:
+        return int(np.linalg.matrix_rank(derivatives)) if np.isfinite(derivatives).all() else None
+    except np.linalg.LinAlgError:
+        return None

@@ -19,8 +19,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 
-from bench.networks import HOMOGENEOUS
 from bench.style import LINE_COLOUR, PAGE_INCHES, SMALLEST_FONT, TITLE_FONT, lines_inches, plain_ticks, text_inches, wrapped
+from bench.theory import dimension_name
 
 # Perceptually uniform and safe for colour-blind readers; reversed, so that "memorized at once" is the light end.
 EPOCH_COLOURS = "viridis_r"
@@ -53,6 +53,7 @@ class Marks(NamedTuple):
     high: float
     ceiling: float
     exists: float
+    side: str
 
 
 # A cell of a map by row and column, and a point of it in data coordinates.
@@ -222,13 +223,13 @@ def _draw_marks(ax: Axes, over: Sequence[tuple[int, Marks]], rows: Sequence[floa
     top = float(len(rows))
 
     def height(value: float) -> float:
-        return 0.0 if value <= 0 else top if math.isinf(value) else row_position(value, rows)
+        return 0.0 if not value > 0 else top if math.isinf(value) else row_position(value, rows)
 
     for j, marks in over:
         x, low, high = j + MARK_PLACE, height(marks.low), height(marks.high)
         for colour, width in (("white", 3.4), (DARK_TEXT, 1.3)):
             ax.plot([x, x], [low, high], color=colour, lw=width, solid_capstyle="butt", clip_on=False)
-        sign, y = ("D", height(marks.n50)) if not math.isnan(marks.n50) else ("^", top) if marks.low > 0 else ("v", 0.0)
+        sign, y = {"inside": ("D", height(marks.n50)), "above": ("^", top), "below": ("v", 0.0)}[marks.side]
         ax.plot(x, y, sign, ms=4.6, mfc="white", mec=DARK_TEXT, mew=1.1, clip_on=False, zorder=4)
         if rows[0] <= marks.exists <= rows[-1]:
             ax.plot([j, j + 1], [height(marks.exists)] * 2, color="white", lw=2.6, solid_capstyle="butt")
@@ -276,7 +277,7 @@ def _key_lines(
     groups: pd.DataFrame, texts: set[str], number: str, inches: float, marks: Mapping[tuple[Any, Any], Marks]
 ) -> list[list[tuple[str, str]]]:
     """What the signs of these maps mean, (sign, meaning) in lines no wider than this."""
-    border = "P - depth*width" if groups["activation"].isin(HOMOGENEOUS).all() else "functional dimension"
+    border = dimension_name(groups)
     entries = [("number", number)]
     if not np.isfinite(groups["median_epoch_to_tau"]).all():
         entries.append(("hatched", "fewer than half of the seeds got there"))

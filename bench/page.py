@@ -196,17 +196,20 @@ def _lines(theory: pd.DataFrame) -> list[dict[str, str]]:
 
 
 def _capacity_html(capacity: pd.DataFrame) -> str:
-    return terminal.capacity_columns(capacity).to_html(index=False, border=0, table_id="capacity-table")
+    return terminal.capacity_columns(capacity).pipe(_html, "capacity-table")
 
 
 def _laws_html(scaling: pd.DataFrame) -> str:
     shown = scaling[["setting", "model", "term"]].assign(
         exponent=[_interval(row, "exponent") for _, row in scaling.iterrows()],
         networks=scaling["n_networks"],
-        **{"left out": scaling["n_left_out"], "p if proportional to size": scaling["p_value"].map("{:.2g}".format)},
+        **{
+            "left out": scaling["n_above"] + scaling["n_below"],
+            "p if proportional to size": scaling["p_value"].map("{:.2g}".format),
+        },
         **{"residual sd of ln N50": scaling["residual_sd"].map("{:.2f}".format)},
     )
-    return shown.to_html(index=False, border=0, table_id="laws")
+    return shown.pipe(_html, "laws")
 
 
 def _interval(row: pd.Series, name: str) -> str:
@@ -215,17 +218,22 @@ def _interval(row: pd.Series, name: str) -> str:
 
 def _log_rank_html(table: pd.DataFrame) -> str:
     numbers = {name: table[name].map("{:.3g}".format) for name in ("expected", "statistic", "p_value")}
-    return table.assign(**numbers).rename(columns={"p_value": "p"}).to_html(index=False, border=0, table_id="log-rank")
+    return table.assign(**numbers).rename(columns={"p_value": "p"}).pipe(_html, "log-rank")
 
 
 def _published_html(table: pd.DataFrame) -> str:
     shown = table[["claim", "about", "they", "here", "n_cells", "agree", "source"]].rename(columns={"agree": "agree?"})
-    return shown.to_html(index=False, border=0, table_id="published-table")
+    return shown.pipe(_html, "published-table")
 
 
 def _table_html(table: pd.DataFrame, table_id: str) -> str:
     """A table without style of its own; infinity is spelled as what it means."""
-    out = io.StringIO()
     formatted = table.assign(median_epoch_to_tau=[terminal.spell_epochs(value) for value in table["median_epoch_to_tau"]])
-    formatted.to_html(out, index=False, border=0, float_format=lambda value: f"{value:.3g}", na_rep="", table_id=table_id)
-    return out.getvalue()
+    return _html(formatted, table_id)
+
+
+def _html(table: pd.DataFrame, table_id: str) -> str:
+    """A table whose headers say that they are columns'."""
+    out = io.StringIO()
+    table.to_html(out, index=False, border=0, float_format=lambda value: f"{value:.3g}", na_rep="", table_id=table_id)
+    return out.getvalue().replace("<th>", '<th scope="col">')

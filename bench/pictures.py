@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from bench import curves, maps, plots, theory
 from bench.atlas import MOST_SETTINGS, Sheet, sheets
 from bench.capacity import CURVE_FIELDS
+from bench.cells import LADDER
 from bench.settings import MAP_AXES
 from bench.store import Design
 from bench.tables import Tables
@@ -85,7 +86,7 @@ def _maps(tables: Tables) -> Iterator[Picture]:
     """The maps at the cells' own thresholds, then at each rung above, all on one colour scale."""
     groups, reached = tables.groups, tables.thresholds
     own = list(sheets(groups))
-    rungs = sorted(set(reached["threshold"]) - {groups["tau"].min()}) if len(own) <= MOST_SWITCHED else []
+    rungs = sorted(set(reached["threshold"]) & set(LADDER)) if len(own) <= MOST_SWITCHED else []
     switched = {rung: at_threshold(groups, reached, rung) for rung in rungs}
     norm = maps.epoch_norm(pd.concat([groups, *switched.values()]))
     for sheet in own:
@@ -125,7 +126,7 @@ def _marks(sheet: Sheet, tables: Tables) -> dict[tuple[Any, Any], maps.Marks]:
     own = own.merge(known, left_on=theory.NETWORK, right_index=True, how="left")
     return {
         (row[sheet.panels], row[sheet.columns]): maps.Marks(
-            row["n50"], row["n50_low"], row["n50_high"], row["functional_dim"], row["exists"]
+            row["n50"], row["n50_low"], row["n50_high"], row["functional_dim"], row["exists"], row["side"]
         )
         for row in own.to_dict("records")
     }

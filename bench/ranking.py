@@ -10,12 +10,10 @@ from jaxtyping import Float, Shaped
 from scipy import stats
 
 from bench.cells import DEFAULT_STRENGTHS, FIELDS, SEEDS, STRENGTHS, Status
+from bench.frontier import TWO_SIDED
 from bench.settings import regularized, spell, strengths_on
 from bench.store import PENDING
 from bench.survival import wilson_interval
-
-# The quantile of a two-sided 95 % interval.
-TWO_SIDED = 0.975
 
 # What a cell shares with its twin without regularization: all but that, and the samples that are only watched.
 PAIR_KEY = [name for name in FIELDS if name not in ("n_val", "regularization", *STRENGTHS)]

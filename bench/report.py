@@ -10,7 +10,7 @@ from bench import tables, terminal
 from bench.findings import findings
 from bench.page import page
 from bench.pictures import Picture, draw
-from bench.store import Store, write_atomically
+from bench.store import Design, Store, write_atomically
 from bench.style import save
 from bench.tables import Tables
 
@@ -63,7 +63,7 @@ def _print(made: Tables, sentences: list[str], store: Store) -> None:
     if made.variants:
         signals = terminal.signal_table(tables.asked_signals(made.signal_propagation))
         shown = [terminal.asked_cell(made.groups.iloc[0]), terminal.evidence_table(made.evidence), signals]
-    elif len(made.capacity) and made.groups["n_samples"].nunique() > terminal.MOST_COLUMNS:
+    elif made.design is Design.SEARCH or made.groups["n_samples"].nunique() > terminal.MOST_COLUMNS:
         shown = [terminal.frontier_table(made.capacity)]
     else:
         shown = [terminal.capacity_table(made.groups)]

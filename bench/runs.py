@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import tempfile
 import time
@@ -112,6 +113,8 @@ def run(
     started, started_at = time.perf_counter(), datetime.now(UTC)
     try:
         store.path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=store.path):
+            pass
         if not search:
             store.write_plan(asked, design)
     except OSError as error:
@@ -159,8 +162,12 @@ def _plans(asked: list[Cell], search: Search | None, store: Store) -> Iterator[l
     if search is None:
         yield asked
         return
-    tried: dict[Cell, list[Cell]] = {network: [] for network in asked}
-    while new := next_round(asked, tried, store.statuses(), search):
+    # Cells that differ in their sample counts and seeds alone are one network.
+    networks = list(
+        {dataclasses.replace(cell, n_samples=1, data_seed=0, init_seed=0): cell for cell in reversed(asked)}.values()
+    )[::-1]
+    tried: dict[Cell, list[Cell]] = {network: [] for network in networks}
+    while new := next_round(networks, tried, store.statuses(), search):
         for network, cells in new.items():
             tried[network] += cells
         yield [cell for cells in tried.values() for cell in cells]

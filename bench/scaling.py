@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -21,7 +22,8 @@ COLUMNS = [
     "exponent_high",
     "p_value",
     "n_networks",
-    "n_left_out",
+    "n_above",
+    "n_below",
     "residual_sd",
 ]
 
@@ -33,29 +35,37 @@ MODELS = {
     "inputs at the same parameters": ("n_params", "d_in"),
 }
 
+SIZE_MODELS = ("parameters", "functional dimension", "depth at the same parameters")
+INPUT_MODELS = ("inputs at the same parameters",)
+
+# A residual below this share of the spread of ln(N50) is rounding: a law through all points.
+ROUNDING = 1e-9
+
 # The exponent that each term has if capacity is proportional to the size of the network, whatever its shape.
 PROPORTIONAL = {"n_params": 1.0, "functional_dim": 1.0, "depth": 0.0, "d_in": 0.0}
 
 
-def power_laws(capacities: pd.DataFrame) -> pd.DataFrame:
+def power_laws(capacities: pd.DataFrame, models: Sequence[str] = tuple(MODELS)) -> pd.DataFrame:
     """Least-squares fits of ln(N50) on the logarithms of sizes, for each setting.
 
     Networks whose N50 lies outside the sample counts tried, or that have no hidden layer, are left out and counted; a model
     whose terms the others do not tell apart, or that leaves no residual, has no rows.
 
     Args:
-        capacities: of `bench.capacity.capacities`, with `setting`.
+        capacities: of `bench.capacity.capacities`.
+        models: the names in MODELS to fit.
 
     Returns:
         A row for each term: `setting`, `rates`; `model`, `term`; `exponent` with its 95 % interval (Student); `p_value` of the
         exponent that a capacity proportional to the size alone would have, 1 for sizes and 0 for depth and inputs;
-        `n_networks`, `n_left_out`; `residual_sd`, standard deviation of ln(N50) about the fit.
+        `n_networks`; `n_above`, `n_below`, those left out; `residual_sd`, standard deviation of ln(N50) about the fit.
     """
     rows = []
     hidden = capacities[capacities["depth"] > 0]
     for (setting, rates), own in hidden.groupby(["setting", "rates"], sort=False):
         known = own[own["n50"].notna()]
-        for model, terms in MODELS.items():
+        for model in models:
+            terms = MODELS[model]
             fitted = _fit(known, terms)
             if fitted is None:
                 continue
@@ -67,7 +77,8 @@ def power_laws(capacities: pd.DataFrame) -> pd.DataFrame:
                     {"setting": setting, "rates": rates, "model": model, "term": term, "exponent": slope}
                     | {"exponent_low": slope - half, "exponent_high": slope + half}
                     | {"p_value": 2 * float(stats.t.sf(distance, freedom)), "residual_sd": residual_sd}
-                    | {"n_networks": len(known), "n_left_out": len(own) - len(known)}
+                    | {"n_networks": len(known)}
+                    | {f"n_{side}": int((own["side"] == side).sum()) for side in ("above", "below")}
                 )
     return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -83,7 +94,7 @@ def _fit(
     target = np.log(known["n50"].to_numpy(float))
     solution = np.linalg.lstsq(design, target, rcond=None)[0]
     residual_sd = math.sqrt(float(np.sum((target - design @ solution) ** 2)) / freedom)
-    if residual_sd == 0:
+    if residual_sd <= ROUNDING * float(np.std(target)):
         return None
     errors = residual_sd * np.sqrt(np.diag(np.linalg.inv(design.T @ design)))
     return solution[1:], errors[1:], freedom, residual_sd

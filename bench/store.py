@@ -112,7 +112,7 @@ class Store:
         """What the planned cells are; a product of lists where no plan can be read."""
         try:
             return Design((pq.read_schema(self.path / "plan.parquet").metadata or {})[_DESIGN_KEY].decode())
-        except (OSError, pa.ArrowException, KeyError):
+        except (OSError, pa.ArrowException, KeyError, ValueError):
             return Design.PRODUCT
 
     def read_cells(self) -> pd.DataFrame:

@@ -15,7 +15,7 @@ from bench.noise import VALIDATION_FIELDS, validation_variance
 from bench.published import published
 from bench.ranking import ranking
 from bench.rates import compare_rates
-from bench.scaling import power_laws
+from bench.scaling import INPUT_MODELS, SIZE_MODELS, power_laws
 from bench.settings import label_settings, varying
 from bench.signal import propagation
 from bench.store import Design, Store, cells_of
@@ -78,18 +78,19 @@ def make(store: Store) -> Tables:
     variants = design is Design.VARIANTS
     groups.insert(0, "setting", label_settings(groups, variants=variants))
     keyed = cells.merge(groups[["setting", *GROUP_FIELDS]], on=list(GROUP_FIELDS), how="left")
-    capacity = pd.DataFrame() if variants else capacities(keyed)
+    capacity = pd.DataFrame() if variants else capacities(keyed, searched=design is Design.SEARCH)
     return Tables(
         design=design,
         cells=cells,
         groups=groups,
         evidence=evidence(groups) if variants else pd.DataFrame(),
         capacity=capacity,
-        scaling=power_laws(capacity) if len(capacity) else pd.DataFrame(),
+        scaling=scaling(capacity) if len(capacity) else pd.DataFrame(),
         published=pd.DataFrame() if variants else published(cells, capacity),
         theory=pd.DataFrame() if variants else theory.table(groups),
         learning_rates=compare_rates(groups),
-        regularizers=ranking(cells),
+        # Of the few seeds of a search at each count, those that memorize without are no fair sample.
+        regularizers=ranking(cells.head(0) if design is Design.SEARCH else cells),
         log_rank=pd.DataFrame() if design is not Design.PRODUCT else log_rank(keyed),
         incidence=pd.DataFrame() if design is not Design.PRODUCT else incidence(keyed),
         thresholds=pd.DataFrame() if design is Design.SEARCH else thresholds(cells, groups),
@@ -98,6 +99,13 @@ def make(store: Store) -> Tables:
         signal_propagation=signal_propagation(keyed, variants=variants),
         validation=_validation(keyed),
     )
+
+
+def scaling(capacity: pd.DataFrame) -> pd.DataFrame:
+    """All power laws; a number of inputs makes a setting of its own, but for the law that is about it."""
+    inputs = capacity.assign(n_samples=0, d_in=0, learning_rate=capacity["learning_rate"].fillna(0))
+    across = capacity.assign(setting=label_settings(inputs))
+    return pd.concat([power_laws(capacity, SIZE_MODELS), power_laws(across, INPUT_MODELS)], ignore_index=True)
 
 
 def _predictions(store: Store, cells: pd.DataFrame) -> pd.DataFrame:

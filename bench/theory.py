@@ -15,12 +15,12 @@ import numpy as np
 import pandas as pd
 
 from bench.cells import Cell
-from bench.networks import functional_dim, n_params
+from bench.networks import HOMOGENEOUS, functional_dim, n_params
 
 # The fields of a cell that lines depend on.
-NETWORK = ["d_in", "depth", "width", "activation", "trainable"]
+NETWORK = ["target", "d_in", "depth", "width", "activation", "trainable", "loss"]
 
-Kind = Literal["always fits", "exists", "ceiling", "worst case", "reference", "information"]
+Kind = Literal["always fits", "exists", "exists for binary labels", "ceiling", "worst case", "reference", "information"]
 
 # Bits for each parameter that were reported, and by whom.
 BITS_PER_PARAM = {
@@ -53,7 +53,7 @@ def lines(cell: Cell, taus: Iterable[float]) -> list[Line]:
     """The lines that apply to the network of a cell, for thresholds `taus`; a trained readout has those of linear models alone.
 
     Args:
-        cell: its `d_in`, `depth`, `width`, `activation` and `trainable` count.
+        cell: its fields of NETWORK count.
         taus: fractions of variance left unexplained, each in (0, 1), at which to draw the information lines.
 
     >>> [(line.line, line.n_samples) for line in lines(Cell(d_in=8, depth=1, width=16), [])][:3]
@@ -61,24 +61,40 @@ def lines(cell: Cell, taus: Iterable[float]) -> list[Line]:
     """
     d, h, parameters = cell.d_in, cell.width, n_params(cell)
     if cell.depth == 0:
-        return [Line("linear floor", "ceiling", d + 1, "linear algebra: as many generic samples as parameters")]
+        return [
+            Line(
+                "linear floor",
+                "ceiling" if cell.loss == "mse" else "reference",
+                d + 1,
+                "linear algebra: as many generic samples as parameters",
+            )
+        ]
     if cell.trainable == "readout":
-        return [Line("readout threshold", "ceiling", h + 1, "linear algebra: as many generic samples as parameters")]
+        return [
+            Line(
+                "readout threshold",
+                "ceiling" if cell.loss == "mse" else "reference",
+                h + 1,
+                "linear algebra: as many generic samples as parameters",
+            )
+        ]
     found = [
         Line("linear floor", "always fits", d + 1, "linear algebra: as many generic samples as inputs and a bias"),
-        Line("functional dimension", "ceiling", functional_dim(cell), GRIGSBY),
+        # A bound on equalities with generic targets; under the hinge, which asks for inequalities, no bound at all.
+        Line("functional dimension", "ceiling" if cell.loss == "mse" else "reference", functional_dim(cell), GRIGSBY),
         Line("parameters", "reference", parameters, "one equation for each parameter"),
     ]
     if cell.depth == 1:
-        found.append(Line("Baum", "exists", d * h, BAUM))
+        found.append(Line("Baum", "exists for binary labels", d * h, BAUM))
         if cell.activation == "relu":
             found.append(Line("Bubeck et al.", "exists", d * (h // 4), BUBECK))
-        found.append(Line("Madden and Thrampoulidis, lower", "exists", h * d // 2, MADDEN))
+        found.append(Line("Madden and Thrampoulidis, lower", "exists", d * (h // 2), MADDEN))
         found.append(Line("Madden and Thrampoulidis, upper", "worst case", h * (d + 2), MADDEN))
     if cell.depth == 2 and cell.activation == "relu":
         found.append(Line("Yun et al., lower", "exists", h * h // 4, YUN))
         found.append(Line("Yun et al., upper", "worst case", 2 * h * h + h + 2, YUN))
-    for tau in taus:
+    # Of other targets than Gaussian ones a sample has other bits.
+    for tau in taus if cell.target == "normal" else ():
         bits_per_sample = math.log2(1 / tau) / 2
         for bits, source in BITS_PER_PARAM.items():
             name = f"{bits:g} bits for each parameter"
@@ -90,7 +106,7 @@ def table(groups: pd.DataFrame) -> pd.DataFrame:
     """A row for each network of the groups and each line that applies to it at their thresholds.
 
     Args:
-        groups: a table with `d_in`, `depth`, `width`, `activation`, `trainable` and `tau`.
+        groups: a table with the fields of NETWORK and `tau`.
 
     Returns:
         The network's fields; `line`, its name; `kind`; `n_samples`, a count; `source`; `tau`, where
@@ -102,3 +118,16 @@ def table(groups: pd.DataFrame) -> pd.DataFrame:
         taus = [float(tau) for tau in np.unique(own["tau"])]
         rows += [{name: getattr(network, name) for name in NETWORK} | line._asdict() for line in lines(network, taus)]
     return pd.DataFrame(rows, columns=[*NETWORK, *Line._fields])
+
+
+def dimension_name(table: pd.DataFrame) -> str:
+    """What the functional dimension of these networks is called: a formula where one holds for all.
+
+    >>> dimension_name(pd.DataFrame({"trainable": ["all"], "depth": [2], "activation": ["relu"]}))
+    'P - depth*width'
+    """
+    trained = table[(table["trainable"] == "all") | (table["depth"] == 0)]
+    if trained.empty:
+        return "width + 1"
+    homogeneous = trained["activation"].isin(HOMOGENEOUS) | (trained["depth"] == 0)
+    return "P - depth*width" if len(trained) == len(table) and homogeneous.all() else "functional dimension"

@@ -50,7 +50,7 @@ def at_threshold(groups: pd.DataFrame, reached: pd.DataFrame, threshold: float) 
     """The groups whose own tau lies below a threshold, with the measures that `reached`, of `thresholds`, has for it."""
     key = _key(groups)
     measures = reached.loc[reached["threshold"] == threshold, [*key, *MEASURES]]
-    return groups[groups["tau"] < threshold].drop(columns=MEASURES).merge(measures, on=key, how="left")
+    return groups[groups["tau"] < threshold].drop(columns=MEASURES).merge(measures, on=key, how="inner")
 
 
 def _key(groups: pd.DataFrame) -> list[str]:

@@ -15,11 +15,10 @@ from bench.networks import functional_dim, n_params
 from bench.published import published
 from bench.ranking import ranking
 from bench.rates import compare_rates
-from bench.scaling import power_laws
 from bench.settings import label_settings
 from bench.store import RUNG_COLUMNS, Design
 from bench.survival import GROUP_FIELDS, groups
-from bench.tables import Tables
+from bench.tables import Tables, scaling
 from bench.thresholds import thresholds
 
 
@@ -78,7 +77,7 @@ def tables(cells: pd.DataFrame, *, variants: bool = False, validation: pd.DataFr
         groups=grouped,
         evidence=evidence(grouped) if variants else none,
         capacity=capacity,
-        scaling=power_laws(capacity) if len(capacity) else none,
+        scaling=scaling(capacity) if len(capacity) else none,
         published=none if variants else published(cells, capacity),
         theory=none if variants else theory.table(grouped),
         learning_rates=compare_rates(grouped),

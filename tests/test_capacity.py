@@ -10,6 +10,7 @@ import pytest
 from scipy.special import ndtr
 
 from bench.capacity import capacities, spell
+from bench.findings import findings
 from bench.frontier import Frontier, design_effect, fit
 from bench.scaling import power_laws
 from tests import tables
@@ -51,7 +52,7 @@ def test_the_design_effect_keeps_intervals_honest_that_without_it_are_not():
     for _ in range(100):
         middle = rng.uniform(90, 200)
         success = draws(rng, 10, 1.0) < 1 / (1 + (COUNTS / middle) ** 3)
-        alone = fit(np.tile(COUNTS, 10), success.ravel(), np.arange(success.size))
+        alone = fit(np.tile(COUNTS, 10), success.ravel(), np.arange(success.size) // 2)
         for name, found in (("clusters", fitted(success)), ("cells", alone)):
             covered[name] += found.low <= middle <= found.high
     assert covered["clusters"] >= 88
@@ -150,7 +151,8 @@ def test_swept_rates_give_a_capacity_at_the_default_and_one_at_the_best():
 
 def networks(n50, **columns) -> pd.DataFrame:
     made = pd.DataFrame({"setting": "all cells", "rates": "as asked", "d_in": 8, "depth": 2, **columns})
-    return made.assign(functional_dim=made["n_params"], n50=n50(made))
+    made = made.assign(functional_dim=made["n_params"], n50=n50(made))
+    return made.assign(side=np.where(made["n50"].isna(), "above", "inside"))
 
 
 def test_a_power_law_is_found_again_with_its_interval():
@@ -163,7 +165,7 @@ def test_a_power_law_is_found_again_with_its_interval():
         ).to_dict("records")
         covered += row["exponent_low"] <= 0.9 <= row["exponent_high"]
     assert 180 <= covered <= 198
-    assert (row["model"], row["term"], row["n_networks"], row["n_left_out"]) == ("parameters", "n_params", 8, 0)
+    assert (row["model"], row["term"], row["n_networks"], row["n_above"]) == ("parameters", "n_params", 8, 0)
     assert 0.05 < row["residual_sd"] < 0.2
 
 
@@ -182,9 +184,51 @@ def test_networks_without_an_n50_are_left_out_and_counted():
     n50 = [50.0, 90.0, 170.0, math.nan]
     laws = power_laws(networks(lambda _: n50, n_params=[100, 200, 400, 800]))
     assert list(laws["n_networks"].unique()) == [3]
-    assert list(laws["n_left_out"].unique()) == [1]
+    assert list(laws["n_above"].unique()) == [1]
 
 
 def test_two_networks_or_one_size_make_no_law():
     assert power_laws(networks(lambda t: t["n_params"] / 2, n_params=[100, 200])).empty
     assert power_laws(networks(lambda _: [50.0, 60.0, 55.0], n_params=[100, 100, 100])).empty
+
+
+def test_a_frontier_is_above_or_below_the_counts_tried_whatever_its_interval_bounds():
+    """One seed bounds nothing, and yet it is above; four of ten at the least count are below, with a bound on either side."""
+    one = capacities(table(*[row for row in curve([32, 64], 999) if row["data_seed"] == 0])).iloc[0]
+    assert (one["side"], one["n50_low"], spell(one)) == ("above", 0, "unknown")
+    rows = [{"n_samples": n, "data_seed": s, "init_seed": s} for n in (100, 200, 400) for s in range(10)]
+    ended = [
+        row
+        | (
+            {"status": "memorized", "epoch_to_tau": 9}
+            if row["n_samples"] == 100 and row["data_seed"] < 4
+            else {"status": "censored"}
+        )
+        for row in rows
+    ]
+    few = capacities(table(*ended)).iloc[0]
+    assert few["side"] == "below"
+    assert 0 < few["n50_low"] < 100 < few["n50_high"]
+    assert spell(few) == f"< {few['n50_high']:.0f}"
+    (sentence,) = [text for text in findings(tables.tables(tables.table(*ended))) if "N50" in text]
+    assert sentence.endswith("1 of 1 networks hold less than the least.")
+
+
+def test_inputs_at_the_same_parameters_have_a_law_though_each_number_of_inputs_is_a_setting():
+    rows = []
+    for d_in, width, most in ((2, 24, 64), (4, 16, 64), (8, 10, 48), (4, 32, 128), (8, 20, 96), (2, 48, 128)):
+        rows += curve([24, 32, 48, 64, 96, 128, 192], most, d_in=d_in, width=width, depth=1)
+    made = tables.tables(tables.table(*rows)).scaling
+    (row,) = made[made["term"] == "d_in"].to_dict("records")
+    assert (row["setting"], row["n_networks"]) == ("all cells", 6)
+
+
+def test_rates_of_a_search_are_never_the_best_of_several():
+    rows = curve([16, 32, 64], 32, learning_rate=0.003) + curve([16, 40, 80], 40, learning_rate=0.01)
+    made = capacities(table(*rows), searched=True)
+    assert list(made["rates"]) == ["as asked", "as asked"]
+    assert list(made["n_cells"]) == [15, 15]
+
+
+def test_an_exact_law_leaves_no_residual_and_has_no_interval():
+    assert power_laws(networks(lambda t: t["n_params"] / 2, n_params=[100, 200, 400, 800])).empty

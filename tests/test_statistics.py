@@ -61,6 +61,15 @@ def test_a_group_that_only_failed_has_no_fraction_and_no_median():
     )
 
 
+def test_the_expected_running_time_counts_the_epochs_of_those_that_never_got_there():
+    """30 + 50 + 100 + 20 epochs for two successes; none, where nothing was measured; infinite without a success."""
+    cells = table(*seeds(["memorized", "memorized", "censored", "diverged", "failed"], [30, 50, None, None, None]))
+    (row,) = groups(cells.assign(epochs_run=pd.array([30, 50, 100, 20, None], dtype="Int64"))).to_dict("records")
+    assert row["expected_running_time"] == 100
+    assert groups(table(*seeds(["censored"] * 2, [None] * 2)))["expected_running_time"].tolist() == [math.inf]
+    assert groups(table(*seeds(["failed"], [None])))["expected_running_time"].isna().all()
+
+
 def test_groups_keep_apart_cells_that_differ_in_more_than_their_seeds():
     made = groups(
         table(
@@ -142,7 +151,9 @@ def test_findings_of_a_run_without_results_say_so():
 
 
 def test_findings_compare_the_lowest_validation_error_with_the_variance_of_its_targets():
-    validation = pd.DataFrame({"best_over_variance": [1.02, 0.99], "final_over_variance": [2.0, 3.0], "n_val": [200, 200]})
+    validation = pd.DataFrame(
+        {"best_over_variance": [1.02, 0.99], "final_over_variance": [2.0, 3.0], "n_val": [200, 200], "target": "normal"}
+    )
     cells = table(*seeds(["memorized"] * 2, [10, 20], n_val=200))
     assert findings(tables(cells, validation=validation))[-1] == (
         "Nothing generalizes: at the end of training the validation MSE is 2.5 times the variance of the validation targets, in the"

@@ -83,9 +83,22 @@ def test_the_table_has_each_network_once():
             "width": 16,
             "activation": "relu",
             "trainable": "all",
+            "target": "normal",
+            "loss": "mse",
             "tau": [0.1, 0.1, 0.5, 0.01],
         }
     )
     table = theory.table(groups)
     assert len(table) == (7 + 3) + (5 + 3) + 1
     assert not table.duplicated().any()
+
+
+def test_the_hinge_has_no_ceiling_and_only_gaussian_targets_have_their_bits():
+    hinge = theory.lines(Cell(depth=2, loss="hinge", target="rademacher"), [0.1])
+    assert {line.kind for line in hinge if line.line == "functional dimension"} == {"reference"}
+    assert not [line for line in hinge if line.kind == "information"]
+
+
+def test_what_is_known_for_binary_labels_is_told_from_what_is_known_for_real_ones():
+    kinds = {line.line: line.kind for line in theory.lines(Cell(depth=1), [])}
+    assert (kinds["Baum"], kinds["Bubeck et al."]) == ("exists for binary labels", "exists")
