@@ -19,6 +19,9 @@ MOST_RANKED = 3
 # Of more settings than these, the maps and the ranking say more than sentences.
 MOST_FRONTIERS = 8
 
+# Settings that differ in more fields than these are protocols of their own, and stand in the table.
+MOST_FIELDS = 4
+
 # Where an N50 lies that is not within the sample counts tried.
 SIDES = {"above": "that hold more than the most samples tried", "below": "that hold less than the least"}
 
@@ -57,7 +60,8 @@ def _counts(cells: pd.DataFrame) -> str:
 def _capacities(capacity: pd.DataFrame) -> list[str]:
     """How many samples the networks of each setting hold, over the dimensions of the functions that they reach."""
     sentences = []
-    curves = list(capacity.groupby(["setting", "rates"], sort=False))
+    named = capacity[capacity["setting"].str.count(",") < MOST_FIELDS] if len(capacity) else capacity
+    curves = list(named.groupby(["setting", "rates"], sort=False)) if len(named) else []
     for (setting, rates), own in curves if len(curves) <= MOST_FRONTIERS else []:
         known = own[own["n50"].notna()]
         subject = setting if rates == "as asked" else f"{setting}, {rates} learning rate"

@@ -102,8 +102,8 @@ def test_make_bench_with_the_interpreter_at_hand_installs_nothing(tmp_path):
     assert (tmp_path / "run" / "report.html").exists()
 
 
-def test_the_python_example_of_the_readme_runs(tmp_path):
-    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+@pytest.mark.parametrize("example", re.findall(r"```python\n(.*?)```", README, re.DOTALL), ids=["grid", "search"])
+def test_the_python_examples_of_the_readme_run(example, tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", example],
         cwd=tmp_path,
