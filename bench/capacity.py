@@ -80,7 +80,11 @@ def capacities(cells: pd.DataFrame, *, searched: bool = False) -> pd.DataFrame:
         rows = [_row(curve, rates) for _, curve in curves if curve["n_samples"].min() < curve["n_samples"].max()]
         tables.append(pd.DataFrame(rows, columns=COLUMNS))
     made = pd.concat(tables, ignore_index=True)
-    return made.astype({name: cells[name].dtype for name in CURVE_FIELDS})
+    # A part without rows would make these columns of objects.
+    numbers = dict.fromkeys(
+        ("n50", "n50_low", "n50_high", "sharpness", "n50_per_param", "n50_per_dim", "bits_per_param"), float
+    )
+    return made.astype({name: cells[name].dtype for name in CURVE_FIELDS} | numbers)
 
 
 def _row(cells: pd.DataFrame, rates: str) -> dict[str, object]:
@@ -104,6 +108,11 @@ def _row(cells: pd.DataFrame, rates: str) -> dict[str, object]:
         "n50_per_dim": found.n50 / first["functional_dim"],
         "bits_per_param": found.n50 * bits_per_sample / first["n_params"],
     }
+
+
+def bounded(capacity: pd.DataFrame) -> pd.Series:
+    """Which N50 lie within the counts tried, with an interval that has two ends."""
+    return capacity["n50"].notna() & (capacity["n50_low"] > 0) & np.isfinite(capacity["n50_high"])
 
 
 def spell(capacity: pd.Series) -> str:

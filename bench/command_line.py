@@ -131,6 +131,8 @@ def one_line(error: Exception, known: Sequence[str] | None = None) -> str:
     if unknown:
         fields = [name for name in AXES if name not in ("seed", "load")]
         searched = [f"search.{field.name}" for field in dataclasses.fields(Search)]
+        if not known and unknown[1] in searched:
+            return f"{unknown[1]}: needs a search; choose grid=frontier"
         known = known or [
             *EXECUTION,
             *searched,

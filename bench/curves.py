@@ -87,7 +87,7 @@ def _information(ax: Axes, own: pd.DataFrame, theory: pd.DataFrame) -> None:
 
 def _ends(table: pd.DataFrame) -> tuple[float, float]:
     """Least and largest sample count worth drawing."""
-    values = pd.concat([table[name] for name in ("n50_low", "n50_high", "functional_dim")]).astype(float)
+    values = pd.concat([table[name] for name in ("n50", "n50_low", "n50_high", "functional_dim")]).astype(float)
     positive = values[(values > 0) & np.isfinite(values)]
     return 0.6 * float(positive.min()), 1.6 * float(positive.max())
 

@@ -6,6 +6,7 @@ import math
 
 import pandas as pd
 
+from bench.capacity import bounded
 from bench.cells import Status
 from bench.published import against_literature
 from bench.signal import uniform_gain
@@ -22,8 +23,11 @@ MOST_FRONTIERS = 8
 # Settings that differ in more fields than these are protocols of their own, and stand in the table.
 MOST_FIELDS = 4
 
+# Fewer networks tell nothing of depth beside parameters.
+LEAST_NETWORKS = 6
+
 # Where an N50 lies that is not within the sample counts tried.
-SIDES = {"above": "that hold more than the most samples tried", "below": "that hold less than the least"}
+SIDES = {"above": "that hold more than the most samples tried", "below": "that hold less than the fewest samples tried"}
 
 # What counts as little: a regularizer that leaves this share memorizing, in at most this many times the epochs.
 LITTLE_SHARE, LITTLE_DELAY = 0.95, 1.1
@@ -39,6 +43,7 @@ def findings(tables: Tables) -> list[str]:
         sentences += _blindness(results[results.index == tables.groups.index[0]], tables.signal_propagation)
     else:
         sentences = [_counts(tables.cells), *_blindness(results, tables.signal_propagation)]
+        sentences += _searched(tables.capacity, tables.search_ratio)
         first, *others = [*_capacities(tables.capacity), None]
         sentences += [sentence for sentence in (first, *_depth(tables.scaling), *others) if sentence]
     sentences += _rates(tables.learning_rates, tables.variants)
@@ -63,17 +68,19 @@ def _capacities(capacity: pd.DataFrame) -> list[str]:
     named = capacity[capacity["setting"].str.count(",") < MOST_FIELDS] if len(capacity) else capacity
     curves = list(named.groupby(["setting", "rates"], sort=False)) if len(named) else []
     for (setting, rates), own in curves if len(curves) <= MOST_FRONTIERS else []:
-        known = own[own["n50"].notna()]
+        known = own[bounded(own)]
         subject = setting if rates == "as asked" else f"{setting}, {rates} learning rate"
         budget = f"{_span(own['max_epochs'])} epochs to tau {_span(own['tau'])}"
         above, below = (int((own["side"] == side).sum()) for side in ("above", "below"))
-        outside = [
+        vague = int((own["side"] == "inside").sum()) - len(known)
+        outside = [f"{vague} of {len(own)} are not bounded by these seeds"] * (vague > 0)
+        outside += [
             f"{count} of {len(own)} networks hold {words}"
-            for count, words in ((above, "more than the most samples tried"), (below, "less than the least"))
+            for count, words in ((above, "more than the most samples tried"), (below, "less than the fewest samples tried"))
             if count
         ]
         share = known["n50_per_dim"]
-        text = f"no network's N50 lies within the sample counts tried ({budget})"
+        text = f"no network's N50 is known ({budget})"
         if len(known):
             one = (
                 f"N50 is {share.iloc[0]:.2f}"
@@ -87,12 +94,22 @@ def _capacities(capacity: pd.DataFrame) -> list[str]:
     return sentences
 
 
+def _searched(capacity: pd.DataFrame, ratio: float | None) -> list[str]:
+    """Whether a search knows each N50 as well as it was asked to."""
+    if ratio is None:
+        return []
+    known = bounded(capacity) & (capacity["n50_high"] <= ratio * capacity["n50_low"])
+    text = f"The search knows the N50 of {int(known.sum())} of {len(capacity)} networks to a ratio of {ratio:g}"
+    rest = "" if known.all() else "; the others spent what they may, hold too few or too many samples, or are not finished"
+    return [f"{text}{rest}."]
+
+
 def _depth(scaling: pd.DataFrame) -> list[str]:
     """Whether depth matters at the same number of parameters, for the first setting that tells."""
-    rows = (
-        scaling[scaling["model"].eq("depth at the same parameters") & scaling["term"].eq("depth")] if len(scaling) else scaling
-    )
-    for _, row in rows.head(1).iterrows():
+    if scaling.empty:
+        return []
+    rows = scaling[scaling["model"].eq("depth at the same parameters") & scaling["term"].eq("depth")]
+    for _, row in rows[rows["n_networks"] >= LEAST_NETWORKS].head(1).iterrows():
         interval = f"{row['exponent_low']:.2f} to {row['exponent_high']:.2f}"
         power = f"N50 goes as depth to the power {row['exponent']:.2f} ({interval})"
         subject = row["setting"] if row["rates"] == "as asked" else f"{row['setting']}, {row['rates']} learning rate"

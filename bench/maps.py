@@ -228,7 +228,7 @@ def _draw_marks(ax: Axes, over: Sequence[tuple[int, Marks]], rows: Sequence[floa
     for j, marks in over:
         x, low, high = j + MARK_PLACE, height(marks.low), height(marks.high)
         for colour, width in (("white", 3.4), (DARK_TEXT, 1.3)):
-            ax.plot([x, x], [low, high], color=colour, lw=width, solid_capstyle="butt", clip_on=False)
+            ax.plot([x, x], [low, high], color=colour, lw=width, solid_capstyle="butt", clip_on=False, zorder=3.5)
         sign, y = {"inside": ("D", height(marks.n50)), "above": ("^", top), "below": ("v", 0.0)}[marks.side]
         ax.plot(x, y, sign, ms=4.6, mfc="white", mec=DARK_TEXT, mew=1.1, clip_on=False, zorder=4)
         if rows[0] <= marks.exists <= rows[-1]:

@@ -83,11 +83,11 @@ def page(store: Store, made: Tables, pictures: Sequence[Picture], sentences: Seq
     bundle = Path(dt_bundle)
     return environment.get_template("report.html").render(
         name=store.path.name,
-        scope=scope(cells, groups, variants=made.variants),
+        scope=scope(cells, groups, design=made.design),
         asked=terminal.asked_cell(groups.iloc[0]) if made.variants else "",
         prominent=sentences[:PROMINENT],
         others=sentences[PROMINENT:],
-        sections={name: title for name, title in SECTIONS.items() if any(picture.section == name for picture in pictures)},
+        sections=_sections(made, pictures),
         pictures=pictures,
         images={picture.name: _image(store.path / "figures" / f"{picture.name}.png") for picture in pictures},
         views=list(dict.fromkeys(picture.view for picture in pictures if picture.view)),
@@ -111,6 +111,12 @@ def page(store: Store, made: Tables, pictures: Sequence[Picture], sentences: Seq
         shared=_shared(cells),
         runs=[_run(run) for run in provenance.read(store.path)],
     )
+
+
+def _sections(made: Tables, pictures: Sequence[Picture]) -> dict[str, str]:
+    """The sections that have something to show; capacities have a table of their own."""
+    filled = {picture.section for picture in pictures} | ({"capacities"} if len(made.capacity) else set())
+    return {name: title for name, title in SECTIONS.items() if name in filled}
 
 
 def _thresholds(pictures: Sequence[Picture], groups: pd.DataFrame) -> dict[str, str]:
@@ -204,7 +210,7 @@ def _laws_html(scaling: pd.DataFrame) -> str:
         exponent=[_interval(row, "exponent") for _, row in scaling.iterrows()],
         networks=scaling["n_networks"],
         **{
-            "left out": scaling["n_above"] + scaling["n_below"],
+            "left out": scaling["n_above"] + scaling["n_below"] + scaling["n_vague"],
             "p if proportional to size": scaling["p_value"].map("{:.2g}".format),
         },
         **{"residual sd of ln N50": scaling["residual_sd"].map("{:.2f}".format)},

@@ -55,8 +55,9 @@ def draw(tables: Tables) -> Iterator[Picture]:
     """The figures, the answer first; figures without data are left out."""
     if tables.design is Design.PRODUCT:
         yield from _maps(tables)
-    if len(tables.capacity):
-        yield _capacity(tables)
+    shown = _compared(tables.capacity)
+    if len(shown):
+        yield _capacity(tables, shown)
     if len(tables.regularizers) > 1:
         yield _ranking(tables.regularizers)
     if len(tables.log_rank):
@@ -132,17 +133,31 @@ def _marks(sheet: Sheet, tables: Tables) -> dict[tuple[Any, Any], maps.Marks]:
     }
 
 
-def _capacity(tables: Tables) -> Picture:
-    known = tables.capacity[tables.capacity["n50"].notna()]
+def _compared(capacity: pd.DataFrame) -> pd.DataFrame:
+    """The capacities of the first settings that have two networks or more with an N50: fewer are no picture."""
+    if capacity.empty:
+        return capacity
+    known = capacity["n50"].notna().groupby([capacity["setting"], capacity["rates"]]).transform("sum")
+    several = capacity[known > 1]
+    return several[several["setting"].isin(several["setting"].unique()[:MOST_VARIANTS])]
+
+
+def _capacity(tables: Tables, shown: pd.DataFrame) -> Picture:
+    known = shown[shown["n50"].notna()]
+    left = tables.capacity["setting"].nunique() - shown["setting"].nunique()
     caption = (
         "The sample count at which half of the seeds memorize, N50, with its 95 % interval, against the parameters of the"
         " network; arrows: beyond the counts that were tried. Lines of bits are for orientation: what networks that store so"
         " many bits for each parameter could hold at this tau."
     )
+    if left:
+        caption += (
+            f" {left} of {left + shown['setting'].nunique()} settings, most with fewer than two N50, are in the table alone."
+        )
     shares = known["n50_per_dim"]
     span = f"; N50 is {shares.min():.2g} to {shares.max():.2g} times the functional dimension" if len(shares) else ""
-    alt = f"Capacities: {len(known)} of {len(tables.capacity)} networks have their N50 within the counts tried{span}."
-    return Picture("capacity", caption, alt, "capacity", curves.capacities(tables.capacity, tables.theory), "capacities")
+    alt = f"Capacities: {len(known)} of {len(shown)} networks have their N50 within the counts tried{span}."
+    return Picture("capacity", caption, alt, "capacity", curves.capacities(shown, tables.theory), "capacities")
 
 
 def _incidence(tables: Tables) -> Picture:

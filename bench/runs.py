@@ -86,6 +86,8 @@ def run(
     asked = grid.check([cells] if isinstance(cells, Cell) else cells)
     planned = [] if search else asked
     design = Design.SEARCH if search else Design.VARIANTS if variants else Design.PRODUCT
+    if search is not None and not isinstance(search, Search):
+        raise grid.GridError("search", search, "must be a bench.Search or None", "give for example bench.Search(ratio=1.15)")
     spec = resolve(engine, device)
     if executor not in EXECUTORS:
         raise grid.GridError("executor", executor, "is not an executor", f"choose from: {', '.join(EXECUTORS)}")
@@ -140,10 +142,10 @@ def run(
             if progress:
                 _announce(planned, todo, rounds, search)
             if todo:
-                store.write_plan(planned, design)
+                store.write_plan(planned, design, search.ratio if search else None)
                 training.train(todo)
                 rounds += 1
-        store.write_plan(planned, design)
+        store.write_plan(planned, design, search.ratio if search else None)
     finally:
         facts = provenance.collect(engine=spec.name, device=training.device_name, threads=training.workers)
         wall_time_s = round(time.perf_counter() - started, 3)

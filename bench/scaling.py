@@ -10,6 +10,7 @@ import pandas as pd
 from jaxtyping import Float
 from scipy import stats
 
+from bench.capacity import bounded
 from bench.frontier import TWO_SIDED
 
 COLUMNS = [
@@ -24,6 +25,7 @@ COLUMNS = [
     "n_networks",
     "n_above",
     "n_below",
+    "n_vague",
     "residual_sd",
 ]
 
@@ -48,8 +50,8 @@ PROPORTIONAL = {"n_params": 1.0, "functional_dim": 1.0, "depth": 0.0, "d_in": 0.
 def power_laws(capacities: pd.DataFrame, models: Sequence[str] = tuple(MODELS)) -> pd.DataFrame:
     """Least-squares fits of ln(N50) on the logarithms of sizes, for each setting.
 
-    Networks whose N50 lies outside the sample counts tried, or that have no hidden layer, are left out and counted; a model
-    whose terms the others do not tell apart, or that leaves no residual, has no rows.
+    Networks whose N50 lies outside the sample counts tried or is not bounded by its interval, or that have no hidden layer, are
+    left out and counted; a model whose terms the others do not tell apart, or that leaves no residual, has no rows.
 
     Args:
         capacities: of `bench.capacity.capacities`.
@@ -58,12 +60,13 @@ def power_laws(capacities: pd.DataFrame, models: Sequence[str] = tuple(MODELS)) 
     Returns:
         A row for each term: `setting`, `rates`; `model`, `term`; `exponent` with its 95 % interval (Student); `p_value` of the
         exponent that a capacity proportional to the size alone would have, 1 for sizes and 0 for depth and inputs;
-        `n_networks`; `n_above`, `n_below`, those left out; `residual_sd`, standard deviation of ln(N50) about the fit.
+        `n_networks`; `n_above`, `n_below` and, with an interval of
+        one end or none, `n_vague`, those left out; `residual_sd`, standard deviation of ln(N50) about the fit.
     """
     rows = []
     hidden = capacities[capacities["depth"] > 0]
     for (setting, rates), own in hidden.groupby(["setting", "rates"], sort=False):
-        known = own[own["n50"].notna()]
+        known = own[bounded(own)]
         for model in models:
             terms = MODELS[model]
             fitted = _fit(known, terms)
@@ -79,6 +82,7 @@ def power_laws(capacities: pd.DataFrame, models: Sequence[str] = tuple(MODELS)) 
                     | {"p_value": 2 * float(stats.t.sf(distance, freedom)), "residual_sd": residual_sd}
                     | {"n_networks": len(known)}
                     | {f"n_{side}": int((own["side"] == side).sum()) for side in ("above", "below")}
+                    | {"n_vague": int((own["side"] == "inside").sum()) - len(known)}
                 )
     return pd.DataFrame(rows, columns=COLUMNS)
 

@@ -8,15 +8,21 @@ import pandas as pd
 
 from bench.cells import SEEDS, STRENGTHS
 from bench.settings import acts, swept_fields
+from bench.store import Design
 
 # More values than these are told by their span.
 MOST_NAMED = 8
 
 
-def scope(cells: pd.DataFrame, groups: pd.DataFrame, *, variants: bool) -> str:
+def scope(cells: pd.DataFrame, groups: pd.DataFrame, *, design: Design) -> str:
     """One line: the number of cells, the swept fields with their spans, budget and threshold."""
     tried = f"{_seeds(cells)}; at most {_span(groups['max_epochs'])} epochs to tau {_span(groups['tau'])}."
-    if variants:
+    if design is Design.SEARCH:
+        swept = [_axis(groups, name) for name in swept_fields(groups) if name not in ("tau", "max_epochs", "n_samples")]
+        budget = f"at most {_span(groups['max_epochs'])} epochs to tau {_span(groups['tau'])}."
+        what = f"A search for the frontier of each network, {len(cells):,} cells of seeds of their own"
+        return f"{what}: {'; '.join([*swept, budget])}"
+    if design is Design.VARIANTS:
         return f"{len(cells):,} cells: the network that was asked about and {len(groups) - 1} variants of it, {tried}"
     swept = [_axis(groups, name) for name in swept_fields(groups) if name not in ("tau", "max_epochs")]
     return f"{len(cells):,} cells: {'; '.join([*swept, tried])}"

@@ -36,7 +36,9 @@ class Search:
     most_cells: int = 128
 
     def __post_init__(self) -> None:
-        if not isinstance(self.ratio, int | float) or not LEAST_RATIO <= self.ratio < math.inf:
+        if isinstance(self.ratio, bool) or not isinstance(self.ratio, int | float):
+            raise GridError("search.ratio", self.ratio, "must be a number", "give for example 1.15")
+        if not LEAST_RATIO <= self.ratio < math.inf:
             raise GridError("search.ratio", self.ratio, f"must be at least {LEAST_RATIO}", "give for example 1.15")
         for name in ("cells_per_round", "most_cells"):
             value = getattr(self, name)

@@ -23,7 +23,7 @@ from bench.networks import functional_dim, n_params
 SCHEMA_VERSION = 2
 _VERSION_KEY = b"memcap_schema"
 # In the metadata of plan.parquet: what its cells are.
-_DESIGN_KEY = b"memcap_design"
+_DESIGN_KEY, _RATIO_KEY = b"memcap_design", b"memcap_ratio"
 _PART_NAME = re.compile(r"part-(\d{8})-[0-9a-f]{8}\.parquet")
 
 _ARROW = {int: pa.int64(), float: pa.float64(), bool: pa.bool_(), str: pa.string()}
@@ -102,18 +102,22 @@ class Store:
             if rows:
                 self._write_part(kind, rows)
 
-    def write_plan(self, cells: Iterable[Cell], design: Design = Design.PRODUCT) -> None:
-        """Replace the list of cells that this folder's tables and figures are about."""
+    def write_plan(self, cells: Iterable[Cell], design: Design = Design.PRODUCT, ratio: float | None = None) -> None:
+        """Replace the list of cells that this folder's tables and figures are about; `ratio`: that a search was asked for."""
         rows = [{"cell_id": cell.cell_id, **dataclasses.asdict(cell)} for cell in cells]
         self.path.mkdir(parents=True, exist_ok=True)
-        self._write_table("plan", rows, self.path / "plan.parquet", {_DESIGN_KEY: design.encode()})
+        self._write_table(
+            "plan", rows, self.path / "plan.parquet", {_DESIGN_KEY: design.encode(), _RATIO_KEY: str(ratio).encode()}
+        )
 
-    def design(self) -> Design:
-        """What the planned cells are; a product of lists where no plan can be read."""
+    def design(self) -> tuple[Design, float | None]:
+        """What the planned cells are, a product where no plan can be read; and the ratio that a search was asked for."""
         try:
-            return Design((pq.read_schema(self.path / "plan.parquet").metadata or {})[_DESIGN_KEY].decode())
+            about = pq.read_schema(self.path / "plan.parquet").metadata or {}
+            design = Design(about[_DESIGN_KEY].decode())
+            return design, float(about[_RATIO_KEY]) if design is Design.SEARCH else None
         except (OSError, pa.ArrowException, KeyError, ValueError):
-            return Design.PRODUCT
+            return Design.PRODUCT, None
 
     def read_cells(self) -> pd.DataFrame:
         """One row for each planned cell, in the order of the plan; those without an outcome have the status `pending`.

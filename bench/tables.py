@@ -35,10 +35,11 @@ class Tables:
     """What a run says; tables without rows have nothing to say. Columns: the README, and the functions that make them.
 
     `design`: of variants the groups vary the first of them, and `evidence` says what came of each change; else it has no rows.
-    A search has no maps: its sample counts are where the frontier is.
+    A search has no maps: its sample counts are where the frontier is. `search_ratio`: how well it was asked to know each N50.
     """
 
     design: Design
+    search_ratio: float | None
     cells: pd.DataFrame
     groups: pd.DataFrame
     evidence: pd.DataFrame
@@ -62,7 +63,11 @@ class Tables:
 
     def named(self) -> dict[str, pd.DataFrame]:
         """The tables that have rows, by the names of their files."""
-        tables = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name != "design"}
+        tables = {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(self)
+            if field.name not in ("design", "search_ratio")
+        }
         return {name: table for name, table in tables.items() if len(table) or name in ("cells", "groups")}
 
 
@@ -74,13 +79,14 @@ def make(store: Store) -> Tables:
     """
     cells = store.read_cells()
     groups = group_statistics(cells)
-    design = store.design()
+    design, ratio = store.design()
     variants = design is Design.VARIANTS
     groups.insert(0, "setting", label_settings(groups, variants=variants))
     keyed = cells.merge(groups[["setting", *GROUP_FIELDS]], on=list(GROUP_FIELDS), how="left")
     capacity = pd.DataFrame() if variants else capacities(keyed, searched=design is Design.SEARCH)
     return Tables(
         design=design,
+        search_ratio=ratio,
         cells=cells,
         groups=groups,
         evidence=evidence(groups) if variants else pd.DataFrame(),
@@ -94,7 +100,7 @@ def make(store: Store) -> Tables:
         log_rank=pd.DataFrame() if design is not Design.PRODUCT else log_rank(keyed),
         incidence=pd.DataFrame() if design is not Design.PRODUCT else incidence(keyed),
         thresholds=pd.DataFrame() if design is Design.SEARCH else thresholds(cells, groups),
-        learning_fans=fans(store.read_curves(), keyed),
+        learning_fans=pd.DataFrame() if design is Design.SEARCH else fans(store.read_curves(), keyed),
         predictions=_predictions(store, keyed),
         signal_propagation=signal_propagation(keyed, variants=variants),
         validation=_validation(keyed),

@@ -73,6 +73,7 @@ def tables(cells: pd.DataFrame, *, variants: bool = False, validation: pd.DataFr
     capacity = none if variants else capacities(keyed)
     return Tables(
         design=Design.VARIANTS if variants else Design.PRODUCT,
+        search_ratio=None,
         cells=cells,
         groups=grouped,
         evidence=evidence(grouped) if variants else none,

@@ -75,14 +75,16 @@ def test_the_incidence_of_each_setting_is_drawn_as_its_table_says():
 
 
 def test_a_search_prints_its_capacities_and_draws_no_map(tmp_path, capsys):
-    network = bench.Cell(d_in=4, depth=1, width=4, tau=0.1, max_epochs=400, learning_rate=0.03)
-    bench.run(network, search=bench.Search(ratio=2.0), run_dir=tmp_path)
+    networks = bench.expand(d_in=4, depth=1, width=[4, 8], tau=0.1, max_epochs=400, learning_rate=0.03)
+    bench.run(networks, search=bench.Search(ratio=2.0), run_dir=tmp_path)
     capsys.readouterr()
     page = report.build(tmp_path).read_text()
     printed = capsys.readouterr().out
     assert re.search(r"all cells +1 +4 +25 +21 +\d+ \(\d+ to \d+\)", printed)
     assert 'id="capacity-table"' in page
-    assert {path.stem for path in (tmp_path / "figures").iterdir()} == {"capacity", "learning_curves"}
+    assert {path.stem for path in (tmp_path / "figures").iterdir()} == {"capacity"}
+    assert "* The search knows the N50 of 2 of 2 networks to a ratio of 2." in printed
+    assert "A search for the frontier of each network" in page
 
 
 def test_the_words_for_capacities_say_step_where_there_is_no_slope_and_nothing_where_there_is_no_n50(made):

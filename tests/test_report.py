@@ -207,7 +207,6 @@ def test_a_swept_strength_is_an_axis_of_one_map_and_off_means_the_same_cells_wit
         "map_dropout_width_32",
         "map_max_norm_width_32",
         "map_00_depth_n_samples",
-        "capacity",
         "regularizers",
         "incidence",
     ]

@@ -11,6 +11,7 @@ import pytest
 import bench
 from bench.fans import fans
 from bench.scope import scope
+from bench.store import Design
 from bench.survival import groups, wilson_interval
 from bench.thresholds import at_threshold, thresholds
 from tests.synthetic import outcome
@@ -104,6 +105,6 @@ def test_the_scope_of_a_run_names_what_was_swept_and_nothing_that_a_name_stands_
             for cell in bench.expand(width=[4, 8, 64], n_samples=[8, 32], regularization=["none", "dropout"], seed=range(2))
         ]
     )
-    assert scope(made, labelled(made), variants=False) == (
+    assert scope(made, labelled(made), design=Design.PRODUCT) == (
         "24 cells: width 4 to 64 (3 values); n_samples 8 to 32 (2 values); regularization none, dropout; 2 seeds; at most 5000 epochs to tau 0.01."
     )

@@ -125,8 +125,8 @@ def test_findings_say_how_far_up_the_load_each_setting_got():
         for n in (32, 64, 128):
             hit = n <= reached
             rows += seeds(
-                ["memorized" if hit else "censored"] * 2,
-                [n if hit else None] * 2,
+                ["memorized" if hit else "censored"] * 5,
+                [n if hit else None] * 5,
                 n_samples=n,
                 depth=1,
                 width=8,
@@ -134,15 +134,14 @@ def test_findings_say_how_far_up_the_load_each_setting_got():
                 dropout=dropout,
             )
     counts, plain, dropout = findings(tables(table(*rows)))[:3]
-    assert counts == "4 of 12 cells memorized targets that are pure noise (8 censored)."
+    assert counts == "10 of 30 cells memorized targets that are pure noise (20 censored)."
     # A step between 64 and 128 samples, of 73 dimensions.
     assert (
         plain
         == "no regularization: N50 is 1.24 times the functional dimension, 3.7 bits for each parameter (5000 epochs to tau 0.01)."
     )
     assert dropout == (
-        "dropout: no network's N50 lies within the sample counts tried (5000 epochs to tau 0.01);"
-        " 1 of 1 networks hold less than the least."
+        "dropout: no network's N50 is known (5000 epochs to tau 0.01); 1 of 1 networks hold less than the fewest samples tried."
     )
 
 
