@@ -21,6 +21,7 @@ CAPACITY_PANEL, INCIDENCE_PANEL = (2.9, 2.6), (2.35, 1.7)
 ENDS = {"memorized": (BELOW_COLOUR, "-"), "early_stopped": ("#b35900", "--"), "diverged": (LINE_COLOUR, ":")}
 
 MOST_TICKS = 7
+ROOM_FOR_A_NUMBER = 1.4
 
 # Depths from light to dark.
 DEPTH_COLOURS = "flare"
@@ -51,7 +52,10 @@ def capacities(table: pd.DataFrame, theory: pd.DataFrame) -> Figure:
         ax.plot(line["n_params"], line["functional_dim"], color=LINE_COLOUR, lw=1.2, zorder=1)
         _information(ax, own, theory)
     axes[0].set(xscale="log", yscale="log", ylim=(low, high))
-    for axis, (least, most) in ((axes[0].xaxis, axes[0].get_xlim()), (axes[0].yaxis, (low, high))):
+    left, right = axes[0].get_xlim()
+    # A number at the right end would stand in the next panel.
+    within = max(right / ROOM_FOR_A_NUMBER, math.sqrt(left * right))
+    for axis, (least, most) in ((axes[0].xaxis, (left, within)), (axes[0].yaxis, (low, high))):
         axis.set_major_locator(FixedLocator(plain_ticks(least, most, MOST_TICKS)))
         axis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axis.set_minor_locator(NullLocator())

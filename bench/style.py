@@ -80,10 +80,17 @@ def plain_ticks(low: float, high: float, most: int) -> list[float]:
 
     >>> plain_ticks(40, 400, 5), plain_ticks(30, 5000, 5), plain_ticks(11, 25, 5)
     ([50.0, 100.0, 200.0], [30.0, 100.0, 300.0, 1000.0, 3000.0], [20.0])
+    >>> plain_ticks(110, 180, 5), plain_ticks(81, 81, 5)
+    ([120.0, 150.0], [81])
     """
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     for mantissas in ((1, 2, 5), (1, 3), (1,)):
         ticks = [m * 10.0**decade for decade in decades for m in mantissas if low <= m * 10.0**decade <= high]
         if len(ticks) <= most:
             break
+    if not ticks:
+        # Two ends so close that no such number lies between.
+        ticks = [m * 10.0**decade for decade in decades for m in (1.2, 1.5, 3, 4, 7) if low <= m * 10.0**decade <= high] or [
+            low
+        ]
     return ticks[:: -(-len(ticks) // most)]

@@ -98,3 +98,11 @@ def test_the_words_for_capacities_say_step_where_there_is_no_slope_and_nothing_w
 def test_a_page_without_capacities_has_no_section_for_them():
     made = tables(table({"n_samples": 8, "status": "memorized", "epoch_to_tau": 5}))
     assert "capacity" not in {picture.name for picture in draw(made)}
+
+
+def test_networks_of_nearly_one_size_have_a_figure_too():
+    """81 and 91 parameters, with no round number between them."""
+    cells = bench.expand(depth=1, width=[8, 9], n_samples=COUNTS, seed=range(5))
+    made = tables(rows_of(cells, lambda c: 50 if c.n_samples <= 32 else None))
+    (picture,) = [picture for picture in draw(made) if picture.name == "capacity"]
+    assert [label.get_text() for label in picture.figure.axes[0].get_xticklabels()]
