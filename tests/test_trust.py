@@ -10,7 +10,7 @@ import sys
 import pytest
 
 import bench
-from bench import engines, runs
+from bench import engines, training
 from bench.engines import EngineSpec, native_is_built
 from bench.engines.cuda.tiles import KERNELS
 from bench.engines.cuda.trust import disagreement, distrusted, trial_cells, tried
@@ -96,9 +96,9 @@ def on_gpus(monkeypatch):
         def made(spec, threads=1):
             return CudaEngine([device]) if spec.name == "cuda" else make(spec, threads)
 
-        for module in (runs, local):
+        for module in (training, local):
             monkeypatch.setattr(module, "make_engine", made)
-        monkeypatch.setattr(runs, "for_the_rest", lambda spec: EngineSpec("torch", "cpu"))
+        monkeypatch.setattr(training, "for_the_rest", lambda spec: EngineSpec("torch", "cpu"))
 
     return pretend
 
