@@ -36,35 +36,50 @@ class Training:
         self.workers = threads if spec.device == "cpu" else 1
         self.device_name = self._engine.device_name()
         self.asked = self.trained = self.left_to_torch = 0
+        self._broken = False
 
     def train(self, cells: Sequence[Cell]) -> None:
-        """Train the cells and write their outcomes, also those that had ended when it is interrupted."""
-        own = [cell for cell in cells if self._engine.supports(cell)]
-        rest = [cell for cell in cells if not self._engine.supports(cell)]
-        if rest:
+        """Train the cells and write their outcomes, also those that had ended when it is interrupted.
+
+        Those that the engine does not support, or loses when its GPU or driver breaks, are trained by PyTorch.
+        """
+        own = [] if self._broken else [cell for cell in cells if self._engine.supports(cell)]
+        held = set(own)
+        rest = [cell for cell in cells if cell not in held]
+        if rest and not self._broken:
             print(f"memcap: {len(rest)} cells are too large for engine={self._spec.name}; engine=torch trains them")
         self.asked += len(cells)
-        self.left_to_torch += len(rest)
         with (
             Progress(len(cells), sum(map(budget_flops, cells)), shown=self._progress) as shown,
             _Writer(self._store) as writer,
         ):
-            for part, by in ((own, self._spec), (rest, for_the_rest(self._spec))):
-                if part:
-                    self._train(part, by, shown, writer)
+            if own:
+                rest += self._train(own, self._spec, shown, writer)
+            if rest:
+                self.left_to_torch += len(rest)
+                self._train(rest, for_the_rest(self._spec), shown, writer)
 
-    def _train(self, cells: Sequence[Cell], by: EngineSpec, shown: Progress, writer: _Writer) -> None:
+    def _train(self, cells: Sequence[Cell], by: EngineSpec, shown: Progress, writer: _Writer) -> list[Cell]:
+        """Train the cells; returns those that a GPU took with it as it broke, which have no outcome yet."""
         engine = self._engine if by is self._spec else make_engine(by)
         at_once = 1 if engine.threaded else self.workers
         packs = plan(cells, kind=engine.kind, slots=engine.slots, workers=at_once)
-        reports = EXECUTORS[self._executor](packs, by, threads=self.workers, **self._wanted)
+        # A process whose GPU has broken cannot reach it any more; a new one may.
+        reports = EXECUTORS[self._executor](packs, by, threads=self.workers, apart=self._broken, **self._wanted)
+        lost: list[Cell] = []
         try:
             for report in reports:
+                if report.error and by.name == "cuda":
+                    self._broken = True
+                    lost += [outcome.cell for outcome in report.outcomes]
+                    print(f"memcap: the CUDA engine broke ({report.error}); engine=torch trains the rest, {len(lost)} cells")
+                    continue
                 writer.add(report.outcomes)
                 self.trained += len(report.outcomes)
                 shown.update(report.outcomes, report.flops, sum(map(_budget_left, report.outcomes)))
         finally:
             reports.close()
+        return lost
 
 
 class _Writer:

@@ -85,8 +85,9 @@ def test_a_trial_is_held_in_a_process_of_its_own_and_a_crash_or_silence_is_a_fai
 
 
 @pytest.fixture
-def on_gpus(monkeypatch):
+def on_gpus(monkeypatch, tmp_path_factory):
     """A machine whose GPUs are `device`, an engine there that says `reason`."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
 
     def pretend(reason: str | None, device: HostDevice | None = None) -> None:
         monkeypatch.setattr(engines, "_resolve_device", lambda name: "cuda" if name == "auto" else name)
@@ -147,3 +148,42 @@ def test_cells_that_the_cuda_engine_does_not_support_go_to_torch(tmp_path, on_gp
     assert "memcap: 1 cells are too large for engine=cuda; engine=torch trains them" in capsys.readouterr().out
     (entry,) = json.loads((tmp_path / "provenance.json").read_text())["runs"]
     assert entry["cells_left_to_torch"] == 1
+
+
+class BreakingDevice(HostDevice):
+    """Works for two slices of time, and raises from then on as a GPU does after a fault."""
+
+    slices = 0
+
+    def start(self, *asked):
+        self.slices += 1
+        if self.slices > 2:
+            raise RuntimeError("CUDA_ERROR_ILLEGAL_ADDRESS:\nan illegal access")
+        super().start(*asked)
+
+
+def test_when_a_gpu_breaks_torch_trains_what_it_had_not_ended_and_the_trial_is_held_again(tmp_path, on_gpus, capsys):
+    on_gpus(None, BreakingDevice(epochs=(10,)))
+    assert distrusted("host", "v1", lambda: None) is None
+    assert distrusted("host", "v1", lambda: "never asked") is None
+    cells = bench.expand(width=8, n_samples=20, tau=1e-6, max_epochs=[5, 400, 401])
+    table = bench.run(cells, run_dir=tmp_path)
+    assert table[["max_epochs", "engine", "status"]].to_numpy().tolist() == [
+        [5, "cuda", "censored"],
+        [400, "torch", "censored"],
+        [401, "torch", "censored"],
+    ]
+    said = "the CUDA engine broke (RuntimeError: CUDA_ERROR_ILLEGAL_ADDRESS: an illegal access); engine=torch trains the rest, 2 cells"
+    assert said in capsys.readouterr().out
+    (entry,) = json.loads((tmp_path / "provenance.json").read_text())["runs"]
+    assert entry["cells_left_to_torch"] == 2
+    assert distrusted("host", "v1", lambda: "it errs") == "it errs"
+
+
+def test_a_search_goes_on_with_torch_when_the_gpu_breaks(tmp_path, on_gpus):
+    on_gpus(None, BreakingDevice(epochs=(10,)))
+    search = bench.Search(most_cells=12)
+    table = bench.run(bench.expand(width=4, d_in=2, depth=1, max_epochs=50), run_dir=tmp_path, search=search)
+    assert set(table["engine"]) <= {"cuda", "torch"}
+    assert "torch" in set(table["engine"])
+    assert not (table["status"] == "failed").any()

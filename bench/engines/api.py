@@ -10,10 +10,14 @@ from bench.packs import Pack
 
 
 class TrainReport(NamedTuple):
-    """What happened since the last report: the cells that ended, and the useful FLOPs of all epochs trained."""
+    """What happened since the last report: the cells that ended, and the useful FLOPs of all epochs trained.
+
+    `error` is what broke the engine, where that is how these cells ended.
+    """
 
     outcomes: list[Outcome]
     flops: float
+    error: str | None = None
 
 
 @runtime_checkable

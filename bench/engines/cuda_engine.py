@@ -16,6 +16,7 @@ from bench.engines.api import TrainReport
 from bench.engines.cuda.device import Device
 from bench.engines.cuda.fits import Fits
 from bench.engines.cuda.lane import Lane
+from bench.engines.cuda.trust import forget
 from bench.packs import Pack, budget_flops
 
 # How long the devices work before the host looks: for progress, and to stop.
@@ -60,6 +61,10 @@ class CudaEngine:
                 outcomes = [outcome for report in reports for outcome in report.outcomes]
                 outcomes += [outcome for lane in lanes for outcome in lane.admit()]
                 yield TrainReport(outcomes, sum(report.flops for report in reports))
+        except Exception:  # Whatever a driver raises: the next run holds its trial again.
+            for fits in self._fits:
+                forget(fits.device.name)
+            raise
         finally:
             # However this ends, nobody may get the memory that a slice still writes to.
             for lane in lanes:

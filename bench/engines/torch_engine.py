@@ -75,8 +75,9 @@ class TorchEngine:
         kind = self.kind(cell)
         if not self._on_cuda:
             return max(1, CPU_BYTES // _bytes_at_once(kind))
-        free, _ = torch.cuda.mem_get_info(self.device)
-        return max(1, min(CUDA_SLOTS, int(free * CUDA_MEMORY_SHARE) // _bytes_in_all(kind)))
+        # Of all its memory, not of what is free: what trains together must not depend on what else uses the device.
+        memory = torch.cuda.get_device_properties(self.device).total_memory
+        return max(1, min(CUDA_SLOTS, int(memory * CUDA_MEMORY_SHARE) // _bytes_in_all(kind)))
 
     def train(self, pack: Pack, *, n_predictions: int = 0, jacobian_rank: bool = False) -> Iterator[TrainReport]:
         """Train every cell of the pack to its end; see `bench.engines.api.Engine.train`.

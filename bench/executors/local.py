@@ -40,12 +40,21 @@ def available_cores() -> int:
 
 
 def run_local(
-    packs: Sequence[Pack], spec: EngineSpec, *, threads: int, n_predictions: int = 0, jacobian_rank: bool = False
+    packs: Sequence[Pack],
+    spec: EngineSpec,
+    *,
+    threads: int,
+    n_predictions: int = 0,
+    jacobian_rank: bool = False,
+    apart: bool = False,
 ) -> Generator[TrainReport]:
-    """Train the packs, `threads` at a time. Close the iterator to stop.
+    """Train the packs, `threads` at a time, and `apart` from this process if that is asked. Close the iterator to stop.
 
     A pack that raises, or whose worker dies, ends as failed cells with the reason; the other packs go on.
     """
+    if apart:
+        yield from _in_workers(packs, spec, min(threads, len(packs)), n_predictions, jacobian_rank)
+        return
     engine = make_engine(spec, threads)
     if engine.threaded:
         for pack in packs:
@@ -76,7 +85,7 @@ def train_guarded(engine: Engine, pack: Pack, n_predictions: int, jacobian_rank:
 
 
 def failed(cells: Sequence[Cell] | dict[Cell, None], reason: str) -> TrainReport:
-    return TrainReport([Outcome(cell, Status.FAILED, reason=reason) for cell in cells], 0.0)
+    return TrainReport([Outcome(cell, Status.FAILED, reason=reason) for cell in cells], 0.0, error=reason)
 
 
 def _in_process(packs: Sequence[Pack], engine: Engine, n_predictions: int, jacobian_rank: bool) -> Iterator[TrainReport]:

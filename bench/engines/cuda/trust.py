@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -63,7 +64,7 @@ def disagreement(engine: Engine, judge: Engine, cells: Iterable[Cell]) -> str | 
 
 def distrusted(name: str, versions: str, check: Callable[[], str | None]) -> str | None:
     """Why not to use the device `name` under these versions, or None; what `check` found is kept, a pass only."""
-    path = cache_folder() / f"trusted-{name.replace(' ', '-').replace('/', '-')}.json"
+    path = _kept(name)
     try:
         if json.loads(path.read_text()) == {"device": name, "versions": versions}:
             return None
@@ -73,6 +74,17 @@ def distrusted(name: str, versions: str, check: Callable[[], str | None]) -> str
     if reason is None:
         write_cached(path, json.dumps({"device": name, "versions": versions}).encode())
     return reason
+
+
+def forget(name: str) -> None:
+    """Hold the trial of the device `name` again before it is used the next time."""
+    with contextlib.suppress(OSError):  # A folder that cannot be written to.
+        _kept(name).unlink(missing_ok=True)
+
+
+def _kept(name: str) -> Path:
+    """Where a passed trial is kept."""
+    return cache_folder() / f"trusted-{name.replace(' ', '-').replace('/', '-')}.json"
 
 
 def tried(command: list[str], timeout_s: float = TRIAL_S) -> str | None:
