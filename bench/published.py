@@ -221,17 +221,13 @@ def _trend(cells: pd.DataFrame, axis: str) -> Iterator[dict[str, Any]]:
         return
     own = own.assign(epoch=own["epoch_to_tau"].astype(float).fillna(math.inf))
     others = [name for name in (*GROUP_FIELDS, *SEEDS) if name != axis]
-    found = []
-    for _, line in own.groupby(others, dropna=False, sort=False):
-        # Sizes at which nothing differs, for example where no cell memorized, have no order.
-        if len(line) >= LEAST_SIZES and line["epoch"].min() < line["epoch"].max():
-            correlation = line[axis].corr(line["epoch"], method="kendall")
-            found.append((line[list(SEEDS)].iloc[0], correlation, line))
-    if not found:
+    own["line"] = own.groupby(others, dropna=False, sort=False).ngroup()
+    correlation = _rank_correlations(own.pivot_table(index="line", columns=axis, values="epoch", aggfunc="first"))
+    used = own[own["line"].isin(correlation.index)]
+    if used.empty:
         return
-    seeds = pd.DataFrame([seed for seed, _, _ in found])
-    by_seed = pd.Series([value for _, value, _ in found]).groupby([seeds[name].to_numpy() for name in SEEDS]).mean()
-    used = pd.concat([line for _, _, line in found])
+    seeds = used.drop_duplicates("line").set_index("line")[list(SEEDS)]
+    by_seed = correlation.groupby([seeds[name] for name in SEEDS]).mean()
     interval = mean_interval(by_seed.to_numpy(float))
     ends = {size: used.loc[used[axis] == size, "epoch"] for size in (used[axis].min(), used[axis].max())}
     medians = [f"{_epochs(values)} at {axis}={size}" for size, values in ends.items()]
@@ -245,6 +241,20 @@ def _trend(cells: pd.DataFrame, axis: str) -> Iterator[dict[str, Any]]:
         here=f"rank correlation {_spell(interval)}, {_count(len(by_seed), 'seed')}; median epoch {', '.join(medians)}",
         n_cells=len(used),
     )
+
+
+def _rank_correlations(epochs: pd.DataFrame) -> pd.Series:
+    """Kendall's tau-b of each row with the names of the columns, which ascend; NaN stands for what was not measured.
+
+    Rows with fewer than LEAST_SIZES measured have no trend, and those of one value, for example where no cell memorized, no
+    order: they are left out.
+    """
+    left, right = (epochs.to_numpy(float)[:, places] for places in np.triu_indices(epochs.shape[1], 1))
+    up, down, tied = (compare(left, right).sum(axis=1) for compare in (np.less, np.greater, np.equal))
+    ordered = (epochs.notna().sum(axis=1) >= LEAST_SIZES) & (up + down > 0)
+    with np.errstate(invalid="ignore"):
+        tau = (up - down) / np.sqrt((up + down) * (up + down + tied))
+    return pd.Series(tau, index=epochs.index)[ordered]
 
 
 def _bits(curves: pd.DataFrame) -> Iterator[dict[str, Any]]:

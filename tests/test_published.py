@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from bench.agreement import agreement, mean_interval, ratio_interval
 from bench.capacity import capacities
@@ -253,6 +254,14 @@ def test_epochs_that_grow_with_the_samples_agree_and_those_that_fall_do_not():
     grows = trend({32: [10, 12, 9], 64: [40, 50, 60], 128: [70, None, 200]}, "n_samples")
     assert (grows["agree"], grows["value"]) == ("yes", 1)
     assert trend({32: [100, 120], 64: [40, 50], 128: [7, 8]}, "n_samples")["agree"] == "no"
+
+
+def test_a_trend_is_kendalls_correlation_where_epochs_tie_are_infinite_or_missing():
+    first, second = [30, 20, 20, 5], [None, None, 7, 7]
+    found = trend({8: [30, None, 40], 16: [20, None, 30], 32: [20, 7, 50], 64: [5, 7]}, "width")
+    infinite = [math.inf if epoch is None else epoch for epoch in second]
+    expected = [stats.kendalltau(range(len(y)), y)[0] for y in (first, infinite, [40, 30, 50])]
+    assert found["value"] == pytest.approx(np.mean(expected))
 
 
 def test_two_sizes_or_networks_that_never_memorize_make_no_trend():
