@@ -153,9 +153,14 @@ def _still_falling(asked: pd.Series, evidence: pd.DataFrame) -> str | None:
     best = min(longer, key=lambda row: row["median_final_tau"], default=None)
     if best is None or best["median_final_tau"] > STILL_FALLING * before:
         return None
+    all_samples = evidence[(evidence["n_samples"] >= asked["n_samples"]) & ~evidence["levers"].str.contains(Lever.TASK)]
+    seen = all_samples[all_samples["n_memorized"] > 0]
+    closest = seen.loc[(seen["n_memorized"] / seen["n_seeds"]).idxmax()] if len(seen) else None
+    clearly, most = ("", "") if closest is None else (" clearly", f" (at most {_count(closest)}: {closest['setting']})")
     return (
-        f"Held back by the budget: training had not ended. No change that was tried memorizes all {asked['n_samples']} samples,"
-        f" but {best['setting']} leaves {_left(best)}, where the asked number of epochs leaves {100 * before:.3g} % at best."
+        f"Held back by the budget: training had not ended. No change that was tried{clearly} memorizes all"
+        f" {asked['n_samples']} samples{most}, but {best['setting']} leaves {_left(best)}, where the asked number of epochs"
+        f" leaves {100 * before:.3g} % at best."
     )
 
 

@@ -229,6 +229,15 @@ def test_training_that_had_not_ended_is_the_budgets_fault_even_where_nothing_get
             "Held back by the budget: training had not ended. No change that was tried memorizes all 64 samples, but"
             " learning_rate=0.1, max_epochs=400 leaves 15 %, where the asked number of epochs leaves 45 % at best."
         )
+    lucky = mixed(1, 3, width=16)
+    assert (
+        verdict(evidence_of(rung(None, 0.6, n_seeds=3), longer, lucky))
+        .sentences[0]
+        .startswith(
+            "Held back by the budget: training had not ended. No change that was tried clearly memorizes all 64 samples"
+            " (at most 1 of 3 seeds: width=16), but learning_rate=0.1, max_epochs=400 leaves 15 %"
+        )
+    )
     slow = rung(None, 0.25, max_epochs=400)
     assert verdict(evidence_of(rung(None, 0.45), slow, rung(50, n_samples=16))).cause == Cause.CAPACITY
 
