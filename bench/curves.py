@@ -23,8 +23,8 @@ ENDS = {"memorized": (BELOW_COLOUR, "-"), "early_stopped": ("#b35900", "--"), "d
 MOST_TICKS = 7
 ROOM_FOR_A_NUMBER = 1.4
 
-# Depths from light to dark.
-DEPTH_COLOURS = "flare"
+# Depths from light to dark, none of them like the red of the ceiling.
+DEPTH_COLOURS = "crest"
 
 
 def capacities(table: pd.DataFrame, theory: pd.DataFrame) -> Figure:

@@ -27,7 +27,7 @@ MOST_FIELDS = 4
 LEAST_NETWORKS = 6
 
 # Where an N50 lies that is not within the sample counts tried.
-SIDES = {"above": "that hold more than the most samples tried", "below": "that hold less than the fewest samples tried"}
+SIDES = {"above": "more than the most samples tried", "below": "less than the fewest samples tried"}
 
 # What counts as little: a regularizer that leaves this share memorizing, in at most this many times the epochs.
 LITTLE_SHARE, LITTLE_DELAY = 0.95, 1.1
@@ -38,6 +38,8 @@ def findings(tables: Tables) -> list[str]:
     results = tables.groups[tables.groups["n_seeds"] > 0]
     if results.empty:
         return ["No cell has a result yet."]
+    pending = int((tables.cells["status"] == PENDING).sum())
+    unfinished = f"Unfinished: {pending} of {len(tables.cells)} cells have no result yet; what follows is of the others alone."
     if tables.variants:
         sentences = [_asked(tables.groups.iloc[0]), *verdict(tables.evidence).sentences]
         sentences += _blindness(results[results.index == tables.groups.index[0]], tables.signal_propagation)
@@ -51,7 +53,7 @@ def findings(tables: Tables) -> list[str]:
     sentences += against_literature(tables.published)
     validation = tables.validation
     measured = validation[validation["best_over_variance"].notna()] if len(validation) else validation
-    return sentences + ([_validation(measured)] if len(measured) else [])
+    return [unfinished] * (pending > 0) + sentences + ([_validation(measured)] if len(measured) else [])
 
 
 def _counts(cells: pd.DataFrame) -> str:
@@ -75,18 +77,22 @@ def _capacities(capacity: pd.DataFrame) -> list[str]:
         vague = int((own["side"] == "inside").sum()) - len(known)
         outside = [f"{vague} of {len(own)} are not bounded by these seeds"] * (vague > 0)
         outside += [
-            f"{count} of {len(own)} networks hold {words}"
-            for count, words in ((above, "more than the most samples tried"), (below, "less than the fewest samples tried"))
+            f"{count} of {len(own)} networks likeliest hold {SIDES[side]}"
+            for side, count in (("above", above), ("below", below))
             if count
         ]
         share = known["n50_per_dim"]
         text = f"no network's N50 is known ({budget})"
         if len(known):
-            one = (
-                f"N50 is {share.iloc[0]:.2f}"
-                if len(known) == 1
-                else f"N50 is {share.min():.2f} to {share.max():.2f} (median {share.median():.2f}, {len(known)} networks)"
+            # Which N50 lie within the counts tried is no random choice: the others are to be seen beside their number.
+            number = (
+                f"{len(known)} network{'s' * (len(known) > 1)}"
+                if len(known) == len(own)
+                else f"{len(known)} of {len(own)} networks"
             )
+            one = f"N50 is {share.iloc[0]:.2f} ({number})"
+            if len(known) > 1:
+                one = f"N50 is {share.min():.2f} to {share.max():.2f} (median {share.median():.2f}, {number})"
             bits = known["bits_per_param"]
             stored = f", {bits.median():.2g} bits for each parameter" if bits.notna().all() else ""
             text = f"{one} times the functional dimension{stored} ({budget})"
@@ -113,7 +119,7 @@ def _depth(scaling: pd.DataFrame) -> list[str]:
         interval = f"{row['exponent_low']:.2f} to {row['exponent_high']:.2f}"
         power = f"N50 goes as depth to the power {row['exponent']:.2f} ({interval})"
         subject = row["setting"] if row["rates"] == "as asked" else f"{row['setting']}, {row['rates']} learning rate"
-        left = [f"{row[f'n_{side}']} {words}" for side, words in SIDES.items() if row[f"n_{side}"]]
+        left = [f"{row[f'n_{side}']} that likeliest hold {words}" for side, words in SIDES.items() if row[f"n_{side}"]]
         meaning = "no difference that they could tell"
         if left:
             meaning = f"but {' and '.join(left)} are left out, and could change that"

@@ -13,7 +13,7 @@ from bench import curves, maps, plots, theory
 from bench.atlas import MOST_SETTINGS, Sheet, sheets
 from bench.capacity import CURVE_FIELDS
 from bench.cells import LADDER
-from bench.settings import MAP_AXES
+from bench.settings import MAP_AXES, regularized
 from bench.store import Design
 from bench.tables import Tables
 from bench.thresholds import at_threshold
@@ -134,11 +134,14 @@ def _marks(sheet: Sheet, tables: Tables) -> dict[tuple[Any, Any], maps.Marks]:
 
 
 def _compared(capacity: pd.DataFrame) -> pd.DataFrame:
-    """The capacities of the first settings that have two networks or more with an N50: fewer are no picture."""
+    """The capacities of the first settings that have two networks or more with an N50: fewer are no picture.
+
+    Those without regularization are shown beside them, however few: the others are read against these.
+    """
     if capacity.empty:
         return capacity
     known = capacity["n50"].notna().groupby([capacity["setting"], capacity["rates"]]).transform("sum")
-    several = capacity[known > 1]
+    several = capacity[(known > 1) | ~regularized(capacity)] if known.gt(1).any() else capacity.iloc[:0]
     return several[several["setting"].isin(several["setting"].unique()[:MOST_VARIANTS])]
 
 

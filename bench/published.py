@@ -228,7 +228,9 @@ def _trend(cells: pd.DataFrame, axis: str) -> Iterator[dict[str, Any]]:
         return
     seeds = used.drop_duplicates("line").set_index("line")[list(SEEDS)]
     by_seed = correlation.groupby([seeds[name] for name in SEEDS]).mean()
-    interval = mean_interval(by_seed.to_numpy(float))
+    value, low, high = mean_interval(by_seed.to_numpy(float))
+    # Student's interval does not know where correlations end.
+    interval = (value, max(low, -1.0), min(high, 1.0))
     ends = {size: used.loc[used[axis] == size, "epoch"] for size in (used[axis].min(), used[axis].max())}
     medians = [f"{_epochs(values)} at {axis}={size}" for size, values in ends.items()]
     yield _row(

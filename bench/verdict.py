@@ -42,8 +42,10 @@ class Cause(StrEnum):
     UNDECIDED = "undecided"
 
 
-# What a change costs whoever makes it: nothing, then epochs, another network, fewer samples.
-_CLASSES = {Lever.BUDGET: 1, Lever.NETWORK: 2, Lever.SAMPLES: 3, Lever.TASK: 4}
+# What a change costs whoever makes it: nothing, then epochs, another network, fewer samples. Up to epochs it is the training
+# that changes.
+TUNING = 1
+_CLASSES = {Lever.BUDGET: TUNING, Lever.NETWORK: 2, Lever.SAMPLES: 3, Lever.TASK: 4}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -67,7 +69,8 @@ def verdict(evidence: pd.DataFrame) -> Verdict:
     works decides: one that costs nothing (initialisation, rate, optimizer, batch, regularization, precision) before more epochs
     before another network before fewer samples; then the one with the most samples, the fewest levers, the least training. Its
     dearest lever is the cause; no change that was tried works with fewer. A network of more dimensions and fewer samples mean
-    capacity, a shallower network of fewer dimensions means depth.
+    capacity, a shallower network of fewer dimensions means depth. Where a change of the training
+    alone works, but not clearly, beside a network or sample count that clearly does, it is undecided.
 
     Where no change memorized all samples, more epochs that leave at most STILL_FALLING of what was left mean the budget; else
     samples beyond the functional dimension mean capacity. Changes of the task (inputs, targets, threshold) are no remedies.
@@ -84,7 +87,17 @@ def verdict(evidence: pd.DataFrame) -> Verdict:
     works = [row for _, row in tried.iterrows() if row["levers"] and _works(row)]
     clear = [row for row in works if Lever.TASK not in _levers(row) and _clearly_better(row, asked)]
     clear.sort(key=_cost_of)
-    found = _remedied(asked, evidence, clear) if clear else _nothing_works(evidence, works)
+    if not clear:
+        found = _nothing_works(evidence, works)
+    elif (cheaper := [row for row in works if _class_of(row) < _class_of(clear[0])]) and _class_of(clear[0]) > TUNING:
+        clearly = f" that cost less than what clearly works, {clear[0]['setting']} ({_outcome(clear[0])}),"
+        found = _unclear(asked, cheaper, clearly)
+    else:
+        found = _remedied(asked, evidence, clear)
+        if cheaper:
+            best = _most(cheaper)
+            perhaps = f"Perhaps less is enough: {best['setting']} ({_outcome(best)}), too few to tell."
+            found = dataclasses.replace(found, sentences=(*found.sentences, perhaps))
     return dataclasses.replace(found, sentences=(*found.sentences, *_other_tasks(works), *_without_results(tried)))
 
 
@@ -97,7 +110,7 @@ def _remedied(asked: pd.Series, evidence: pd.DataFrame, remedies: list[pd.Series
         listed = "; ".join(f"{row['setting']} ({_outcome(row)})" for row in more[:MOST_NAMED])
         sentences.append(f"Also works: {listed}{f'; and {len(more) - MOST_NAMED} more' if len(more) > MOST_NAMED else ''}.")
     if dearest == Lever.SAMPLES and not _beyond_dimension(asked) and (falling := _still_falling(asked, evidence)):
-        return Verdict(Lever.BUDGET, (), None, (falling, *sentences))
+        return dataclasses.replace(falling, sentences=(*falling.sentences, *sentences))
     cause = _cause(dearest, best, asked)
     # A network of another size that holds fewer samples is one thing, capacity.
     others = [lever for lever in others if not (lever == Lever.NETWORK and dearest == Lever.SAMPLES)]
@@ -121,14 +134,9 @@ def _alternatives(remedies: list[pd.Series]) -> list[pd.Series]:
 def _nothing_works(evidence: pd.DataFrame, works: list[pd.Series]) -> Verdict:
     asked, tried = evidence.iloc[0], evidence.iloc[1:]
     if falling := _still_falling(asked, evidence):
-        return Verdict(Lever.BUDGET, (), None, (falling,))
-    remedies = [row for row in works if Lever.TASK not in _levers(row)]
-    if remedies:
-        best = max(remedies, key=lambda row: row["n_memorized"] / row["n_seeds"])
-        return _undecided(
-            f"{_count(asked)} memorize as asked, and of the changes at most {_count(best)} ({best['setting']}), which are too"
-            " few to tell apart; give more seeds, grid.seed='range(10)'"
-        )
+        return falling
+    if remedies := [row for row in works if Lever.TASK not in _levers(row)]:
+        return _unclear(asked, remedies)
     text = "no change that was tried memorizes"
     same = tried[(tried["n_samples"] >= asked["n_samples"]) & tried["median_final_tau"].notna()]
     same = same.sort_values(["n_diverged", "median_final_tau"], kind="stable")
@@ -139,29 +147,46 @@ def _nothing_works(evidence: pd.DataFrame, works: list[pd.Series]) -> Verdict:
     return Verdict(Cause.CAPACITY, (), None, (f"Held back by capacity: {text}.", *above)) if above else _undecided(text)
 
 
+def _unclear(asked: pd.Series, rows: list[pd.Series], beside: str = "") -> Verdict:
+    """These work, of too few seeds to tell."""
+    best = _most(rows)
+    return _undecided(
+        f"{_count(asked)} memorize as asked, and of the changes{beside} at most {_count(best)} ({best['setting']}), which are"
+        " too few to tell apart; give more seeds, grid.seed='range(10)'"
+    )
+
+
+def _most(rows: list[pd.Series]) -> pd.Series:
+    """The first of those that most seeds memorize."""
+    return max(rows, key=lambda row: row["n_memorized"] / row["n_seeds"])
+
+
 def _undecided(why: str) -> Verdict:
     return Verdict(Cause.UNDECIDED, (), None, (f"Undecided: {why}.",))
 
 
-def _still_falling(asked: pd.Series, evidence: pd.DataFrame) -> str | None:
-    """What more epochs of the asked network on all its samples changed, where that is much."""
+def _still_falling(asked: pd.Series, evidence: pd.DataFrame) -> Verdict | None:
+    """The budget and what it needs beside it, where more epochs of the asked network on all its samples leave much less."""
     other = (Lever.NETWORK, Lever.SAMPLES, Lever.TASK)
     same = [row for _, row in evidence.iterrows() if row["n_seeds"] > 0 and not any(name in row["levers"] for name in other)]
     same = [row for row in same if math.isfinite(row["median_final_tau"])]
-    longer = [row for row in same if Lever.BUDGET in row["levers"]]
     before = min((row["median_final_tau"] for row in same if Lever.BUDGET not in row["levers"]), default=1.0)
-    best = min(longer, key=lambda row: row["median_final_tau"], default=None)
-    if best is None or best["median_final_tau"] > STILL_FALLING * before:
+    longer = [row for row in same if Lever.BUDGET in row["levers"] and row["median_final_tau"] <= STILL_FALLING * before]
+    if not longer:
         return None
+    best = min(longer, key=lambda row: (len(_levers(row)), row["median_final_tau"]))
+    others = tuple(lever for lever in _levers(best) if lever != Lever.BUDGET)
+    together = f", together with {_list([_named(lever) for lever in others])}" if others else ""
     all_samples = evidence[(evidence["n_samples"] >= asked["n_samples"]) & ~evidence["levers"].str.contains(Lever.TASK)]
     seen = all_samples[all_samples["n_memorized"] > 0]
     closest = seen.loc[(seen["n_memorized"] / seen["n_seeds"]).idxmax()] if len(seen) else None
     clearly, most = ("", "") if closest is None else (" clearly", f" (at most {_count(closest)}: {closest['setting']})")
-    return (
-        f"Held back by the budget: training had not ended. No change that was tried{clearly} memorizes all"
+    text = (
+        f"Held back by the budget{together}: training had not ended. No change that was tried{clearly} memorizes all"
         f" {asked['n_samples']} samples{most}, but {best['setting']} leaves {_left(best)}, where the asked number of epochs"
         f" leaves {100 * before:.3g} % at best."
     )
+    return Verdict(Lever.BUDGET, others, None, (text,))
 
 
 def _what_it_takes(asked: pd.Series, evidence: pd.DataFrame, remedies: list[pd.Series]) -> list[str]:
@@ -260,9 +285,12 @@ def _clearly_better(row: pd.Series, asked: pd.Series) -> bool:
     return chance <= CHANCE * (1 + 1e-9)
 
 
+def _class_of(row: pd.Series) -> int:
+    return _CLASSES.get(_levers(row)[-1], 0)
+
+
 def _cost_of(row: pd.Series) -> tuple[float, ...]:
-    levers = _levers(row)
-    return (_CLASSES.get(levers[-1], 0), -row["n_samples"], len(levers), row["cost"])
+    return (_class_of(row), -row["n_samples"], len(_levers(row)), row["cost"])
 
 
 def _cause(dearest: Lever, remedy: pd.Series, asked: pd.Series) -> Cause | Lever:
@@ -276,8 +304,7 @@ def _levers(row: pd.Series) -> list[Lever]:
 
 
 def _outcome(row: pd.Series) -> str:
-    epochs = f"by epoch {row['median_epoch_to_tau']:.0f}" if math.isfinite(row["median_epoch_to_tau"]) else "by no epoch"
-    return f"{_count(row)}, {epochs}"
+    return f"{_count(row)}, median epoch {row['median_epoch_to_tau']:.0f}"
 
 
 def _count(row: pd.Series) -> str:

@@ -68,7 +68,7 @@ def test_a_budget_that_ends_halfway_is_the_budgets_fault():
     needed = epoch_of(cell)
     found = bench.diagnose(dataclasses.replace(cell, max_epochs=needed // 2), seeds=[0])
     assert (found.verdict.cause, found.verdict.together_with) == (Lever.BUDGET, ())
-    assert f"by epoch {needed})" in found.verdict.sentences[1]
+    assert f"median epoch {needed})" in found.verdict.sentences[1]
 
 
 def test_a_ridge_floor_above_the_threshold_is_the_regularizations_fault():
