@@ -13,12 +13,13 @@ from bench.cells import Cell, Outcome, Status
 from bench.grid import GridError
 
 if TYPE_CHECKING:
+    from bench.capacity import capacities
     from bench.diagnosis import diagnose
     from bench.runs import run
     from bench.search import Search
     from bench.survival import groups
 
-__all__ = ["Cell", "GridError", "Outcome", "Search", "Status", "diagnose", "expand", "groups", "run"]
+__all__ = ["Cell", "GridError", "Outcome", "Search", "Status", "capacities", "diagnose", "expand", "groups", "run"]
 
 
 def expand(*, variants: Sequence[Mapping[str, Any]] = (), **axes: Any) -> list[Cell]:
@@ -54,7 +55,7 @@ def expand(*, variants: Sequence[Mapping[str, Any]] = (), **axes: Any) -> list[C
 
 
 def __getattr__(name: str) -> Any:
-    # `run` and `diagnose` bring torch with them, `groups` pandas, `Search` scipy; none is needed to make cells.
+    # `run` and `diagnose` bring torch with them, `groups` pandas, `Search` and `capacities` scipy; none is needed for cells.
     if name == "run":
         from bench.runs import run
 
@@ -67,6 +68,10 @@ def __getattr__(name: str) -> Any:
         from bench.search import Search
 
         return Search
+    if name == "capacities":
+        from bench.capacity import capacities
+
+        return capacities
     if name == "groups":
         from bench.survival import groups
 

@@ -7,12 +7,12 @@ import math
 import numpy as np
 import pandas as pd
 
-from bench.cells import SEEDS, Status
+from bench.cells import Status
 from bench.frontier import fit
-from bench.rates import KEY, at_default_rate, best_over_rates
+from bench.rates import at_default_rate, best_over_rates
 from bench.settings import label_settings
 from bench.store import PENDING
-from bench.survival import GROUP_FIELDS
+from bench.survival import GROUP_FIELDS, clusters
 from bench.survival import groups as group_statistics
 
 # What cells of one success curve share.
@@ -47,7 +47,8 @@ def capacities(cells: pd.DataFrame, *, searched: bool = False) -> pd.DataFrame:
     each rate has a row of its own. Failed and pending cells enter nothing.
 
     Args:
-        cells: one row for each cell, with `setting`.
+        cells: one row for each cell, of one run or of several; `setting` names what else varies, and is made up if it is not
+            there.
         searched: they are those of a search, whose rates were tried at sample counts of their own.
 
     Returns:
@@ -55,7 +56,8 @@ def capacities(cells: pd.DataFrame, *, searched: bool = False) -> pd.DataFrame:
         empty in rows at the best), and
 
         - `rates`: "as asked" where one was trained, else "default" or "best";
-        - `n_params`, `functional_dim`; `n_cells`, `n_seeds` with results, `least_n_samples`, `most_n_samples` that were tried;
+        - `n_params`, `functional_dim`; `n_cells`, `n_seeds` (`bench.survival.clusters`) with results, `least_n_samples`,
+          `most_n_samples` that were tried;
         - `n50`: the sample count at which half of the seeds memorize within the budget, empty where it is likeliest "above" or
           "below" those tried rather than "inside" (`side`); `n50_low`, `n50_high`: its 95 % interval, 0 and infinite where the
           tried ones do not bound it; `sharpness`: slope of the success curve there, -d logit / d ln(n_samples)
@@ -65,8 +67,12 @@ def capacities(cells: pd.DataFrame, *, searched: bool = False) -> pd.DataFrame:
           Gaussian targets; empty for others).
     """
     measured = cells[~cells["status"].isin([Status.FAILED, PENDING])]
+    if "setting" not in measured:
+        measured = measured.assign(setting=label_settings(measured))
     groups = group_statistics(measured)
-    swept = groups.groupby(KEY, dropna=False)["learning_rate"].transform("nunique") > (math.inf if searched else 1)
+    # Of a network, not of a sample count: else a rate tried at some counts alone would split the curves of the others.
+    network = [name for name in CURVE_FIELDS if name != "learning_rate"]
+    swept = groups.groupby(network, dropna=False)["learning_rate"].transform("nunique") > (math.inf if searched else 1)
     rates_of = groups[swept]
     parts = {"as asked": groups[~swept], "default": at_default_rate(rates_of), "best": best_over_rates(rates_of)}
     tables = []
@@ -89,7 +95,7 @@ def capacities(cells: pd.DataFrame, *, searched: bool = False) -> pd.DataFrame:
 
 def _row(cells: pd.DataFrame, rates: str) -> dict[str, object]:
     first = cells.iloc[0]
-    seeds = cells.groupby(list(SEEDS)).ngroup().to_numpy()
+    seeds = clusters(cells)
     found = fit(cells["n_samples"].to_numpy(), (cells["status"] == Status.MEMORIZED).to_numpy(), seeds)
     bits_per_sample = math.log2(1 / first["tau"]) / 2 if first["target"] == "normal" else math.nan
     return {

@@ -9,10 +9,10 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator, StrMethodFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, StrMethodFormatter
 
 from bench.panels import columns_for, panels
-from bench.style import BELOW_COLOUR, LINE_COLOUR, QUIET_COLOUR, SMALLEST_FONT, plain_ticks
+from bench.style import BELOW_COLOUR, LINE_COLOUR, QUIET_COLOUR, SMALLEST_FONT, log_axis
 from bench.theory import BITS_PER_PARAM, NETWORK, dimension_name
 
 # Inches.
@@ -21,7 +21,6 @@ CAPACITY_PANEL, INCIDENCE_PANEL = (2.9, 2.6), (2.35, 1.7)
 ENDS = {"memorized": (BELOW_COLOUR, "-"), "early_stopped": ("#b35900", "--"), "diverged": (LINE_COLOUR, ":")}
 
 MOST_TICKS = 7
-ROOM_FOR_A_NUMBER = 1.4
 
 # Depths from light to dark, none of them like the red of the ceiling.
 DEPTH_COLOURS = "crest"
@@ -52,13 +51,8 @@ def capacities(table: pd.DataFrame, theory: pd.DataFrame) -> Figure:
         ax.plot(line["n_params"], line["functional_dim"], color=LINE_COLOUR, lw=1.2, zorder=1)
         _information(ax, own, theory)
     axes[0].set(xscale="log", yscale="log", ylim=(low, high))
-    left, right = axes[0].get_xlim()
-    # A number at the right end would stand in the next panel.
-    within = max(right / ROOM_FOR_A_NUMBER, math.sqrt(left * right))
-    for axis, (least, most) in ((axes[0].xaxis, (left, within)), (axes[0].yaxis, (low, high))):
-        axis.set_major_locator(FixedLocator(plain_ticks(least, most, MOST_TICKS)))
-        axis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        axis.set_minor_locator(NullLocator())
+    for name in ("x", "y"):
+        log_axis(axes[0], name, MOST_TICKS)
     for number, depth in enumerate(depths):
         text = {"color": colours[depth], "fontsize": SMALLEST_FONT, "transform": axes[0].transAxes, "va": "top"}
         axes[0].text(0.03, 0.98 - 0.075 * number, f"depth {depth}", **text)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pandas as pd
 
 from bench.capacity import bounded
 from bench.cells import Status
 from bench.published import against_literature
+from bench.search import narrow
 from bench.signal import uniform_gain
 from bench.store import PENDING
 from bench.tables import Tables
@@ -73,8 +75,9 @@ def _capacities(capacity: pd.DataFrame) -> list[str]:
         known = own[bounded(own)]
         subject = setting if rates == "as asked" else f"{setting}, {rates} learning rate"
         budget = f"{_span(own['max_epochs'])} epochs to tau {_span(own['tau'])}"
-        above, below = (int((own["side"] == side).sum()) for side in ("above", "below"))
-        vague = int((own["side"] == "inside").sum()) - len(known)
+        above = int((own["side"].eq("above") & own["n50_low"].gt(0)).sum())
+        below = int((own["side"].eq("below") & np.isfinite(own["n50_high"])).sum())
+        vague = len(own) - len(known) - above - below
         outside = [f"{vague} of {len(own)} are not bounded by these seeds"] * (vague > 0)
         outside += [
             f"{count} of {len(own)} networks likeliest hold {SIDES[side]}"
@@ -85,12 +88,8 @@ def _capacities(capacity: pd.DataFrame) -> list[str]:
         text = f"no network's N50 is known ({budget})"
         if len(known):
             # Which N50 lie within the counts tried is no random choice: the others are to be seen beside their number.
-            number = (
-                f"{len(known)} network{'s' * (len(known) > 1)}"
-                if len(known) == len(own)
-                else f"{len(known)} of {len(own)} networks"
-            )
-            one = f"N50 is {share.iloc[0]:.2f} ({number})"
+            number = f"{len(known)} networks" if len(known) == len(own) else f"{len(known)} of {len(own)} networks"
+            one = f"N50 is {share.iloc[0]:.2f}{f' ({number})' if len(own) > 1 else ''}"
             if len(known) > 1:
                 one = f"N50 is {share.min():.2f} to {share.max():.2f} (median {share.median():.2f}, {number})"
             bits = known["bits_per_param"]
@@ -104,8 +103,10 @@ def _searched(capacity: pd.DataFrame, ratio: float | None) -> list[str]:
     """Whether a search knows each N50 as well as it was asked to."""
     if ratio is None:
         return []
-    known = bounded(capacity) & (capacity["n50_high"] <= ratio * capacity["n50_low"])
-    text = f"The search knows the N50 of {int(known.sum())} of {len(capacity)} networks to a ratio of {ratio:g}"
+    known = narrow(capacity["n50_low"], capacity["n50_high"], ratio)
+    text = (
+        f"The search knows the N50 of {int(known.sum())} of {len(capacity)} networks to a ratio of {ratio:g}, or to one sample"
+    )
     rest = "" if known.all() else "; the others spent what they may, hold too few or too many samples, or are not finished"
     return [f"{text}{rest}."]
 
@@ -121,6 +122,8 @@ def _depth(scaling: pd.DataFrame) -> list[str]:
         subject = row["setting"] if row["rates"] == "as asked" else f"{row['setting']}, {row['rates']} learning rate"
         left = [f"{row[f'n_{side}']} that likeliest hold {words}" for side, words in SIDES.items() if row[f"n_{side}"]]
         meaning = "no difference that they could tell"
+        if row["n_vague"]:
+            left.append(f"{row['n_vague']} that these seeds do not bound")
         if left:
             meaning = f"but {' and '.join(left)} are left out, and could change that"
         elif row["exponent_high"] < 0:
@@ -207,7 +210,7 @@ def _literature(regularizers: pd.DataFrame) -> list[str]:
     ]
     mild = regularizers[regularizers["regularization"] == "dropout"].sort_values("dropout").iloc[0]
     strong = regularizers[regularizers["regularization"] == "weight_decay"].sort_values("weight_decay").iloc[-1]
-    if strong["fraction_memorized"] <= mild["fraction_memorized"]:
+    if _hinders_more(strong, mild):
         sentences.append(f"The strength decides more than the kind: {_taken(strong)}; {_taken(mild)}.")
     return sentences
 
@@ -217,6 +220,8 @@ def _most(dropout: pd.Series, hindering: pd.DataFrame) -> str:
     others = [row for _, row in hindering.iterrows() if row["regularization"] != "dropout"]
     if all(_hinders_more(dropout, other) for other in others):
         return "agrees"
+    if math.isnan(dropout["delay_low"]):
+        return "is undecided (one seed)"
     more = any(_hinders_more(other, dropout) for other in others)
     return "disagrees" if more else "is undecided (the intervals overlap)"
 
@@ -230,6 +235,8 @@ def _hinders_more(one: pd.Series, other: pd.Series) -> bool:
 
 def _little(decay: pd.Series) -> str:
     """Whether a regularizer lets nearly all cells memorize in nearly as many epochs, by its point estimates."""
+    if math.isnan(decay["delay_low"]):
+        return "is undecided (one seed)"
     little = decay["fraction_memorized"] >= LITTLE_SHARE and decay["median_delay"] <= LITTLE_DELAY
     return "agrees" if little else "disagrees"
 
@@ -243,6 +250,8 @@ def _taken(row: pd.Series) -> str:
         return share
     if f"{row['median_delay']:.3g}" == "1":
         return f"{share}, without delay"
+    if math.isnan(row["delay_low"]):
+        return f"{share}, in {row['median_delay']:.3g} times the epochs"
     high = "never" if math.isinf(row["delay_high"]) else f"{row['delay_high']:.3g}"
     return f"{share}, in {row['median_delay']:.3g} times the epochs ({row['delay_low']:.3g} to {high})"
 

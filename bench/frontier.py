@@ -14,7 +14,10 @@ from scipy.special import expit, log_expit
 TWO_SIDED = 0.975
 
 # Slopes of the success curve, d logit / d ln(n), that a fit considers; beyond the last a curve is a step.
-SHARPNESS = np.geomspace(0.5, 200, 32)
+SHARPNESS = np.geomspace(0.5, 200, 24)
+
+# Shares of seeds that are stuck, whatever the sample count, that a fit considers: from a half on no count is memorized by half.
+STUCK = np.array([0.0, 0.05, 0.1, 0.2, 0.3, 0.4])
 
 # How far beyond the sample counts a frontier is looked for, and how finely, in ln(n).
 BEYOND, STEP = 1.5, 0.02
@@ -53,18 +56,21 @@ def fit(
 ) -> Frontier:
     """The frontier of cells that differ in their sample counts and seeds alone.
 
-    The success probability is logistic in ln(n_samples). N50 maximizes the likelihood, its interval is that of the profile
-    likelihood, with two corrections. The critical value is that of a mean of as many values as there are clusters, with unknown
-    spread, k ln(1 + t^2 / (k - 1)), in place of its limit for many. And the deviance is divided by the design effect of
-    clusters: cells of one seed share their data, nested in n_samples, and succeed together. Where every cell has seeds of its
-    own, they are those of a search (`bench.search`), and SEQUENTIAL pays for its stopping.
+    The success probability is logistic in ln(n_samples), and falls from 1 less the share of seeds that are stuck whatever the
+    count: without that share, which is fitted too, a few stuck seeds would pull N50 down, and its interval with it. N50
+    maximizes the likelihood, its interval is that of the profile likelihood, with two corrections. The critical value is that
+    of a mean of as many values as there are clusters, with unknown spread, k ln(1 + t^2 / (k - 1)), in place of its limit for
+    many. And the deviance is divided by the design effect of clusters: cells of one seed share their data, nested in
+    n_samples, and succeed together. Where every cell has seeds of its own, they are those of a search (`bench.search`), and
+    SEQUENTIAL pays for its stopping.
 
     Args:
         n_samples: counts.
         success: whether each cell memorized.
         cluster: its seeds, as one label.
 
-    Source: the likelihood-ratio interval, Venzon and Moolgavkar 1988 (Applied Statistics 37, 87-94); the design effect, Kish
+    Source: a psychometric function with lapses, Wichmann and Hill 2001 (Perception & Psychophysics 63, 1293-1313), who show the
+    bias; the likelihood-ratio interval, Venzon and Moolgavkar 1988 (Applied Statistics 37, 87-94); the design effect, Kish
     1965.
 
     >>> n, seed = np.repeat([50, 100, 200, 400], 5), np.tile(np.arange(5), 4)
@@ -77,12 +83,13 @@ def fit(
     x = np.log(counts)
     middle = np.arange(x[0] - BEYOND, x[-1] + BEYOND, STEP)
     likelihood = _log_likelihood(x, hits, tries, middle)
-    profile = likelihood.max(axis=1)
+    profile = likelihood.max(axis=(1, 2))
     likely = np.flatnonzero(profile >= profile.max() - EQUAL)
     best = float(middle[likely].mean())
-    slopes = likelihood[likely[len(likely) // 2]]
-    slope = float(SHARPNESS[slopes.argmax()])
-    effect = design_effect(success - expit(-slope * (np.log(n_samples) - best)), cluster)
+    of_best = likelihood[likely[len(likely) // 2]]
+    slopes = of_best.max(axis=1)
+    stuck, slope = float(STUCK[of_best.max(axis=0).argmax()]), float(SHARPNESS[slopes.argmax()])
+    effect = design_effect(success - _success(np.log(n_samples) - best, slope, stuck), cluster)
     n_clusters = len(np.unique(cluster))
     allowed = effect * _critical(n_clusters) * (SEQUENTIAL if n_clusters == len(cluster) else 1)
     low, high = _inside(middle, profile.max() - profile, allowed / 2)
@@ -92,7 +99,7 @@ def fit(
         # What was never tried bounds nothing, however steep the curve.
         low=math.exp(min(low, float(x[-1]))),
         high=math.exp(max(high, float(x[0]))),
-        sharpness=math.inf if slopes[-1] >= slopes.max() - EQUAL else slope,
+        sharpness=math.inf if slopes[-1] >= slopes.max() - EQUAL else _peak(np.log(SHARPNESS), slopes),
         side=side,
     )
 
@@ -111,16 +118,41 @@ def design_effect(residuals: Float[np.ndarray, " cell"], cluster: Shaped[np.ndar
     return max(1.0, len(sums) / (len(sums) - 1) * float(sums @ sums) / alone)
 
 
+def _peak(x: Float[np.ndarray, " slope"], y: Float[np.ndarray, " slope"]) -> float:
+    """exp(x) at the top of the parabola through the largest of y and its neighbours; at an end that end."""
+    at = int(y.argmax())
+    if at in (0, len(y) - 1):
+        return math.exp(x[at])
+    left, middle, right = (float(value) for value in y[at - 1 : at + 2])
+    shift = (left - right) / (2 * (left - 2 * middle + right))
+    return math.exp(x[at] + shift * float(x[1] - x[0]))
+
+
+def _success(x: Float[np.ndarray, " cell"], slope: float, stuck: float) -> Float[np.ndarray, " cell"]:
+    """The probability of success at x = ln(n / N50): one half at 0, 1 - stuck far below."""
+    return (1 - stuck) * expit(_logit(x, slope, stuck))
+
+
+def _logit(x, slope, stuck: float):
+    """Of the success of a seed that is not stuck."""
+    return -slope * x - math.log1p(-2 * stuck)
+
+
 def _log_likelihood(
     x: Float[np.ndarray, " count"],
     hits: Float[np.ndarray, " count"],
     tries: Int[np.ndarray, " count"],
     middle: Float[np.ndarray, " middle"],
-) -> Float[np.ndarray, "middle sharpness"]:
-    """Binomial log-likelihood of every N50 and sharpness."""
-    logits = -SHARPNESS[:, None] * (x - middle[:, None, None])
-    # log(1 - p) is log(p) less the logit.
-    return log_expit(logits) @ tries - logits @ (tries - hits)
+) -> Float[np.ndarray, "middle sharpness stuck"]:
+    """Binomial log-likelihood of every N50, sharpness and share of stuck seeds."""
+    made = []
+    for stuck in STUCK.tolist():
+        logit = _logit(x - middle[:, None, None], SHARPNESS[:, None], stuck)
+        free = log_expit(logit)
+        log_stuck = math.log(stuck) if stuck else -math.inf
+        # Of a success (1 - stuck) p, of a failure (1 - p) + stuck p, with p / exp(logit) for 1 - p.
+        made.append((free + math.log1p(-stuck)) @ hits + (free + np.logaddexp(-logit, log_stuck)) @ (tries - hits))
+    return np.stack(made, axis=-1)
 
 
 def _inside(middle: Float[np.ndarray, " middle"], loss: Float[np.ndarray, " middle"], most: float) -> tuple[float, float]:

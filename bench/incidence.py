@@ -9,18 +9,21 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 from scipy import stats
 
-from bench.cells import SEEDS, Status
+from bench.cells import Status
 from bench.ranking import NETWORK_KEY, PAIR_KEY, effective_pairs
 from bench.settings import regularized
 from bench.store import PENDING
-from bench.survival import wilson_interval
+from bench.survival import clusters, wilson_interval
 
 # Points of a curve for each factor of ten in epochs.
 POINTS_PER_DECADE = 12
 
 CURVE_COLUMNS = ["setting", "epoch", "memorized", "memorized_low", "memorized_high", "early_stopped", "diverged", "n_cells"]
 
-TEST_COLUMNS = ["setting", "n_pairs", "n_strata", "observed", "expected", "statistic", "degrees_of_freedom", "p_value"]
+# Exchanges of labels that a test tries, where there are more than these.
+RESAMPLES = 9999
+
+TEST_COLUMNS = ["setting", "n_pairs", "n_strata", "observed", "expected", "statistic", "n_seeds", "p_value"]
 
 
 def incidence(cells: pd.DataFrame) -> pd.DataFrame:
@@ -51,7 +54,7 @@ def _curve(setting: str, cells: pd.DataFrame) -> pd.DataFrame:
         Status.DIVERGED: cells["epochs_run"],
     }
     shares = {str(s): _share_by(epochs, when, (cells["status"] == s).to_numpy(), budget) for s, when in ends.items()}
-    seeds = cells.groupby(list(SEEDS)).ngroup().to_numpy()
+    seeds = clusters(cells)
     reached = cells["epoch_to_tau"].astype(float).fillna(math.inf).to_numpy()
     sizes = [effective_pairs(reached <= epoch, seeds) for epoch in epochs]
     intervals = [wilson_interval(k * n, n) for k, n in zip(shares["memorized"], sizes, strict=True)]
@@ -74,17 +77,21 @@ def log_rank(cells: pd.DataFrame) -> pd.DataFrame:
 
     A stratified log-rank test: a stratum is one network on one sample count, a pair the two cells of the same seeds. Cells that
     stopped early or diverged stay at risk, as they will never memorize. What a seed's cells say in all strata is one
-    observation, since they share data: the test is Student's on as many observations as there are seeds.
+    observation, since they share data. If the regularizer did nothing, a seed's two labels could be exchanged, which turns the
+    sign of what it says: the test goes over all such exchanges, or RESAMPLES of them, so k seeds show no less than 2 / 2^k.
 
     Args:
         cells: one row for each cell, with `setting`.
 
     Returns:
-        A row for each setting with twins: `n_pairs`, `n_strata`; `observed` and `expected` number of regularized cells that
-        memorize, expected if the regularizer did nothing; `statistic`, Student's t of their difference, negative where it
-        hinders; `degrees_of_freedom`, seeds less one; `p_value`, two-sided (NaN with one seed, or without any spread).
+        A row for each setting with twins: `n_pairs`, `n_strata`; `observed`, the regularized cells that memorize; `expected`,
+        the sum over epochs of those that memorize then, times the share of regularized cells among those still at risk (it may
+        exceed the number of pairs, where regularized cells stay at risk after their twins have ended); `statistic`, the sum
+        over seeds of observed less expected, over the root of the sum of squares, negative where it hinders; `n_seeds`;
+        `p_value`, two-sided (NaN of one seed).
 
-    Sources: Mantel 1966; Peto and Peto 1972; the sum over clusters, Lin and Wei 1989 (JASA 84, 1074-1078).
+    Sources: Mantel 1966; Peto and Peto 1972; the sum over clusters, Lin and Wei 1989 (JASA 84, 1074-1078); exchanged signs,
+    Fisher 1935.
     """
     measured = cells[~cells["status"].isin([Status.FAILED, PENDING])]
     off = ~regularized(measured)
@@ -99,7 +106,7 @@ def log_rank(cells: pd.DataFrame) -> pd.DataFrame:
 
 def _test(pairs: pd.DataFrame) -> dict[str, float]:
     stratum = np.tile(pairs.groupby(NETWORK_KEY, dropna=False).ngroup().to_numpy(), 2)
-    seed = np.tile(pairs.groupby(list(SEEDS)).ngroup().to_numpy(), 2)
+    seed = np.tile(clusters(pairs), 2)
     treated = np.repeat([True, False], len(pairs))
     reached = pd.concat([pairs["epoch_to_tau"], pairs["epoch_to_tau_twin"]]).astype(float).to_numpy()
     times = np.where(np.isnan(reached), np.tile(pairs["max_epochs"].to_numpy(float), 2), reached)
@@ -109,17 +116,24 @@ def _test(pairs: pd.DataFrame) -> dict[str, float]:
         residuals[own], expected_here = log_rank_residuals(times[own], ~np.isnan(reached[own]), treated[own])
         expected += expected_here
     sums = np.bincount(seed, weights=residuals)
-    spread = math.sqrt(len(sums) * float(np.var(sums, ddof=1))) if len(sums) > 1 else 0.0
-    statistic = float(sums.sum()) / spread if spread > 0 else math.nan
+    size = float(np.linalg.norm(sums))
     return {
         "n_pairs": len(pairs),
         "n_strata": int(stratum.max()) + 1,
         "observed": int((~np.isnan(reached) & treated).sum()),
         "expected": expected,
-        "statistic": statistic,
-        "degrees_of_freedom": len(sums) - 1,
-        "p_value": 2 * float(stats.t.sf(abs(statistic), len(sums) - 1)) if spread > 0 else math.nan,
+        "statistic": float(sums.sum()) / size if size > 0 else 0.0,
+        "n_seeds": len(sums),
+        "p_value": _sign_flips(sums) if len(sums) > 1 else math.nan,
     }
+
+
+def _sign_flips(sums: Float[np.ndarray, " seed"]) -> float:
+    """How often signs at random come to as large a sum, either way."""
+    test = stats.permutation_test(
+        (sums,), np.sum, permutation_type="samples", n_resamples=RESAMPLES, vectorized=True, rng=np.random.default_rng(0)
+    )
+    return float(test.pvalue)
 
 
 def log_rank_residuals(

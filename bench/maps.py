@@ -37,16 +37,19 @@ KEY_LINE, SWATCH, KEY_GAP = 0.21, (0.24, 0.13), 0.25
 # Room for the title.
 LEAST_WIDTH = 6.4
 MOST_BAR_TICKS = 6
-# Where in a column its N50 stands, beside the numbers.
-MARK_PLACE = 0.9
+# Inches that a column keeps free for its N50, at its right, beside the numbers.
+LANE = 0.14
 # Points of a cell's own colour around a number that a line would strike through.
-HALO = 2.5
+HALO = 4
 EXISTS_COLOUR = "#1f4e9c"
 TICK_FONT = 8.5
 
 
 class Marks(NamedTuple):
-    """Sample counts to mark over a column: N50 with its interval (NaN: beyond it), the ceiling, and what is known to exist."""
+    """Sample counts to mark over a column: N50 with its interval (NaN: beyond it), the ceiling, and what is known to exist.
+
+    `side` is where N50 lies, as in `bench.frontier.Frontier`, or "" where it is not to be drawn.
+    """
 
     n50: float
     low: float
@@ -100,7 +103,8 @@ def heatmaps(
     for group in groups.to_dict("records"):
         shown[group[panels]][(values[rows].index(group[rows]), values[columns].index(group[columns]))] = group
     texts = {line for own in shown.values() for group in own.values() for line in _note(group).split("\n")}
-    cell = max(LEAST_CELL, AIR + max(text_inches(text, SMALLEST_FONT) for text in (*texts, *across_ticks)))
+    lane = LANE if any(mark.side for mark in marks.values()) else 0.0
+    cell = max(LEAST_CELL, AIR + lane + max(text_inches(text, SMALLEST_FONT) for text in (*texts, *across_ticks)))
     wide, high = cell * len(across_ticks), CELL_HEIGHT * len(up_ticks)
     left = MARGIN + AXIS_NAME + AIR + max(text_inches(tick, TICK_FONT) for tick in up_ticks)
     right = BAR_GAP + BAR_WIDTH + BAR_NAME + text_inches(f"{_ends(norm)[1]:.0f}", SMALLEST_FONT) + MARGIN
@@ -129,9 +133,9 @@ def heatmaps(
             for value in (mark.ceiling, mark.exists)
             if value > 0
         }
-        _map(ax, own, shape, cell, norm, lines)
+        _map(ax, own, shape, (cell, lane), norm, lines)
         _border(ax, _ceiling_steps(over, values[rows]) if over else _dimension_border(own, shape))
-        _draw_marks(ax, over, values[rows])
+        _draw_marks(ax, over, values[rows], 1 - lane / cell / 2)
         ax.set_title(f"{axis_name(panels)} {spell_tick(panel)}", pad=5)
         ax.set_xticks(np.arange(len(across_ticks)) + 0.5, across_ticks)
         ax.set_yticks(np.arange(len(up_ticks)) + 0.5, up_ticks if k % across == 0 else [""] * len(up_ticks))
@@ -171,9 +175,19 @@ def axis_name(field: str) -> str:
 
 
 def _map(
-    ax: Axes, shown: Mapping[Slot, Mapping], shape: tuple[int, int], cell: float, norm: LogNorm, crossed: Set[Slot]
+    ax: Axes,
+    shown: Mapping[Slot, Mapping],
+    shape: tuple[int, int],
+    widths: tuple[float, float],
+    norm: LogNorm,
+    crossed: Set[Slot],
 ) -> None:
-    """One panel; `shown` holds groups by row and column, `cell` is the width of a cell in inches, lines cross `crossed`."""
+    """One panel; `shown` holds groups by row and column.
+
+    `widths` are those of a cell and of its lane, in inches; lines cross the cells `crossed`.
+    """
+    cell, lane = widths
+    middle = 0.5 - lane / cell / 2
     median = np.full(shape, np.nan)
     for slot, group in shown.items():
         if math.isfinite(group["median_epoch_to_tau"]):
@@ -190,16 +204,17 @@ def _map(
         if (i, j) in shown and (i, j) not in beyond and _luminance(colours[i, j]) < LIGHT_FACE:
             colour = LIGHT_TEXT
         style = {"ha": "center", "va": "center", "fontsize": SMALLEST_FONT, "color": colour, "parse_math": False}
-        text = ax.text(j + 0.5, i + 0.5, note, **style)
-        if (i, j) in crossed and (i, j) in shown and (i, j) not in beyond:
-            text.set_path_effects([withStroke(linewidth=HALO, foreground=colours[i, j])])
+        text = ax.text(j + middle, i + 0.5, note, **style)
+        if (i, j) in crossed and (i, j) in shown:
+            own = BEYOND_FACE if (i, j) in beyond else colours[i, j]
+            text.set_path_effects([withStroke(linewidth=HALO, foreground=own)])
         if (i, j) in beyond:
             longest = text_inches(note, SMALLEST_FONT)
             plates.append(
-                _rectangle(j + 0.5, i + 0.5, (longest + 0.05) / cell, lines_inches(note, SMALLEST_FONT) / CELL_HEIGHT)
+                _rectangle(j + middle, i + 0.5, (longest + 0.05) / cell, lines_inches(note, SMALLEST_FONT) / CELL_HEIGHT)
             )
-    # Over the lines, under the numbers.
-    ax.add_collection(PolyCollection(plates, facecolor=BEYOND_FACE, lw=0, zorder=2.5))
+    # Over the hatching, under the lines and the numbers.
+    ax.add_collection(PolyCollection(plates, facecolor=BEYOND_FACE, lw=0, zorder=1.5))
     ax.set(xlim=(0, shape[1]), ylim=(0, shape[0]))
     for spine in ax.spines.values():
         spine.set_visible(False)
@@ -218,19 +233,20 @@ def _ceiling_steps(over: Sequence[tuple[int, Marks]], rows: Sequence[float]) -> 
     return segments + [((j + 1, y), (j + 1, heights[j + 1])) for j, y in heights.items() if heights.get(j + 1, y) != y]
 
 
-def _draw_marks(ax: Axes, over: Sequence[tuple[int, Marks]], rows: Sequence[float]) -> None:
-    """N50 with its interval at the right of each column or an arrow beyond the map; dots where a fit is known to exist."""
+def _draw_marks(ax: Axes, over: Sequence[tuple[int, Marks]], rows: Sequence[float], place: float) -> None:
+    """N50 with its interval at this place of each column, or an arrow beyond the map; dots where a fit is known to exist."""
     top = float(len(rows))
 
     def height(value: float) -> float:
         return 0.0 if not value > 0 else top if math.isinf(value) else row_position(value, rows)
 
     for j, marks in over:
-        x, low, high = j + MARK_PLACE, height(marks.low), height(marks.high)
-        for colour, width in (("white", 3.4), (DARK_TEXT, 1.3)):
-            ax.plot([x, x], [low, high], color=colour, lw=width, solid_capstyle="butt", clip_on=False, zorder=3.5)
-        sign, y = {"inside": ("D", height(marks.n50)), "above": ("^", top), "below": ("v", 0.0)}[marks.side]
-        ax.plot(x, y, sign, ms=4.6, mfc="white", mec=DARK_TEXT, mew=1.1, clip_on=False, zorder=4)
+        if marks.side:
+            x, low, high = j + place, height(marks.low), height(marks.high)
+            for colour, width in (("white", 3.4), (DARK_TEXT, 1.3)):
+                ax.plot([x, x], [low, high], color=colour, lw=width, solid_capstyle="butt", clip_on=False, zorder=3.5)
+            sign, y = {"inside": ("D", height(marks.n50)), "above": ("^", top), "below": ("v", 0.0)}[marks.side]
+            ax.plot(x, y, sign, ms=4.6, mfc="white", mec=DARK_TEXT, mew=1.1, clip_on=False, zorder=4)
         if rows[0] <= marks.exists <= rows[-1]:
             ax.plot([j, j + 1], [height(marks.exists)] * 2, color="white", lw=2.6, solid_capstyle="butt")
             ax.plot([j, j + 1], [height(marks.exists)] * 2, color=EXISTS_COLOUR, lw=1.6, ls=(0, (1, 1.2)))
@@ -244,7 +260,7 @@ def _note(group: Mapping) -> str:
         note = f"{group['median_epoch_to_tau']:.0f}"
     elif group["n_diverged"] == group["n_seeds"]:
         note = "diverged"
-    elif group["n_early_stopped"] == group["n_seeds"]:
+    elif group["n_early_stopped"] > group["n_censored"]:
         note = "stopped"
     else:
         note = f">{group['max_epochs']}"
@@ -283,11 +299,14 @@ def _key_lines(
         entries.append(("hatched", "fewer than half of the seeds got there"))
     if fraction := next((text for text in sorted(texts) if "/" in text), ""):
         entries.append((fraction, "seeds that did, where they disagree"))
-    if (groups["n_samples"] > groups["functional_dim"]).any() and (groups["n_samples"] <= groups["functional_dim"]).any():
-        entries.append(("border", f"N = {border}"))
-    if marks:
-        entries.append(("n50", "N50 with its 95 % interval; an arrow: beyond the map"))
+    if any(text.startswith("stopped") for text in texts):
+        entries.append(("stopped", "by early stopping"))
     least, most = groups["n_samples"].min(), groups["n_samples"].max()
+    parted = groups["n_samples"] > groups["functional_dim"]
+    if (parted.any() and not parted.all()) or any(least < mark.ceiling < most for mark in marks.values()):
+        entries.append(("border", f"N = {border}"))
+    if any(mark.side for mark in marks.values()):
+        entries.append(("n50", "N50 with its 95 % interval; an arrow: beyond the map"))
     if any(least <= mark.exists <= most for mark in marks.values()):
         entries.append(("exists", "up to here a fit is known to exist"))
     lines: list[list[tuple[str, str]]] = [[]]

@@ -223,12 +223,16 @@ def _interval(row: pd.Series, name: str) -> str:
 
 
 def _log_rank_html(table: pd.DataFrame) -> str:
-    numbers = {name: table[name].map("{:.3g}".format) for name in ("expected", "statistic", "p_value")}
+    numbers = {name: table[name].map(_digits) for name in ("expected", "statistic", "p_value")}
     return table.assign(**numbers).rename(columns={"p_value": "p"}).pipe(_html, "log-rank")
 
 
+def _digits(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.3g}"
+
+
 def _published_html(table: pd.DataFrame) -> str:
-    shown = table[["claim", "about", "they", "here", "n_cells", "agree", "source"]].rename(columns={"agree": "agree?"})
+    shown = table[["claim", "about", "agree", "they", "here", "n_cells", "source"]].rename(columns={"agree": "agree?"})
     return shown.pipe(_html, "published-table")
 
 
@@ -241,5 +245,8 @@ def _table_html(table: pd.DataFrame, table_id: str) -> str:
 def _html(table: pd.DataFrame, table_id: str) -> str:
     """A table whose headers say that they are columns'."""
     out = io.StringIO()
+    # Absent integers would be spelled <NA>, whatever stands for absent floats.
+    table = table.astype({name: object for name in table if table[name].isna().any()})
+    table = table.where(table.notna(), "")
     table.to_html(out, index=False, border=0, float_format=lambda value: f"{value:.3g}", na_rep="", table_id=table_id)
     return out.getvalue().replace("<th>", '<th scope="col">')

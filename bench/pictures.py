@@ -94,7 +94,9 @@ def _maps(tables: Tables) -> Iterator[Picture]:
         yield _map(sheet, norm, OWN, _marks(sheet, tables))
     for rung, at_rung in switched.items():
         for sheet in sheets(at_rung):
-            yield _map(sheet, norm, f"{rung:g}", {})
+            # The lines that no threshold moves; each N50 is of the cells' own.
+            lines = {slot: mark._replace(side="") for slot, mark in _marks(sheet, tables).items()}
+            yield _map(sheet, norm, f"{rung:g}", lines)
 
 
 def _map(sheet: Sheet, norm: maps.LogNorm, threshold: str, marks: Mapping[tuple[Any, Any], maps.Marks]) -> Picture:

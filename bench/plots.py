@@ -22,6 +22,7 @@ from bench.style import (
     QUIET_COLOUR,
     SMALLEST_FONT,
     lines_inches,
+    log_axis,
     text_inches,
     wrapped,
 )
@@ -34,6 +35,7 @@ MOST_TAU = 30.0
 # Inches.
 FAN_PANEL, PREDICTION_PANEL, SIGNAL_PANEL = (2.35, 1.9), (3.1, 1.5), (4.6, 3.0)
 MARGIN, AXIS_ROOM, LABEL_WIDTH, LEADER = 0.1, 0.55, 3.4, 0.3
+MOST_FAN_TICKS = 5
 RANK_ROW, RANK_PANELS = 0.24, (2.6, 3.2)
 
 
@@ -68,10 +70,8 @@ def fans(table: pd.DataFrame) -> Figure:
     finite = table.loc[np.isfinite(table["tau_p90"]) & (table["epoch"] > 0), "tau_p90"]
     least = min(float(table["threshold"].min()), max(float(table["tau_p10"].min()), float(table["threshold"].min()) / 2))
     axes[0].set_ylim(0.3 * least, max(2.0, min(MOST_TAU, float(finite.max(skipna=True)) if len(finite) else MOST_TAU)))
-    for axis in (axes[0].xaxis, axes[0].yaxis):
-        axis.set_major_locator(LogLocator(numticks=6))
-        axis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        axis.set_minor_locator(NullLocator())
+    for name in ("x", "y"):
+        log_axis(axes[0], name, MOST_FAN_TICKS)
     sns.despine(figure)
     return figure
 

@@ -16,7 +16,7 @@ from bench.cells import SEEDS, Status
 from bench.networks import HOMOGENEOUS
 from bench.settings import regularized
 from bench.store import PENDING
-from bench.survival import GROUP_FIELDS, median_with_censoring
+from bench.survival import GROUP_FIELDS, clusters, median_with_censoring
 
 # The largest threshold that stands for an exact fit, in float64.
 NEAR_ZERO = 1e-4
@@ -128,7 +128,7 @@ def _least_squares(cells: pd.DataFrame) -> Iterator[dict[str, Any]]:
     own = own[stats.beta.cdf(own["tau"], (n - p) / 2, (p - 1) / 2) <= STOPPED]
     own = own.assign(expected=(own["n_samples"] - own["functional_dim"]) / (own["n_samples"] - 1))
     for is_linear, group in own.groupby(own["depth"] == 0, sort=False):
-        sums = group.groupby(list(SEEDS))[["final_tau", "expected"]].sum()
+        sums = group.groupby(clusters(group))[["final_tau", "expected"]].sum()
         interval = mean_interval((sums["final_tau"] / sums["expected"]).to_numpy(float))
         yield _row(
             interval,
@@ -227,7 +227,7 @@ def _trend(cells: pd.DataFrame, axis: str) -> Iterator[dict[str, Any]]:
     if used.empty:
         return
     seeds = used.drop_duplicates("line").set_index("line")[list(SEEDS)]
-    by_seed = correlation.groupby([seeds[name] for name in SEEDS]).mean()
+    by_seed = correlation.groupby(clusters(seeds.loc[correlation.index])).mean()
     value, low, high = mean_interval(by_seed.to_numpy(float))
     # Student's interval does not know where correlations end.
     interval = (value, max(low, -1.0), min(high, 1.0))

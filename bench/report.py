@@ -75,7 +75,7 @@ def _print(made: Tables, sentences: list[str], store: Store) -> None:
 
 def main() -> None:
     """`python -m bench.report <run folder>`: rebuild tables, figures and page from what the folder holds."""
-    if len(sys.argv) != 2:
+    if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
         print("usage: python -m bench.report <run folder>", file=sys.stderr)
         sys.exit(2)
     try:

@@ -97,7 +97,12 @@ def _next_counts(n_samples: np.ndarray, success: np.ndarray, dimension: int, sea
         return [most * STRIDE] * FIRST_SEEDS
     found = fit(n_samples, success, np.arange(len(n_samples)))
     low, high = max(found.low, least), min(found.high, most)
-    if (found.low > 0 and found.high <= search.ratio * found.low) or high - low <= 1:
+    if narrow(found.low, found.high, search.ratio) or high - low <= 1:
         return []
     shares = (np.arange(search.cells_per_round) + 0.5) / search.cells_per_round
     return [max(1, round(low * (high / low) ** share)) for share in shares]
+
+
+def narrow(low, high, ratio: float):
+    """Whether ends of an interval, numbers or columns of them, are no further apart than a factor, or than one sample."""
+    return (high <= ratio * low) | (high - low <= 1)

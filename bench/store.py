@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bench.cells import FIELDS, LADDER, Cell, Outcome, Status, field_types
+from bench.jacobian import MOST_NUMBERS
 from bench.networks import functional_dim, n_params
 
 SCHEMA_VERSION = 2
@@ -159,8 +160,9 @@ class Store:
         """The cells that need no training: those with a row whose status is not failed, and with all that belongs to it."""
         cells = self._outcomes()
         has_all = cells["status"] != Status.FAILED
-        if with_jacobian_rank:  # A diverged cell has none.
-            has_all &= cells["jacobian_rank"].notna() | (cells["status"] == Status.DIVERGED)
+        if with_jacobian_rank:  # A diverged cell has none, nor has one whose Jacobian would be too large.
+            too_large = cells["n_samples"] * cells["n_params"] > MOST_NUMBERS
+            has_all &= cells["jacobian_rank"].notna() | (cells["status"] == Status.DIVERGED) | too_large
         finished = set(cells.loc[has_all, "cell_id"])
         for kind in ("curves", "predictions") if with_predictions else ("curves",):
             finished &= set(self._read_parts(kind)["cell_id"].unique().to_pylist())

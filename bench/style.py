@@ -5,11 +5,14 @@ from __future__ import annotations
 import functools
 import math
 from pathlib import Path
+from typing import Literal
 
 import matplotlib
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
+from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 
 matplotlib.use("Agg")
 sns.set_theme(
@@ -26,6 +29,8 @@ TITLE_FONT = 11
 PAGE_INCHES = 10.9
 POINTS_PER_INCH = 72
 LINE_SPACING = 1.35
+# An axis over this is where its last number may stand.
+ROOM_FOR_A_NUMBER = 1.4
 # FreeType measures at a size, and in 16.16 fixed point.
 EM_POINTS, FIXED_POINT = 100, 65536
 
@@ -94,3 +99,14 @@ def plain_ticks(low: float, high: float, most: int) -> list[float]:
             low
         ]
     return ticks[:: -(-len(ticks) // most)]
+
+
+def log_axis(ax: Axes, name: Literal["x", "y"], most: int) -> None:
+    """Give an axis whose scale is logarithmic round numbers, at most so many."""
+    low, high = ax.get_xlim() if name == "x" else ax.get_ylim()
+    # A number at the right end would stand in the next panel.
+    end = max(high / ROOM_FOR_A_NUMBER, math.sqrt(low * high)) if name == "x" else high
+    axis = ax.xaxis if name == "x" else ax.yaxis
+    axis.set_major_locator(FixedLocator(plain_ticks(low, end, most)))
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.set_minor_locator(NullLocator())

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from bench.cells import FIELDS, SEEDS, Status
 from bench.store import PENDING
@@ -71,6 +71,19 @@ def median_with_censoring(epochs: Float[np.ndarray, " cell"]) -> float:
         return math.nan
     ordered = np.sort(np.where(np.isnan(epochs), math.inf, epochs))
     return float(ordered[(len(ordered) - 1) // 2])
+
+
+def clusters(cells: pd.DataFrame) -> Int[np.ndarray, " cell"]:
+    """Which cells share what is random, as labels from 0: those of one pair of seeds, or of one seed that recurs with others.
+
+    Seeds of data count before those of initialisation: what depends on the data is one observation, however often networks were
+    initialised on it.
+    """
+    data, init = SEEDS
+    for one, other in ((data, init), (init, data)):
+        if cells.groupby(one)[other].nunique().gt(1).any():
+            return cells.groupby(one).ngroup().to_numpy()
+    return cells.groupby(data).ngroup().to_numpy()
 
 
 def wilson_interval(successes: float, trials: float) -> tuple[float, float]:

@@ -94,7 +94,8 @@ def make(store: Store) -> Tables:
         scaling=scaling(capacity) if len(capacity) else pd.DataFrame(),
         published=pd.DataFrame() if variants else published(cells, capacity),
         theory=pd.DataFrame() if variants else theory.table(groups),
-        learning_rates=compare_rates(groups),
+        # And its rates were tried at sample counts and seeds of their own.
+        learning_rates=compare_rates(groups.head(0) if design is Design.SEARCH else groups),
         # Of the few seeds of a search at each count, those that memorize without are no fair sample.
         regularizers=ranking(cells.head(0) if design is Design.SEARCH else cells),
         log_rank=pd.DataFrame() if design is not Design.PRODUCT else log_rank(keyed),
@@ -109,7 +110,7 @@ def make(store: Store) -> Tables:
 
 def scaling(capacity: pd.DataFrame) -> pd.DataFrame:
     """All power laws; a number of inputs makes a setting of its own, but for the law that is about it."""
-    inputs = capacity.assign(n_samples=0, d_in=0, learning_rate=capacity["learning_rate"].fillna(0))
+    inputs = capacity.assign(n_samples=0, d_in=0, learning_rate=0.0)
     across = capacity.assign(setting=label_settings(inputs))
     return pd.concat([power_laws(capacity, SIZE_MODELS), power_laws(across, INPUT_MODELS)], ignore_index=True)
 

@@ -41,7 +41,9 @@ def capacity_table(groups: pd.DataFrame) -> str:
 
 
 def frontier_table(capacity: pd.DataFrame) -> str:
-    """One line for each network that was searched: its N50, and what it took to find."""
+    """One line for each network that was searched: its N50, and what it took to find; nothing where none has a curve."""
+    if capacity.empty:
+        return ""
     shown = capacity_columns(capacity)
     title = "N50, the sample count at which half of the seeds memorize, with its 95 % interval; by parameter and dimension"
     return f"{title}\n\n{shown.head(MOST_ROWS).to_string(index=False)}"
@@ -51,13 +53,17 @@ def capacity_columns(capacity: pd.DataFrame) -> pd.DataFrame:
     """Capacities as a reader wants them: what varies, the size of the network, N50 in words, and in proportion."""
     known = ["setting", *(["rates"] if (capacity["rates"] != "as asked").any() else []), "depth", "width"]
     numbers = {name: ["" if pd.isna(value) else f"{value:.2f}" for value in capacity[name]] for name in PROPORTIONS}
-    steep = ["step" if value == math.inf else f"{value:.2g}" for value in capacity["sharpness"]]
+    steep = [_slope(value) for value in capacity["sharpness"]]
     return capacity[[*known, "n_params", "functional_dim"]].assign(
         **{"N50 (95 %)": [spell_capacity(row) for _, row in capacity.iterrows()]},
         **numbers,
         sharpness=pd.Series(steep, index=capacity.index).where(capacity["n50"].notna(), ""),
         n_cells=capacity["n_cells"],
     )
+
+
+def _slope(value: float) -> str:
+    return "step" if value == math.inf else f"{value:.{0 if value >= 10 else 1}f}"
 
 
 def evidence_table(evidence: pd.DataFrame) -> str:

@@ -123,8 +123,13 @@ def test_a_regularizer_that_delays_is_found_and_the_sign_says_which_way():
     assert row["p_value"] < 0.01
     assert row["statistic"] < 0
     assert row["observed"] < row["expected"]
-    assert (row["n_pairs"], row["n_strata"], row["degrees_of_freedom"]) == (24, 3, 7)
+    assert (row["n_pairs"], row["n_strata"], row["n_seeds"]) == (24, 3, 8)
     assert compared(twins(), np.random.default_rng(4), 0.5)["statistic"] > 0
+
+
+def test_so_few_seeds_have_no_smaller_p_value_than_their_exchanges():
+    """Of five seeds 2 of 32 exchanges are as extreme as all on one side."""
+    assert compared(twins(5), np.random.default_rng(4), 100.0)["p_value"] == pytest.approx(2 / 32)
 
 
 def test_one_seed_has_no_p_value():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import numpy as np
 import pandas as pd
@@ -113,3 +114,14 @@ def test_worker_processes_take_ranks_too(monkeypatch):
     table = bench.run(cells, engine="torch", device="cpu", threads=2, jacobian_rank=True)
     here = train(cells, jacobian_rank=True)
     assert table["jacobian_rank"].tolist() == [here[cell].jacobian_rank for cell in cells]
+
+
+def test_a_cell_whose_jacobian_would_be_too_large_is_trained_once(tmp_path, monkeypatch):
+    for module in ("bench.jacobian", "bench.store"):
+        monkeypatch.setattr(f"{module}.MOST_NUMBERS", 10)
+    cells = bench.expand(width=4, n_samples=8, max_epochs=3)
+    for _ in range(2):
+        table = bench.run(cells, run_dir=tmp_path, engine="torch", device="cpu", jacobian_rank=True)
+        assert table["jacobian_rank"].isna().all()
+    trained = [run["cells_trained"] for run in json.loads((tmp_path / "provenance.json").read_text())["runs"]]
+    assert trained == [1, 0]

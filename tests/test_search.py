@@ -34,9 +34,12 @@ def searched(success, search: Search, network: Cell = NETWORK) -> tuple[Frontier
     return fit(np.array([cell.n_samples for cell in tried]), hits, np.arange(len(tried))), tried
 
 
-@pytest.mark.parametrize("sharpness", [12, 30, 1000])
-def test_the_n50_of_a_synthetic_curve_lies_within_the_interval_at_a_quarter_of_a_dense_grids_cells(sharpness):
-    """40 searches with the frontier anywhere between a twentieth and twice the functional dimension."""
+@pytest.mark.parametrize(("sharpness", "share"), [(12, 1 / 2), (30, 1 / 4), (1000, 1 / 4)])
+def test_the_n50_of_a_synthetic_curve_lies_within_the_interval_at_a_share_of_a_dense_grids_cells(sharpness, share):
+    """40 searches with the frontier anywhere between a twentieth and twice the functional dimension.
+
+    Of a blunt curve (sharpness 12: nine in ten memorize at 0.83 N50) a dense grid too knows less than of a sharp one.
+    """
     rng = np.random.default_rng(sharpness)
     covered, spent, narrow = [], [], []
     for _ in range(40):
@@ -48,7 +51,7 @@ def test_the_n50_of_a_synthetic_curve_lies_within_the_interval_at_a_quarter_of_a
     # 95 % less three standard errors of 40 searches.
     assert np.mean(covered) >= 0.845
     assert np.mean(narrow) >= (0.95 if sharpness > 12 else 0.75)
-    assert np.median(spent) <= DENSE_CELLS / 4 if sharpness > 12 else np.median(spent) <= DENSE_CELLS / 2
+    assert np.median(spent) <= DENSE_CELLS * share
 
 
 def test_every_cell_of_a_search_has_seeds_of_its_own():

@@ -141,7 +141,7 @@ def test_findings_say_how_far_up_the_load_each_setting_got():
         == "no regularization: N50 is 1.24 times the functional dimension, 3.7 bits for each parameter (5000 epochs to tau 0.01)."
     )
     assert dropout == (
-        "dropout: no network's N50 is known (5000 epochs to tau 0.01); 1 of 1 networks hold less than the fewest samples tried."
+        "dropout: no network's N50 is known (5000 epochs to tau 0.01); 1 of 1 networks likeliest hold less than the fewest samples tried."
     )
 
 

@@ -187,3 +187,15 @@ def test_a_search_goes_on_with_torch_when_the_gpu_breaks(tmp_path, on_gpus):
     assert set(table["engine"]) <= {"cuda", "torch"}
     assert "torch" in set(table["engine"])
     assert not (table["status"] == "failed").any()
+
+
+def test_a_gpu_that_breaks_before_it_trains_is_tried_again_too(tmp_path, on_gpus, monkeypatch):
+    def broken(_, n_bytes):
+        raise RuntimeError("no device")
+
+    on_gpus(None, HostDevice())
+    monkeypatch.setattr(HostDevice, "memory", broken)
+    assert distrusted("host", "v1", lambda: None) is None
+    table = bench.run(bench.expand(width=8, n_samples=20, max_epochs=5), run_dir=tmp_path)
+    assert table["engine"].tolist() == ["torch"]
+    assert distrusted("host", "v1", lambda: "it errs") == "it errs"

@@ -50,9 +50,10 @@ class CudaEngine:
     def train(self, pack: Pack, *, n_predictions: int = 0, jacobian_rank: bool = False) -> Iterator[TrainReport]:
         """Train every cell of the pack to its end; see `bench.engines.api.Engine.train`."""
         hands = dealt(pack.cells, len(self._fits))
-        lanes = [Lane(*hand, self.name, n_predictions, jacobian_rank) for hand in zip(self._fits, hands, strict=True)]
+        lanes: list[Lane] = []
         working: list[Lane] = []
         try:
+            lanes += [Lane(*hand, self.name, n_predictions, jacobian_rank) for hand in zip(self._fits, hands, strict=True)]
             while any(lane.busy for lane in lanes):
                 noted = [(lane, lane.fetch()) for lane in working]
                 # The next slice begins before this one is read, so that the devices do not wait for Python.
