@@ -38,7 +38,7 @@ KEY_LINE, SWATCH, KEY_GAP = 0.21, (0.24, 0.13), 0.25
 LEAST_WIDTH = 6.4
 MOST_BAR_TICKS = 6
 # Inches that a column keeps free for its N50, at its right, beside the numbers.
-LANE = 0.14
+LANE = 0.055
 # Points of a cell's own colour around a number that a line would strike through.
 HALO = 4
 EXISTS_COLOUR = "#1f4e9c"
@@ -135,7 +135,7 @@ def heatmaps(
         }
         _map(ax, own, shape, (cell, lane), norm, lines)
         _border(ax, _ceiling_steps(over, values[rows]) if over else _dimension_border(own, shape))
-        _draw_marks(ax, over, values[rows], 1 - lane / cell / 2)
+        _draw_marks(ax, over, values[rows], 1 - (lane + AIR / 2) / 2 / cell)
         ax.set_title(f"{axis_name(panels)} {spell_tick(panel)}", pad=5)
         ax.set_xticks(np.arange(len(across_ticks)) + 0.5, across_ticks)
         ax.set_yticks(np.arange(len(up_ticks)) + 0.5, up_ticks if k % across == 0 else [""] * len(up_ticks))

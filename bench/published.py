@@ -231,7 +231,11 @@ def _trend(cells: pd.DataFrame, axis: str) -> Iterator[dict[str, Any]]:
     value, low, high = mean_interval(by_seed.to_numpy(float))
     # Student's interval does not know where correlations end.
     interval = (value, max(low, -1.0), min(high, 1.0))
-    ends = {size: used.loc[used[axis] == size, "epoch"] for size in (used[axis].min(), used[axis].max())}
+    # Of networks and protocols measured between the same sizes, those that are most; others would compare what is not alike.
+    spans = used.groupby("line")[axis].agg(["min", "max"])
+    least, most = spans.value_counts().index[0]
+    alike = used[used["line"].isin(spans.index[(spans["min"] == least) & (spans["max"] == most)])]
+    ends = {size: alike.loc[alike[axis] == size, "epoch"] for size in (least, most)}
     medians = [f"{_epochs(values)} at {axis}={size}" for size, values in ends.items()]
     yield _row(
         interval,
