@@ -43,6 +43,25 @@ def test_n50_stands_over_each_column_of_its_map_where_its_table_says(made, pictu
             assert sign.get_ydata()[0] == pytest.approx(maps.row_position(row["n50"], COUNTS))
 
 
+@pytest.mark.parametrize(("columns", "budget"), [(3, 5000), (12, 100_000)])
+def test_n50_and_its_interval_stand_beside_the_numbers_and_not_over_them(columns, budget):
+    widths, counts = list(range(8, 8 + columns)), [32, 64, 128, 256]
+    cells = bench.expand(depth=1, width=widths, n_samples=counts, seed=range(4), max_epochs=budget)
+    made = tables(rows_of(cells, lambda c: budget - 1 if c.n_samples <= 64 + 64 * (c.data_seed > 1) else None))
+    (picture,) = [picture for picture in draw(made) if picture.threshold == OWN]
+    figure = picture.figure
+    figure.draw_without_rendering()
+    panel = next(ax for ax in figure.axes if ax.get_title() == "depth 1")
+    texts = [text.get_window_extent() for text in panel.texts]
+    marks = [line for line in panel.lines if len(set(line.get_xdata())) == 1]
+    assert len(marks) == 3 * columns  # an interval, its white edge, and a sign for each column
+    for line in marks:
+        half = line.get_linewidth() * figure.dpi / 72 / 2
+        x, ys = panel.transData.transform([(line.get_xdata()[0], y) for y in line.get_ydata()])[0][0], line.get_ydata()
+        low, high = (panel.transData.transform((0, y))[1] for y in (min(ys), max(ys)))
+        assert not any(box.x0 < x + half and x - half < box.x1 and box.y0 < high and low < box.y1 for box in texts)
+
+
 def test_the_ceiling_stands_at_its_own_sample_count_over_each_column(made, pictures):
     panels = {ax.get_title(): ax for ax in pictures["map_00_width_n_samples"].figure.axes}
     red = panels["depth 1"].collections[-1].get_segments()
