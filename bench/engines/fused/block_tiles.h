@@ -9,7 +9,7 @@ namespace fused {
 template <class Real_, int BLOCK_, int TM> struct BlockTiles : BlockThreads {
   typedef Real_ Real;
   static constexpr int BLOCK = BLOCK_;
-  static constexpr int PAD = 16;        // as of CpuTiles: arrays of parameters look alike
+  static constexpr int PAD = 16;        // rows of weights are padded to so many numbers: four are read at a time
   static constexpr int TURNED = 0;      // numbers of scratch for `outer`
   static constexpr int LD = BLOCK + 4;  // so that threads at neighbouring units meet in different banks of shared memory
   static constexpr int SHARES = 8, SHARE_SAMPLES = 256;

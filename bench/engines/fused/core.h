@@ -493,7 +493,7 @@ template <class Tiles> class Core {
       const Layer at = layer_of<Tiles>(c, l);
       FUSED_TEAM(o, 0, at.fan_out) {
         Real* weights = a.params + at.weights + o * at.row;
-        constexpr int LANES = 16;
+        constexpr int LANES = Tiles::PAD < 16 ? Tiles::PAD : 16;
         Real lanes[LANES] = {}, total = 0;
         for (int i = 0; i < at.row; i += LANES)
           for (int k = 0; k < LANES; k++) lanes[k] += weights[i + k] * weights[i + k];

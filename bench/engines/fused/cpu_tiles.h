@@ -4,6 +4,17 @@
 
 namespace fused {
 
+#define FUSED_LAMBDA __attribute__((always_inline))
+
+// Tiles of one kind are a function of their own where a processor has 16 registers for addresses: seen beside other kinds, g++ spills
+// some in the innermost loop, and a product of 6 by 2 vectors reaches 40 % of an AVX2 core's peak in place of 90. Vectors of 512 bits
+// hide that behind their arithmetic, and would wait for the calls of small ones.
+#if defined(__x86_64__) && !defined(__AVX512F__)
+#define FUSED_APART __attribute__((noinline))
+#else
+#define FUSED_APART FUSED_FN
+#endif
+
 // Lanes of two vectors by constant places: constants in the source, since compilers do not fold computed ones.
 #if defined(__clang__) || __GNUC__ >= 12
 #define FUSED_SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
@@ -14,11 +25,12 @@ template <int... J> struct Places {};
 template <int N, int... J> struct PlacesBelow : PlacesBelow<N - 1, N - 1, J...> {};
 template <int... J> struct PlacesBelow<0, J...> { typedef Places<J...> Type; };
 
-// VL numbers in a vector, V vectors of samples in a block, TM rows in a tile.
-template <class Real_, int VL, int V, int TM> struct CpuTiles {
+// VL numbers in a vector, V vectors of samples in a block; a tile is at most TM rows by W vectors, which with what they are made of
+// fit in the registers.
+template <class Real_, int VL, int V, int TM, int W> struct CpuTiles {
   typedef Real_ Real;
   static constexpr int BLOCK = VL * V;
-  static constexpr int PAD = 16;  // rows of weights are padded to this many numbers: a cache line of float
+  static constexpr int PAD = VL;  // rows of weights are padded to whole vectors
   typedef Real Vector __attribute__((vector_size(VL * sizeof(Real)), aligned(sizeof(Real)), may_alias));
   typedef typename Bits<Real>::Int Mask __attribute__((vector_size(VL * sizeof(Real))));
 
@@ -78,18 +90,18 @@ template <class Real_, int VL, int V, int TM> struct CpuTiles {
     Real* out; const Real* weight; int row; const Real* bias; const Real* in; int in_row; int I;
   };
   template <bool RELU> struct AffineOf {
-    template <int T, int N> static FUSED_FN void tile(const Affine& a, int o) {
+    template <int T, int N> static FUSED_FN void tile(const Affine& a, int o, int s) {
       Vector acc[T][N];
       FUSED_UNROLL for (int q = 0; q < T; q++) FUSED_UNROLL for (int v = 0; v < N; v++) acc[q][v] = Vector{} + a.bias[o + q];
       const Real* w = a.weight + o * a.row;
       for (int i = 0; i < a.I; i++) {
         Vector x[N];
-        FUSED_UNROLL for (int v = 0; v < N; v++) x[v] = load(a.in + i * a.in_row + v * VL);
+        FUSED_UNROLL for (int v = 0; v < N; v++) x[v] = load(a.in + i * a.in_row + s + v * VL);
         FUSED_UNROLL for (int q = 0; q < T; q++) FUSED_UNROLL for (int v = 0; v < N; v++) acc[q][v] += w[q * a.row + i] * x[v];
       }
       FUSED_UNROLL for (int q = 0; q < T; q++) FUSED_UNROLL for (int v = 0; v < N; v++) {
         const Vector z = acc[q][v];
-        store(a.out + (o + q) * BLOCK + v * VL, RELU ? (z < 0 ? Vector{} : z) : z);
+        store(a.out + (o + q) * LD + s + v * VL, RELU ? (z < 0 ? Vector{} : z) : z);
       }
     }
   };
@@ -103,61 +115,58 @@ template <class Real_, int VL, int V, int TM> struct CpuTiles {
     Real* below; const Real* weight; int row; const Real* delta; const Real* activation; int O;
   };
   template <bool RELU> struct BackOf {
-    template <int T, int N> static FUSED_FN void tile(const Back& b, int i) {
+    template <int T, int N> static FUSED_FN void tile(const Back& b, int i, int s) {
       Vector acc[T][N];
       FUSED_UNROLL for (int q = 0; q < T; q++) FUSED_UNROLL for (int v = 0; v < N; v++) acc[q][v] = Vector{};
       const Real* w = b.weight + i;
       for (int o = 0; o < b.O; o++) {
         Vector d[N];
-        FUSED_UNROLL for (int v = 0; v < N; v++) d[v] = load(b.delta + o * BLOCK + v * VL);
+        FUSED_UNROLL for (int v = 0; v < N; v++) d[v] = load(b.delta + o * LD + s + v * VL);
         FUSED_UNROLL for (int q = 0; q < T; q++) FUSED_UNROLL for (int v = 0; v < N; v++) acc[q][v] += w[o * b.row + q] * d[v];
       }
       FUSED_UNROLL for (int q = 0; q < T; q++) FUSED_UNROLL for (int v = 0; v < N; v++) {
         Vector z = acc[q][v];
-        if (RELU) z = load(b.activation + (i + q) * BLOCK + v * VL) <= 0 ? Vector{} : z;
-        store(b.below + (i + q) * BLOCK + v * VL, z);
+        if (RELU) z = load(b.activation + (i + q) * LD + s + v * VL) <= 0 ? Vector{} : z;
+        store(b.below + (i + q) * LD + s + v * VL, z);
       }
     }
   };
 
   // gradient[o][i] += sum_s delta[o][s] in[i][s] over the first n samples, and bias[o] += sum_s delta[o][s]. A panel of `in` at a
   // time is turned, with samples as rows, into scratch that stays in the nearest cache: sums over samples need no horizontal sums.
-  static constexpr int PANEL = 4 * VL;
+  static constexpr int PANEL = W * VL;
   static constexpr int TURNED = PANEL * BLOCK;  // numbers of scratch for a panel
   static void outer(Real* gradient, int row, Real* bias, const Real* delta, const Real* in, int in_row, int O, int I, int n,
                     Real* turned) {
     if (O == 1) readout(gradient, delta, in, in_row, I, n);
     else for (int i = 0; i < I;) {
-      const int left = (I - i + VL - 1) / VL, vectors = left < 4 ? left : 4;
+      const int left = (I - i + VL - 1) / VL, vectors = left < W ? left : W;
       for (int v = 0; v < vectors; v++) turn_samples(turned + v * VL, vectors * VL, in + (i + v * VL) * in_row, in_row, I - i - v * VL, n);
-      const Outer at{gradient + i, row, delta, turned, n};
-      switch (vectors) {
-        case 4: rows<OuterOf<4>, 6>(O, at); break;
-        case 3: rows<OuterOf<3>, 6>(O, at); break;
-        case 2: rows<OuterOf<2>, TM>(O, at); break;
-        default: rows<OuterOf<1>, 8>(O, at);
-      }
+      with_vectors<OuterOf>(vectors, O, Outer{gradient + i, row, delta, turned, n});
       i += vectors * VL;
     }
     for (int o = 0; o < O; o += VL) {
-      Vector totals[VL];
-      FUSED_UNROLL for (int k = 0; k < VL; k++) {
-        totals[k] = Vector{};
-        if (o + k < O) for (int s = 0; s < n; s += VL) totals[k] += load(delta + (o + k) * BLOCK + s);
-      }
-      store(bias + o, load(bias + o) + sums(totals));
+      const Real* d = delta + o * LD;
+      store(bias + o, load(bias + o) + row_sums(O - o, n, [=](int k, int s) FUSED_LAMBDA { return load(d + k * LD + s); }));
     }
   }
   // The same for a single row: fewer products than turning its inputs would take.
   static void readout(Real* gradient, const Real* delta, const Real* in, int in_row, int I, int n) {
     for (int i = 0; i < I; i += VL) {
-      Vector totals[VL];
-      FUSED_UNROLL for (int k = 0; k < VL; k++) {
-        totals[k] = Vector{};
-        if (i + k < I) for (int s = 0; s < n; s += VL) totals[k] += load(delta + s) * load(in + (i + k) * in_row + s);
-      }
-      store(gradient + i, load(gradient + i) + sums(totals));
+      const Real* x = in + i * in_row;
+      const auto product = [=](int k, int s) FUSED_LAMBDA { return load(delta + s) * load(x + k * in_row + s); };
+      store(gradient + i, load(gradient + i) + row_sums(I - i, n, product));
     }
+  }
+  // Lane k is the sum of term(k, s) over s = 0, VL, ..., zero from `left` on.
+  template <class Term> static FUSED_FN Vector row_sums(int left, int n, const Term& term) {
+    Vector totals[VL] = {};
+    if (left >= VL) {
+      for (int s = 0; s < n; s += VL) FUSED_UNROLL for (int k = 0; k < VL; k++) totals[k] += term(k, s);
+    } else {
+      FUSED_UNROLL for (int k = 0; k < VL; k++) if (k < left) for (int s = 0; s < n; s += VL) totals[k] += term(k, s);
+    }
+    return sums(totals);
   }
   struct Outer {
     Real* gradient; int row; const Real* delta; const Real* turned; int n;
@@ -169,11 +178,11 @@ template <class Real_, int VL, int V, int TM> struct CpuTiles {
       Vector parts[SPLIT][T][N];
       FUSED_UNROLL for (int k = 0; k < SPLIT; k++) FUSED_UNROLL for (int q = 0; q < T; q++)
         FUSED_UNROLL for (int v = 0; v < N; v++) parts[k][q][v] = Vector{};
-      const Real* d = u.delta + o * BLOCK;
-      const auto add = [&](Vector (&acc)[T][N], int s) __attribute__((always_inline)) {
+      const Real* d = u.delta + o * LD;
+      const auto add = [&](Vector (&acc)[T][N], int s) FUSED_LAMBDA {
         Vector x[N];
         FUSED_UNROLL for (int v = 0; v < N; v++) x[v] = load(u.turned + s * N * VL + v * VL);
-        FUSED_UNROLL for (int q = 0; q < T; q++) FUSED_UNROLL for (int v = 0; v < N; v++) acc[q][v] += d[q * BLOCK + s] * x[v];
+        FUSED_UNROLL for (int q = 0; q < T; q++) FUSED_UNROLL for (int v = 0; v < N; v++) acc[q][v] += d[q * LD + s] * x[v];
       };
       int s = 0;
       for (; s + SPLIT <= u.n; s += SPLIT) FUSED_UNROLL for (int k = 0; k < SPLIT; k++) add(parts[k], s + k);
@@ -199,34 +208,55 @@ template <class Real_, int VL, int V, int TM> struct CpuTiles {
   }
 
  private:
-  // Rows in tiles of nearly equal size, at most M.
+  // Rows in tiles of nearly equal size, at most M: first those of `size`, then those of one row less.
   template <class Tile, int M, class Args> static FUSED_FN void rows(int count, const Args& args) {
-    const int tiles = (count + M - 1) / M;
-    for (int t = 0, at = 0; t < tiles; t++) {
-      const int size = (count - at + tiles - t - 1) / (tiles - t);
-      switch (size) {
-        case 8: if constexpr (M >= 8) Tile::template tile<8>(args, at); break;
-        case 7: if constexpr (M >= 7) Tile::template tile<7>(args, at); break;
-        case 6: if constexpr (M >= 6) Tile::template tile<6>(args, at); break;
-        case 5: if constexpr (M >= 5) Tile::template tile<5>(args, at); break;
-        case 4: Tile::template tile<4>(args, at); break;
-        case 3: Tile::template tile<3>(args, at); break;
-        case 2: Tile::template tile<2>(args, at); break;
-        default: Tile::template tile<1>(args, at);
-      }
-      at += size;
+    const int tiles = (count + M - 1) / M, size = (count + tiles - 1) / tiles, large = count - tiles * (size - 1);
+    switch (size) {
+      case 8: if constexpr (M >= 8) return both<Tile, 8>(args, large, tiles);
+      case 7: if constexpr (M >= 7) return both<Tile, 7>(args, large, tiles);
+      case 6: if constexpr (M >= 6) return both<Tile, 6>(args, large, tiles);
+      case 5: if constexpr (M >= 5) return both<Tile, 5>(args, large, tiles);
+      case 4: return both<Tile, 4>(args, large, tiles);
+      case 3: return both<Tile, 3>(args, large, tiles);
+      case 2: return both<Tile, 2>(args, large, tiles);
+      default: return both<Tile, 1>(args, large, tiles);
     }
   }
-  template <class Product, int N> struct WithVectors {
-    template <int T, class Args> static FUSED_FN void tile(const Args& args, int at) { Product::template tile<T, N>(args, at); }
+  template <class Tile, int T, class Args> static FUSED_FN void both(const Args& args, int large, int tiles) {
+    each_tile<Tile, T>(args, 0, large);
+    if constexpr (T > 1) if (large < tiles) each_tile<Tile, T - 1>(args, large * T, tiles - large);
+  }
+  template <class Tile, int T, class Args> static FUSED_APART void each_tile(const Args args, int at, int tiles) {
+    for (; tiles--; at += T) Tile::template tile<T>(args, at);
+  }
+  // Tiles of so many vectors, 1 to W; those of a single one have registers for more rows.
+  template <template <int> class Product, class Args> static FUSED_FN void with_vectors(int vectors, int count, const Args& args) {
+    if constexpr (W >= 4) if (vectors == 4) return rows<Product<4>, TM>(count, args);
+    if constexpr (W >= 3) if (vectors == 3) return rows<Product<3>, TM>(count, args);
+    if constexpr (W >= 2) if (vectors == 2) return rows<Product<2>, TM>(count, args);
+    rows<Product<1>, 8>(count, args);
+  }
+  template <class Args> struct From {
+    Args args;
+    int s;
   };
-  // As many vectors as the block's samples need.
+  template <class Product> struct Of {
+    template <int N> struct Vectors {
+      template <int T, class Args> static FUSED_FN void tile(const From<Args>& from, int at) {
+        Product::template tile<T, N>(from.args, at, from.s);
+      }
+    };
+  };
+  // The block's samples in groups of nearly equal size, at most W vectors.
   template <class Product, class Args> static void each_vectors(int n, int count, const Args& args) {
-    const int vectors = (n + VL - 1) / VL;
-    if constexpr (V >= 4) if (vectors == 4) return rows<WithVectors<Product, 4>, TM>(count, args);
-    if constexpr (V >= 3) if (vectors == 3) return rows<WithVectors<Product, 3>, TM>(count, args);
-    if constexpr (V >= 2) if (vectors == 2) return rows<WithVectors<Product, 2>, TM>(count, args);
-    rows<WithVectors<Product, 1>, TM>(count, args);
+    const int vectors = (n + VL - 1) / VL, groups = (vectors + W - 1) / W;
+    // A single row has registers for more vectors: for those of a whole block.
+    if constexpr (V <= 8) if (count == 1 && vectors == V) return Product::template tile<1, V>(args, 0, 0);
+    for (int g = 0, at = 0; g < groups; g++) {
+      const int size = (vectors - at + groups - g - 1) / (groups - g);
+      with_vectors<Of<Product>::template Vectors>(size, count, From<Args>{args, at * VL});
+      at += size;
+    }
   }
 };
 

@@ -2,6 +2,6 @@
 #define fused fused_avx2
 #include "build.h"
 
-typedef fused::CpuTiles<float, 8, 2, 5> FloatTiles;
-typedef fused::CpuTiles<double, 4, 2, 5> DoubleTiles;
+typedef fused::CpuTiles<float, 8, 8, 6, 2> FloatTiles;
+typedef fused::CpuTiles<double, 4, 8, 6, 2> DoubleTiles;
 MEMCAP_BUILD(avx2, FloatTiles, DoubleTiles)
