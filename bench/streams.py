@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from typing import Any, cast
 
 import numpy as np
+from numpy.random.bit_generator import ISeedSequence
 
 from bench.cells import Cell, canonical
 
@@ -26,7 +28,18 @@ def stream_key(cell: Cell, purpose: str, fields: Sequence[str]) -> int:
 
 def generator(cell: Cell, purpose: str, fields: Sequence[str]) -> np.random.Generator:
     """Numpy's counter-based Philox under the stream's key, at counter 0: for data and initial weights."""
-    return np.random.Generator(np.random.Philox(key=stream_key(cell, purpose, fields)))
+    # numpy takes any ISeedSequence, and its types do not say so.
+    return np.random.Generator(np.random.Philox(cast(Any, _Key(stream_key(cell, purpose, fields)))))
+
+
+class _Key(ISeedSequence):
+    """A key for Philox as numpy's seeds give it: `Philox(key=...)` is the same, but asks the system for entropy first."""
+
+    def __init__(self, key: int):
+        self._bytes = key.to_bytes(16, "little")
+
+    def generate_state(self, n_words, dtype=np.uint64):
+        return np.frombuffer(self._bytes, dtype="<u8").astype(dtype)
 
 
 def kernel_key(cell: Cell, purpose: str, fields: Sequence[str]) -> tuple[int, int]:

@@ -16,7 +16,7 @@ from bench.cells import Cell
 from bench.networks import initial_layers
 from bench.noise import training_data, validation_data
 from bench.philox import dropout_masks, normals, permutation, philox4x32
-from bench.streams import kernel_key, stream_key
+from bench.streams import generator, kernel_key, stream_key
 
 WORD = 2**32
 KNOWN = [
@@ -169,6 +169,12 @@ def test_streams_of_different_purpose_or_seed_differ():
     keys |= {stream_key(dataclasses.replace(cell, data_seed=s), "a", ("data_seed",)) for s in (1, 2)}
     assert len(keys) == 6
     assert all(0 <= part < WORD for part in kernel_key(cell, "dropout", ("init_seed",)))
+
+
+def test_a_stream_is_numpys_philox_under_its_key():
+    key = stream_key(Cell(), "a", ("data_seed",))
+    drawn = generator(Cell(), "a", ("data_seed",)).standard_normal(7)
+    assert np.array_equal(drawn, np.random.Generator(np.random.Philox(key=key)).standard_normal(7))
 
 
 def test_targets_are_independent_of_inputs_and_have_unit_variance():

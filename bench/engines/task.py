@@ -136,6 +136,11 @@ def spec_of(cell: Cell, variance: float) -> Spec:
     spec.amsgrad = int(cell.amsgrad and cell.optimizer != "sgd")
     spec.patience = -1 if cell.patience is None else cell.patience
     spec.max_norm = math.inf if cell.max_norm is None else cell.max_norm
-    for name, purpose in (("dropout_key", "dropout"), ("noise_key", "input noise"), ("order_key", "batch order")):
-        setattr(spec, name, _Words(*kernel_key(cell, purpose, KERNEL_FIELDS)))
+    for name, purpose, drawn in (
+        ("dropout_key", "dropout", spec.dropout),
+        ("noise_key", "input noise", spec.input_noise),
+        ("order_key", "batch order", spec.shuffle),
+    ):
+        if drawn:
+            setattr(spec, name, _Words(*kernel_key(cell, purpose, KERNEL_FIELDS)))
     return spec
