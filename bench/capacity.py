@@ -60,8 +60,8 @@ def capacities(cells: pd.DataFrame, *, searched: bool = False) -> pd.DataFrame:
           `most_n_samples` that were tried;
         - `n50`: the sample count at which half of the seeds memorize within the budget, empty where it is likeliest "above" or
           "below" those tried rather than "inside" (`side`); `n50_low`, `n50_high`: its 95 % interval, 0 and infinite where the
-          tried ones do not bound it; `sharpness`: slope of the success curve there, -d logit / d ln(n_samples)
-          (`bench.frontier.fit`);
+          tried ones do not bound it; `sharpness`: slope of the success curve of seeds that are not stuck,
+          -d logit / d ln(n_samples) (`bench.frontier.fit`);
         - `n50_per_param`, `n50_per_dim`: over `n_params` and `functional_dim`;
         - `bits_per_param`: n50 * log2(1 / tau) / 2 / n_params, what a fit down to tau proves stored (rate-distortion of
           Gaussian targets; empty for others).

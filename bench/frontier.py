@@ -41,7 +41,7 @@ class Frontier(NamedTuple):
 
     `n50`: the sample count at which half succeed, NaN where it is likeliest "above" or "below" the counts that were tried, not
     "inside" them (`side`); `low`, `high`: its 95 % interval, 0 and infinity where nothing bounds it; `sharpness`: slope of
-    the success curve at N50, -d logit(p) / d ln(n), infinite where it is a step between the counts tried.
+    the success curve of seeds that are not stuck, -d logit(p) / d ln(n), infinite where it is a step between the counts tried.
     """
 
     n50: float

@@ -32,7 +32,7 @@ BITS_PER_PARAM = {
 GRIGSBY = "Grigsby, Lindsey, Meyerhoff and Wu 2022, arXiv 2209.04036"
 BAUM = "Baum 1988, as Bubeck et al. 2020 state it: ceil(N / d_in) threshold units, binary labels, general position"
 BUBECK = "Bubeck, Eldan, Lee and Mikulincer, NeurIPS 2020: relu, real labels"
-MADDEN = "Madden and Thrampoulidis 2023, arXiv 2308.02001: one hidden layer, general data"
+MADDEN = "Madden and Thrampoulidis 2023, arXiv 2308.02001: one hidden layer, smooth activations, general data"
 YUN = "Yun, Sra and Jadbabaie, NeurIPS 2019: two hidden layers"
 
 
@@ -88,8 +88,11 @@ def lines(cell: Cell, taus: Iterable[float]) -> list[Line]:
         found.append(Line("Baum", "exists for binary labels", d * h, BAUM))
         if cell.activation == "relu":
             found.append(Line("Bubeck et al.", "exists", d * (h // 4), BUBECK))
-        found.append(Line("Madden and Thrampoulidis, lower", "exists", d * (h // 2), MADDEN))
-        found.append(Line("Madden and Thrampoulidis, upper", "worst case", h * (d + 2), MADDEN))
+        if (
+            cell.activation not in HOMOGENEOUS
+        ):  # The theorem asks of an activation that is a polynomial somewhere a high degree.
+            found.append(Line("Madden and Thrampoulidis, lower", "exists", d * (h // 2), MADDEN))  # for an even width
+            found.append(Line("Madden and Thrampoulidis, upper", "worst case", h * (d + 2), MADDEN))
     if cell.depth == 2 and cell.activation == "relu":
         found.append(Line("Yun et al., lower", "exists", h * h // 4, YUN))
         found.append(Line("Yun et al., upper", "worst case", 2 * h * h + h + 2, YUN))

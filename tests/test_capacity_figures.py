@@ -56,9 +56,11 @@ def test_n50_and_its_interval_stand_beside_the_numbers_and_not_over_them(columns
     marks = [line for line in panel.lines if len(set(line.get_xdata())) == 1]
     assert len(marks) == 3 * columns  # an interval, its white edge, and a sign for each column
     for line in marks:
-        half = line.get_linewidth() * figure.dpi / 72 / 2
-        x, ys = panel.transData.transform([(line.get_xdata()[0], y) for y in line.get_ydata()])[0][0], line.get_ydata()
-        low, high = (panel.transData.transform((0, y))[1] for y in (min(ys), max(ys)))
+        sign = line.get_marker() != "None"
+        points = line.get_markersize() + line.get_markeredgewidth() if sign else line.get_linewidth()
+        half = points * figure.dpi / 72 / 2
+        ends = panel.transData.transform(line.get_xydata())
+        x, low, high = ends[0][0], ends[:, 1].min() - sign * half, ends[:, 1].max() + sign * half
         assert not any(box.x0 < x + half and x - half < box.x1 and box.y0 < high and low < box.y1 for box in texts)
 
 

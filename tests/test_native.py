@@ -21,31 +21,32 @@ from bench.engines import _native
 from bench.engines.native_engine import NativeEngine
 
 
-def bytes_of(cells: list[Cell], threads: int) -> dict[Cell, str]:
-    outcomes = train(cells, engine=NativeEngine(threads), n_predictions=5)
-    return {cell: untimed(outcome) for cell, outcome in outcomes.items()}
+def bytes_of(cells: list[Cell], engine: NativeEngine) -> dict[Cell, str]:
+    return {cell: untimed(outcome) for cell, outcome in train(cells, engine=engine, n_predictions=5).items()}
 
 
-def test_a_cell_is_the_same_to_the_byte_alone_in_any_order_and_on_any_number_of_threads():
+@pytest.mark.parametrize("build", _native.instruction_sets())
+def test_a_cell_is_the_same_to_the_byte_alone_in_any_order_and_on_any_number_of_threads(build):
     cells = mixed_cells(120, seed=5)
-    alone = {cell: bytes_of([cell], threads=1)[cell] for cell in cells}
+    alone = {cell: bytes_of([cell], NativeEngine(1, build))[cell] for cell in cells}
     for threads, seed in ((1, 1), (2, 2), (4, 3)):
-        assert bytes_of(random.Random(seed).sample(cells, len(cells)), threads) == alone
+        assert bytes_of(random.Random(seed).sample(cells, len(cells)), NativeEngine(threads, build)) == alone
 
 
-def test_a_run_that_was_stopped_and_goes_on_ends_as_if_it_had_not_been():
+@pytest.mark.parametrize("build", _native.instruction_sets())
+def test_a_run_that_was_stopped_and_goes_on_ends_as_if_it_had_not_been(build):
     cells = mixed_cells(60, seed=6)
-    engine = NativeEngine(2)
+    engine = NativeEngine(2, build)
     reports = engine.train(Pack(tuple(cells), 1))
     first = next(report for report in reports if report.outcomes)
     reports.close()
     done = {outcome.cell: untimed(outcome) for outcome in first.outcomes}
-    rest = bytes_without_predictions([cell for cell in cells if cell not in done])
-    assert done | rest == bytes_without_predictions(cells)
+    rest = bytes_without_predictions([cell for cell in cells if cell not in done], build)
+    assert done | rest == bytes_without_predictions(cells, build)
 
 
-def bytes_without_predictions(cells: list[Cell]) -> dict[Cell, str]:
-    return {cell: untimed(outcome) for cell, outcome in train(cells, engine=NativeEngine(3)).items()}
+def bytes_without_predictions(cells: list[Cell], build: str) -> dict[Cell, str]:
+    return {cell: untimed(outcome) for cell, outcome in train(cells, engine=NativeEngine(3, build)).items()}
 
 
 def test_closing_stops_the_threads_within_a_second():
