@@ -28,7 +28,7 @@ def stream_key(cell: Cell, purpose: str, fields: Sequence[str]) -> int:
 
 def generator(cell: Cell, purpose: str, fields: Sequence[str]) -> np.random.Generator:
     """Numpy's counter-based Philox under the stream's key, at counter 0: for data and initial weights."""
-    # numpy takes any ISeedSequence, and its types do not say so.
+    # numpy takes any ISeedSequence; its types do not say so.
     return np.random.Generator(np.random.Philox(cast(Any, _Key(stream_key(cell, purpose, fields)))))
 
 

@@ -88,10 +88,10 @@ def lines(cell: Cell, taus: Iterable[float]) -> list[Line]:
         found.append(Line("Baum", "exists for binary labels", d * h, BAUM))
         if cell.activation == "relu":
             found.append(Line("Bubeck et al.", "exists", d * (h // 4), BUBECK))
-        if (
-            cell.activation not in HOMOGENEOUS
-        ):  # The theorem asks of an activation that is a polynomial somewhere a high degree.
-            found.append(Line("Madden and Thrampoulidis, lower", "exists", d * (h // 2), MADDEN))  # for an even width
+        # Their theorem asks a high degree of an activation that is a polynomial somewhere, which leaves out relu; and it counts
+        # pairs of units.
+        if cell.activation not in HOMOGENEOUS:
+            found.append(Line("Madden and Thrampoulidis, lower", "exists", d * (h // 2), MADDEN))
             found.append(Line("Madden and Thrampoulidis, upper", "worst case", h * (d + 2), MADDEN))
     if cell.depth == 2 and cell.activation == "relu":
         found.append(Line("Yun et al., lower", "exists", h * h // 4, YUN))
