@@ -33,8 +33,8 @@ class EngineSpec(NamedTuple):
 def resolve(engine: str, device: str) -> EngineSpec:
     """The engine and device that `auto` stand for here: the native engine on a CPU, the CUDA engine on GPUs, else torch.
 
-    On a CPU one engine for all cells: `make perf` (test_engines) measures both beside each other. With AVX-512 the native one is
-    the faster at every shape and protocol there, from width 16 to 2048; with AVX2 up to width 512, and the slower at 1024.
+    On a CPU one engine for all cells: `make perf` (test_engines) measures both beside each other. With AVX-512 the native one
+    is the faster at every shape and protocol there, from width 16 to 2048; with AVX2 up to width 512, and the slower at 1024.
     On GPUs the CUDA engine, where it is to be trusted (`cuda.trust`); the cells that it does not support go to torch.
 
     `device` is auto (all CUDA devices where there are any, else the CPU), cpu, cuda (all of them), or cuda:<index>.
