@@ -106,27 +106,34 @@ template <class Real_, int VL, int V, int TM, int W> struct CpuTiles {
     }
   };
 
-  // below[i][s] = sum_o weight[o][i] delta[o][s], zero where RELU and activation[i][s] <= 0.
+  // below[i][s] = sum_o weight[o][i] delta[o][s], zero where RELU and activation[i][s] <= 0. Weights are read down their columns, so
+  // those of as many rows at a time as the processor keeps addresses of, with the sums so far in `below`.
   template <bool RELU>
   static void back(Real* below, const Real* weight, int row, const Real* delta, const Real* activation, int O, int I, int n) {
-    each_vectors<BackOf<RELU>>(n, I, Back{below, weight, row, delta, activation, O});
+    const int fit = (int)(PAGES * PAGE_BYTES / sizeof(Real)) / row, step = fit < 1 ? 1 : fit;
+    for (int first = 0; first < O; first += step) {
+      const int end = O - first > step ? first + step : O;
+      each_vectors<BackOf<RELU>>(n, I, Back{below, weight, row, delta, activation, first, end, end == O});
+    }
   }
+  static constexpr int PAGES = 64, PAGE_BYTES = 4096;  // a nearest translation buffer of 64 pages: Zen's and Intel's
   struct Back {
-    Real* below; const Real* weight; int row; const Real* delta; const Real* activation; int O;
+    Real* below; const Real* weight; int row; const Real* delta; const Real* activation; int first, end; bool last;
   };
   template <bool RELU> struct BackOf {
     template <int T, int N> static FUSED_FN void tile(const Back& b, int i, int s) {
       Vector acc[T][N];
-      FUSED_UNROLL for (int q = 0; q < T; q++) FUSED_UNROLL for (int v = 0; v < N; v++) acc[q][v] = Vector{};
+      FUSED_UNROLL for (int q = 0; q < T; q++) FUSED_UNROLL for (int v = 0; v < N; v++)
+        acc[q][v] = b.first ? load(b.below + (i + q) * LD + s + v * VL) : Vector{};
       const Real* w = b.weight + i;
-      for (int o = 0; o < b.O; o++) {
+      for (int o = b.first; o < b.end; o++) {
         Vector d[N];
         FUSED_UNROLL for (int v = 0; v < N; v++) d[v] = load(b.delta + o * LD + s + v * VL);
         FUSED_UNROLL for (int q = 0; q < T; q++) FUSED_UNROLL for (int v = 0; v < N; v++) acc[q][v] += w[o * b.row + q] * d[v];
       }
       FUSED_UNROLL for (int q = 0; q < T; q++) FUSED_UNROLL for (int v = 0; v < N; v++) {
         Vector z = acc[q][v];
-        if (RELU) z = load(b.activation + (i + q) * LD + s + v * VL) <= 0 ? Vector{} : z;
+        if (RELU && b.last) z = load(b.activation + (i + q) * LD + s + v * VL) <= 0 ? Vector{} : z;
         store(b.below + (i + q) * LD + s + v * VL, z);
       }
     }
@@ -238,24 +245,29 @@ template <class Real_, int VL, int V, int TM, int W> struct CpuTiles {
   }
   template <class Args> struct From {
     Args args;
-    int s;
+    int row, s;
   };
   template <class Product> struct Of {
     template <int N> struct Vectors {
       template <int T, class Args> static FUSED_FN void tile(const From<Args>& from, int at) {
-        Product::template tile<T, N>(from.args, at, from.s);
+        Product::template tile<T, N>(from.args, from.row + at, from.s);
       }
     };
   };
-  // The block's samples in groups of nearly equal size, at most W vectors.
+  // The block's samples in groups of nearly equal size, at most W vectors; a strip of rows for all of them before the next strip, so
+  // that its weights come from memory once. The last strip may be nearly two: a few rows would make small tiles.
+  static constexpr int STRIP = 4 * TM;
   template <class Product, class Args> static void each_vectors(int n, int count, const Args& args) {
     const int vectors = (n + VL - 1) / VL, groups = (vectors + W - 1) / W;
     // A single row has registers for more vectors: for those of a whole block.
     if constexpr (V <= 8) if (count == 1 && vectors == V) return Product::template tile<1, V>(args, 0, 0);
-    for (int g = 0, at = 0; g < groups; g++) {
-      const int size = (vectors - at + groups - g - 1) / (groups - g);
-      with_vectors<Of<Product>::template Vectors>(size, count, From<Args>{args, at * VL});
-      at += size;
+    for (int first = 0, strip; first < count; first += strip) {
+      strip = count - first < 2 * STRIP ? count - first : STRIP;
+      for (int g = 0, at = 0; g < groups; g++) {
+        const int size = (vectors - at + groups - g - 1) / (groups - g);
+        with_vectors<Of<Product>::template Vectors>(size, strip, From<Args>{args, first, at * VL});
+        at += size;
+      }
     }
   }
 };
