@@ -1,4 +1,4 @@
-"""Cells -> outcomes in a store: the packs of an engine, what it cannot hold by PyTorch, progress, and parts on the disk."""
+"""Cells -> outcomes in a store: the packs of an engine, what PyTorch trains in its place, progress, and parts on the disk."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from bench.cells import Cell, Outcome
 from bench.engines import EngineSpec, for_the_rest, make_engine
+from bench.engines.cost import torch_is_faster
 from bench.executors import EXECUTORS
 from bench.packs import budget_flops, epoch_flops, plan
 from bench.progress import Progress
@@ -41,13 +42,21 @@ class Training:
     def train(self, cells: Sequence[Cell]) -> None:
         """Train the cells and write their outcomes, also those that had ended when it is interrupted.
 
-        Those that the engine does not support, or loses when its GPU or driver breaks, are trained by PyTorch.
+        Those that the engine does not support, or loses when its GPU or driver breaks, are trained by PyTorch; with `by_cost`
+        those too that it trains faster.
         """
-        own = [] if self._broken else [cell for cell in cells if self._engine.supports(cell)]
+        own = (
+            []
+            if self._broken
+            else [cell for cell in cells if self._engine.supports(cell) and not self._is_cheaper_by_torch(cell)]
+        )
         held = set(own)
         rest = [cell for cell in cells if cell not in held]
         if rest and not self._broken:
-            print(f"memcap: {len(rest)} cells are too large for engine={self._spec.name}; engine=torch trains them")
+            if self._spec.by_cost:
+                print(f"memcap: {len(rest)} wide cells go to engine=torch, which trains them faster")
+            else:
+                print(f"memcap: {len(rest)} cells are too large for engine={self._spec.name}; engine=torch trains them")
         self.asked += len(cells)
         with (
             Progress(len(cells), sum(map(budget_flops, cells)), shown=self._progress) as shown,
@@ -58,6 +67,9 @@ class Training:
             if rest:
                 self.left_to_torch += len(rest)
                 self._train(rest, for_the_rest(self._spec), shown, writer)
+
+    def _is_cheaper_by_torch(self, cell: Cell) -> bool:
+        return self._spec.by_cost and torch_is_faster(cell, self.device_name.removeprefix("cpu "))
 
     def _train(self, cells: Sequence[Cell], by: EngineSpec, shown: Progress, writer: _Writer) -> list[Cell]:
         """Train the cells; returns those that a GPU took with it as it broke, which have no outcome yet."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import time
 
@@ -17,7 +18,7 @@ from tests.training import NOT_BUILT, train, untimed
 if not native_is_built():
     pytest.skip(NOT_BUILT, allow_module_level=True)
 
-from bench.engines import _native
+from bench.engines import _native, cost
 from bench.engines.native_engine import NativeEngine
 
 
@@ -100,3 +101,22 @@ def test_an_instruction_set_that_is_not_here_is_an_error():
 def test_auto_takes_the_native_engine_on_a_cpu_and_the_table_names_the_instruction_set():
     table = bench.run(bench.expand(n_samples=8, max_epochs=5), device="cpu")
     assert (table["engine"][0], table["device"][0]) == ("native", f"cpu {_native.instruction_sets()[0]}")
+
+
+def test_auto_leaves_to_torch_what_it_trains_faster_there_and_engine_native_does_not(monkeypatch, tmp_path, capsys):
+    own = _native.instruction_sets()[0]
+    monkeypatch.setitem(cost.FASTER_BY_TORCH, own, cost.Wide(depth=2, width=20, samples=16))
+    wide = {"depth": 2, "width": 20, "n_samples": 20, "max_epochs": 5}
+    less = [{"depth": 1}, {"width": 19}, {"n_samples": 15}, {"batch_size": 15}, {"dropout": 0.1}, {"input_noise": 0.1}]
+    cells = [Cell(**wide), Cell(**wide | {"batch_size": 16}), *(Cell(**wide | fields) for fields in less)]
+    table = bench.run(cells, device="cpu", run_dir=tmp_path / "auto")
+    assert table["engine"].tolist() == ["torch"] * 2 + ["native"] * len(less)
+    assert "memcap: 2 wide cells go to engine=torch, which trains them faster\n" in capsys.readouterr().out
+    (entry,) = json.loads((tmp_path / "auto" / "provenance.json").read_text())["runs"]
+    assert entry["cells_left_to_torch"] == 2
+    table = bench.run(cells, device="cpu", engine="native", run_dir=tmp_path / "native")
+    assert table["engine"].tolist() == ["native"] * len(cells)
+
+
+def test_an_instruction_set_that_was_not_found_slower_keeps_every_cell():
+    assert not cost.torch_is_faster(Cell(depth=4, width=4096, n_samples=4096), "avx512")

@@ -22,19 +22,19 @@ class EngineSpec(NamedTuple):
     """An engine by name, and where it trains: what a worker process needs to make its own.
 
     `device` is cpu, cuda:<index>, or, for the CUDA engine, cuda: all that are here. `notice` says why `auto` took no
-    faster engine.
+    faster engine. `by_cost` leaves to torch the cells that it trains faster (`bench.engines.cost`).
     """
 
     name: str
     device: str
     notice: str | None = None
+    by_cost: bool = False
 
 
 def resolve(engine: str, device: str) -> EngineSpec:
     """The engine and device that `auto` stand for here: the native engine on a CPU, the CUDA engine on GPUs, else torch.
 
-    On a CPU one engine for all cells: `make perf` (test_engines) measures both beside each other. With AVX-512 the native one
-    is the faster at every shape and protocol there, from width 16 to 2048; with AVX2 up to width 512, and the slower at 1024.
+    On a CPU the cells that torch trains faster go to it all the same: the very wide ones (`bench.engines.cost`).
     On GPUs the CUDA engine, where it is to be trusted (`cuda.trust`); the cells that it does not support go to torch.
 
     `device` is auto (all CUDA devices where there are any, else the CPU), cpu, cuda (all of them), or cuda:<index>.
@@ -62,7 +62,7 @@ def resolve(engine: str, device: str) -> EngineSpec:
         return EngineSpec(engine, _first(device) if engine == "torch" else device)
     if kind == "cpu":
         if native_is_built():
-            return EngineSpec("native", device)
+            return EngineSpec("native", device, by_cost=True)
         return EngineSpec(
             "torch",
             device,

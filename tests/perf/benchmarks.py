@@ -17,6 +17,7 @@ import yaml
 import bench
 from bench import packs, report
 from bench.config import config_dir
+from bench.engines.cost import torch_is_faster
 from bench.engines.torch_engine import TorchEngine
 from bench.executors import available_cores
 from bench.peak import peak_gflops, peak_name
@@ -48,9 +49,16 @@ SIZES = [
     (8, 32, 256),
     (4, 64, 256),
     (4, 128, 1024),
+    (3, 512, 64),
     (3, 512, 512),
+    (3, 768, 256),
+    (1, 1024, 512),
+    (3, 1024, 128),
+    (3, 1024, 256),
     (3, 1024, 512),
+    (8, 1024, 512),
     (3, 2048, 64),
+    (3, 2048, 256),
     (3, 2048, 2048),
 ]
 ENGINE_CELLS = {
@@ -59,9 +67,13 @@ ENGINE_CELLS = {
     "input noise, 64 inputs": {"d_in": 64, "depth": 2, "width": 16, "n_samples": 256, "input_noise": 0.1},
     "batch 32 shuffled": {"depth": 2, "width": 64, "n_samples": 256, "batch_size": 32, "shuffle": True},
     "tanh": {"depth": 2, "width": 64, "n_samples": 256, "activation": "tanh"},
+    "dropout 0.1, wide": {"depth": 3, "width": 1024, "n_samples": 512, "dropout": 0.1},
+    "input noise, wide": {"depth": 3, "width": 1024, "n_samples": 512, "input_noise": 0.1},
     "gelu, wide": {"depth": 3, "width": 1024, "n_samples": 512, "activation": "gelu"},
     "float64, wide": {"depth": 3, "width": 1024, "n_samples": 512, "dtype": "float64"},
 }
+
+NATIVE = native_builds()[0]
 
 # Long enough that setting up the cells (data, weights, scratch) does not show.
 FLOPS, LEAST_EPOCHS, MOST_EPOCHS = 3e10, 10, 5000
@@ -110,7 +122,7 @@ def fractions():
 def test_native_shapes(benchmark, fractions, width, depth, n_samples):
     """Full-batch Adam, relu, float32, a cell on every core."""
     threads = available_cores()
-    engine = engine_named(native_builds()[0], threads)
+    engine = engine_named(NATIVE, threads)
     fields = {"d_in": SPEED["d_in"], "width": width, "depth": depth, "n_samples": n_samples}
     fractions[width, depth, n_samples] = measure(benchmark, engine, fields, cells_for(fields, threads), threads)
 
@@ -118,19 +130,37 @@ def test_native_shapes(benchmark, fractions, width, depth, n_samples):
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_native_variants(benchmark, variant):
     threads = available_cores()
-    engine = engine_named(native_builds()[0], threads)
+    engine = engine_named(NATIVE, threads)
     fields = BASE | VARIANTS[variant]
     measure(benchmark, engine, fields, cells_for(fields, threads), threads)
 
 
+@pytest.fixture(scope="module")
+def speeds():
+    """Fractions of the peak by cell and engine; at the end, what the choice of `engine=auto` costs beside the better of the two."""
+    collected: dict[str, dict[str, float]] = {name: {} for name in ENGINE_CELLS}
+    yield collected
+    lost = {}
+    for name, by_engine in collected.items():
+        if len(by_engine) == 2:
+            chosen = by_engine["torch" if torch_is_faster(bench.Cell(**ENGINE_CELLS[name]), NATIVE.split()[-1]) else NATIVE]
+            lost[name] = max(by_engine.values()) / chosen - 1
+    if lost:
+        worst = max(lost, key=lost.__getitem__)
+        mean = math.exp(sum(math.log1p(loss) for loss in lost.values()) / len(lost)) - 1
+        print(
+            f"\nengine=auto takes {mean:.1%} longer than the better engine in the mean of {len(lost)}, most {lost[worst]:.0%} ({worst})"
+        )
+
+
 @pytest.mark.parametrize("cell", ENGINE_CELLS)
-@pytest.mark.parametrize("name", ["torch", native_builds()[0]])
-def test_engines(benchmark, name, cell):
+@pytest.mark.parametrize("name", ["torch", NATIVE])
+def test_engines(benchmark, speeds, name, cell):
     """As many cells as the torch engine would train at a time, on one thread: what `engine=auto` chooses by."""
     torch.set_num_threads(1)
     fields = ENGINE_CELLS[cell]
     count = min(TorchEngine("cpu").slots(bench.Cell(**fields)), MOST_CELLS)
-    measure(benchmark, engine_named(name, threads=1), fields, count, threads=1)
+    speeds[cell][name] = measure(benchmark, engine_named(name, threads=1), fields, count, threads=1)
 
 
 AXES = dict(depth=[1, 2, 4, 8], width=[8, 16, 32, 64, 128], n_samples=[2**k for k in range(5, 10)], seed=range(100))
