@@ -13,10 +13,11 @@ from scipy import stats
 from bench import theory
 from bench.agreement import agreement, mean_interval, ratio_interval
 from bench.cells import SEEDS, Status
+from bench.clusters import clusters
 from bench.networks import HOMOGENEOUS
 from bench.settings import regularized
 from bench.store import PENDING
-from bench.survival import GROUP_FIELDS, clusters, median_with_censoring
+from bench.survival import GROUP_FIELDS, median_with_censoring
 
 # The largest threshold that stands for an exact fit, in float64.
 NEAR_ZERO = 1e-4
@@ -66,8 +67,8 @@ def published(cells: pd.DataFrame, capacity: pd.DataFrame) -> pd.DataFrame:
     - *linear networks memorize up to N = p*: of the same, N50 at a tau of at most NEAR_ZERO in float64; theirs p to p + 1.
     - *no exact fit beyond P - H*: relu networks under the squared error at such a tau: N50 / (P - H); theirs at most 1.
     - *transition of random labels*, under the quadratic hinge at such a tau: N50 / (P - H); theirs TRANSITION. They count
-      P - H - 1, without the bias of the output. *independent of depth*: the same number of the deepest network over that of
-      the shallowest, those of most similar P - H; theirs 1.
+      P - H - 1, without the bias of the output. *independent of depth*: the same number of a network of each other depth over
+      that of one of the least depth, those of most similar P - H; theirs 1.
     - *wider networks memorize sooner*, *more samples take longer*: Kendall's rank correlation of epoch_to_tau (infinite where
       there is none) with the size, all else equal, over LEAST_SIZES sizes or more, averaged within seeds, then over them;
       theirs below and above 0.
@@ -189,16 +190,16 @@ def _transitions(curves: pd.DataFrame) -> Iterator[dict[str, Any]]:
             n_cells=row["n_cells"],
         )
     for _, group in own.groupby(list(_PROTOCOL), dropna=False, sort=False):
-        if group["depth"].min() < group["depth"].max():
-            yield _depths(group)
+        least = group["depth"].min()
+        for depth in sorted(set(group["depth"]) - {least}):
+            yield _depths(group[group["depth"] == least], group[group["depth"] == depth])
 
 
 # What networks share whose depths are compared.
 _PROTOCOL = tuple(name for name in GROUP_FIELDS if name not in ("n_samples", "depth", "width", "d_in"))
 
 
-def _depths(curves: pd.DataFrame) -> dict[str, Any]:
-    shallow, deep = (curves[curves["depth"] == depth] for depth in (curves["depth"].min(), curves["depth"].max()))
+def _depths(shallow: pd.DataFrame, deep: pd.DataFrame) -> dict[str, Any]:
     pairs = [(one, other) for one in shallow.to_dict("records") for other in deep.to_dict("records")]
     one, other = min(pairs, key=lambda pair: abs(math.log(pair[1]["functional_dim"] / pair[0]["functional_dim"])))
     interval = ratio_interval(*(_n50(row, over=row["functional_dim"]) for row in (other, one)))

@@ -1,9 +1,10 @@
-"""Capacities -> power laws: N50 against parameters, against depth at the same parameters, against inputs, with intervals."""
+"""Capacities -> power laws of N50 in parameters, depth or inputs, with intervals, and what they leave of each network."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -28,6 +29,8 @@ COLUMNS = [
     "n_vague",
     "residual_sd",
 ]
+
+RESIDUAL_COLUMNS = ["setting", "rates", "model", "depth", "width", "d_in", "n_params", "n50", "fitted", "residual"]
 
 # Each model: what N50 is a power law in. The last term is the one it is about.
 MODELS = {
@@ -64,41 +67,78 @@ def power_laws(capacities: pd.DataFrame, models: Sequence[str] = tuple(MODELS)) 
         one end or none, `n_vague`, those left out; `residual_sd`, standard deviation of ln(N50) about the fit.
     """
     rows = []
-    hidden = capacities[capacities["depth"] > 0]
-    for (setting, rates), own in hidden.groupby(["setting", "rates"], sort=False):
-        known = own[bounded(own)]
-        for model in models:
-            terms = MODELS[model]
-            fitted = _fit(known, terms)
-            if fitted is None:
-                continue
-            slopes, errors, freedom, residual_sd = fitted
-            for term, slope, error in zip(terms, slopes, errors, strict=True):
-                half = error * float(stats.t.ppf(TWO_SIDED, freedom))
-                distance = abs(slope - PROPORTIONAL[term]) / error
-                rows.append(
-                    {"setting": setting, "rates": rates, "model": model, "term": term, "exponent": slope}
-                    | {"exponent_low": slope - half, "exponent_high": slope + half}
-                    | {"p_value": 2 * float(stats.t.sf(distance, freedom)), "residual_sd": residual_sd}
-                    | {"n_networks": len(known)}
-                    | {f"n_{side}": int((own["side"] == side).sum()) for side in ("above", "below")}
-                    | {"n_vague": int((own["side"] == "inside").sum()) - len(known)}
-                )
+    for law in _laws(capacities, models):
+        own, known = law.capacities, law.known
+        half = float(stats.t.ppf(TWO_SIDED, law.freedom)) * law.errors
+        for term, slope, error, reach in zip(MODELS[law.model], law.slopes, law.errors, half, strict=True):
+            distance = abs(slope - PROPORTIONAL[term]) / error
+            rows.append(
+                {"setting": law.setting, "rates": law.rates, "model": law.model, "term": term, "exponent": slope}
+                | {"exponent_low": slope - reach, "exponent_high": slope + reach}
+                | {"p_value": 2 * float(stats.t.sf(distance, law.freedom)), "residual_sd": law.residual_sd}
+                | {"n_networks": len(known)}
+                | {f"n_{side}": int((own["side"] == side).sum()) for side in ("above", "below")}
+                | {"n_vague": int((own["side"] == "inside").sum()) - len(known)}
+            )
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _fit(
-    known: pd.DataFrame, terms: tuple[str, ...]
-) -> tuple[Float[np.ndarray, " term"], Float[np.ndarray, " term"], int, float] | None:
-    """(exponents, their standard errors, degrees of freedom, residual standard deviation), if the networks tell them."""
-    design = np.column_stack([np.ones(len(known)), *(np.log(known[term].to_numpy(float)) for term in terms)])
-    freedom = len(known) - design.shape[1]
-    if freedom < 1 or np.linalg.matrix_rank(design) < design.shape[1]:
-        return None
-    target = np.log(known["n50"].to_numpy(float))
-    solution = np.linalg.lstsq(design, target, rcond=None)[0]
-    residual_sd = math.sqrt(float(np.sum((target - design @ solution) ** 2)) / freedom)
-    if residual_sd <= ROUNDING * float(np.std(target)):
-        return None
-    errors = residual_sd * np.sqrt(np.diag(np.linalg.inv(design.T @ design)))
-    return solution[1:], errors[1:], freedom, residual_sd
+def residuals(capacities: pd.DataFrame, models: Sequence[str] = tuple(MODELS)) -> pd.DataFrame:
+    """What each fit of `power_laws` leaves of each of its networks.
+
+    Returns:
+        A row for each network of each law: `setting`, `rates`, `model`, which it shares with the law; `depth`, `width`, `d_in`,
+        `n_params`; `n50`; `fitted`, the N50 that the law says; `residual`, ln(n50 / fitted).
+    """
+    tables = [
+        law.known[["depth", "width", "d_in", "n_params", "n50"]].assign(
+            setting=law.setting, rates=law.rates, model=law.model, fitted=np.exp(law.fitted), residual=law.residual
+        )
+        for law in _laws(capacities, models)
+    ]
+    return pd.concat(tables, ignore_index=True)[RESIDUAL_COLUMNS] if tables else pd.DataFrame(columns=RESIDUAL_COLUMNS)
+
+
+class _Law(NamedTuple):
+    """One model fitted to one setting: its `capacities`, those `known` well enough to be fitted, and what came of it."""
+
+    setting: str
+    rates: str
+    model: str
+    capacities: pd.DataFrame
+    known: pd.DataFrame
+    slopes: Float[np.ndarray, " term"]
+    errors: Float[np.ndarray, " term"]  # standard errors of the slopes
+    freedom: int
+    fitted: Float[np.ndarray, " network"]  # ln(N50)
+    residual: Float[np.ndarray, " network"]
+
+    @property
+    def residual_sd(self) -> float:
+        return _spread(self.residual, self.freedom)
+
+
+def _laws(capacities: pd.DataFrame, models: Sequence[str]) -> Iterator[_Law]:
+    """The fits that the networks tell, setting by setting."""
+    hidden = capacities[capacities["depth"] > 0]
+    for (setting, rates), own in hidden.groupby(["setting", "rates"], sort=False):
+        known = own[bounded(own)]
+        target = np.log(known["n50"].to_numpy(float))
+        for model in models:
+            sizes = [np.log(known[term].to_numpy(float)) for term in MODELS[model]]
+            design = np.column_stack([np.ones(len(known)), *sizes])
+            freedom = len(known) - design.shape[1]
+            if freedom < 1 or np.linalg.matrix_rank(design) < design.shape[1]:
+                continue
+            solution = np.linalg.lstsq(design, target, rcond=None)[0]
+            fitted = design @ solution
+            spread = _spread(target - fitted, freedom)
+            if spread <= ROUNDING * float(np.std(target)):
+                continue
+            errors = spread * np.sqrt(np.diag(np.linalg.inv(design.T @ design)))
+            yield _Law(str(setting), str(rates), model, own, known, solution[1:], errors[1:], freedom, fitted, target - fitted)
+
+
+def _spread(residual: Float[np.ndarray, " network"], freedom: int) -> float:
+    """The standard deviation about a fit."""
+    return math.sqrt(float(np.sum(residual**2)) / freedom)

@@ -15,7 +15,7 @@ from bench.noise import VALIDATION_FIELDS, validation_variance
 from bench.published import published
 from bench.ranking import ranking
 from bench.rates import compare_rates
-from bench.scaling import INPUT_MODELS, SIZE_MODELS, power_laws
+from bench.scaling import INPUT_MODELS, SIZE_MODELS, power_laws, residuals
 from bench.settings import label_settings, varying
 from bench.signal import propagation
 from bench.store import Design, Store, cells_of
@@ -45,6 +45,7 @@ class Tables:
     evidence: pd.DataFrame
     capacity: pd.DataFrame
     scaling: pd.DataFrame
+    scaling_residuals: pd.DataFrame
     published: pd.DataFrame
     theory: pd.DataFrame
     learning_rates: pd.DataFrame
@@ -84,6 +85,7 @@ def make(store: Store) -> Tables:
     groups.insert(0, "setting", label_settings(groups, variants=variants))
     keyed = cells.merge(groups[["setting", *GROUP_FIELDS]], on=list(GROUP_FIELDS), how="left")
     capacity = pd.DataFrame() if variants else capacities(keyed, searched=design is Design.SEARCH)
+    laws, left = scaling(capacity)
     return Tables(
         design=design,
         search_ratio=ratio,
@@ -91,7 +93,8 @@ def make(store: Store) -> Tables:
         groups=groups,
         evidence=evidence(groups) if variants else pd.DataFrame(),
         capacity=capacity,
-        scaling=scaling(capacity) if len(capacity) else pd.DataFrame(),
+        scaling=laws,
+        scaling_residuals=left,
         published=pd.DataFrame() if variants else published(cells, capacity),
         theory=pd.DataFrame() if variants else theory.table(groups),
         # And its rates were tried at sample counts and seeds of their own.
@@ -108,11 +111,15 @@ def make(store: Store) -> Tables:
     )
 
 
-def scaling(capacity: pd.DataFrame) -> pd.DataFrame:
-    """All power laws; a number of inputs makes a setting of its own, but for the law that is about it."""
+def scaling(capacity: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """All power laws, and their residuals; a number of inputs makes a setting of its own, but for the law that is about it."""
+    if capacity.empty:
+        return pd.DataFrame(), pd.DataFrame()
     inputs = capacity.assign(n_samples=0, d_in=0, learning_rate=0.0)
     across = capacity.assign(setting=label_settings(inputs))
-    return pd.concat([power_laws(capacity, SIZE_MODELS), power_laws(across, INPUT_MODELS)], ignore_index=True)
+    laws = [power_laws(capacity, SIZE_MODELS), power_laws(across, INPUT_MODELS)]
+    left = [residuals(capacity, SIZE_MODELS), residuals(across, INPUT_MODELS)]
+    return pd.concat(laws, ignore_index=True), pd.concat(left, ignore_index=True)
 
 
 def _predictions(store: Store, cells: pd.DataFrame) -> pd.DataFrame:

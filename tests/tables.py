@@ -71,6 +71,7 @@ def tables(cells: pd.DataFrame, *, variants: bool = False, validation: pd.DataFr
     grouped, none = labelled(cells, variants=variants), pd.DataFrame()
     keyed = cells.merge(grouped[["setting", *GROUP_FIELDS]], on=list(GROUP_FIELDS), how="left")
     capacity = none if variants else capacities(keyed)
+    laws, left = scaling(capacity)
     return Tables(
         design=Design.VARIANTS if variants else Design.PRODUCT,
         search_ratio=None,
@@ -78,7 +79,8 @@ def tables(cells: pd.DataFrame, *, variants: bool = False, validation: pd.DataFr
         groups=grouped,
         evidence=evidence(grouped) if variants else none,
         capacity=capacity,
-        scaling=scaling(capacity) if len(capacity) else none,
+        scaling=laws,
+        scaling_residuals=left,
         published=none if variants else published(cells, capacity),
         theory=none if variants else theory.table(grouped),
         learning_rates=compare_rates(grouped),
