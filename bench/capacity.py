@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 
 from bench.cells import Status
+from bench.clusters import clusters
 from bench.frontier import fit
 from bench.rates import at_default_rate, best_over_rates
 from bench.settings import label_settings
 from bench.store import PENDING
-from bench.survival import GROUP_FIELDS, clusters
+from bench.survival import GROUP_FIELDS
 from bench.survival import groups as group_statistics
 
 # What cells of one success curve share.
@@ -49,7 +50,8 @@ def capacities(cells: pd.DataFrame, *, searched: bool = False) -> pd.DataFrame:
     Args:
         cells: one row for each cell, of one run or of several; `setting` names what else varies, and is made up if it is not
             there.
-        searched: they are those of a search, whose rates were tried at sample counts of their own.
+        searched: they are those of a search, whose rates were tried at sample counts of their own, and whose intervals pay for
+            its stopping.
 
     Returns:
         `setting`, in which a swept learning rate has no part; the fields of a cell but n_samples and seeds (learning_rate is
@@ -83,7 +85,7 @@ def capacities(cells: pd.DataFrame, *, searched: bool = False) -> pd.DataFrame:
         if rates == "best":
             own = own.assign(learning_rate=math.nan)
         curves = own.groupby(list(CURVE_FIELDS), sort=False, dropna=False)
-        rows = [_row(curve, rates) for _, curve in curves if curve["n_samples"].min() < curve["n_samples"].max()]
+        rows = [_row(curve, rates, searched) for _, curve in curves if curve["n_samples"].min() < curve["n_samples"].max()]
         tables.append(pd.DataFrame(rows, columns=COLUMNS))
     made = pd.concat(tables, ignore_index=True)
     # A part without rows would make these columns of objects.
@@ -93,10 +95,10 @@ def capacities(cells: pd.DataFrame, *, searched: bool = False) -> pd.DataFrame:
     return made.astype({name: cells[name].dtype for name in CURVE_FIELDS} | numbers)
 
 
-def _row(cells: pd.DataFrame, rates: str) -> dict[str, object]:
+def _row(cells: pd.DataFrame, rates: str, searched: bool) -> dict[str, object]:
     first = cells.iloc[0]
     seeds = clusters(cells)
-    found = fit(cells["n_samples"].to_numpy(), (cells["status"] == Status.MEMORIZED).to_numpy(), seeds)
+    found = fit(cells["n_samples"].to_numpy(), (cells["status"] == Status.MEMORIZED).to_numpy(), seeds, searched=searched)
     bits_per_sample = math.log2(1 / first["tau"]) / 2 if first["target"] == "normal" else math.nan
     return {
         **{name: first[name] for name in ("setting", *CURVE_FIELDS, "n_params", "functional_dim")},

@@ -52,7 +52,11 @@ class Frontier(NamedTuple):
 
 
 def fit(
-    n_samples: Int[np.ndarray, " cell"], success: Bool[np.ndarray, " cell"], cluster: Shaped[np.ndarray, " cell"]
+    n_samples: Int[np.ndarray, " cell"],
+    success: Bool[np.ndarray, " cell"],
+    cluster: Shaped[np.ndarray, " cell"],
+    *,
+    searched: bool = False,
 ) -> Frontier:
     """The frontier of cells that differ in their sample counts and seeds alone.
 
@@ -61,13 +65,13 @@ def fit(
     maximizes the likelihood, its interval is that of the profile likelihood, with two corrections. The critical value is that
     of a mean of as many values as there are clusters, with unknown spread, k ln(1 + t^2 / (k - 1)), in place of its limit for
     many. And the deviance is divided by the design effect of clusters: cells of one seed share their data, nested in
-    n_samples, and succeed together. Where every cell has seeds of its own, they are those of a search (`bench.search`), and
-    SEQUENTIAL pays for its stopping.
+    n_samples, and succeed together.
 
     Args:
         n_samples: counts.
         success: whether each cell memorized.
         cluster: its seeds, as one label.
+        searched: the cells are those of a search (`bench.search`), for whose stopping SEQUENTIAL pays.
 
     Source: a psychometric function with lapses, Wichmann and Hill 2001 (Perception & Psychophysics 63, 1293-1313), who show the
     bias; the likelihood-ratio interval, Venzon and Moolgavkar 1988 (Applied Statistics 37, 87-94); the design effect, Kish
@@ -91,7 +95,7 @@ def fit(
     stuck, slope = float(STUCK[of_best.max(axis=0).argmax()]), float(SHARPNESS[slopes.argmax()])
     effect = design_effect(success - _success(np.log(n_samples) - best, slope, stuck), cluster)
     n_clusters = len(np.unique(cluster))
-    allowed = effect * _critical(n_clusters) * (SEQUENTIAL if n_clusters == len(cluster) else 1)
+    allowed = effect * _critical(n_clusters) * (SEQUENTIAL if searched else 1)
     low, high = _inside(middle, profile.max() - profile, allowed / 2)
     side: Side = "below" if best < x[0] else "above" if best > x[-1] else "inside"
     return Frontier(

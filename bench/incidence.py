@@ -10,10 +10,11 @@ from jaxtyping import Bool, Float, Int
 from scipy import stats
 
 from bench.cells import Status
-from bench.ranking import NETWORK_KEY, PAIR_KEY, effective_pairs
+from bench.clusters import clusters, effective_number
+from bench.ranking import NETWORK_KEY, PAIR_KEY
 from bench.settings import regularized
 from bench.store import PENDING
-from bench.survival import clusters, wilson_interval
+from bench.survival import wilson_interval
 
 # Points of a curve for each factor of ten in epochs.
 POINTS_PER_DECADE = 12
@@ -56,7 +57,7 @@ def _curve(setting: str, cells: pd.DataFrame) -> pd.DataFrame:
     shares = {str(s): _share_by(epochs, when, (cells["status"] == s).to_numpy(), budget) for s, when in ends.items()}
     seeds = clusters(cells)
     reached = cells["epoch_to_tau"].astype(float).fillna(math.inf).to_numpy()
-    sizes = [effective_pairs(reached <= epoch, seeds) for epoch in epochs]
+    sizes = [effective_number(reached <= epoch, seeds) for epoch in epochs]
     intervals = [wilson_interval(k * n, n) for k, n in zip(shares["memorized"], sizes, strict=True)]
     bounds = {"memorized_low": [low for low, _ in intervals], "memorized_high": [high for _, high in intervals]}
     table = pd.DataFrame({"setting": setting, "epoch": epochs, **shares, **bounds, "n_cells": len(cells)})

@@ -7,13 +7,12 @@ import math
 import numpy as np
 import pandas as pd
 from jaxtyping import Float, Shaped
-from scipy import stats
 
 from bench.cells import DEFAULT_STRENGTHS, FIELDS, SEEDS, STRENGTHS, Status
-from bench.frontier import TWO_SIDED
+from bench.clusters import clusters, design_effect, effective_number
 from bench.settings import regularized, spell, strengths_on
 from bench.store import PENDING
-from bench.survival import clusters, wilson_interval
+from bench.survival import wilson_interval
 
 # What a cell shares with its twin without regularization: all but that, and the samples that are only watched.
 PAIR_KEY = [name for name in FIELDS if name not in ("n_val", "regularization", *STRENGTHS)]
@@ -53,7 +52,7 @@ def ranking(cells: pd.DataFrame) -> pd.DataFrame:
         `n_memorized` of them and its fraction with a 95 % interval; `median_delay`, epochs to tau over those of the twin
         (infinite where fewer than half memorized), with a 95 % interval (NaN of one seed); `median_final_tau`; `rank`, 1 for
         the least fraction memorized, then the longest delay, then the most left. Intervals count as many independent pairs as
-        the spread between seeds allows (`effective_pairs`). No rows without twins.
+        the spread between seeds allows (`effective_number`). No rows without twins.
     """
     measured = cells[~cells["status"].isin([Status.FAILED, PENDING])]
     off = ~regularized(measured)
@@ -74,7 +73,7 @@ def ranking(cells: pd.DataFrame) -> pd.DataFrame:
     for _, own in by_row:
         memorized = (own["status"] == Status.MEMORIZED).to_numpy()
         seeds = clusters(own)
-        n = effective_pairs(memorized, seeds, unseen)
+        n = effective_number(memorized, seeds, unseen)
         low, high = wilson_interval(memorized.mean() * n, n)
         delay_low, delay, delay_high = median_interval(own["delay"].to_numpy(), seeds)
         rows.append(
@@ -92,44 +91,6 @@ def ranking(cells: pd.DataFrame) -> pd.DataFrame:
     return order.assign(rank=np.arange(1, len(order) + 1))[COLUMNS]
 
 
-def effective_pairs(
-    hits: Shaped[np.ndarray, " pair"], clusters: Shaped[np.ndarray, " pair"], unseen: float | None = None
-) -> float:
-    """How many independent pairs are worth as much as these, which share seeds within a cluster.
-
-    n over the design effect, less by the square of what Student's quantile is wider with so few clusters than with n pairs.
-    Where all pairs agree there is no spread to see: the effect is then taken to be `unseen`, or without that a cluster counts
-    as one. Source: Korn and Graubard 1998, Survey Methodology 24, 193-201.
-
-    >>> effective_pairs(np.array([1, 1, 1, 1]), np.array([0, 0, 1, 1]))
-    2.0
-    """
-    n, n_clusters = len(hits), len(np.unique(clusters))
-    effect = design_effect(hits, clusters)
-    if effect is None:
-        effect = unseen
-    if n_clusters < 2 or effect is None:
-        return float(n_clusters)
-    wider = float(stats.t.ppf(TWO_SIDED, n_clusters - 1) / stats.t.ppf(TWO_SIDED, n - 1))
-    return n / (effect * wider**2)
-
-
-def design_effect(hits: Shaped[np.ndarray, " pair"], clusters: Shaped[np.ndarray, " pair"]) -> float | None:
-    """Kish's: the variance of the fraction between clusters over that of as many independent pairs, at least 1.
-
-    None where all pairs agree, or there is one cluster.
-
-    >>> design_effect(np.array([1, 1, 0, 0]), np.array([0, 0, 1, 1]))
-    3.0
-    """
-    n, share, n_clusters = len(hits), float(np.mean(hits)), len(np.unique(clusters))
-    if n_clusters < 2 or share in (0.0, 1.0):
-        return None
-    residuals = np.bincount(np.unique(clusters, return_inverse=True)[1], weights=hits - share)
-    variance = n_clusters / (n_clusters - 1) * float(residuals @ residuals) / n**2
-    return max(1.0, variance / (share * (1 - share) / (n - 1)))
-
-
 def median_interval(values: Float[np.ndarray, " pair"], clusters: Shaped[np.ndarray, " pair"]) -> tuple[float, float, float]:
     """(low, median, high): the median with a 95 % interval, from quantiles at the ends of the interval for one half.
 
@@ -144,7 +105,7 @@ def median_interval(values: Float[np.ndarray, " pair"], clusters: Shaped[np.ndar
     median = quantile(0.5)
     if len(np.unique(clusters)) < 2:
         return math.nan, median, math.nan
-    n = effective_pairs(values <= median if math.isfinite(median) else np.isfinite(values), clusters)
+    n = effective_number(values <= median if math.isfinite(median) else np.isfinite(values), clusters)
     low, high = wilson_interval(n / 2, n)
     return quantile(low), median, quantile(high)
 

@@ -95,7 +95,7 @@ def _next_counts(n_samples: np.ndarray, success: np.ndarray, dimension: int, sea
         return [max(1, least // STRIDE)] * FIRST_SEEDS
     if success[n_samples == most].mean() >= 1 / 2 and most < MOST_LOAD * dimension:
         return [most * STRIDE] * FIRST_SEEDS
-    found = fit(n_samples, success, np.arange(len(n_samples)))
+    found = fit(n_samples, success, np.arange(len(n_samples)), searched=True)
     low, high = max(found.low, least), min(found.high, most)
     if narrow(found.low, found.high, search.ratio) or high - low <= 1:
         return []

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from bench.cells import FIELDS, SEEDS, Status
+from bench.clusters import clusters, effective_number
 from bench.store import PENDING
 
 GROUP_FIELDS = tuple(name for name in FIELDS if name not in SEEDS)
@@ -28,7 +30,8 @@ def groups(cells: pd.DataFrame) -> pd.DataFrame:
 
         - `n_seeds`: cells with a result; `n_failed` and `n_pending` have none and enter nothing else;
         - `n_memorized`, `n_censored`, `n_early_stopped`, `n_diverged`;
-        - `fraction_memorized` of n_seeds, with its 95 % Wilson interval `fraction_low`, `fraction_high`;
+        - `fraction_memorized` of n_seeds, with its 95 % interval `fraction_low`, `fraction_high`: Wilson's, where seeds of data
+          and of weights are swept apart for as many independent cells as the spread between them allows;
         - `median_epoch_to_tau`: the epoch by which half of the seeds had memorized, infinite where fewer did;
         - `expected_running_time`: epochs spent in all over seeds that memorized, infinite where none did;
         - `median_final_tau`: over the seeds whose training stayed finite;
@@ -42,7 +45,12 @@ def groups(cells: pd.DataFrame) -> pd.DataFrame:
     results = cells[measured].groupby(number[measured])
     n_seeds = results.size().reindex(first.index, fill_value=0)
     memorized = counts[f"n_{Status.MEMORIZED}"]
-    intervals = [wilson_interval(k, n) for k, n in zip(memorized, n_seeds, strict=True)]
+    successes, trials = memorized.astype(float), n_seeds.astype(float)
+    for group, own in _sharing_seeds(cells[measured], number[measured]):
+        hits = (own["status"] == Status.MEMORIZED).to_numpy()
+        trials[group] = effective_number(hits, clusters(own))
+        successes[group] = hits.mean() * trials[group]
+    intervals = [wilson_interval(k, n) for k, n in zip(successes, trials, strict=True)]
     epochs = results["epoch_to_tau"].agg(lambda values: median_with_censoring(values.to_numpy(float, na_value=math.nan)))
     spent = results["epochs_run"].sum().reindex(first.index).astype(float)
     medians = results[["final_tau", "best_val_mse", "bits_per_param"]].median().add_prefix("median_").reindex(first.index)
@@ -59,6 +67,15 @@ def groups(cells: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([first, sizes, counts, shares, medians], axis=1)
 
 
+def _sharing_seeds(cells: pd.DataFrame, number: pd.Series) -> Iterator[tuple[int, pd.DataFrame]]:
+    """The groups, by number, in which a seed of data or of weights recurs."""
+    seeds = cells[list(SEEDS)].assign(group=number)
+    recurs = pd.concat([seeds.duplicated(["group", name]) for name in SEEDS], axis=1).any(axis=1)
+    sharing = number.isin(number[recurs])
+    for group, own in cells[sharing].groupby(number[sharing]):
+        yield int(group), own  # pyright: ignore[reportArgumentType] (pandas types labels as Hashable)
+
+
 def median_with_censoring(epochs: Float[np.ndarray, " cell"]) -> float:
     """The smallest epoch by which at least half of the cells had the event; NaN entries never had it, and count as +infinity.
 
@@ -71,19 +88,6 @@ def median_with_censoring(epochs: Float[np.ndarray, " cell"]) -> float:
         return math.nan
     ordered = np.sort(np.where(np.isnan(epochs), math.inf, epochs))
     return float(ordered[(len(ordered) - 1) // 2])
-
-
-def clusters(cells: pd.DataFrame) -> Int[np.ndarray, " cell"]:
-    """Which cells share what is random, as labels from 0: those of one pair of seeds, or of one seed that recurs with others.
-
-    Seeds of data count before those of initialisation: what depends on the data is one observation, however often networks were
-    initialised on it.
-    """
-    data, init = SEEDS
-    for one, other in ((data, init), (init, data)):
-        if cells.groupby(one)[other].nunique().gt(1).any():
-            return cells.groupby(one).ngroup().to_numpy()
-    return cells.groupby(data).ngroup().to_numpy()
 
 
 def wilson_interval(successes: float, trials: float) -> tuple[float, float]:

@@ -10,10 +10,10 @@ import pytest
 from scipy.special import ndtr
 
 from bench.capacity import capacities, spell
+from bench.clusters import clusters
 from bench.findings import findings
 from bench.frontier import SHARPNESS, Frontier, design_effect, fit
-from bench.scaling import power_laws
-from bench.survival import clusters
+from bench.scaling import power_laws, residuals
 from tests import tables
 
 COUNTS = np.array([32, 48, 64, 96, 128, 192, 256, 384, 512])
@@ -248,6 +248,20 @@ def test_rates_of_a_search_are_never_the_best_of_several():
     made = capacities(table(*rows), searched=True)
     assert list(made["rates"]) == ["as asked", "as asked"]
     assert list(made["n_cells"]) == [15, 15]
+
+
+def test_the_residuals_of_a_law_are_those_of_a_fit_by_numpy():
+    sizes = np.array([100.0, 200.0, 400.0, 800.0, 1600.0])
+    n50 = 0.5 * sizes**0.9 * np.array([1.0, 1.1, 0.95, 1.02, 0.9])
+    fields = {"n_params": [*sizes, 3200.0], "width": [4, 8, 16, 32, 64, 128]}
+    made = residuals(networks(lambda _: [*n50, math.nan], **fields), ["parameters"])
+    line = np.polynomial.Polynomial.fit(np.log(sizes), np.log(n50), 1)
+    assert made["residual"].to_numpy() == pytest.approx(np.log(n50) - line(np.log(sizes)), abs=1e-12)
+    assert (made["n50"] / made["fitted"]).to_numpy() == pytest.approx(np.exp(made["residual"]))
+    assert made["width"].tolist() == [4, 8, 16, 32, 64]
+    (row,) = power_laws(networks(lambda _: [*n50, math.nan], **fields), ["parameters"]).to_dict("records")
+    assert row["residual_sd"] == pytest.approx(math.sqrt(float(np.sum(made["residual"] ** 2)) / 3))
+    assert residuals(networks(lambda t: t["n_params"] / 2, **fields), ["parameters"]).empty
 
 
 def test_an_exact_law_leaves_no_residual_and_has_no_interval():

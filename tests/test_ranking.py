@@ -9,8 +9,9 @@ import pytest
 from omegaconf import OmegaConf
 
 from bench.cells import DEFAULT_STRENGTHS
+from bench.clusters import effective_number
 from bench.config import config_dir
-from bench.ranking import effective_pairs, median_interval, ranking
+from bench.ranking import median_interval, ranking
 from bench.survival import wilson_interval
 from tests.tables import seeds, table
 
@@ -90,9 +91,9 @@ def test_a_run_without_plain_twins_has_no_ranking():
 
 def test_one_seed_is_one_pair_however_many_networks_share_it_and_so_is_each_seed_where_all_agree():
     """Then there is no spread to see."""
-    assert effective_pairs(np.ones(50), np.zeros(50)) == 1
-    assert effective_pairs(np.ones(50), np.arange(50) % 5) == 5
-    assert effective_pairs(np.arange(50) % 2, np.zeros(50)) == 1
+    assert effective_number(np.ones(50), np.zeros(50)) == 1
+    assert effective_number(np.ones(50), np.arange(50) % 5) == 5
+    assert effective_number(np.arange(50) % 2, np.zeros(50)) == 1
 
 
 def simulated(rng, *, clusters: int, size: int, spread: float) -> tuple[np.ndarray, np.ndarray]:
@@ -121,7 +122,7 @@ def test_the_interval_of_the_fraction_covers_it_when_pairs_share_seeds():
     for _ in range(1000):
         delays, clusters = simulated(rng, clusters=20, size=9, spread=0.7)
         hits = delays < 1
-        n = effective_pairs(hits, clusters)
+        n = effective_number(hits, clusters)
         low, high = wilson_interval(hits.mean() * n, n)
         robust += low <= 0.5 <= high
         low, high = wilson_interval(int(hits.sum()), len(hits))

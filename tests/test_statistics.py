@@ -52,6 +52,29 @@ def test_groups_count_every_end_and_fold_no_failure_into_a_number():
     assert row["median_epoch_to_tau"] == 30
 
 
+def test_cells_that_share_a_seed_of_data_are_no_independent_tries():
+    """Ten initialisations on each of two data sets, of which one is always memorized and the other never: two tries, no twenty."""
+    crossed = [
+        {
+            "data_seed": data,
+            "init_seed": init,
+            "status": "memorized" if data else "censored",
+            "epoch_to_tau": 10 if data else None,
+        }
+        for data in range(2)
+        for init in range(10)
+    ]
+    apart = [row | {"data_seed": number, "init_seed": number} for number, row in enumerate(crossed)]
+    shared, alone = (groups(table(*rows)).iloc[0] for rows in (crossed, apart))
+    assert (shared["n_seeds"], shared["fraction_memorized"]) == (alone["n_seeds"], alone["fraction_memorized"]) == (20, 0.5)
+    assert (alone["fraction_low"], alone["fraction_high"]) == wilson_interval(10, 20)
+    low, high = wilson_interval(1, 2)
+    assert shared["fraction_low"] <= low
+    assert shared["fraction_high"] >= high
+    agreeing = groups(table(*(row | {"status": "memorized", "epoch_to_tau": 10} for row in crossed))).iloc[0]
+    assert (agreeing["fraction_low"], agreeing["fraction_high"]) == wilson_interval(2, 2)
+
+
 def test_a_group_that_only_failed_has_no_fraction_and_no_median():
     (row,) = groups(table(*seeds(["failed", "failed"], [None, None]))).to_dict("records")
     assert row["n_seeds"] == 0
