@@ -52,12 +52,15 @@ template <class Tiles> FUSED_FN bool keeps_inputs(const Spec& c) { return c.acti
 // Philox calls for one sample of one hidden layer.
 FUSED_FN int calls_of(const Spec& c) { return (c.width + UNITS_PER_CALL - 1) / UNITS_PER_CALL; }
 
+// Rows of a block's inputs: features, and where noise is added those that its last call draws beside them, which nobody reads.
+FUSED_FN int input_rows(const Spec& c) { return c.input_noise > 0 ? padded(c.d_in, NORMALS_PER_CALL) : c.d_in; }
+
 // Numbers of scratch that a cell needs. Words and ints are given the room of a Real.
 template <class Tiles> FUSED_FN long long scratch_size(const Spec& c) {
   const long long layer = (long long)c.width * Tiles::LD;
   const int kept = 1 + keeps_inputs<Tiles>(c) + (c.dropout > 0);
   const long long bits = c.dropout > 0 ? (long long)c.depth * calls_of(c) * Tiles::BLOCK : 0;
-  return (c.depth * kept + 2) * layer + (c.d_in + 1LL) * Tiles::LD + 3LL * Tiles::BLOCK + Tiles::TURNED + bits;
+  return (c.depth * kept + 2) * layer + (input_rows(c) + 1LL) * Tiles::LD + 3LL * Tiles::BLOCK + Tiles::TURNED + bits;
 }
 
 // A batch of `count` samples is dealt to this many shares.
@@ -104,7 +107,7 @@ template <class Tiles> class Core {
     delta[1] = next + layer_numbers;
     residual = next + 2 * layer_numbers;
     batch_inputs = residual + LD;
-    batch_targets = batch_inputs + c.d_in * LD;
+    batch_targets = batch_inputs + input_rows(c) * LD;
     squares = batch_targets + BLOCK;
     samples = (int*)(squares + BLOCK);
     turned = squares + 2 * BLOCK;
@@ -393,17 +396,17 @@ template <class Tiles> class Core {
     Tiles::team_sync();
   }
 
-  // Adds fresh normal noise to a batch's inputs.
+  // Adds fresh normal noise to a batch's inputs, to all features of a call: a condition would keep compilers from making vectors.
   FUSED_CALL void shake(int n, int step) {
     const Real amount = (Real)c.input_noise;
-    FUSED_GRID(call, (c.d_in + NORMALS_PER_CALL - 1) / NORMALS_PER_CALL, s, n) {
+    FUSED_GRID(call, input_rows(c) / NORMALS_PER_CALL, s, n) {
       const Words drawn = philox((Word)step, 0, (Word)call, (Word)samples[s], c.noise_key[0], c.noise_key[1]);
       for (int pair = 0; pair < 2; pair++) {
         const double radius = root(-2 * log_(uniform(drawn.w[2 * pair])));
         const Turn turn = turn_by(uniform(drawn.w[2 * pair + 1]));
-        const int f = call * NORMALS_PER_CALL + 2 * pair;
-        if (f < c.d_in) batch_inputs[f * LD + s] += amount * (Real)(radius * turn.cosine);
-        if (f + 1 < c.d_in) batch_inputs[(f + 1) * LD + s] += amount * (Real)(radius * turn.sine);
+        Real* to = batch_inputs + (call * NORMALS_PER_CALL + 2 * pair) * LD + s;
+        to[0] += amount * (Real)(radius * turn.cosine);
+        to[LD] += amount * (Real)(radius * turn.sine);
       }
     }
     Tiles::sync();
