@@ -58,7 +58,7 @@ def capacities(cells: pd.DataFrame, *, searched: bool = False) -> pd.DataFrame:
         empty in rows at the best), and
 
         - `rates`: "as asked" where one was trained, else "default" or "best";
-        - `n_params`, `functional_dim`; `n_cells`, `n_seeds` (`bench.survival.clusters`) with results, `least_n_samples`,
+        - `n_params`, `functional_dim`; `n_cells`, `n_seeds` (`bench.clusters.clusters`) with results, `least_n_samples`,
           `most_n_samples` that were tried;
         - `n50`: the sample count at which half of the seeds memorize within the budget, empty where it is likeliest "above" or
           "below" those tried rather than "inside" (`side`); `n50_low`, `n50_high`: its 95 % interval, 0 and infinite where the

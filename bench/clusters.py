@@ -4,24 +4,45 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Int, Shaped
+from jaxtyping import Bool, Int, Shaped
 from scipy import stats
 
 from bench.cells import SEEDS
-from bench.frontier import TWO_SIDED
+from bench.frontier import TWO_SIDED, design_effect
 
 
 def clusters(cells: pd.DataFrame) -> Int[np.ndarray, " cell"]:
     """Which cells share what is random, as labels from 0: those of one pair of seeds, or of one seed that recurs with others.
 
     Seeds of data count before those of initialisation: what depends on the data is one observation, however often networks were
-    initialised on it.
+    initialised on it. A seed that all cells share is no chance but a condition: what is said then holds for that seed.
     """
     data, init = SEEDS
-    for one, other in ((data, init), (init, data)):
-        if cells.groupby(one)[other].nunique().gt(1).any():
-            return cells.groupby(one).ngroup().to_numpy()
+    if len(cells[init].unique()) > 1:
+        if len(cells[data].unique()) == 1:
+            return cells.groupby(init).ngroup().to_numpy()
+        for one, other in ((data, init), (init, data)):
+            if cells.groupby(one)[other].nunique().gt(1).any():
+                return cells.groupby(one).ngroup().to_numpy()
     return cells.groupby(data).ngroup().to_numpy()
+
+
+def independent_cells(hits: Bool[np.ndarray, " cell"], seeds: Int[np.ndarray, "cell seed"]) -> float:
+    """How many independent cells are worth as much as these, of one group of seeds: all, where no seed recurs.
+
+    Where both seeds recur, the spread that counts is that of the seed that makes more of it. `seeds` has a column for each of
+    `bench.cells.SEEDS`.
+
+    >>> independent_cells(np.array([True, False, True]), np.array([[0, 0], [1, 0], [2, 0]]))
+    3.0
+    """
+    n = len(hits)
+    varied = [labels for labels in seeds.T if len(np.unique(labels)) > 1]
+    if all(len(np.unique(labels)) == n for labels in varied):
+        return float(n)
+    effects = [fraction_effect(hits, labels) for labels in varied]
+    effect = max((effect for effect in effects if effect is not None), default=None)
+    return _discounted(n, len(np.unique(clusters(pd.DataFrame(seeds, columns=list(SEEDS))))), effect)
 
 
 def effective_number(
@@ -36,27 +57,26 @@ def effective_number(
     >>> effective_number(np.array([1, 1, 1, 1]), np.array([0, 0, 1, 1]))
     2.0
     """
-    n, n_clusters = len(hits), len(np.unique(clusters))
-    effect = design_effect(hits, clusters)
-    if effect is None:
-        effect = unseen
+    effect = fraction_effect(hits, clusters)
+    return _discounted(len(hits), len(np.unique(clusters)), unseen if effect is None else effect)
+
+
+def fraction_effect(hits: Shaped[np.ndarray, " cell"], clusters: Shaped[np.ndarray, " cell"]) -> float | None:
+    """The design effect of clusters on a fraction: 1 where every cell is a cluster.
+
+    None where all agree, or there is one cluster.
+
+    >>> fraction_effect(np.array([1, 1, 0, 0]), np.array([0, 0, 1, 1]))
+    3.0
+    """
+    n, share = len(hits), float(np.mean(hits))
+    if len(np.unique(clusters)) < 2 or share in (0.0, 1.0):
+        return None
+    return max(1.0, (n - 1) / n * design_effect(hits - share, clusters))
+
+
+def _discounted(n: int, n_clusters: int, effect: float | None) -> float:
     if n_clusters < 2 or effect is None:
         return float(n_clusters)
     wider = float(stats.t.ppf(TWO_SIDED, n_clusters - 1) / stats.t.ppf(TWO_SIDED, n - 1))
     return n / (effect * wider**2)
-
-
-def design_effect(hits: Shaped[np.ndarray, " cell"], clusters: Shaped[np.ndarray, " cell"]) -> float | None:
-    """Kish's: the variance of the fraction between clusters over that of as many independent cells, at least 1.
-
-    None where all agree, or there is one cluster.
-
-    >>> design_effect(np.array([1, 1, 0, 0]), np.array([0, 0, 1, 1]))
-    3.0
-    """
-    n, share, n_clusters = len(hits), float(np.mean(hits)), len(np.unique(clusters))
-    if n_clusters < 2 or share in (0.0, 1.0):
-        return None
-    residuals = np.bincount(np.unique(clusters, return_inverse=True)[1], weights=hits - share)
-    variance = n_clusters / (n_clusters - 1) * float(residuals @ residuals) / n**2
-    return max(1.0, variance / (share * (1 - share) / (n - 1)))

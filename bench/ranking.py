@@ -9,7 +9,7 @@ import pandas as pd
 from jaxtyping import Float, Shaped
 
 from bench.cells import DEFAULT_STRENGTHS, FIELDS, SEEDS, STRENGTHS, Status
-from bench.clusters import clusters, design_effect, effective_number
+from bench.clusters import clusters, effective_number, fraction_effect
 from bench.settings import regularized, spell, strengths_on
 from bench.store import PENDING
 from bench.survival import wilson_interval
@@ -68,7 +68,7 @@ def ranking(cells: pd.DataFrame) -> pd.DataFrame:
     pairs["delay"] = np.maximum(epochs, 1) / np.maximum(pairs["twin_epoch"].to_numpy(float), 1)
     rows = []
     by_row = pairs.groupby(ROW_KEY, dropna=False, sort=False)
-    effects = [design_effect((own["status"] == Status.MEMORIZED).to_numpy(), clusters(own)) for _, own in by_row]
+    effects = [fraction_effect((own["status"] == Status.MEMORIZED).to_numpy(), clusters(own)) for _, own in by_row]
     unseen = max((effect for effect in effects if effect is not None), default=None)
     for _, own in by_row:
         memorized = (own["status"] == Status.MEMORIZED).to_numpy()

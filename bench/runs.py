@@ -58,7 +58,8 @@ def run(
         run_dir: the folder to keep results in, and to resume from: cells that finished there are not trained again, failed ones
             are. None keeps nothing.
         device: "auto" (all CUDA devices where there are any, else the CPU), "cpu", "cuda" (all of them) or "cuda:<index>".
-        engine: "auto" (native where it is built, on a CPU; cuda on GPUs), "native", "cuda" or "torch".
+        engine: "auto" (native where it is built, on a CPU, and torch for very wide cells; cuda on GPUs), "native", "cuda" or
+            "torch".
         executor: "local".
         threads: CPU threads that train at once, each its own cells; None is the number of cores this process may use.
             Results do not depend on it.

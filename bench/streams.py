@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
+from jaxtyping import UInt64
 from numpy.random.bit_generator import ISeedSequence
 
 from bench.cells import Cell, canonical
@@ -38,8 +39,10 @@ class _Key(ISeedSequence):
     def __init__(self, key: int):
         self._bytes = key.to_bytes(16, "little")
 
-    def generate_state(self, n_words, dtype=np.uint64):
-        return np.frombuffer(self._bytes, dtype="<u8").astype(dtype)
+    def generate_state(self, n_words: int, dtype: Any = np.uint64) -> UInt64[np.ndarray, " word"]:
+        if (n_words, np.dtype(dtype)) != (2, np.dtype(np.uint64)):
+            raise ValueError(f"the key of Philox is two words of 64 bits, not {n_words} of {np.dtype(dtype)}")
+        return np.frombuffer(self._bytes, dtype="<u8").astype(np.uint64)
 
 
 def kernel_key(cell: Cell, purpose: str, fields: Sequence[str]) -> tuple[int, int]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 
 from bench.cells import FIELDS, SEEDS, Status
-from bench.clusters import clusters, effective_number
+from bench.clusters import independent_cells
 from bench.store import PENDING
 
 GROUP_FIELDS = tuple(name for name in FIELDS if name not in SEEDS)
@@ -45,12 +44,9 @@ def groups(cells: pd.DataFrame) -> pd.DataFrame:
     results = cells[measured].groupby(number[measured])
     n_seeds = results.size().reindex(first.index, fill_value=0)
     memorized = counts[f"n_{Status.MEMORIZED}"]
-    successes, trials = memorized.astype(float), n_seeds.astype(float)
-    for group, own in _sharing_seeds(cells[measured], number[measured]):
-        hits = (own["status"] == Status.MEMORIZED).to_numpy()
-        trials[group] = effective_number(hits, clusters(own))
-        successes[group] = hits.mean() * trials[group]
-    intervals = [wilson_interval(k, n) for k, n in zip(successes, trials, strict=True)]
+    hits, seeds = (cells["status"] == Status.MEMORIZED).to_numpy(), cells[list(SEEDS)].to_numpy()
+    members = [np.flatnonzero(measured.to_numpy() & (number.to_numpy() == group)) for group in first.index]
+    intervals = [fraction_interval(hits[own], seeds[own]) for own in members]
     epochs = results["epoch_to_tau"].agg(lambda values: median_with_censoring(values.to_numpy(float, na_value=math.nan)))
     spent = results["epochs_run"].sum().reindex(first.index).astype(float)
     medians = results[["final_tau", "best_val_mse", "bits_per_param"]].median().add_prefix("median_").reindex(first.index)
@@ -67,13 +63,15 @@ def groups(cells: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([first, sizes, counts, shares, medians], axis=1)
 
 
-def _sharing_seeds(cells: pd.DataFrame, number: pd.Series) -> Iterator[tuple[int, pd.DataFrame]]:
-    """The groups, by number, in which a seed of data or of weights recurs."""
-    seeds = cells[list(SEEDS)].assign(group=number)
-    recurs = pd.concat([seeds.duplicated(["group", name]) for name in SEEDS], axis=1).any(axis=1)
-    sharing = number.isin(number[recurs])
-    for group, own in cells[sharing].groupby(number[sharing]):
-        yield int(group), own  # pyright: ignore[reportArgumentType] (pandas types labels as Hashable)
+def fraction_interval(hits: Bool[np.ndarray, " cell"], seeds: Int[np.ndarray, "cell seed"]) -> tuple[float, float]:
+    """95 % interval of the fraction of hits among the cells of one group: Wilson's, for as many as are independent.
+
+    `seeds` has a column for each of `bench.cells.SEEDS`. NaN without cells.
+    """
+    if not len(hits):
+        return math.nan, math.nan
+    n = independent_cells(hits, seeds)
+    return wilson_interval(int(hits.sum()) if n == len(hits) else float(hits.mean()) * n, n)
 
 
 def median_with_censoring(epochs: Float[np.ndarray, " cell"]) -> float:

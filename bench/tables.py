@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import pandas as pd
 
@@ -119,7 +120,12 @@ def scaling(capacity: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     across = capacity.assign(setting=label_settings(inputs))
     laws = [power_laws(capacity, SIZE_MODELS), power_laws(across, INPUT_MODELS)]
     left = [residuals(capacity, SIZE_MODELS), residuals(across, INPUT_MODELS)]
-    return pd.concat(laws, ignore_index=True), pd.concat(left, ignore_index=True)
+    return _stacked(laws), _stacked(left)
+
+
+def _stacked(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """One below the other; a part without rows would make columns of objects."""
+    return pd.concat([part for part in parts if len(part)] or parts, ignore_index=True)
 
 
 def _predictions(store: Store, cells: pd.DataFrame) -> pd.DataFrame:

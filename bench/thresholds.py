@@ -7,10 +7,10 @@ import math
 import numpy as np
 import pandas as pd
 
-from bench.cells import LADDER, Status
+from bench.cells import LADDER, SEEDS, Status
 from bench.settings import MAP_AXES, varying
 from bench.store import PENDING, RUNG_COLUMNS
-from bench.survival import GROUP_FIELDS, median_with_censoring, wilson_interval
+from bench.survival import GROUP_FIELDS, fraction_interval, median_with_censoring
 
 MEASURES = ["n_memorized", "fraction_memorized", "fraction_low", "fraction_high", "median_epoch_to_tau"]
 
@@ -25,7 +25,7 @@ def thresholds(cells: pd.DataFrame, groups: pd.DataFrame) -> pd.DataFrame:
     Returns:
         For each group of seeds and each rung of the ladder above its own tau, and its own tau: `setting` and the fields
         that tell the groups apart, `tau`, `max_epochs`, `threshold`, `n_seeds` with a result, `n_memorized` of them that had
-        reached the threshold, the fraction with its 95 % Wilson interval, and the median epoch, infinite where fewer than
+        reached the threshold, the fraction with its 95 % interval, and the median epoch, infinite where fewer than
         half of the seeds had.
     """
     number = cells.groupby(list(GROUP_FIELDS), sort=False, dropna=False).ngroup().to_numpy()
@@ -33,12 +33,13 @@ def thresholds(cells: pd.DataFrame, groups: pd.DataFrame) -> pd.DataFrame:
     columns = {**dict(zip(LADDER, RUNG_COLUMNS, strict=True)), "own": "epoch_to_tau"}
     epochs = {rung: cells[name].to_numpy(float, na_value=math.nan) for rung, name in columns.items()}
     members = [np.flatnonzero((number == group) & measured) for group in range(len(groups))]
+    seeds = cells[list(SEEDS)].to_numpy()
     rows = []
     for group, (tau, own) in enumerate(zip(groups["tau"], members, strict=True)):
         for rung in (*(rung for rung in LADDER if rung > tau), "own"):
             reached = epochs[rung][own]
             count, n = int(np.isfinite(reached).sum()), len(own)
-            low, high = wilson_interval(count, n)
+            low, high = fraction_interval(np.isfinite(reached), seeds[own])
             share = count / n if n else math.nan
             rows.append((group, tau if rung == "own" else rung, n, count, share, low, high, median_with_censoring(reached)))
     table = pd.DataFrame(rows, columns=["group", "threshold", "n_seeds", *MEASURES])

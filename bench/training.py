@@ -45,16 +45,12 @@ class Training:
         Those that the engine does not support, or loses when its GPU or driver breaks, are trained by PyTorch; with `by_cost`
         those too that it trains faster.
         """
-        own = (
-            []
-            if self._broken
-            else [cell for cell in cells if self._engine.supports(cell) and not self._is_cheaper_by_torch(cell)]
-        )
+        own = [cell for cell in cells if self._is_own(cell)]
         held = set(own)
         rest = [cell for cell in cells if cell not in held]
         if rest and not self._broken:
             if self._spec.by_cost:
-                print(f"memcap: {len(rest)} wide cells go to engine=torch, which trains them faster")
+                print(f"memcap: {len(rest)} of the cells are wide: engine=torch trains them, faster")
             else:
                 print(f"memcap: {len(rest)} cells are too large for engine={self._spec.name}; engine=torch trains them")
         self.asked += len(cells)
@@ -68,8 +64,11 @@ class Training:
                 self.left_to_torch += len(rest)
                 self._train(rest, for_the_rest(self._spec), shown, writer)
 
-    def _is_cheaper_by_torch(self, cell: Cell) -> bool:
-        return self._spec.by_cost and torch_is_faster(cell, self.device_name.removeprefix("cpu "))
+    def _is_own(self, cell: Cell) -> bool:
+        """Whether the engine itself trains the cell."""
+        if self._broken or not self._engine.supports(cell):
+            return False
+        return not (self._spec.by_cost and torch_is_faster(cell, self.device_name.removeprefix("cpu ")))
 
     def _train(self, cells: Sequence[Cell], by: EngineSpec, shown: Progress, writer: _Writer) -> list[Cell]:
         """Train the cells; returns those that a GPU took with it as it broke, which have no outcome yet."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 import bench
 from bench.cells import Cell, Status
 from bench.engines import native_is_built, record
+from bench.engines.task import spec_of
 from bench.networks import n_params
 from bench.packs import Pack, budget_flops
 from tests.test_packing import mixed_cells
@@ -169,3 +172,14 @@ def test_closing_stops_after_the_slice_and_what_ended_is_kept():
     reports.close()
     assert [outcome.cell for outcome in done] == [cells[0]]
     assert not device._started  # nobody else may get the memory that a slice still writes to
+
+
+@pytest.mark.parametrize("d_in", [1, 2, 3, 5])
+def test_the_sizes_that_are_kept_are_those_of_the_cell_whatever_was_asked_before(d_in):
+    fits = Fits(HostDevice())
+    plain = Cell(n_samples=70, width=13, depth=2, d_in=d_in)
+    fields = ({"dropout": 0.1}, {"input_noise": 0.1}, {"n_val": 50}, {"batch_size": 20, "shuffle": True}, {"optimizer": "sgd"})
+    for cell in (plain, *(dataclasses.replace(plain, **own) for own in fields), *mixed_cells(60, seed=8)):
+        fit = fits.fit(cell)
+        assert fit is not None
+        assert fit.sizes == fits.device.measure(fit.kernel, [spec_of(cell, variance=1.0)])[0]

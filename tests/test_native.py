@@ -28,7 +28,9 @@ def bytes_of(cells: list[Cell], engine: NativeEngine) -> dict[Cell, str]:
 
 @pytest.mark.parametrize("build", _native.instruction_sets())
 def test_a_cell_is_the_same_to_the_byte_alone_in_any_order_and_on_any_number_of_threads(build):
-    cells = mixed_cells(120, seed=5)
+    # And wide ones, whose products go in strips and whose weights in several pieces.
+    wide = [Cell(depth=2, width=width, n_samples=70, d_in=3, max_epochs=3) for width in (64, 256, 300)]
+    cells = mixed_cells(120, seed=5) + wide
     alone = {cell: bytes_of([cell], NativeEngine(1, build))[cell] for cell in cells}
     for threads, seed in ((1, 1), (2, 2), (4, 3)):
         assert bytes_of(random.Random(seed).sample(cells, len(cells)), NativeEngine(threads, build)) == alone
@@ -111,12 +113,18 @@ def test_auto_leaves_to_torch_what_it_trains_faster_there_and_engine_native_does
     cells = [Cell(**wide), Cell(**wide | {"batch_size": 16}), *(Cell(**wide | fields) for fields in less)]
     table = bench.run(cells, device="cpu", run_dir=tmp_path / "auto")
     assert table["engine"].tolist() == ["torch"] * 2 + ["native"] * len(less)
-    assert "memcap: 2 wide cells go to engine=torch, which trains them faster\n" in capsys.readouterr().out
+    assert "memcap: 2 of the cells are wide: engine=torch trains them, faster\n" in capsys.readouterr().out
     (entry,) = json.loads((tmp_path / "auto" / "provenance.json").read_text())["runs"]
     assert entry["cells_left_to_torch"] == 2
     table = bench.run(cells, device="cpu", engine="native", run_dir=tmp_path / "native")
     assert table["engine"].tolist() == ["native"] * len(cells)
 
 
-def test_an_instruction_set_that_was_not_found_slower_keeps_every_cell():
-    assert not cost.torch_is_faster(Cell(depth=4, width=4096, n_samples=4096), "avx512")
+@pytest.mark.parametrize(
+    ("fields", "by_torch"),
+    [({}, True), ({"depth": 1}, False), ({"width": 1023}, False), ({"n_samples": 511}, False), ({"batch_size": 511}, False)],
+)
+def test_with_avx2_torch_has_what_is_wide_deep_and_large_and_with_avx512_nothing(fields, by_torch):
+    cell = Cell(**{"depth": 2, "width": 1024, "n_samples": 512} | fields)
+    assert cost.torch_is_faster(cell, "avx2") == by_torch
+    assert not cost.torch_is_faster(cell, "avx512")

@@ -76,8 +76,11 @@ def test_a_threshold_on_the_way_counts_the_seeds_that_crossed_it_also_where_trai
     assert at_threshold(grouped, made.reset_index(), 0.01).empty
 
 
-def test_at_a_group_s_own_tau_the_measures_are_those_of_its_group():
-    cells = bench.expand(depth=[1, 2], n_samples=[32, 256], tau=[0.05, 0.2], regularization=["none", "dropout"], seed=range(4))
+@pytest.mark.parametrize(
+    "seeds", [{"seed": range(4)}, {"data_seed": range(3), "init_seed": range(2)}], ids=["together", "apart"]
+)
+def test_at_a_group_s_own_tau_the_measures_are_those_of_its_group(seeds):
+    cells = bench.expand(depth=[1, 2], n_samples=[32, 256], tau=[0.05, 0.2], regularization=["none", "dropout"], **seeds)
     rows = [vars_of(cell) for cell in cells]
     made = table(*rows)
     grouped = labelled(made)

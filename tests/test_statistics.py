@@ -10,7 +10,8 @@ import pytest
 from scipy import stats
 
 import bench
-from bench.cells import DEFAULTS
+from bench.cells import DEFAULTS, SEEDS
+from bench.clusters import clusters
 from bench.findings import findings
 from bench.survival import groups, median_with_censoring, wilson_interval
 from tests.tables import labelled, seeds, table, tables
@@ -52,17 +53,14 @@ def test_groups_count_every_end_and_fold_no_failure_into_a_number():
     assert row["median_epoch_to_tau"] == 30
 
 
-def test_cells_that_share_a_seed_of_data_are_no_independent_tries():
-    """Ten initialisations on each of two data sets, of which one is always memorized and the other never: two tries, no twenty."""
+@pytest.mark.parametrize("decides", SEEDS)
+def test_cells_that_share_a_seed_that_decides_are_no_independent_tries(decides):
+    """Ten seeds of one kind on each of two of the other, one of which is always memorized and one never: two tries, no twenty."""
+    (other,) = set(SEEDS) - {decides}
     crossed = [
-        {
-            "data_seed": data,
-            "init_seed": init,
-            "status": "memorized" if data else "censored",
-            "epoch_to_tau": 10 if data else None,
-        }
-        for data in range(2)
-        for init in range(10)
+        {decides: one, other: two, "status": "memorized" if one else "censored", "epoch_to_tau": 10 if one else None}
+        for one in range(2)
+        for two in range(10)
     ]
     apart = [row | {"data_seed": number, "init_seed": number} for number, row in enumerate(crossed)]
     shared, alone = (groups(table(*rows)).iloc[0] for rows in (crossed, apart))
@@ -71,8 +69,24 @@ def test_cells_that_share_a_seed_of_data_are_no_independent_tries():
     low, high = wilson_interval(1, 2)
     assert shared["fraction_low"] <= low
     assert shared["fraction_high"] >= high
-    agreeing = groups(table(*(row | {"status": "memorized", "epoch_to_tau": 10} for row in crossed))).iloc[0]
+
+
+def test_agreeing_cells_of_two_sets_of_data_are_two_tries():
+    rows = [
+        {"data_seed": data, "init_seed": init, "status": "memorized", "epoch_to_tau": 10}
+        for data in range(2)
+        for init in range(10)
+    ]
+    agreeing = groups(table(*rows)).iloc[0]
     assert (agreeing["fraction_low"], agreeing["fraction_high"]) == wilson_interval(2, 2)
+
+
+@pytest.mark.parametrize("varied", SEEDS)
+def test_a_seed_that_all_cells_share_is_a_condition_and_takes_nothing_from_the_other(varied):
+    rows = [{"data_seed": 0, "init_seed": 0, "status": "memorized" if n < 5 else "censored"} | {varied: n} for n in range(10)]
+    row = groups(table(*rows)).iloc[0]
+    assert (row["fraction_low"], row["fraction_high"]) == wilson_interval(5, 10)
+    assert len(np.unique(clusters(table(*rows)))) == 10
 
 
 def test_a_group_that_only_failed_has_no_fraction_and_no_median():

@@ -23,8 +23,9 @@ FASTER_BY_TORCH = {"avx2": Wide(depth=2, width=1024, samples=512)}
 def torch_is_faster(cell: Cell, instruction_set: str) -> bool:
     """Whether PyTorch trains this cell faster than the native engine with this instruction set does.
 
-    By the cell alone, so that what trains beside it does not change which engine it gets. What draws random numbers in every
-    step (dropout, input noise) is native's: the draws cost PyTorch more than the products save.
+    By the cell alone, so that what trains beside it does not change which engine it gets, and with it the last digits; a run
+    with fewer wide cells than threads may wait for them longer than it would have. What draws random numbers in every step
+    (dropout, input noise) is native's: the draws cost PyTorch more than the products save.
     """
     least = FASTER_BY_TORCH.get(instruction_set)
     if least is None or cell.dropout or cell.input_noise:

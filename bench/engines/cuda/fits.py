@@ -11,7 +11,7 @@ from bench.engines.task import spec_of
 
 # What the sizes of a cell depend on.
 SIZE_FIELDS = (
-    *("n_samples", "d_in", "depth", "width", "n_val", "batch_size", "shuffle", "activation", "dropout"),
+    *("n_samples", "d_in", "depth", "width", "n_val", "batch_size", "shuffle", "activation", "dropout", "input_noise"),
     *("optimizer", "amsgrad", "dtype"),
 )
 
