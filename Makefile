@@ -68,6 +68,7 @@ packages-here:
 
 $(VENV)/.python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v >= (3, 11) else f"memcap needs Python 3.11 or newer, $(PYTHON) is {v[0]}.{v[1]}; name one: make PYTHON=python3.12")'
+	@echo "memcap: setting up $(VENV), once: PyTorch is installed and the training core compiled, which takes some minutes"
 	$(PYTHON) -m venv $(VENV)
 	@touch $@
 

@@ -21,7 +21,7 @@ from bench.search import Search, next_round
 from bench.store import Design, Store, write_atomically
 from bench.training import Training
 
-# What a run folder may hold; `fresh` removes these and nothing else.
+# What a run folder may hold; `fresh` removes these and nothing else. Where there is no plan, what has these names is another's.
 CONTENTS = (
     "cells",
     "curves",
@@ -111,6 +111,10 @@ def run(
             )
     threads = threads or available_cores()
     store = Store(run_dir)
+    held = [name for name in CONTENTS if (store.path / name).exists()]
+    if held and "plan.parquet" not in held:
+        reason = f"holds {', '.join(held)}, and no run that they are of"
+        raise grid.GridError("run_dir", str(run_dir), reason, "name a new folder, or that of a run")
     if fresh:
         _forget(store.path)
     started, started_at = time.perf_counter(), datetime.now(UTC)

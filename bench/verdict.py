@@ -152,7 +152,7 @@ def _unclear(asked: pd.Series, rows: list[pd.Series], beside: str = "") -> Verdi
     best = _most(rows)
     return _undecided(
         f"{_count(asked)} memorize as asked, and of the changes{beside} at most {_count(best)} ({best['setting']}), which are"
-        " too few to tell apart; give more seeds, grid.seed='range(10)'"
+        " too few to tell apart; give more seeds, grid.seed=[0,1,2,3,4,5,6,7,8,9], from Python seeds=range(10)"
     )
 
 

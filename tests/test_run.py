@@ -324,3 +324,15 @@ def test_an_outcome_of_a_failure_holds_no_numbers():
     assert {
         field.name for field in dataclasses.fields(outcome) if getattr(outcome, field.name) not in (None, (), (None,) * 4)
     } == {"cell", "status", "reason"}
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_files_of_another_s_are_neither_overwritten_nor_removed(tmp_path, fresh):
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures" / "mine.png").touch()
+    with pytest.raises(bench.GridError) as error:
+        bench.run(bench.Cell(), run_dir=tmp_path, fresh=fresh)
+    assert str(error.value) == (
+        f"run_dir={tmp_path}: holds figures, and no run that they are of; name a new folder, or that of a run"
+    )
+    assert [path.name for path in tmp_path.rglob("*")] == ["figures", "mine.png"]

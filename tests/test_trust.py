@@ -134,9 +134,11 @@ def test_what_goes_wrong_while_finding_out_is_a_reason_and_no_end(monkeypatch):
     [
         ("cuda", "cpu", r"^device=cpu: cannot be had with engine=cuda; use device=cuda, or engine=torch$"),
         ("native", "cuda:0", r"^device=cuda:0: is not here: .*$"),
+        ("cuda", "auto", r"^engine=cuda: needs an NVIDIA GPU, and PyTorch sees none; use engine=auto$"),
     ],
 )
-def test_an_engine_on_the_wrong_device_is_refused(engine, device, message):
+def test_an_engine_on_the_wrong_device_is_refused(engine, device, message, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(GridError, match=message):
         engines.resolve(engine, device)
 

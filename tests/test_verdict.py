@@ -158,7 +158,7 @@ def test_too_few_seeds_to_tell_are_said_to_be_too_few():
     found = verdict(evidence_of(mixed(1, 3), mixed(2, 3, init="he_normal"), mixed(1, 3, learning_rate=0.1)))
     assert found.sentences == (
         "Undecided: 1 of 3 seeds memorize as asked, and of the changes at most 2 of 3 seeds (init=he_normal), which are too"
-        " few to tell apart; give more seeds, grid.seed='range(10)'.",
+        " few to tell apart; give more seeds, grid.seed=[0,1,2,3,4,5,6,7,8,9], from Python seeds=range(10).",
     )
 
 
@@ -226,7 +226,7 @@ def test_a_cheaper_change_that_may_work_leaves_it_undecided_and_a_dearer_one_doe
     assert found.sentences == (
         "Undecided: 0 of 3 seeds memorize as asked, and of the changes that cost less than what clearly works, n_samples=16"
         " (3 of 3 seeds, median epoch 50), at most 2 of 3 seeds (learning_rate=0.03), which are too few to tell apart;"
-        " give more seeds, grid.seed='range(10)'.",
+        " give more seeds, grid.seed=[0,1,2,3,4,5,6,7,8,9], from Python seeds=range(10).",
     )
     assert verdict(evidence_of(asked, fewer, mixed(2, 3, n_samples=32))).cause == Cause.CAPACITY
     found = verdict(evidence_of(asked, rung(300, n_seeds=3, max_epochs=400), mixed(2, 3, learning_rate=0.03)))

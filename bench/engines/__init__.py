@@ -44,8 +44,10 @@ def resolve(engine: str, device: str) -> EngineSpec:
     """
     if engine not in ENGINES:
         raise GridError("engine", engine, "is not an engine", f"choose from: {', '.join(ENGINES)}")
-    device = _resolve_device(device)
+    asked, device = device, _resolve_device(device)
     kind = device.partition(":")[0]
+    if engine == "cuda" and (asked, kind) == ("auto", "cpu"):
+        raise GridError("engine", engine, "needs an NVIDIA GPU, and PyTorch sees none", "use engine=auto")
     if engine != "auto":
         if kind not in DEVICES_OF[engine]:
             remedy = f"use device={DEVICES_OF[engine][0]}, or engine=torch"
