@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -15,6 +17,9 @@ from bench.settings import label_settings
 from bench.store import PENDING
 from bench.survival import GROUP_FIELDS
 from bench.survival import groups as group_statistics
+
+# What a row of capacities says of N50.
+Known = Literal["value", "more", "less", "nothing"]
 
 # What cells of one success curve share.
 CURVE_FIELDS = tuple(name for name in GROUP_FIELDS if name != "n_samples")
@@ -60,10 +65,11 @@ def capacities(cells: pd.DataFrame, *, searched: bool = False) -> pd.DataFrame:
         - `rates`: "as asked" where one was trained, else "default" or "best";
         - `n_params`, `functional_dim`; `n_cells`, `n_seeds` (`bench.clusters.clusters`) with results, `least_n_samples`,
           `most_n_samples` that were tried;
-        - `n50`: the sample count at which half of the seeds memorize within the budget, empty where it is likeliest "above" or
-          "below" those tried rather than "inside" (`side`); `n50_low`, `n50_high`: its 95 % interval, 0 and infinite where the
-          tried ones do not bound it; `sharpness`: slope of the success curve of seeds that are not stuck,
-          -d logit / d ln(n_samples) (`bench.frontier.fit`);
+        - `n50_low`, `n50_high`: the 95 % interval of N50, the sample count at which half of the seeds memorize within the
+          budget, 0 and infinite where the counts and seeds tried do not bound it; `side`: whether it likeliest lies "inside"
+          the counts tried, "above" or "below"; `n50`: its most likely value, given where it lies inside and the interval has
+          two ends, else empty; `sharpness`: slope of the success curve of seeds that are not stuck, -d logit / d ln(n_samples)
+          (`bench.frontier.fit`);
         - `n50_per_param`, `n50_per_dim`: over `n_params` and `functional_dim`;
         - `bits_per_param`: n50 * log2(1 / tau) / 2 / n_params, what a fit down to tau proves stored (rate-distortion of
           Gaussian targets; empty for others).
@@ -99,6 +105,8 @@ def _row(cells: pd.DataFrame, rates: str, searched: bool) -> dict[str, object]:
     first = cells.iloc[0]
     seeds = clusters(cells)
     found = fit(cells["n_samples"].to_numpy(), (cells["status"] == Status.MEMORIZED).to_numpy(), seeds, searched=searched)
+    # An estimate whose error nothing bounds is none.
+    n50 = found.n50 if found.low > 0 and math.isfinite(found.high) else math.nan
     bits_per_sample = math.log2(1 / first["tau"]) / 2 if first["target"] == "normal" else math.nan
     return {
         **{name: first[name] for name in ("setting", *CURVE_FIELDS, "n_params", "functional_dim")},
@@ -107,34 +115,34 @@ def _row(cells: pd.DataFrame, rates: str, searched: bool) -> dict[str, object]:
         "n_seeds": len(np.unique(seeds)),
         "least_n_samples": cells["n_samples"].min(),
         "most_n_samples": cells["n_samples"].max(),
-        "n50": found.n50,
+        "n50": n50,
         "n50_low": found.low,
         "n50_high": found.high,
         "side": found.side,
         "sharpness": found.sharpness,
-        "n50_per_param": found.n50 / first["n_params"],
-        "n50_per_dim": found.n50 / first["functional_dim"],
-        "bits_per_param": found.n50 * bits_per_sample / first["n_params"],
+        "n50_per_param": n50 / first["n_params"],
+        "n50_per_dim": n50 / first["functional_dim"],
+        "bits_per_param": n50 * bits_per_sample / first["n_params"],
     }
 
 
-def bounded(capacity: pd.DataFrame) -> pd.Series:
-    """Which N50 lie within the counts tried, with an interval that has two ends."""
-    return capacity["n50"].notna() & (capacity["n50_low"] > 0) & np.isfinite(capacity["n50_high"])
+def known(capacity: Mapping[Any, Any] | pd.Series) -> Known:
+    """What a row of the table says of N50: its value, a bound that it exceeds or stays below, or nothing."""
+    if not math.isnan(capacity["n50"]):
+        return "value"
+    if capacity["n50_low"] > 0 and capacity["side"] != "below":
+        return "more"
+    return "less" if math.isfinite(capacity["n50_high"]) and capacity["side"] != "above" else "nothing"
 
 
-def spell(capacity: pd.Series) -> str:
-    """N50 with its interval, or the bound where it lies outside the counts that were tried.
+def spell(capacity: Mapping[Any, Any] | pd.Series) -> str:
+    """N50 with its interval, or the bound that is known.
 
-    >>> spell(pd.Series({"n50": 141.2, "n50_low": 120.4, "n50_high": 180.0, "side": "inside"}))
+    >>> spell({"n50": 141.2, "n50_low": 120.4, "n50_high": 180.0, "side": "inside"})
     '141 (120 to 180)'
-    >>> spell(pd.Series({"n50": math.nan, "n50_low": 512.0, "n50_high": math.inf, "side": "above"}))
+    >>> spell({"n50": math.nan, "n50_low": 512.0, "n50_high": math.inf, "side": "above"})
     '> 512'
     """
-    low, high = capacity["n50_low"], capacity["n50_high"]
-    if not math.isnan(capacity["n50"]):
-        most = "no bound" if math.isinf(high) else f"{high:.0f}"
-        return f"{capacity['n50']:.0f} ({low:.0f} to {most})"
-    if capacity["side"] == "above":
-        return f"> {low:.0f}" if low > 0 else "unknown"
-    return f"< {high:.0f}" if math.isfinite(high) else "unknown"
+    low, high = f"{capacity['n50_low']:.0f}", f"{capacity['n50_high']:.0f}"
+    value = f"{capacity['n50']:.0f} ({low} to {high})"
+    return {"value": value, "more": f"> {low}", "less": f"< {high}", "nothing": "unknown"}[known(capacity)]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pandas as pd
 import seaborn as sns
@@ -11,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, StrMethodFormatter
 
+from bench.capacity import known
 from bench.panels import columns_for, panels
 from bench.style import BELOW_COLOUR, LINE_COLOUR, QUIET_COLOUR, SMALLEST_FONT, log_axis
 from bench.theory import BITS_PER_PARAM, NETWORK, dimension_name
@@ -62,17 +61,19 @@ def capacities(table: pd.DataFrame, theory: pd.DataFrame) -> Figure:
 
 def _capacities(ax: Axes, rows: pd.DataFrame, colour: tuple[float, float, float], ends: tuple[float, float]) -> None:
     for row in rows.to_dict("records"):
+        says = known(row)
+        if says == "nothing":
+            continue
         span = [max(row["n50_low"], ends[0]), min(row["n50_high"], ends[1])]
-        bounded = math.isfinite(row["n50_high"]) and row["n50_low"] > 0
-        thick, strength = (1.4, 1.0) if bounded else (0.9, 0.45)
+        thick, strength = (1.4, 1.0) if says == "value" else (0.9, 0.45)
         ax.plot([row["n_params"]] * 2, span, color=colour, solid_capstyle="butt", lw=thick, alpha=strength)
-        if math.isnan(row["n50"]):
-            sign, y = ("^", span[0]) if row["side"] == "above" else ("v", span[1])
-            ax.plot(row["n_params"], y, sign, ms=5, mfc="white", mec=colour, mew=1.2)
-        else:
+        if says == "value":
             ax.plot(row["n_params"], row["n50"], "o", ms=4.5, color=colour)
-    known = rows[rows["n50"].notna()]
-    ax.plot(known["n_params"], known["n50"], color=colour, lw=0.8, alpha=0.6)
+        else:
+            sign, y = ("^", span[0]) if says == "more" else ("v", span[1])
+            ax.plot(row["n_params"], y, sign, ms=5, mfc="white", mec=colour, mew=1.2)
+    joined = rows[rows["n50"].notna()]
+    ax.plot(joined["n_params"], joined["n50"], color=colour, lw=0.8, alpha=0.6)
 
 
 def _information(ax: Axes, own: pd.DataFrame, theory: pd.DataFrame) -> None:

@@ -7,7 +7,6 @@ import math
 import numpy as np
 import pandas as pd
 
-from bench.capacity import bounded
 from bench.cells import Status
 from bench.published import against_literature
 from bench.search import narrow
@@ -72,7 +71,7 @@ def _capacities(capacity: pd.DataFrame) -> list[str]:
     named = capacity[capacity["setting"].str.count(",") < MOST_FIELDS] if len(capacity) else capacity
     curves = list(named.groupby(["setting", "rates"], sort=False)) if len(named) else []
     for (setting, rates), own in curves if len(curves) <= MOST_FRONTIERS else []:
-        known = own[bounded(own)]
+        known = own[own["n50"].notna()]
         subject = setting if rates == "as asked" else f"{setting}, {rates} learning rate"
         budget = f"{_span(own['max_epochs'])} epochs to tau {_span(own['tau'])}"
         above = int((own["side"].eq("above") & own["n50_low"].gt(0)).sum())
@@ -84,19 +83,28 @@ def _capacities(capacity: pd.DataFrame) -> list[str]:
             for side, count in (("above", above), ("below", below))
             if count
         ]
-        share = known["n50_per_dim"]
         text = f"no network's N50 is known ({budget})"
         if len(known):
             # Which N50 lie within the counts tried is no random choice: the others are to be seen beside their number.
             number = f"{len(known)} networks" if len(known) == len(own) else f"{len(known)} of {len(own)} networks"
-            one = f"N50 is {share.iloc[0]:.2f}{f' ({number})' if len(own) > 1 else ''}"
+            ordered = known.sort_values("n50_per_dim", kind="stable")
+            ends = [_per_dim(row) for _, row in ordered.iloc[[0, -1]].iterrows()]
+            text = f"N50 is {' to '.join(ends if len(known) > 1 else ends[:1])} times the functional dimension"
             if len(known) > 1:
-                one = f"N50 is {share.min():.2f} to {share.max():.2f} (median {share.median():.2f}, {number})"
+                text += f", in the median of {number} {known['n50_per_dim'].median():.2f}"
+            elif len(own) > 1:
+                text += f", of {number}"
             bits = known["bits_per_param"]
-            stored = f", {bits.median():.2g} bits for each parameter" if bits.notna().all() else ""
-            text = f"{one} times the functional dimension{stored} ({budget})"
+            text += f", {bits.median():.2g} bits for each parameter" if bits.notna().all() else ""
+            text += f" ({budget})"
         sentences.append(f"{'; '.join([f'{subject}: {text}', *outside])}.")
     return sentences
+
+
+def _per_dim(capacity: pd.Series) -> str:
+    """N50 over the functional dimension, with the interval: the least or largest of several is an extreme of their errors."""
+    ends = (f"{capacity[name] / capacity['functional_dim']:.2f}" for name in ("n50_low", "n50_high"))
+    return f"{capacity['n50_per_dim']:.2f} ({' to '.join(ends)})"
 
 
 def _searched(capacity: pd.DataFrame, ratio: float | None) -> list[str]:

@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 
+from bench.capacity import Known
 from bench.style import LINE_COLOUR, PAGE_INCHES, SMALLEST_FONT, TITLE_FONT, lines_inches, plain_ticks, text_inches, wrapped
 from bench.theory import dimension_name
 
@@ -46,9 +47,9 @@ TICK_FONT = 8.5
 
 
 class Marks(NamedTuple):
-    """Sample counts to mark over a column: N50 with its interval (NaN: beyond it), the ceiling, and what is known to exist.
+    """Sample counts to mark over a column: N50 with its interval, the ceiling, and what is known to exist.
 
-    `side` is where N50 lies, as in `bench.frontier.Frontier`, or "" where it is not to be drawn.
+    `known` is what to draw of N50: its value, an arrow above a lower bound or below an upper one, or nothing.
     """
 
     n50: float
@@ -56,7 +57,7 @@ class Marks(NamedTuple):
     high: float
     ceiling: float
     exists: float
-    side: str
+    known: Known
 
 
 # A cell of a map by row and column, and a point of it in data coordinates.
@@ -103,7 +104,7 @@ def heatmaps(
     for group in groups.to_dict("records"):
         shown[group[panels]][(values[rows].index(group[rows]), values[columns].index(group[columns]))] = group
     texts = {line for own in shown.values() for group in own.values() for line in _note(group).split("\n")}
-    lane = LANE if any(mark.side for mark in marks.values()) else 0.0
+    lane = LANE if any(mark.known != "nothing" for mark in marks.values()) else 0.0
     cell = max(LEAST_CELL, AIR + lane + max(text_inches(text, SMALLEST_FONT) for text in (*texts, *across_ticks)))
     wide, high = cell * len(across_ticks), CELL_HEIGHT * len(up_ticks)
     left = MARGIN + AXIS_NAME + AIR + max(text_inches(tick, TICK_FONT) for tick in up_ticks)
@@ -234,18 +235,18 @@ def _ceiling_steps(over: Sequence[tuple[int, Marks]], rows: Sequence[float]) -> 
 
 
 def _draw_marks(ax: Axes, over: Sequence[tuple[int, Marks]], rows: Sequence[float], place: float) -> None:
-    """N50 with its interval at this place of each column, or an arrow beyond the map; dots where a fit is known to exist."""
+    """N50 with its interval at this place of each column, an arrow where that is open; dots where a fit is known to exist."""
     top = float(len(rows))
 
     def height(value: float) -> float:
         return 0.0 if not value > 0 else top if math.isinf(value) else row_position(value, rows)
 
     for j, marks in over:
-        if marks.side:
+        if marks.known != "nothing":
             x, low, high = j + place, height(marks.low), height(marks.high)
             for colour, width in (("white", 3.4), (DARK_TEXT, 1.3)):
                 ax.plot([x, x], [low, high], color=colour, lw=width, solid_capstyle="butt", clip_on=False, zorder=3.5)
-            sign, y = {"inside": ("D", height(marks.n50)), "above": ("^", top), "below": ("v", 0.0)}[marks.side]
+            sign, y = {"value": ("D", height(marks.n50)), "more": ("^", top), "less": ("v", 0.0)}[marks.known]
             ax.plot(x, y, sign, ms=4.6, mfc="white", mec=DARK_TEXT, mew=1.1, clip_on=False, zorder=4)
         if rows[0] <= marks.exists <= rows[-1]:
             ax.plot([j, j + 1], [height(marks.exists)] * 2, color="white", lw=2.6, solid_capstyle="butt")
@@ -305,8 +306,8 @@ def _key_lines(
     parted = groups["n_samples"] > groups["functional_dim"]
     if (parted.any() and not parted.all()) or any(least < mark.ceiling < most for mark in marks.values()):
         entries.append(("border", f"N = {border}"))
-    if any(mark.side for mark in marks.values()):
-        entries.append(("n50", "N50 with its 95 % interval; an arrow: beyond the map"))
+    if any(mark.known != "nothing" for mark in marks.values()):
+        entries.append(("n50", "N50 with its 95 % interval; an arrow: more or less than its bound"))
     if any(least <= mark.exists <= most for mark in marks.values()):
         entries.append(("exists", "up to here a fit is known to exist"))
     lines: list[list[tuple[str, str]]] = [[]]

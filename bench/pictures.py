@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from bench import curves, maps, plots, theory
 from bench.atlas import MOST_SETTINGS, Sheet, sheets
-from bench.capacity import CURVE_FIELDS
+from bench.capacity import CURVE_FIELDS, known
 from bench.cells import LADDER
 from bench.settings import MAP_AXES, regularized
 from bench.store import Design
@@ -95,7 +95,7 @@ def _maps(tables: Tables) -> Iterator[Picture]:
     for rung, at_rung in switched.items():
         for sheet in sheets(at_rung):
             # The lines that no threshold moves; each N50 is of the cells' own.
-            lines = {slot: mark._replace(side="") for slot, mark in _marks(sheet, tables).items()}
+            lines = {slot: mark._replace(known="nothing") for slot, mark in _marks(sheet, tables).items()}
             yield _map(sheet, norm, f"{rung:g}", lines)
 
 
@@ -125,11 +125,11 @@ def _marks(sheet: Sheet, tables: Tables) -> dict[tuple[Any, Any], maps.Marks]:
     fields = [name for name in CURVE_FIELDS if name != "learning_rate" or sheet.rates == "as asked"]
     own = tables.capacity[tables.capacity["rates"] == sheet.rates]
     own = own.merge(sheet.groups[fields].drop_duplicates(), on=fields, how="inner")
-    known = tables.theory[tables.theory["kind"] == "exists"].groupby(theory.NETWORK)["n_samples"].max().rename("exists")
-    own = own.merge(known, left_on=theory.NETWORK, right_index=True, how="left")
+    exists = tables.theory[tables.theory["kind"] == "exists"].groupby(theory.NETWORK)["n_samples"].max().rename("exists")
+    own = own.merge(exists, left_on=theory.NETWORK, right_index=True, how="left")
     return {
         (row[sheet.panels], row[sheet.columns]): maps.Marks(
-            row["n50"], row["n50_low"], row["n50_high"], row["functional_dim"], row["exists"], row["side"]
+            row["n50"], row["n50_low"], row["n50_high"], row["functional_dim"], row["exists"], known(row)
         )
         for row in own.to_dict("records")
     }
@@ -142,26 +142,26 @@ def _compared(capacity: pd.DataFrame) -> pd.DataFrame:
     """
     if capacity.empty:
         return capacity
-    known = capacity["n50"].notna().groupby([capacity["setting"], capacity["rates"]]).transform("sum")
-    several = capacity[(known > 1) | ~regularized(capacity)] if known.gt(1).any() else capacity.iloc[:0]
+    n_known = capacity["n50"].notna().groupby([capacity["setting"], capacity["rates"]]).transform("sum")
+    several = capacity[(n_known > 1) | ~regularized(capacity)] if n_known.gt(1).any() else capacity.iloc[:0]
     return several[several["setting"].isin(several["setting"].unique()[:MOST_VARIANTS])]
 
 
 def _capacity(tables: Tables, shown: pd.DataFrame) -> Picture:
-    known = shown[shown["n50"].notna()]
+    with_n50 = shown[shown["n50"].notna()]
     left = tables.capacity["setting"].nunique() - shown["setting"].nunique()
     caption = (
         "The sample count at which half of the seeds memorize, N50, with its 95 % interval, against the parameters of the"
-        " network; arrows: beyond the counts that were tried. Lines of bits are for orientation: what networks that store so"
+        " network; arrows: more than this, or less. Lines of bits are for orientation: what networks that store so"
         " many bits for each parameter could hold at this tau."
     )
     if left:
         caption += (
             f" {left} of {left + shown['setting'].nunique()} settings, most with fewer than two N50, are in the table alone."
         )
-    shares = known["n50_per_dim"]
+    shares = with_n50["n50_per_dim"]
     span = f"; N50 is {shares.min():.2g} to {shares.max():.2g} times the functional dimension" if len(shares) else ""
-    alt = f"Capacities: {len(known)} of {len(shown)} networks have their N50 within the counts tried{span}."
+    alt = f"Capacities: the N50 of {len(with_n50)} of {len(shown)} networks is known{span}."
     return Picture("capacity", caption, alt, "capacity", curves.capacities(shown, tables.theory), "capacities")
 
 

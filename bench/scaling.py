@@ -11,7 +11,6 @@ import pandas as pd
 from jaxtyping import Float
 from scipy import stats
 
-from bench.capacity import bounded
 from bench.frontier import TWO_SIDED
 
 COLUMNS = [
@@ -53,8 +52,7 @@ PROPORTIONAL = {"n_params": 1.0, "functional_dim": 1.0, "depth": 0.0, "d_in": 0.
 def power_laws(capacities: pd.DataFrame, models: Sequence[str] = tuple(MODELS)) -> pd.DataFrame:
     """Least-squares fits of ln(N50) on the logarithms of sizes, for each setting.
 
-    Networks whose N50 lies outside the sample counts tried or is not bounded by its interval, or that have no hidden layer, are
-    left out and counted; a model whose terms the others do not tell apart, or that leaves no residual, has no rows.
+    Networks whose N50 is not known (`bench.capacity.capacities`), or that have no hidden layer, are left out and counted; a model whose terms the others do not tell apart, or that leaves no residual, has no rows.
 
     Args:
         capacities: of `bench.capacity.capacities`.
@@ -122,7 +120,7 @@ def _laws(capacities: pd.DataFrame, models: Sequence[str]) -> Iterator[_Law]:
     """The fits that the networks tell, setting by setting."""
     hidden = capacities[capacities["depth"] > 0]
     for (setting, rates), own in hidden.groupby(["setting", "rates"], sort=False):
-        known = own[bounded(own)]
+        known = own[own["n50"].notna()]
         target = np.log(known["n50"].to_numpy(float))
         for model in models:
             sizes = [np.log(known[term].to_numpy(float)) for term in MODELS[model]]

@@ -10,6 +10,8 @@ import pytest
 
 import bench
 from bench import maps, report, terminal
+from bench.capacity import known
+from bench.findings import findings
 from bench.pictures import OWN, draw
 from tests.tables import table, tables
 from tests.test_report import rows_of
@@ -75,10 +77,10 @@ def test_the_ceiling_stands_at_its_own_sample_count_over_each_column(made, pictu
 def test_the_figure_of_capacities_has_a_point_for_each_n50_and_an_arrow_for_each_bound(made, pictures):
     ax = pictures["capacity"].figure.axes[0]
     points = {(line.get_xdata()[0], line.get_ydata()[0]) for line in ax.lines if line.get_marker() == "o"}
-    known = made.capacity[made.capacity["n50"].notna()]
-    assert points == set(zip(known["n_params"], known["n50"], strict=True))
+    with_n50 = made.capacity[made.capacity["n50"].notna()]
+    assert points == set(zip(with_n50["n_params"], with_n50["n50"], strict=True))
     assert sorted(line.get_marker() for line in ax.lines if line.get_marker() in ("^", "v")) == ["^", "v"]
-    assert "2 of 4 networks have their N50" in pictures["capacity"].alt
+    assert "the N50 of 2 of 4 networks is known" in pictures["capacity"].alt
 
 
 def test_the_incidence_of_each_setting_is_drawn_as_its_table_says():
@@ -114,6 +116,34 @@ def test_the_words_for_capacities_say_step_where_there_is_no_slope_and_nothing_w
     assert list(shown["n50_per_dim"])[1:3] == ["", ""]
     assert shown["N50 (95 %)"].iloc[1].startswith("> ")
     assert shown["N50 (95 %)"].iloc[2].startswith("< ")
+
+
+def test_one_seed_bounds_no_n50_and_nothing_shows_one():
+    """A step between 32 and 64 samples, which another seed could put elsewhere: no number, sign, point or slope."""
+    cells = bench.expand(depth=1, width=[8, 16], n_samples=COUNTS)
+    made = tables(rows_of(cells, lambda c: 50 if c.n_samples <= 32 else None))
+    assert made.capacity[["n50", "n50_per_param", "n50_per_dim", "bits_per_param"]].isna().all(axis=None)
+    assert list(terminal.capacity_columns(made.capacity)["N50 (95 %)"]) == ["unknown"] * 2
+    pictures = {picture.name: picture for picture in draw(made) if picture.threshold in ("", OWN)}
+    assert set(pictures) == {"map_00_width_n_samples"}
+    assert not [line for line in pictures["map_00_width_n_samples"].figure.axes[0].lines if line.get_marker() in ("D", "^", "v")]
+    assert any("all cells: no network's N50 is known" in sentence for sentence in findings(made))
+
+
+@pytest.mark.parametrize(
+    ("n50", "low", "high", "side", "says"),
+    [
+        (50, 40, 60, "inside", "value"),
+        (math.nan, 40, math.inf, "inside", "more"),
+        (math.nan, 0, 60, "inside", "less"),
+        (math.nan, 128, 200, "above", "more"),
+        (math.nan, 0, 200, "above", "nothing"),
+        (math.nan, 0, math.inf, "inside", "nothing"),
+        (math.nan, 10, 16, "below", "less"),
+    ],
+)
+def test_what_is_known_of_an_n50(n50, low, high, side, says):
+    assert known({"n50": n50, "n50_low": low, "n50_high": high, "side": side}) == says
 
 
 def test_a_page_without_capacities_has_no_section_for_them():
