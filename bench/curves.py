@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, StrMethodFormatter
 
@@ -37,7 +38,7 @@ def capacities(table: pd.DataFrame, theory: pd.DataFrame) -> Figure:
     grey = f"Grey, from below: what {', '.join(bits[:-1])} and {bits[-1]} bits for each parameter would hold."
     held = (theory["kind"] == "information").any()
     words = f"Red: N = {dimension_name(table)}.{f' {grey}' if held else ''}"
-    key = [(words, QUIET_COLOUR)]
+    key = [*((f"depth {depth}", to_hex(colours[depth])) for depth in depths), (words, QUIET_COLOUR)]
     labels = list(dict.fromkeys(titles))
     names = ("parameters P", "N50, samples")
     figure, axes = panels(labels, across=columns_for(len(labels), 3), size=CAPACITY_PANEL, names=names, key=key)
@@ -52,9 +53,6 @@ def capacities(table: pd.DataFrame, theory: pd.DataFrame) -> Figure:
     axes[0].set(xscale="log", yscale="log", ylim=(low, high))
     for name in ("x", "y"):
         log_axis(axes[0], name, MOST_TICKS)
-    for number, depth in enumerate(depths):
-        text = {"color": colours[depth], "fontsize": SMALLEST_FONT, "transform": axes[0].transAxes, "va": "top"}
-        axes[0].text(0.03, 0.98 - 0.075 * number, f"depth {depth}", **text)
     sns.despine(figure)
     return figure
 

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.style import SMALLEST_FONT, lines_inches, wrapped
+from bench.style import SMALLEST_FONT, lines_inches, text_inches, wrapped
 
 TITLE_FONT = 9
-# Inches: around the figure, between panels, below a panel for its ticks, and for the names of the axes.
-MARGIN, GAP, TICKS_LEFT, TICKS_BELOW, AXIS_NAME, KEY_LINE = 0.1, 0.25, 0.5, 0.3, 0.22, 0.22
+# Inches: around the figure, between panels, beside and below a panel for its ticks, for the names of the axes, and of the key.
+MARGIN, GAP, TICKS_LEFT, TICKS_BELOW, AXIS_NAME, KEY_LINE, KEY_GAP = 0.1, 0.25, 0.5, 0.3, 0.22, 0.22, 0.2
 
 
 def panels(
@@ -25,7 +25,7 @@ def panels(
         across: panels beside each other, at most.
         size: of a panel, in inches.
         names: of the horizontal axis and of the vertical one.
-        key: what the colours mean, in words of these colours: (text, colour), a line or more for each.
+        key: what the colours mean, in words of these colours: (text, colour), one after the other.
     """
     across = min(across, len(titles))
     rows = [titles[first : first + across] for first in range(0, len(titles), across)]
@@ -34,7 +34,7 @@ def panels(
     heads = [max(lines_inches(text, TITLE_FONT) for text in row) + MARGIN for row in lines]
     left = MARGIN + AXIS_NAME + TICKS_LEFT
     width = left + across * (wide + GAP) - GAP + MARGIN
-    meanings = [(line, colour) for text, colour in key for line in wrapped(text, width - 2 * MARGIN, SMALLEST_FONT).split("\n")]
+    meanings = _in_lines(key, width - 2 * MARGIN)
     top = MARGIN + KEY_LINE * len(meanings)
     height = top + sum(heads) + len(rows) * (high + TICKS_BELOW) + AXIS_NAME + MARGIN
     figure, axes, y = Figure(figsize=(width, height)), [], top
@@ -52,10 +52,25 @@ def panels(
         y += high + TICKS_BELOW
     for ax in axes[-across:]:
         ax.set_xlabel(x_name)
-    for number, (text, colour) in enumerate(meanings):
-        place = (MARGIN / width, 1 - (MARGIN + (number + 0.5) * KEY_LINE) / height)
-        figure.text(*place, text, color=colour, fontsize=SMALLEST_FONT, va="center")
+    for number, line in enumerate(meanings):
+        x, y = MARGIN, 1 - (MARGIN + (number + 0.5) * KEY_LINE) / height
+        for text, colour in line:
+            figure.text(x / width, y, text, color=colour, fontsize=SMALLEST_FONT, va="center", parse_math=False)
+            x += text_inches(text, SMALLEST_FONT) + KEY_GAP
     return figure, axes
+
+
+def _in_lines(key: Sequence[tuple[str, str]], inches: float) -> list[list[tuple[str, str]]]:
+    """The texts of a key with their colours in lines no wider than this, and those wider broken between words."""
+    lines: list[list[tuple[str, str]]] = []
+    for text, colour in key:
+        for part in wrapped(text, inches, SMALLEST_FONT).split("\n"):
+            beside = [*lines[-1], (part, colour)] if lines else []
+            if beside and sum(text_inches(words, SMALLEST_FONT) + KEY_GAP for words, _ in beside) <= inches + KEY_GAP:
+                lines[-1] = beside
+            else:
+                lines.append([(part, colour)])
+    return lines
 
 
 def columns_for(count: int, most: int) -> int:

@@ -52,7 +52,8 @@ PROPORTIONAL = {"n_params": 1.0, "functional_dim": 1.0, "depth": 0.0, "d_in": 0.
 def power_laws(capacities: pd.DataFrame, models: Sequence[str] = tuple(MODELS)) -> pd.DataFrame:
     """Least-squares fits of ln(N50) on the logarithms of sizes, for each setting.
 
-    Networks whose N50 is not known (`bench.capacity.capacities`), or that have no hidden layer, are left out and counted; a model whose terms the others do not tell apart, or that leaves no residual, has no rows.
+    Networks whose N50 is not known (`bench.capacity.capacities`), or that have no hidden layer, are left out and counted; a
+    model whose terms the others do not tell apart, or that leaves no residual, has no rows.
 
     Args:
         capacities: of `bench.capacity.capacities`.

@@ -29,8 +29,12 @@ TITLE_FONT = 11
 PAGE_INCHES = 10.9
 POINTS_PER_INCH = 72
 LINE_SPACING = 1.35
-# An axis over this is where its last number may stand.
-ROOM_FOR_A_NUMBER = 1.4
+# A number further along an axis than this share of it would stand in the next panel.
+LAST_NUMBER = 0.94
+# What round numbers may begin with, the first choice first: fewer where these are too many, more where they are too few.
+MANTISSAS = ((1, 2, 5), (1, 3), (1,), (1, 1.5, 2, 3, 5, 7), (1, 1.2, 1.4, 1.6, 1.8, 2, 2.5, 3, 3.5, 4, 5, 6, 7, 8, 9))
+# An axis with one number has no scale, and with three the eye sees which.
+ENOUGH_TICKS = 3
 # FreeType measures at a size, and in 16.16 fixed point.
 EM_POINTS, FIXED_POINT = 100, 65536
 
@@ -81,31 +85,30 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def plain_ticks(low: float, high: float, most: int) -> list[float]:
-    """Round numbers of a log scale between two, that are few enough: 1, 2 and 5 times powers of ten, or others that fit better.
+    """Round numbers of a log scale between two: enough to see its scale, if there are, and not too many.
 
     >>> plain_ticks(40, 400, 5), plain_ticks(30, 5000, 5), plain_ticks(11, 25, 5)
-    ([50.0, 100.0, 200.0], [30.0, 100.0, 300.0, 1000.0, 3000.0], [20.0])
+    ([50.0, 100.0, 200.0], [30.0, 100.0, 300.0, 1000.0, 3000.0], [15.0, 20.0])
     >>> plain_ticks(110, 180, 5), plain_ticks(81, 81, 5)
-    ([120.0, 150.0], [81])
+    ([120.0, 140.0, 160.0, 180.0], [81])
     """
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    for mantissas in ((1, 2, 5), (1, 3), (1,)):
-        ticks = [m * 10.0**decade for decade in decades for m in mantissas if low <= m * 10.0**decade <= high]
-        if len(ticks) <= most:
-            break
-    if not ticks:
-        # Two ends so close that no such number lies between.
-        ticks = [m * 10.0**decade for decade in decades for m in (1.2, 1.5, 3, 4, 7) if low <= m * 10.0**decade <= high] or [
-            low
-        ]
-    return ticks[:: -(-len(ticks) // most)]
+    choices = [[m * 10.0**decade for decade in decades for m in mantissas] for mantissas in MANTISSAS]
+    within = [[tick for tick in ticks if low <= tick <= high] for ticks in choices]
+    few = [ticks for ticks in within if len(ticks) <= most]
+    enough = [ticks for ticks in few if len(ticks) >= min(ENOUGH_TICKS, most)]
+    if enough or any(few):
+        return enough[0] if enough else max(few, key=len)
+    # Powers of ten over many decades, or two ends so close that no round number lies between.
+    powers = within[MANTISSAS.index((1,))]
+    return powers[:: max(1, math.ceil(len(powers) / most))] or [low]
 
 
 def log_axis(ax: Axes, name: Literal["x", "y"], most: int) -> None:
     """Give an axis whose scale is logarithmic round numbers, at most so many."""
     low, high = ax.get_xlim() if name == "x" else ax.get_ylim()
     # A number at the right end would stand in the next panel.
-    end = max(high / ROOM_FOR_A_NUMBER, math.sqrt(low * high)) if name == "x" else high
+    end = low * (high / low) ** LAST_NUMBER if name == "x" else high
     axis = ax.xaxis if name == "x" else ax.yaxis
     axis.set_major_locator(FixedLocator(plain_ticks(low, end, most)))
     axis.set_major_formatter(StrMethodFormatter("{x:g}"))

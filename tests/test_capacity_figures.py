@@ -12,6 +12,7 @@ import bench
 from bench import maps, report, terminal
 from bench.capacity import known
 from bench.findings import findings
+from bench.panels import panels
 from bench.pictures import OWN, draw
 from tests.tables import table, tables
 from tests.test_report import rows_of
@@ -126,7 +127,9 @@ def test_one_seed_bounds_no_n50_and_nothing_shows_one():
     assert list(terminal.capacity_columns(made.capacity)["N50 (95 %)"]) == ["unknown"] * 2
     pictures = {picture.name: picture for picture in draw(made) if picture.threshold in ("", OWN)}
     assert set(pictures) == {"map_00_width_n_samples"}
-    assert not [line for line in pictures["map_00_width_n_samples"].figure.axes[0].lines if line.get_marker() in ("D", "^", "v")]
+    assert not [
+        line for line in pictures["map_00_width_n_samples"].figure.axes[0].lines if line.get_marker() in ("D", "^", "v")
+    ]
     assert any("all cells: no network's N50 is known" in sentence for sentence in findings(made))
 
 
@@ -151,9 +154,21 @@ def test_a_page_without_capacities_has_no_section_for_them():
     assert "capacity" not in {picture.name for picture in draw(made)}
 
 
-def test_networks_of_nearly_one_size_have_a_figure_too():
-    """81 and 91 parameters, with no round number between them."""
-    cells = bench.expand(depth=1, width=[8, 9], n_samples=COUNTS, seed=range(5))
+@pytest.mark.parametrize(("widths", "least"), [([8, 9], 1), ([8, 16], 3)])
+def test_networks_of_nearly_one_size_have_an_axis_to_read_too(widths, least):
+    """81 and 91 parameters, with hardly a round number between them, and 81 and 161."""
+    cells = bench.expand(depth=1, width=widths, n_samples=COUNTS, seed=range(5))
     made = tables(rows_of(cells, lambda c: 50 if c.n_samples <= 32 else None))
     (picture,) = [picture for picture in draw(made) if picture.name == "capacity"]
-    assert [label.get_text() for label in picture.figure.axes[0].get_xticklabels()]
+    assert len([label.get_text() for label in picture.figure.axes[0].get_xticklabels()]) >= least
+
+
+def test_a_key_is_in_lines_that_fit_and_no_two_of_its_texts_overlap():
+    key = [*((f"depth {depth}", "#000000") for depth in range(1, 13)), ("word " * 60, "#555555"), ("last", "#000000")]
+    figure, axes = panels(["one"], across=1, size=(2.9, 2.6), names=("x", "y"), key=key)
+    figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in figure.texts]
+    assert "".join(text.get_text() for text in figure.texts).count("depth") == 12
+    assert len({box.y0 for box in boxes}) < len(boxes)
+    assert all(box.x0 >= 0 and box.x1 <= figure.bbox.x1 and box.y0 >= axes[0].bbox.y1 for box in boxes)
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[i + 1 :])
