@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bisect
 import math
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -17,7 +17,6 @@ from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.patheffects import withStroke
 
 from bench.capacity import Known
 from bench.style import LINE_COLOUR, PAGE_INCHES, SMALLEST_FONT, TITLE_FONT, lines_inches, plain_ticks, text_inches, wrapped
@@ -40,8 +39,8 @@ LEAST_WIDTH = 6.4
 MOST_BAR_TICKS = 6
 # Inches that a column keeps free for its N50, at its right, beside the numbers.
 LANE = 0.055
-# Points of a cell's own colour around a number that a line would strike through.
-HALO = 4
+# Inches between a number and a line, and how far a number moves for that: further, and the line parts for it.
+CLEAR, MOST_SHIFT = 0.03, 0.06
 EXISTS_COLOUR = "#1f4e9c"
 TICK_FONT = 8.5
 
@@ -128,12 +127,9 @@ def heatmaps(
         y = top + (k // across) * (PANEL_TITLE + high + TICKS) + PANEL_TITLE
         ax = figure.add_axes(box(left + (k % across) * (wide + GAP), y, wide, high))
         over = [(j, marks[panel, column]) for j, column in enumerate(values[columns]) if (panel, column) in marks]
-        lines = {
-            (int(row_position(value, values[rows])), j)
-            for j, mark in over
-            for value in (mark.ceiling, mark.exists)
-            if value > 0
-        }
+        lines = [
+            (row_position(value, values[rows]), j) for j, mark in over for value in (mark.ceiling, mark.exists) if value > 0
+        ]
         _map(ax, own, shape, (cell, lane), norm, lines)
         _border(ax, _ceiling_steps(over, values[rows]) if over else _dimension_border(own, shape))
         _draw_marks(ax, over, values[rows], 1 - (lane + AIR / 2) / 2 / cell)
@@ -181,11 +177,11 @@ def _map(
     shape: tuple[int, int],
     widths: tuple[float, float],
     norm: LogNorm,
-    crossed: Set[Slot],
+    lines: Sequence[tuple[float, int]],
 ) -> None:
     """One panel; `shown` holds groups by row and column.
 
-    `widths` are those of a cell and of its lane, in inches; lines cross the cells `crossed`.
+    `widths` are those of a cell and of its lane, in inches; `lines` cross columns at these heights.
     """
     cell, lane = widths
     middle = 0.5 - lane / cell / 2
@@ -199,26 +195,39 @@ def _map(
     beyond = [slot for slot in shown if np.isnan(median[slot])]
     hatched = [_rectangle(j + 0.5, i + 0.5, 1, 1) for i, j in beyond]
     ax.add_collection(PolyCollection(hatched, facecolor=BEYOND_FACE, edgecolor=BEYOND_HATCH, hatch=HATCH, lw=0))
-    plates = []
+    plates, gaps = [], []
     for i, j in np.ndindex(shape):
         note, colour = (_note(shown[i, j]), DARK_TEXT) if (i, j) in shown else ("-", "#777777")
         if (i, j) in shown and (i, j) not in beyond and _luminance(colours[i, j]) < LIGHT_FACE:
             colour = LIGHT_TEXT
         style = {"ha": "center", "va": "center", "fontsize": SMALLEST_FONT, "color": colour, "parse_math": False}
-        text = ax.text(j + middle, i + 0.5, note, **style)
-        if (i, j) in crossed and (i, j) in shown:
-            own = BEYOND_FACE if (i, j) in beyond else colours[i, j]
-            text.set_path_effects([withStroke(linewidth=HALO, foreground=own)])
+        wide, high = (text_inches(note, SMALLEST_FONT) + 0.05) / cell, lines_inches(note, SMALLEST_FONT) / CELL_HEIGHT
+        shift = _clear_of([line - i for line, column in lines if column == j and 0 <= line - i <= 1], high)
+        ax.text(j + middle, i + 0.5 + (shift or 0.0), note, **style)
+        plate = _rectangle(j + middle, i + 0.5 + (shift or 0.0), wide, high)
         if (i, j) in beyond:
-            longest = text_inches(note, SMALLEST_FONT)
-            plates.append(
-                _rectangle(j + middle, i + 0.5, (longest + 0.05) / cell, lines_inches(note, SMALLEST_FONT) / CELL_HEIGHT)
-            )
-    # Over the hatching, under the lines and the numbers.
+            plates.append(plate)
+        if shift is None and (i, j) in shown:
+            gaps.append((plate, BEYOND_FACE if (i, j) in beyond else colours[i, j]))
+    # Over the hatching, under the lines; and under the numbers alone.
     ax.add_collection(PolyCollection(plates, facecolor=BEYOND_FACE, lw=0, zorder=1.5))
+    ax.add_collection(PolyCollection([p for p, _ in gaps], facecolor=[colour for _, colour in gaps], lw=0, zorder=2.5))
     ax.set(xlim=(0, shape[1]), ylim=(0, shape[0]))
     for spine in ax.spines.values():
         spine.set_visible(False)
+
+
+def _clear_of(lines: Sequence[float], high: float) -> float | None:
+    """How far up a text of this height moves to stand clear of lines across its cell, all in cells; None: they part for it.
+
+    >>> _clear_of([], 0.4), _clear_of([0.9], 0.4), round(_clear_of([0.25], 0.4), 2), _clear_of([0.5], 0.4)
+    (0.0, 0.0, 0.02, None)
+    """
+    reach = high / 2 + CLEAR / CELL_HEIGHT
+    moves = [0.0, *(line - 0.5 + sign * reach for line in lines for sign in (-1, 1))]
+    most = min(MOST_SHIFT / CELL_HEIGHT, 0.5 - high / 2)
+    clear = [move for move in moves if abs(move) <= most and all(abs(line - 0.5 - move) >= reach - 1e-9 for line in lines)]
+    return min(clear, key=abs, default=None)
 
 
 def _border(ax: Axes, segments: Sequence[tuple[Point, Point]]) -> None:
@@ -307,7 +316,7 @@ def _key_lines(
     if (parted.any() and not parted.all()) or any(least < mark.ceiling < most for mark in marks.values()):
         entries.append(("border", f"N = {border}"))
     if any(mark.known != "nothing" for mark in marks.values()):
-        entries.append(("n50", "N50 with its 95 % interval; an arrow: more or less than its bound"))
+        entries.append(("n50", "N50 with its 95 % interval; arrows: more than this, or less"))
     if any(least <= mark.exists <= most for mark in marks.values()):
         entries.append(("exists", "up to here a fit is known to exist"))
     lines: list[list[tuple[str, str]]] = [[]]

@@ -67,6 +67,30 @@ def test_n50_and_its_interval_stand_beside_the_numbers_and_not_over_them(columns
         assert not any(box.x0 < x + half and x - half < box.x1 and box.y0 < high and low < box.y1 for box in texts)
 
 
+def test_no_line_runs_through_a_number():
+    """Numbers of one line and of two, under ceilings at every height of a cell: they stand clear, or the line parts for them."""
+    counts = [32, 48, 64, 96, 128, 192, 256]
+    cells = bench.expand(d_in=8, depth=1, width=list(range(3, 26, 2)), n_samples=counts, seed=range(3))
+    made = tables(rows_of(cells, lambda c: 50 if c.n_samples <= 4 * c.width + 64 * (c.data_seed > 1) else None))
+    (picture,) = [picture for picture in draw(made) if picture.threshold == OWN]
+    figure = picture.figure
+    figure.draw_without_rendering()
+    (panel,) = [ax for ax in figure.axes if ax.get_title() == "depth 1"]
+    red = [segment for segment in panel.collections[-1].get_segments() if segment[0][1] == segment[1][1]]
+    dots = [line.get_xydata() for line in panel.lines if line.get_linestyle() not in ("-", "None")]
+    lines = [panel.transData.transform(points) for points in (*red, *dots)]
+    (gaps,) = [own for own in panel.collections if own.get_zorder() == 2.5]
+    parted = [panel.transData.transform_path(path).get_extents() for path in gaps.get_paths()]
+    clear = crossed = 0
+    for text in panel.texts:
+        box = text.get_window_extent()
+        over = [points for points in lines if points[0][0] < box.x0 + 1 and box.x1 - 1 < points[1][0]]
+        through = [points for points in over if box.y0 < points[0][1] < box.y1]
+        clear, crossed = clear + bool(over) - bool(through), crossed + bool(through)
+        assert not through or any(gap.x0 <= box.x0 and box.x1 <= gap.x1 for gap in parted if gap.overlaps(box)), text
+    assert clear > 5 and crossed > 1 and len(parted) == crossed
+
+
 def test_the_ceiling_stands_at_its_own_sample_count_over_each_column(made, pictures):
     panels = {ax.get_title(): ax for ax in pictures["map_00_width_n_samples"].figure.axes}
     red = panels["depth 1"].collections[-1].get_segments()
