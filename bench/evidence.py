@@ -13,7 +13,7 @@ from bench.settings import changed_fields
 
 
 class Lever(StrEnum):
-    """What a variant pulls, from the cheapest to the dearest for whoever asked."""
+    """What a variant pulls, from the smallest change to the largest."""
 
     INITIALISATION = "initialisation"
     LEARNING_RATE = "learning rate"
@@ -82,7 +82,7 @@ def evidence(groups: pd.DataFrame) -> pd.DataFrame:
 
 
 def pulled(row: pd.Series, asked: pd.Series) -> list[Lever]:
-    """The levers between two groups, cheapest first.
+    """The levers between two groups, the smallest change first.
 
     With other n_samples, a batch in proportion and epochs that present no more samples in all belong to that change.
     """

@@ -83,6 +83,7 @@ def page(store: Store, made: Tables, pictures: Sequence[Picture], sentences: Seq
     bundle = Path(dt_bundle)
     return environment.get_template("report.html").render(
         name=store.path.name,
+        title="Diagnosis: does this network memorize noise?" if made.variants else "Memorization capacity",
         scope=scope(cells, groups, design=made.design),
         asked=terminal.asked_cell(groups.iloc[0]) if made.variants else "",
         prominent=sentences[:PROMINENT],

@@ -13,7 +13,7 @@ from bench import curves, maps, plots, theory
 from bench.atlas import MOST_SETTINGS, Sheet, sheets
 from bench.capacity import CURVE_FIELDS, known
 from bench.cells import LADDER
-from bench.settings import MAP_AXES, regularized
+from bench.settings import MAP_AXES, changed_fields, regularized, same
 from bench.store import Design
 from bench.tables import Tables
 from bench.thresholds import at_threshold
@@ -71,16 +71,29 @@ def draw(tables: Tables) -> Iterator[Picture]:
 
 
 def drawn(tables: Tables) -> list[str]:
-    """The settings that figures have room for: the first; or of variants the asked cell, the remedy, and what came closest."""
+    """The settings that figures have room for: the first; or of variants the asked cell, the remedy, each part of it alone,
+    and what came closest.
+    """
     settings = list(dict.fromkeys(tables.groups["setting"]))
     if not tables.variants or len(settings) <= MOST_VARIANTS:
         return settings[:MOST_SETTINGS]
     asked, others = tables.groups.iloc[0], tables.groups.iloc[1:]
     fewer = (others["n_samples"] < asked["n_samples"]).rename("fewer")
     closest = others.assign(fewer=fewer).sort_values(["fewer", "median_final_tau"], kind="stable")["setting"]
-    first = [settings[0], verdict(tables.evidence).change, *closest]
+    remedy = verdict(tables.evidence).change
+    first = [settings[0], remedy, *_parts(asked, tables.groups[tables.groups["setting"] == remedy], others), *closest]
     kept = list(dict.fromkeys(filter(None, first)))[:MOST_VARIANTS]
     return [setting for setting in settings if setting in kept]
+
+
+def _parts(asked: pd.Series, remedies: pd.DataFrame, others: pd.DataFrame) -> list[str]:
+    """The variants that change nothing but what a remedy changes too, if there is one, and change it alike."""
+    return [
+        row["setting"]
+        for _, row in others.iterrows()
+        for _, remedy in remedies.iterrows()
+        if all(same(row[name], remedy[name]) for name in changed_fields(row, asked))
+    ]
 
 
 def _maps(tables: Tables) -> Iterator[Picture]:

@@ -42,15 +42,15 @@ class Cause(StrEnum):
     UNDECIDED = "undecided"
 
 
-# What a change costs whoever makes it: nothing, then epochs, another network, fewer samples. Up to epochs it is the training
-# that changes.
+# How large a change is: of settings, then of epochs, of the network, of the samples, of the task. Up to epochs it is the
+# training that changes.
 TUNING = 1
 _CLASSES = {Lever.BUDGET: TUNING, Lever.NETWORK: 2, Lever.SAMPLES: 3, Lever.TASK: 4}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Verdict:
-    """One cause; what else the cheapest change that works had to change with it; that change; and all of it in sentences.
+    """One cause; what else the smallest change that works had to change with it; that change; and all of it in sentences.
 
     `change` is the `setting` of a row of the evidence, None where nothing that was tried clearly works.
     """
@@ -65,10 +65,10 @@ def verdict(evidence: pd.DataFrame) -> Verdict:
     """The verdict over a cell, the first row of `bench.evidence.evidence`, from what came of its variants.
 
     A change works where half of its seeds memorize, and clearly so where chance would set it that far apart from the asked cell
-    at most CHANCE often (Fisher's exact test, one-sided; of three seeds, all against none). The cheapest change that clearly
-    works decides: one that costs nothing (initialisation, rate, optimizer, batch, regularization, precision) before more epochs
+    at most CHANCE often (Fisher's exact test, one-sided; of three seeds, all against none). The smallest change that clearly
+    works decides: one of settings (initialisation, rate, optimizer, batch, regularization, precision) before more epochs
     before another network before fewer samples; then the one with the most samples, the fewest levers, the least training. Its
-    dearest lever is the cause; no change that was tried works with fewer. A network of more dimensions and fewer samples mean
+    largest lever is the cause; no change that was tried works with fewer. A network of more dimensions and fewer samples mean
     capacity, a shallower network of fewer dimensions means depth. Where a change of the training
     alone works, but not clearly, beside a network or sample count that clearly does, it is undecided.
 
@@ -89,13 +89,13 @@ def verdict(evidence: pd.DataFrame) -> Verdict:
     clear.sort(key=_cost_of)
     if not clear:
         found = _nothing_works(evidence, works)
-    elif (cheaper := [row for row in works if _class_of(row) < _class_of(clear[0])]) and _class_of(clear[0]) > TUNING:
-        clearly = f" that cost less than what clearly works, {clear[0]['setting']} ({_outcome(clear[0])}),"
-        found = _unclear(asked, cheaper, clearly)
+    elif (smaller := [row for row in works if _class_of(row) < _class_of(clear[0])]) and _class_of(clear[0]) > TUNING:
+        clearly = f" that are smaller than what clearly works, {clear[0]['setting']} ({_outcome(clear[0])}),"
+        found = _unclear(asked, smaller, clearly)
     else:
         found = _remedied(asked, evidence, clear)
-        if cheaper:
-            best = _most(cheaper)
+        if smaller:
+            best = _most(smaller)
             perhaps = f"Perhaps less is enough: {best['setting']} ({_outcome(best)}), too few to tell."
             found = dataclasses.replace(found, sentences=(*found.sentences, perhaps))
     return dataclasses.replace(found, sentences=(*found.sentences, *_other_tasks(works), *_without_results(tried)))
@@ -103,17 +103,17 @@ def verdict(evidence: pd.DataFrame) -> Verdict:
 
 def _remedied(asked: pd.Series, evidence: pd.DataFrame, remedies: list[pd.Series]) -> Verdict:
     best = remedies[0]
-    *others, dearest = _levers(best)
-    named = "Of fewer samples it memorizes" if dearest == Lever.SAMPLES else "The cheapest change that works"
+    *others, largest = _levers(best)
+    named = "Of fewer samples it memorizes" if largest == Lever.SAMPLES else "The smallest change that works"
     sentences = [f"{named}: {best['setting']} ({_outcome(best)})."]
     if more := _alternatives(remedies):
         listed = "; ".join(f"{row['setting']} ({_outcome(row)})" for row in more[:MOST_NAMED])
         sentences.append(f"Also works: {listed}{f'; and {len(more) - MOST_NAMED} more' if len(more) > MOST_NAMED else ''}.")
-    if dearest == Lever.SAMPLES and not _beyond_dimension(asked) and (falling := _still_falling(asked, evidence)):
+    if largest == Lever.SAMPLES and not _beyond_dimension(asked) and (falling := _still_falling(asked, evidence)):
         return dataclasses.replace(falling, sentences=(*falling.sentences, *sentences))
-    cause = _cause(dearest, best, asked)
+    cause = _cause(largest, best, asked)
     # A network of another size that holds fewer samples is one thing, capacity.
-    others = [lever for lever in others if not (lever == Lever.NETWORK and dearest == Lever.SAMPLES)]
+    others = [lever for lever in others if not (lever == Lever.NETWORK and largest == Lever.SAMPLES)]
     held = f"Held back by {_named(cause)}"
     if others:
         held += f", together with {_list([_named(lever) for lever in others])}"
@@ -293,10 +293,10 @@ def _cost_of(row: pd.Series) -> tuple[float, ...]:
     return (_class_of(row), -row["n_samples"], len(_levers(row)), row["cost"])
 
 
-def _cause(dearest: Lever, remedy: pd.Series, asked: pd.Series) -> Cause | Lever:
-    if dearest == Lever.NETWORK and remedy["functional_dim"] <= asked["functional_dim"]:
+def _cause(largest: Lever, remedy: pd.Series, asked: pd.Series) -> Cause | Lever:
+    if largest == Lever.NETWORK and remedy["functional_dim"] <= asked["functional_dim"]:
         return Cause.DEPTH
-    return Cause.CAPACITY if dearest in (Lever.NETWORK, Lever.SAMPLES) else dearest
+    return Cause.CAPACITY if largest in (Lever.NETWORK, Lever.SAMPLES) else largest
 
 
 def _levers(row: pd.Series) -> list[Lever]:

@@ -248,6 +248,7 @@ def test_the_command_trains_prints_the_verdict_and_leaves_a_page(tmp_path):
     assert "* Held back by capacity" in done.stdout
     assert "* A linear model fits any 5 samples (d_in + 1); of 40 it leaves 87.5 % of the variance on average." in done.stdout
     page = (tmp_path / "results/diagnose/report.html").read_text()
+    assert "<h1>Diagnosis: does this network memorize noise?</h1>" in page and "Verdict</h2>" in page
     assert "Held back by capacity" in page
     assert 'id="evidence"' in page
     assert (tmp_path / "results/diagnose/tables/evidence.csv").exists()

@@ -244,6 +244,21 @@ def test_the_ranking_draws_the_shares_and_delays_of_its_table():
     assert {float(line.get_ydata()[0]) for line in delay.lines if line.get_marker() == ">"} == {0}
 
 
+def test_a_page_of_variants_shows_each_part_of_the_remedy_alone():
+    """Two changes that work together alone, and sixteen others that come closer than either of them."""
+    rates, inits = ({"learning_rate": 0.1}, {"init": "orthogonal"})
+    changes = [{}, inits, rates, *({"weight_decay": 0.001 * k} for k in range(1, 17)), rates | inits]
+    cells = bench.expand(seed=range(3), variants=changes)
+    made = rows_of(cells, lambda c: 20 if c.learning_rate == 0.1 and c.init == "orthogonal" else None)
+    made["final_tau"] = [
+        0.001 if d else 0.1 if w else 0.9 for d, w in zip(made["status"] == "memorized", made["weight_decay"], strict=True)
+    ]
+    both = "init=orthogonal, learning_rate=0.1"
+    settings = drawn(tables(made, variants=True))
+    assert len(settings) == 12
+    assert {"as asked", "init=orthogonal", "learning_rate=0.1", both} <= set(settings)
+
+
 def test_a_page_of_variants_shows_the_asked_cell_and_what_came_closest():
     changes = [{}, *({"learning_rate": 0.01 * k} for k in range(1, 20))]
     cells = bench.expand(seed=range(2), variants=changes)
@@ -373,7 +388,7 @@ def test_the_page_says_nothing_in_the_words_of_the_program(run_dir):
     page = re.sub(
         r"<script.*?</script>|<style.*?</style>|base64,[^\"]*", "", (run_dir / "report.html").read_text(), flags=re.DOTALL
     )
-    assert "<h1>Memorization capacity</h1>" in page
+    assert "<h1>Memorization capacity</h1>" in page and "What was found</h2>" in page
     for word in ("None", "NaN", "nan<", "&lt;NA&gt;", "{&#39;", "False"):
         assert word not in page, word
 

@@ -204,7 +204,7 @@ def test_findings_of_variants_answer_for_the_first_and_give_the_verdict():
         "As asked, no: 0 of 2 seeds memorized 128 samples in 5000 epochs; in the median 50 % of the variance is left unexplained,"
         " where predicting the mean leaves 100 %.",
         "Held back by the learning rate, together with the initialisation.",
-        "The cheapest change that works: init=orthogonal, learning_rate=0.001 (2 of 2 seeds, median epoch 30).",
+        "The smallest change that works: init=orthogonal, learning_rate=0.001 (2 of 2 seeds, median epoch 30).",
     ]
 
 

@@ -108,7 +108,7 @@ def test_what_costs_nothing_comes_before_epochs_and_those_before_networks():
     assert (found.cause, found.together_with) == (Lever.LEARNING_RATE, (Lever.INITIALISATION,))
     assert found.sentences == (
         "Held back by the learning rate, together with the initialisation.",
-        "The cheapest change that works: init=he_normal, learning_rate=0.1 (2 of 2 seeds, median epoch 20).",
+        "The smallest change that works: init=he_normal, learning_rate=0.1 (2 of 2 seeds, median epoch 20).",
         "Also works: max_epochs=400 (2 of 2 seeds, median epoch 300); width=16 (2 of 2 seeds, median epoch 10).",
     )
 
@@ -219,12 +219,12 @@ def test_a_shallower_network_of_fewer_dimensions_that_works_means_depth():
     assert verdict(evidence_of(rung(None, depth=4), rung(50, depth=8))).cause == Cause.CAPACITY
 
 
-def test_a_cheaper_change_that_may_work_leaves_it_undecided_and_a_dearer_one_does_not():
+def test_a_smaller_change_that_may_work_leaves_it_undecided_and_a_larger_one_does_not():
     asked, fewer = rung(None, n_seeds=3), rung(50, n_seeds=3, n_samples=16)
     found = verdict(evidence_of(asked, fewer, mixed(2, 3, learning_rate=0.03)))
     assert (found.cause, found.change) == (Cause.UNDECIDED, None)
     assert found.sentences == (
-        "Undecided: 0 of 3 seeds memorize as asked, and of the changes that cost less than what clearly works, n_samples=16"
+        "Undecided: 0 of 3 seeds memorize as asked, and of the changes that are smaller than what clearly works, n_samples=16"
         " (3 of 3 seeds, median epoch 50), at most 2 of 3 seeds (learning_rate=0.03), which are too few to tell apart;"
         " give more seeds, grid.seed=[0,1,2,3,4,5,6,7,8,9], from Python seeds=range(10).",
     )
@@ -260,7 +260,7 @@ def test_a_network_that_was_seen_to_hold_the_asked_samples_is_the_remedy():
     assert (found.cause, found.together_with) == (Cause.CAPACITY, (Lever.LEARNING_RATE,))
     assert found.sentences == (
         "Held back by capacity, together with the learning rate.",
-        "The cheapest change that works: width=32, learning_rate=0.1 (2 of 2 seeds, median epoch 80).",
+        "The smallest change that works: width=32, learning_rate=0.1 (2 of 2 seeds, median epoch 80).",
     )
 
 
