@@ -18,7 +18,9 @@ _BAR = "{percentage:3.0f}%|{bar:24}| {postfix} [{elapsed} gone, {remaining} left
 
 
 class Progress:
-    """Counts ended cells by status and useful FLOPs. A context manager; does nothing where it is not `shown`."""
+    """Counts ended cells by status and useful FLOPs, over the FLOPs of all budgets. A context manager; does nothing where it
+    is not `shown`.
+    """
 
     def __init__(self, cells: int, budget_flops: float, *, shown: bool):
         self._cells, self._budget = cells, max(budget_flops, 1)
@@ -52,4 +54,6 @@ class Progress:
         self._bar.update(100 * self._spent / self._budget - self._bar.n)
         if self._lines and (force or now - self._last_line >= LINE_EVERY_S):
             self._last_line = now
-            print(f"{text}; {elapsed:.0f} s", file=sys.stderr, flush=True)
+            share = self._spent / self._budget
+            left = f", at most {elapsed * (1 / share - 1):.0f} s left" if 0 < share < 1 and not force else ""
+            print(f"{100 * share:.0f} %: {text}; {elapsed:.0f} s gone{left}", file=sys.stderr, flush=True)
