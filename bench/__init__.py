@@ -51,7 +51,11 @@ def expand(*, variants: Sequence[Mapping[str, Any]] = (), **axes: Any) -> list[C
         from bench.config import shipped_regularizations
 
         regularizations = shipped_regularizations()
-    return grid.expand({}, axes, regularizations=regularizations, variants=variants)
+    try:
+        return grid.expand({}, axes, regularizations=regularizations, variants=variants)
+    except GridError as error:
+        # What a configuration holds under `grid` are arguments here.
+        raise GridError(error.name.removeprefix("grid."), error.value, error.rule, error.remedy) from None
 
 
 def __getattr__(name: str) -> Any:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -31,6 +31,9 @@ ALIASES = {"lr": "learning_rate", "epochs": "max_epochs", "batch": "batch_size",
 
 # How Hydra and OmegaConf say that a key is not in the schema: on the command line, and in a file.
 _UNKNOWN_KEY = re.compile(r"(?:Could not override|Key) '([^'=]+)'(?:\. To append| not in)")
+
+# How Hydra says that a group of conf/ has no such choice.
+_UNKNOWN_CHOICE = re.compile(r"Could not find '(\w+)/(.+?)' Available options in '\w+': (.*)")
 
 # How Hydra says that a group of conf/ is not among the command's.
 _UNKNOWN_GROUP = re.compile(r"Could not override '([^']+)'\. No match in the defaults list")
@@ -96,8 +99,6 @@ def _train_and_report(chosen: Settings) -> None:
     from bench import report
     from bench.runs import run
 
-    what = "networks to search" if chosen.search else "cells"
-    print(f"memcap: {len(chosen.cells)} {what}, results in {chosen.run_dir}")
     run(
         chosen.cells,
         run_dir=chosen.run_dir,
@@ -123,6 +124,12 @@ def one_line(error: Exception, known: Sequence[str] | None = None) -> str:
     if "--multirun" in text:
         lists = "a list of the grid is in brackets, grid.width=[16,32]; a range is text, \"grid.seed='range(5)'\""
         return f"{lists}; several runs need -m"
+    if isinstance(error, OverrideParseException):
+        remedy = 'a list is in brackets, what a shell would read itself in quotes: "grid.width=[16,32]"'
+        return f"{error.override}: cannot be read ({text.partition(' See https://')[0]}); {remedy}"
+    choice = _UNKNOWN_CHOICE.search(text)
+    if choice:
+        return f"{choice[1]}={choice[2]}: is no choice of conf/{choice[1]}; choose from: {', '.join(choice[3].split())}"
     group = _UNKNOWN_GROUP.search(text)
     if group:
         remedy = {"regularization": "set a strength itself, dropout=0.1", "grid": "describe one cell, depth=2 width=8"}

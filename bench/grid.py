@@ -25,6 +25,7 @@ class GridError(ValueError):
 
     def __init__(self, name: str, value: object, rule: str, remedy: str):
         super().__init__(f"{name}={_spell(value)}: {rule}; {remedy}")
+        self.name, self.value, self.rule, self.remedy = name, value, rule, remedy
 
 
 class Rule(NamedTuple):

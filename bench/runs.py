@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,24 +15,12 @@ import pandas as pd
 
 from bench import grid, provenance
 from bench.cells import Cell
-from bench.engines import resolve
+from bench.engines import EngineSpec, resolve
 from bench.executors import EXECUTORS, available_cores
+from bench.folder import prepared
 from bench.search import Search, next_round
 from bench.store import Design, Store, write_atomically
 from bench.training import Training
-
-# What a run folder may hold; `fresh` removes these and nothing else. Where there is no plan, what has these names is another's.
-CONTENTS = (
-    "cells",
-    "curves",
-    "predictions",
-    "tables",
-    "figures",
-    "plan.parquet",
-    "provenance.json",
-    "config.yaml",
-    "report.html",
-)
 
 
 def run(
@@ -85,7 +73,6 @@ def run(
         KeyboardInterrupt: Ctrl-C; what had finished is kept in `run_dir`.
     """
     asked = grid.check([cells] if isinstance(cells, Cell) else cells)
-    planned = [] if search else asked
     design = Design.SEARCH if search else Design.VARIANTS if variants else Design.PRODUCT
     if search is not None and not isinstance(search, Search):
         raise grid.GridError("search", search, "must be a bench.Search or None", "give for example bench.Search(ratio=1.15)")
@@ -97,43 +84,55 @@ def run(
             raise grid.GridError(name, value, f"must be a whole number of at least {least}", f"give {least} or more")
     if run_dir == "":
         raise grid.GridError("run_dir", run_dir, "names no folder", "name a folder of yours")
-    if run_dir is None:
-        with tempfile.TemporaryDirectory(prefix="memcap-") as folder:
-            return run(
-                asked,
-                search=search,
-                run_dir=folder,
-                device=device,
-                engine=engine,
-                threads=threads,
-                jacobian_rank=jacobian_rank,
-                progress=progress,
-            )
-    threads = threads or available_cores()
-    store = Store(run_dir)
-    held = [name for name in CONTENTS if (store.path / name).exists()]
-    if held and "plan.parquet" not in held:
-        reason = f"holds {', '.join(held)}, and no run that they are of"
-        raise grid.GridError("run_dir", str(run_dir), reason, "name a new folder, or that of a run")
-    if fresh:
-        _forget(store.path)
+    with tempfile.TemporaryDirectory(prefix="memcap-") if run_dir is None else nullcontext(run_dir) as folder:
+        store = Store(prepared(Path(folder), fresh=fresh))
+        if progress:
+            what = f"{len(asked)} {'networks to search' if search else 'cells'}"
+            print(f"memcap: {what}{'' if run_dir is None else f', results in {run_dir}'}")
+        if spec.notice:
+            print(f"memcap: {spec.notice}")
+        _train_planned(
+            store,
+            asked,
+            search,
+            design,
+            spec,
+            config,
+            progress=progress,
+            executor=executor,
+            threads=threads or available_cores(),
+            n_predictions=n_predictions,
+            jacobian_rank=jacobian_rank,
+        )
+        return store.read_cells()
+
+
+def _train_planned(
+    store: Store,
+    asked: list[Cell],
+    search: Search | None,
+    design: Design,
+    spec: EngineSpec,
+    config: dict[str, Any] | None,
+    *,
+    progress: bool,
+    threads: int,
+    n_predictions: int,
+    jacobian_rank: bool,
+    executor: str,
+) -> None:
+    """Plans and trains what a folder has no results of yet, and writes down how."""
     started, started_at = time.perf_counter(), datetime.now(UTC)
-    try:
-        store.path.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=store.path):
-            pass
-        if not search:
-            store.write_plan(asked, design)
-    except OSError as error:
-        reason = f"cannot be written to ({error.strerror})"
-        raise grid.GridError("run_dir", str(run_dir), reason, "name a folder of yours") from error
+    ratio = search.ratio if search else None
+    planned = next(_plans(asked, search, store))
+    # First of all, since what has a plan is a run's; that of a search which goes on holds more than its first round.
+    if not search or not (store.path / "plan.parquet").exists():
+        store.write_plan(planned, design, ratio)
     if config is not None:
         from bench.config import dump  # brings Hydra, which a run from Python does not need
 
         text = dump(config)
         write_atomically(store.path / "config.yaml", lambda partial: partial.write_text(text, encoding="utf-8"))
-    if spec.notice:
-        print(f"memcap: {spec.notice}")
     wanted = {"n_predictions": n_predictions, "jacobian_rank": jacobian_rank}
     training = Training(store, spec, executor=executor, threads=threads, progress=progress, **wanted)
     rounds, told = 0, set()
@@ -147,10 +146,10 @@ def run(
             if progress:
                 _announce(planned, todo, rounds, search)
             if todo:
-                store.write_plan(planned, design, search.ratio if search else None)
+                store.write_plan(planned, design, ratio)
                 training.train(todo)
                 rounds += 1
-        store.write_plan(planned, design, search.ratio if search else None)
+        store.write_plan(planned, design, ratio)
     finally:
         facts = provenance.collect(engine=spec.name, device=training.device_name, threads=training.workers)
         wall_time_s = round(time.perf_counter() - started, 3)
@@ -161,7 +160,6 @@ def run(
             counts["cells_left_to_torch"] = training.left_to_torch
         times = {"started_at": started_at.isoformat(timespec="seconds"), "wall_time_s": wall_time_s}
         provenance.append(store.path, {**times, **counts, **facts, "config": config})
-    return store.read_cells()
 
 
 def _plans(asked: list[Cell], search: Search | None, store: Store) -> Iterator[list[Cell]]:
@@ -185,12 +183,3 @@ def _announce(planned: list[Cell], todo: list[Cell], rounds: int, search: Search
         print(f"memcap: round {rounds + 1}: {len(todo)} cells")
     elif not search and len(todo) < len(planned):
         print(f"memcap: {len(planned) - len(todo)} of them are done already")
-
-
-def _forget(folder: Path) -> None:
-    for name in CONTENTS:
-        path = folder / name
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)

@@ -23,7 +23,7 @@ from bench.engines import EngineSpec
 from bench.engines.torch_engine import TorchEngine
 from bench.executors import local
 from bench.packs import Pack, plan
-from bench.store import PENDING, RUNG_COLUMNS, Store, memorized_bits
+from bench.store import PENDING, RUNG_COLUMNS, Design, Store, memorized_bits
 from tests.training import train, untimed
 
 CELLS = bench.expand(depth=1, width=[8, 16], n_samples=[8, 32], seed=range(2), tau=0.1, max_epochs=150)
@@ -307,7 +307,9 @@ def test_progress_lines_count_the_ends_of_cells(capsys, monkeypatch):
     last = capsys.readouterr().err.strip().splitlines()[-1]
     table = bench.run(CELLS)
     memorized = int((table["status"] == "memorized").sum())
-    assert last.startswith(f"{len(CELLS)}/{len(CELLS)} cells: {memorized} memorized, {len(CELLS) - memorized} censored; ")
+    assert last.startswith(
+        f"100 %: {len(CELLS)}/{len(CELLS)} cells: {memorized} memorized, {len(CELLS) - memorized} censored; "
+    )
 
 
 def test_available_cores_respect_the_quota_of_the_control_group(monkeypatch, tmp_path):
@@ -337,3 +339,18 @@ def test_files_of_another_s_are_neither_overwritten_nor_removed(tmp_path, fresh)
         f"run_dir={tmp_path}: holds figures, and no run that they are of; name a new folder, or that of a run"
     )
     assert [path.name for path in tmp_path.rglob("*")] == ["figures", "mine.png"]
+
+
+def test_a_search_that_is_stopped_before_it_trains_leaves_a_folder_that_it_goes_on_in(tmp_path, monkeypatch):
+    network, search = bench.Cell(d_in=2, depth=1, width=4, tau=0.1, max_epochs=50), bench.Search(ratio=3.0, most_cells=8)
+
+    def stop(values):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("bench.config.dump", stop)
+        with pytest.raises(KeyboardInterrupt):
+            bench.run(network, search=search, run_dir=tmp_path, config={})
+    assert Store(tmp_path).design() == (Design.SEARCH, 3.0)
+    assert set(Store(tmp_path).read_cells()["status"]) == {"pending"}
+    assert len(bench.run(network, search=search, run_dir=tmp_path, config={})) == 8
