@@ -1,6 +1,8 @@
 # `make help` lists the targets. VENV= (empty) uses PYTHON as it is and installs nothing.
 PYTHON ?= python3
 VENV ?= .venv
+# Processes that run the tests.
+WORKERS ?= 2
 PY := $(if $(VENV),$(VENV)/bin/python,$(PYTHON))
 RUN_READY := $(if $(VENV),$(VENV)/.installed-run,packages-here)
 PEERS_READY := $(if $(VENV),$(VENV)/.installed-peers,)
@@ -29,7 +31,7 @@ report: $(RUN_READY)  ## rebuild tables, figures and report.html of a finished r
 	$(PY) -m bench.report $(if $(RUN),$(RUN),results/default)
 
 test: $(DEV_READY)  ## run the whole test suite; ARGS='-k packing'
-	$(PY) -m pytest $(ARGS)
+	$(PY) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 lint: $(DEV_READY)  ## check format, style and types
 	$(PY) -m ruff format --check .

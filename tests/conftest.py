@@ -1,4 +1,4 @@
-"""Shapes in signatures are checked here and nowhere else; a skip needs a reason that CI accepts."""
+"""Shapes in signatures are checked here and nowhere else; a skip needs a reason that CI accepts; some tests run alone."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 from jaxtyping import install_import_hook
 
 import tests.shapes
+from tests.turns import ALONE, turn
 
 # Benchmarks time the code as it ships, unchecked.
 CHECKED = "--benchmark-only" not in sys.argv
@@ -32,6 +33,12 @@ def pytest_collection_modifyitems(items):
         for item in items:
             if "gpu" in item.keywords:
                 item.add_marker(pytest.mark.skip(reason="no NVIDIA GPU here"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    with turn(alone=any(item.get_closest_marker(name) for name in ALONE)):
+        return (yield)
 
 
 def pytest_runtest_logreport(report):

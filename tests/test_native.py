@@ -52,6 +52,7 @@ def bytes_without_predictions(cells: list[Cell], build: str) -> dict[Cell, str]:
     return {cell: untimed(outcome) for cell, outcome in train(cells, engine=NativeEngine(3, build)).items()}
 
 
+@pytest.mark.clock
 def test_closing_stops_the_threads_within_a_second():
     cells = bench.expand(depth=4, width=64, n_samples=2000, max_epochs=10**6, tau=1e-9, seed=range(8))
     reports = NativeEngine(2).train(Pack(tuple(cells), 1))
@@ -61,6 +62,7 @@ def test_closing_stops_the_threads_within_a_second():
     assert time.monotonic() - started < 1
 
 
+@pytest.mark.clock
 def test_closing_does_not_wait_for_a_long_epoch():
     (cell,) = bench.expand(depth=8, width=300, n_samples=100_000, max_epochs=5, tau=1e-9)
     reports = NativeEngine(1).train(Pack((cell,), 1))

@@ -258,6 +258,7 @@ def test_closing_the_executor_ends_its_workers():
     assert [worker.process.poll() for worker in workers] == [-9, -9]
 
 
+@pytest.mark.clock
 @pytest.mark.parametrize(("engine", "threads"), [("torch", 1), ("torch", 2), ("auto", 2)])
 def test_ctrl_c_stops_within_a_second_keeps_what_is_finished_and_says_how_to_go_on(engine, threads, tmp_path):
     command = [

@@ -9,6 +9,7 @@ import time
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 import bench
 from bench.store import SCHEMAS, Store
@@ -42,12 +43,14 @@ print(elapsed)
 """
 
 
+@pytest.mark.clock
 def test_expanding_hashing_and_packing_100000_cells_takes_under_ten_seconds():
     """In a process of its own, where no signature is checked."""
     done = subprocess.run([sys.executable, "-c", PLANNING], cwd=ROOT, capture_output=True, text=True, check=True)
     assert float(done.stdout) < 10
 
 
+@pytest.mark.clock
 def test_reading_the_tables_of_100000_finished_cells_takes_under_ten_seconds(tmp_path):
     """In 300 parts, as ten minutes of training leave them; 20,000 groups of five seeds."""
     count, parts = 100_000, 300
