@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.cells import DEFAULTS
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -112,6 +113,20 @@ def test_the_python_examples_of_the_readme_run(example, tmp_path):
         text=True,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_the_readme_names_every_column_of_every_table():
+    """Of the published results, whose grids leave all tables; the ends of an interval are named once for all."""
+    section = README[README.index("## The columns") : README.index("## What to trust")]
+    named = set(re.findall(r"`([\w.]+)`", section)) | set(DEFAULTS)
+    tables = sorted((ROOT / "results" / "reference").glob("*/tables/*.csv"))
+    assert {"cells", "predictions"}.isdisjoint(path.stem for path in tables) and len({path.stem for path in tables}) > 12
+    for path in tables:
+        columns = path.read_text().split("\n", 1)[0].split(",")
+        if path.stem == "learning_rates":
+            columns = [re.sub("^(best|default)_(?!at_edge)", "", name) for name in columns]
+        assert [name for name in columns if not {name, re.sub(r"_(low|high)$", "", name)} & named] == [], path
+        assert f"`{path.stem}.csv`" in section
 
 
 def tree() -> list[str]:
