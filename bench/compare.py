@@ -95,8 +95,8 @@ def _compare(values: dict[str, Any]) -> bool:
     import pandas as pd
 
     from bench import comparison, plots, terminal
+    from bench.cores import available_cores
     from bench.engines import make_engine, resolve
-    from bench.executors import available_cores
     from bench.style import save
 
     spec = resolve("auto", values["device"])

@@ -13,7 +13,7 @@ import pandas as pd
 from jaxtyping import Float32
 
 from bench.cells import Cell
-from bench.executors import available_cores
+from bench.cores import available_cores
 from bench.packs import epoch_flops
 from bench.peak import peak_gflops, peak_name
 from bench.peers import OURS, PEERS, SHAPE

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -33,14 +34,14 @@ class Picture:
     """A figure of the report: its file name without ending, a caption, a text for those who cannot see it, and its table.
 
     `section` says where on the page it stands. Of a map `view` names what it shows, and `threshold` at which threshold
-    (OWN: that of its cells), so that a page can switch between them.
+    (OWN: that of its cells), so that a page can switch between them. `figure` is None where its file is all that is left.
     """
 
     name: str
     caption: str
     alt: str
     table: str
-    figure: Figure
+    figure: Figure | None
     section: str
     view: str = ""
     threshold: str = ""
@@ -51,23 +52,27 @@ class Picture:
         return ("png", "svg") if self.threshold in ("", OWN) else ("png",)
 
 
-def draw(tables: Tables) -> Iterator[Picture]:
-    """The figures, the answer first; figures without data are left out."""
+# Draws a picture when it is called; another process may do so.
+Drawing = Callable[[], Picture]
+
+
+def drawings(tables: Tables) -> Iterator[Drawing]:
+    """The figures to draw, the answer first; figures without data are left out."""
     if tables.design is Design.PRODUCT:
         yield from _maps(tables)
     shown = _compared(tables.capacity)
     if len(shown):
-        yield _capacity(tables, shown)
+        yield partial(_capacity, tables, shown)
     if len(tables.regularizers) > 1:
-        yield _ranking(tables.regularizers)
+        yield partial(_ranking, tables.regularizers)
     if len(tables.log_rank):
-        yield _incidence(tables)
+        yield partial(_incidence, tables)
     if len(tables.learning_fans):
-        yield _fans(tables)
+        yield partial(_fans, tables)
     if len(tables.predictions):
-        yield _predictions(tables)
+        yield partial(_predictions, tables)
     if len(tables.signal_propagation):
-        yield _signal(tables.signal_propagation)
+        yield partial(_signal, tables.signal_propagation)
 
 
 def drawn(tables: Tables) -> list[str]:
@@ -96,7 +101,7 @@ def _parts(asked: pd.Series, remedies: pd.DataFrame, others: pd.DataFrame) -> li
     ]
 
 
-def _maps(tables: Tables) -> Iterator[Picture]:
+def _maps(tables: Tables) -> Iterator[Drawing]:
     """The maps at the cells' own thresholds, then at each rung above, all on one colour scale."""
     groups, reached = tables.groups, tables.thresholds
     own = list(sheets(groups))
@@ -104,12 +109,12 @@ def _maps(tables: Tables) -> Iterator[Picture]:
     switched = {rung: at_threshold(groups, reached, rung) for rung in rungs}
     norm = maps.epoch_norm(pd.concat([groups, *switched.values()]))
     for sheet in own:
-        yield _map(sheet, norm, OWN, _marks(sheet, tables))
+        yield partial(_map, sheet, norm, OWN, _marks(sheet, tables))
     for rung, at_rung in switched.items():
         for sheet in sheets(at_rung):
             # The lines that no threshold moves; each N50 is of the cells' own.
             lines = {slot: mark._replace(known="nothing") for slot, mark in _marks(sheet, tables).items()}
-            yield _map(sheet, norm, f"{rung:g}", lines)
+            yield partial(_map, sheet, norm, f"{rung:g}", lines)
 
 
 def _map(sheet: Sheet, norm: maps.LogNorm, threshold: str, marks: Mapping[tuple[Any, Any], maps.Marks]) -> Picture:

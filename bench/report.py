@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 from bench import tables, terminal
+from bench.drawing import draw
 from bench.findings import findings
 from bench.page import page
-from bench.pictures import Picture, draw
+from bench.pictures import Picture, drawings
 from bench.store import Design, Store, write_atomically
-from bench.style import save
 from bench.tables import Tables
 
 
@@ -24,7 +24,7 @@ def build(run_dir: str | Path) -> Path:
     store = Store(run_dir)
     made = tables.make(store)
     _write_tables(made, store.path / "tables")
-    pictures = _save(made, store.path / "figures")
+    pictures = _draw(made, store.path / "figures")
     sentences = findings(made)
     text = page(store, made, pictures, sentences)
     write_atomically(store.path / "report.html", lambda partial: partial.write_text(text, encoding="utf-8"))
@@ -40,22 +40,12 @@ def _write_tables(made: Tables, folder: Path) -> None:
         write_atomically(folder / f"{name}.csv", lambda partial, table=table: table.to_csv(partial, index=False, na_rep=""))
 
 
-def _save(made: Tables, folder: Path) -> list[Picture]:
+def _draw(made: Tables, folder: Path) -> list[Picture]:
     """All figures as files."""
     folder.mkdir(exist_ok=True)
     for stale in (*folder.glob("*.png"), *folder.glob("*.svg")):
         stale.unlink()
-    pictures = []
-    # A drawing makes many small objects; looking for garbage among the tables at every turn takes an eighth of the time.
-    gc.freeze()
-    try:
-        for picture in draw(made):
-            for ending in picture.endings:
-                save(picture.figure, folder / f"{picture.name}.{ending}")
-            pictures.append(picture)
-    finally:
-        gc.unfreeze()
-    return pictures
+    return draw(list(drawings(made)), folder)
 
 
 def _print(made: Tables, sentences: list[str], store: Store) -> None:

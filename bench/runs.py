@@ -15,8 +15,9 @@ import pandas as pd
 
 from bench import grid, provenance
 from bench.cells import Cell
+from bench.cores import available_cores
 from bench.engines import EngineSpec, resolve
-from bench.executors import EXECUTORS, available_cores
+from bench.executors import EXECUTORS
 from bench.folder import prepared
 from bench.search import Search, next_round
 from bench.store import Design, Store, write_atomically

@@ -12,6 +12,7 @@ from bench.cells import DEFAULTS, Cell
 from bench.evidence import evidence
 from bench.incidence import incidence, log_rank
 from bench.networks import functional_dim, n_params
+from bench.pictures import Picture, drawings
 from bench.published import published
 from bench.ranking import ranking
 from bench.rates import compare_rates
@@ -93,3 +94,8 @@ def tables(cells: pd.DataFrame, *, variants: bool = False, validation: pd.DataFr
         signal_propagation=pd.DataFrame(columns=["setting", "width", "layer", "variance_across_inputs"]),
         validation=none if validation is None else validation,
     )
+
+
+def draw(made: Tables) -> list[Picture]:
+    """All pictures of these tables, with their figures."""
+    return [drawing() for drawing in drawings(made)]

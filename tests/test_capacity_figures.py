@@ -13,8 +13,8 @@ from bench import maps, report, terminal
 from bench.capacity import known
 from bench.findings import findings
 from bench.panels import panels
-from bench.pictures import OWN, draw
-from tests.tables import table, tables
+from bench.pictures import OWN
+from tests.tables import draw, table, tables
 from tests.test_report import rows_of
 
 COUNTS = [16, 32, 64, 128]

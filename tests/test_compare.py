@@ -13,7 +13,7 @@ import pytest
 
 from bench import compare, comparison, plots, terminal, usage
 from bench.cells import Cell
-from bench.executors import available_cores
+from bench.cores import available_cores
 from bench.packs import epoch_flops
 from bench.peak import peak_gflops, peak_name
 from bench.peers import PEERS, why_not

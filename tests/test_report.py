@@ -22,16 +22,16 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
 import bench
-from bench import maps, plots, report, style
+from bench import drawing, maps, plots, report, style
 from bench.cells import DEFAULTS
 from bench.networks import functional_dim
-from bench.pictures import OWN, draw, drawn
+from bench.pictures import OWN, drawings, drawn
 from bench.store import Store
 from bench.survival import groups
 from bench.tables import make as read_tables
 from tests.synthetic import ten_thousand, write_run
+from tests.tables import draw, tables
 from tests.tables import table as literal
-from tests.tables import tables
 
 INSTALL = "install Debian's packages chromium and chromium-driver: apt-get install chromium chromium-driver"
 
@@ -267,6 +267,19 @@ def test_a_page_of_variants_shows_the_asked_cell_and_what_came_closest():
     settings = drawn(tables(made, variants=True))
     assert len(settings) == 12
     assert settings[:2] == ["as asked", "learning_rate=0.01"]
+
+
+def test_other_processes_draw_the_same_bytes_in_the_same_order(run_dir, tmp_path):
+    made = read_tables(Store(run_dir))
+    alone, shared = tmp_path / "alone", tmp_path / "shared"
+    pictures = []
+    for folder, processes in ((alone, 1), (shared, 3)):
+        folder.mkdir()
+        pictures.append(drawing.draw(list(drawings(made)), folder, processes))
+    assert pictures[0] == pictures[1]
+    files = sorted(path.name for path in alone.iterdir())
+    assert len(files) > 10 and files == sorted(path.name for path in shared.iterdir())
+    assert all((alone / name).read_bytes() == (shared / name).read_bytes() for name in files)
 
 
 def test_rebuilding_needs_no_torch_and_changes_nothing(run_dir):

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import bench
-from bench import provenance
+from bench import cores, provenance
 from bench.cells import FIELDS, Cell, Outcome, Status
 from bench.engines import EngineSpec
 from bench.engines.torch_engine import TorchEngine
@@ -315,12 +315,12 @@ def test_progress_lines_count_the_ends_of_cells(capsys, monkeypatch):
 
 def test_available_cores_respect_the_quota_of_the_control_group(monkeypatch, tmp_path):
     quota = tmp_path / "cpu.max"
-    monkeypatch.setattr(local, "CGROUP_CPU_MAX", quota)
-    own = local.available_cores()
+    monkeypatch.setattr(cores, "CGROUP_CPU_MAX", quota)
+    own = cores.available_cores()
     quota.write_text("100000 100000\n")
-    assert local.available_cores() == 1
+    assert cores.available_cores() == 1
     quota.write_text("max 100000\n")
-    assert local.available_cores() == own
+    assert cores.available_cores() == own
 
 
 def test_an_outcome_of_a_failure_holds_no_numbers():

@@ -8,8 +8,8 @@ import math
 import numpy as np
 from jaxtyping import Float32
 
+from bench.cores import available_cores
 from bench.engines import EngineSpec, for_the_rest, make_engine
-from bench.executors import available_cores
 from bench.packs import plan
 from bench.peers.problem import Problem
 

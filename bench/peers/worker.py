@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from bench.cells import Cell
-from bench.executors import available_cores
+from bench.cores import available_cores
 from bench.peers import PEERS
 from bench.peers.problem import problem_of
 from bench.usage import forget_peak_memory, joules, peak_memory_mb

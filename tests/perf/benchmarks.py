@@ -17,9 +17,9 @@ import yaml
 import bench
 from bench import packs, report
 from bench.config import config_dir
+from bench.cores import available_cores
 from bench.engines.cost import torch_is_faster
 from bench.engines.torch_engine import TorchEngine
-from bench.executors import available_cores
 from bench.peak import peak_gflops, peak_name
 from bench.peers.ours import NO_TAU
 from bench.store import Store

@@ -1,0 +1,102 @@
+"""Figures drawn and saved, by several processes where there are many. Run by itself this file is one of the others.
+
+Drawing keeps Python busy, so that threads would wait for one another. The other processes are plain children that read what to
+draw from their standard input, so a caller's own script is never imported again. Which of them draws a figure changes no byte.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import os
+import pickle
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import bench
+from bench.cores import available_cores
+from bench.pictures import Drawing, Picture
+from bench.style import save
+
+# A process that starts imports libraries in about the time that so many maps take.
+PICTURES_WORTH_A_PROCESS = 4
+
+
+def draw(drawings: Sequence[Drawing], folder: Path, processes: int | None = None) -> list[Picture]:
+    """The pictures, in the same order, without their figures: those are files in the folder.
+
+    Args:
+        drawings: what to draw (`bench.pictures.drawings`).
+        folder: where the files go.
+        processes: that draw, this one among them; None: as many as there are cores for and figures.
+    """
+    useful = 1 + len(drawings) // (2 * PICTURES_WORTH_A_PROCESS)
+    count = min(available_cores(), useful) if processes is None else processes
+    # The others have to start first, and get fewer.
+    late = PICTURES_WORTH_A_PROCESS if count > 1 else 0
+    turns = [number % count if number >= late else 0 for number in range(len(drawings))]
+    shares = [[n for n, turn in enumerate(turns) if turn == own] for own in range(count)]
+    others = [_Other([drawings[n] for n in share], folder) for share in shares[1:]]
+    try:
+        made = dict(zip(shares[0], _save([drawings[n] for n in shares[0]], folder), strict=True))
+        for share, other in zip(shares[1:], others, strict=True):
+            made |= zip(share, other.pictures(), strict=True)
+    finally:
+        for other in others:
+            other.stop()
+    return [made[n] for n in range(len(drawings))]
+
+
+class _Other:
+    """A process that draws its share."""
+
+    def __init__(self, drawings: Sequence[Drawing], folder: Path):
+        paths = [str(Path(bench.__file__).parents[1]), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+        # A file: a pipe would keep this process waiting until the other one reads.
+        with tempfile.TemporaryFile() as asked:
+            pickle.dump((drawings, folder), asked)
+            asked.seek(0)
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "bench.drawing"],
+                stdin=asked,
+                stdout=subprocess.PIPE,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
+                start_new_session=True,
+            )
+
+    def pictures(self) -> list[Picture]:
+        assert self._process.stdout
+        return pickle.load(self._process.stdout)
+
+    def stop(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+
+def _save(drawings: Sequence[Drawing], folder: Path) -> list[Picture]:
+    pictures = []
+    # A drawing makes many small objects; looking for garbage among the tables at every turn takes an eighth of the time.
+    gc.freeze()
+    try:
+        for drawing in drawings:
+            picture = drawing()
+            assert picture.figure is not None
+            for ending in picture.endings:
+                save(picture.figure, folder / f"{picture.name}.{ending}")
+            pictures.append(dataclasses.replace(picture, figure=None))
+    finally:
+        gc.unfreeze()
+    return pictures
+
+
+def main() -> None:
+    """Draws what comes in, and hands out the pictures."""
+    drawings, folder = pickle.load(sys.stdin.buffer)
+    pickle.dump(_save(drawings, folder), sys.stdout.buffer)
+
+
+if __name__ == "__main__":
+    main()
