@@ -126,7 +126,7 @@ def _row(cells: pd.DataFrame, rates: str, searched: bool) -> dict[str, object]:
     }
 
 
-def known(capacity: Mapping[Any, Any] | pd.Series) -> Known:
+def what_is_known(capacity: Mapping[Any, Any] | pd.Series) -> Known:
     """What a row of the table says of N50: its value, a bound that it exceeds or stays below, or nothing."""
     if not math.isnan(capacity["n50"]):
         return "value"
@@ -145,4 +145,4 @@ def spell(capacity: Mapping[Any, Any] | pd.Series) -> str:
     """
     low, high = f"{capacity['n50_low']:.0f}", f"{capacity['n50_high']:.0f}"
     value = f"{capacity['n50']:.0f} ({low} to {high})"
-    return {"value": value, "more": f"> {low}", "less": f"< {high}", "nothing": "unknown"}[known(capacity)]
+    return {"value": value, "more": f"> {low}", "less": f"< {high}", "nothing": "unknown"}[what_is_known(capacity)]

@@ -125,8 +125,10 @@ def one_line(error: Exception, known: Sequence[str] | None = None) -> str:
         lists = "a list of the grid is in brackets, grid.width=[16,32]; a range is text, \"grid.seed='range(5)'\""
         return f"{lists}; several runs need -m"
     if isinstance(error, OverrideParseException):
+        if "=" not in error.override:
+            return f"{error.override}: sets nothing; give setting=value, as in grid=smoke"
         remedy = 'a list is in brackets, what a shell would read itself in quotes: "grid.width=[16,32]"'
-        return f"{error.override}: cannot be read ({text.partition(' See https://')[0]}); {remedy}"
+        return f"{error.override}: cannot be read; {remedy}"
     choice = _UNKNOWN_CHOICE.search(text)
     if choice:
         return f"{choice[1]}={choice[2]}: is no choice of conf/{choice[1]}; choose from: {', '.join(choice[3].split())}"

@@ -10,7 +10,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, StrMethodFormatter
 
-from bench.capacity import known
+from bench.capacity import what_is_known
 from bench.panels import columns_for, panels
 from bench.style import BELOW_COLOUR, LINE_COLOUR, QUIET_COLOUR, SMALLEST_FONT, log_axis
 from bench.theory import BITS_PER_PARAM, NETWORK, dimension_name
@@ -59,7 +59,7 @@ def capacities(table: pd.DataFrame, theory: pd.DataFrame) -> Figure:
 
 def _capacities(ax: Axes, rows: pd.DataFrame, colour: tuple[float, float, float], ends: tuple[float, float]) -> None:
     for row in rows.to_dict("records"):
-        says = known(row)
+        says = what_is_known(row)
         if says == "nothing":
             continue
         span = [max(row["n50_low"], ends[0]), min(row["n50_high"], ends[1])]

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import dataclasses
 import gc
-import os
 import pickle
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
-import bench
+from bench.child import start
 from bench.cores import available_cores
 from bench.pictures import Drawing, Picture
 from bench.style import save
@@ -39,41 +39,40 @@ def draw(drawings: Sequence[Drawing], folder: Path, processes: int | None = None
     late = PICTURES_WORTH_A_PROCESS if count > 1 else 0
     turns = [number % count if number >= late else 0 for number in range(len(drawings))]
     shares = [[n for n, turn in enumerate(turns) if turn == own] for own in range(count)]
-    others = [_Other([drawings[n] for n in share], folder) for share in shares[1:]]
-    try:
+    with ExitStack() as stack:
+        others = [stack.enter_context(_Other([drawings[n] for n in share], folder)) for share in shares[1:]]
         made = dict(zip(shares[0], _save([drawings[n] for n in shares[0]], folder), strict=True))
         for share, other in zip(shares[1:], others, strict=True):
-            made |= zip(share, other.pictures(), strict=True)
-    finally:
-        for other in others:
-            other.stop()
+            pictures = other.pictures()
+            # One that died, for want of memory perhaps, leaves its share to this process.
+            made |= zip(share, _save([drawings[n] for n in share], folder) if pictures is None else pictures, strict=True)
     return [made[n] for n in range(len(drawings))]
 
 
 class _Other:
-    """A process that draws its share."""
+    """A process that draws its share. A context manager, which ends it."""
 
     def __init__(self, drawings: Sequence[Drawing], folder: Path):
-        paths = [str(Path(bench.__file__).parents[1]), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
         # A file: a pipe would keep this process waiting until the other one reads.
         with tempfile.TemporaryFile() as asked:
             pickle.dump((drawings, folder), asked)
             asked.seek(0)
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "bench.drawing"],
-                stdin=asked,
-                stdout=subprocess.PIPE,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
-                start_new_session=True,
-            )
+            self._process = start("bench.drawing", stdin=asked, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
 
-    def pictures(self) -> list[Picture]:
-        assert self._process.stdout
-        return pickle.load(self._process.stdout)
+    def __enter__(self) -> _Other:
+        return self
 
-    def stop(self) -> None:
+    def __exit__(self, *error: object) -> None:
         self._process.kill()
         self._process.communicate()
+
+    def pictures(self) -> list[Picture] | None:
+        """What it has drawn, once it has; None where it ended before."""
+        assert self._process.stdout is not None
+        try:
+            return pickle.load(self._process.stdout)
+        except EOFError:
+            return None
 
 
 def _save(drawings: Sequence[Drawing], folder: Path) -> list[Picture]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import pandas as pd
 
+from bench.capacity import what_is_known
 from bench.cells import Status
 from bench.published import against_literature
+from bench.scaling import LEFT_OUT
 from bench.search import narrow
 from bench.signal import uniform_gain
 from bench.store import PENDING
@@ -27,8 +28,8 @@ MOST_FIELDS = 4
 # Fewer networks tell nothing of depth beside parameters.
 LEAST_NETWORKS = 6
 
-# Where an N50 lies that is not within the sample counts tried.
-SIDES = {"above": "more than the most samples tried", "below": "less than the fewest samples tried"}
+# What is known of an N50 that has no value, for so many networks.
+BOUNDS = {"more": "a lower bound alone is known", "less": "an upper bound alone is known", "nothing": "nothing is known"}
 
 # What counts as little: a regularizer that leaves this share memorizing, in at most this many times the epochs.
 LITTLE_SHARE, LITTLE_DELAY = 0.95, 1.1
@@ -74,15 +75,9 @@ def _capacities(capacity: pd.DataFrame) -> list[str]:
         known = own[own["n50"].notna()]
         subject = setting if rates == "as asked" else f"{setting}, {rates} learning rate"
         budget = f"{_span(own['max_epochs'])} epochs to tau {_span(own['tau'])}"
-        above = int((own["side"].eq("above") & own["n50_low"].gt(0)).sum())
-        below = int((own["side"].eq("below") & np.isfinite(own["n50_high"])).sum())
-        vague = len(own) - len(known) - above - below
-        outside = [f"{vague} of {len(own)} are not bounded by these seeds"] * (vague > 0)
-        outside += [
-            f"{count} of {len(own)} networks likeliest hold {SIDES[side]}"
-            for side, count in (("above", above), ("below", below))
-            if count
-        ]
+        says = [what_is_known(row) for _, row in own.iterrows()]
+        subjects = {kind: f"of {says.count(kind)} of {len(own)} networks " if len(own) > 1 else "" for kind in BOUNDS}
+        outside = [f"{subjects[kind]}{words}" for kind, words in BOUNDS.items() if kind in says]
         text = f"no network's N50 is known ({budget})"
         if len(known):
             # Which N50 lie within the counts tried is no random choice: the others are to be seen beside their number.
@@ -90,12 +85,13 @@ def _capacities(capacity: pd.DataFrame) -> list[str]:
             ordered = known.sort_values("n50_per_dim", kind="stable")
             ends = [_per_dim(row) for _, row in ordered.iloc[[0, -1]].iterrows()]
             text = f"N50 is {' to '.join(ends if len(known) > 1 else ends[:1])} times the functional dimension"
-            if len(known) > 1:
-                text += f", in the median of {number} {known['n50_per_dim'].median():.2f}"
-            elif len(own) > 1:
-                text += f", of {number}"
             bits = known["bits_per_param"]
-            text += f", {bits.median():.2g} bits for each parameter" if bits.notna().all() else ""
+            stored = f"{bits.median():.2g} bits for each parameter" if bits.notna().all() else ""
+            if len(known) > 1:
+                medians = [f"{known['n50_per_dim'].median():.2f} times", *filter(None, [stored])]
+                text += f", in the median of {number} {' and '.join(medians)}"
+            else:
+                text += (f" ({number})" if len(own) > 1 else "") + (f", {stored}" if stored else "")
             text += f" ({budget})"
         sentences.append(f"{'; '.join([f'{subject}: {text}', *outside])}.")
     return sentences
@@ -128,10 +124,8 @@ def _depth(scaling: pd.DataFrame) -> list[str]:
         interval = f"{row['exponent_low']:.2f} to {row['exponent_high']:.2f}"
         power = f"N50 goes as depth to the power {row['exponent']:.2f} ({interval})"
         subject = row["setting"] if row["rates"] == "as asked" else f"{row['setting']}, {row['rates']} learning rate"
-        left = [f"{row[f'n_{side}']} that likeliest hold {words}" for side, words in SIDES.items() if row[f"n_{side}"]]
+        left = [f"{row[column]} of which {BOUNDS[kind]}" for kind, column in LEFT_OUT.items() if row[column]]
         meaning = "no difference that they could tell"
-        if row["n_vague"]:
-            left.append(f"{row['n_vague']} that these seeds do not bound")
         if left:
             meaning = f"but {' and '.join(left)} are left out, and could change that"
         elif row["exponent_high"] < 0:

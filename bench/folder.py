@@ -8,17 +8,18 @@ from pathlib import Path
 
 from bench.grid import GridError
 
-# What a run folder may hold; `fresh` removes these and nothing else. Where there is no plan, what has these names is another's.
+# What a run folder may hold; `fresh` removes these in this order and nothing else. Where there is no plan, what has these names
+# is another's: so the plan is the last to go.
 CONTENTS = (
     "cells",
     "curves",
     "predictions",
     "tables",
     "figures",
-    "plan.parquet",
     "provenance.json",
     "config.yaml",
     "report.html",
+    "plan.parquet",
 )
 
 

@@ -42,13 +42,15 @@ LANE = 0.055
 # Inches between a number and a line, and how far a number moves for that: further, and the line parts for it.
 CLEAR, MOST_SHIFT = 0.03, 0.06
 EXISTS_COLOUR = "#1f4e9c"
-TICK_FONT = 8.5
+# Points, and inches between a map and its ticks.
+TICK_FONT, TICK_PAD = 8.5, 0.05
 
 
 class Marks(NamedTuple):
     """Sample counts to mark over a column: N50 with its interval, the ceiling, and what is known to exist.
 
-    `known` is what to draw of N50: its value, an arrow above a lower bound or below an upper one, or nothing.
+    `known` is what to draw of N50: its value with the interval, the interval from a lower bound up or an upper one down, or
+    nothing.
     """
 
     n50: float
@@ -113,37 +115,52 @@ def heatmaps(
     bar_left = left + across * (wide + GAP) - GAP + BAR_GAP
     width = max(LEAST_WIDTH, bar_left - BAR_GAP + right)
     heading = wrapped(title, width - 2 * MARGIN, TITLE_FONT)
-    key = _key_lines(groups, texts, number, width - 2 * MARGIN, marks)
+    over = {
+        panel: [(j, marks[panel, column]) for j, column in enumerate(values[columns]) if (panel, column) in marks]
+        for panel in shown
+    }
+    shape = len(up_ticks), len(across_ticks)
+    borders = {
+        panel: _ceiling_steps(over[panel], values[rows]) if over[panel] else _dimension_border(own, shape)
+        for panel, own in shown.items()
+    }
+    key = _key_lines(groups, texts, number, width - 2 * MARGIN, marks, bordered=any(borders.values()))
     key_top = MARGIN + lines_inches(heading, TITLE_FONT)
     top = key_top + KEY_LINE * len(key) + AIR
     height = top + down * (PANEL_TITLE + high + TICKS) + AXIS_NAME + MARGIN
-    figure, shape = Figure(figsize=(width, height)), (len(up_ticks), len(across_ticks))
+    figure = Figure(figsize=(width, height))
 
     def box(x: float, y: float, w: float, h: float) -> tuple[float, float, float, float]:
         """A box in inches from the top left corner, as matplotlib places it."""
         return x / width, 1 - (y + h) / height, w / width, h / height
 
-    for k, (panel, own) in enumerate(shown.items()):
-        y = top + (k // across) * (PANEL_TITLE + high + TICKS) + PANEL_TITLE
-        ax = figure.add_axes(box(left + (k % across) * (wide + GAP), y, wide, high))
-        over = [(j, marks[panel, column]) for j, column in enumerate(values[columns]) if (panel, column) in marks]
-        lines = [
-            (row_position(value, values[rows]), j) for j, mark in over for value in (mark.ceiling, mark.exists) if value > 0
-        ]
-        _map(ax, own, shape, (cell, lane), norm, lines)
-        _border(ax, _ceiling_steps(over, values[rows]) if over else _dimension_border(own, shape))
-        _draw_marks(ax, over, values[rows], 1 - (lane + AIR / 2) / 2 / cell)
-        ax.set_title(f"{axis_name(panels)} {spell_tick(panel)}", pad=5)
-        ax.set_xticks(np.arange(len(across_ticks)) + 0.5, across_ticks)
-        ax.set_yticks(np.arange(len(up_ticks)) + 0.5, up_ticks if k % across == 0 else [""] * len(up_ticks))
-        ax.tick_params(length=0)
-        if k % across == 0:
-            ax.set_ylabel(axis_name(rows))
-        if k + across >= len(shown):
-            ax.set_xlabel(axis_name(columns))
-    _colour_bar(figure, box(bar_left, top + PANEL_TITLE, BAR_WIDTH, high), norm, ticks=round(high / BAR_TICK))
     sheet = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0), zorder=-1)
     sheet.axis("off")
+    for k, (panel, own) in enumerate(shown.items()):
+        x, y = left + (k % across) * (wide + GAP), top + (k // across) * (PANEL_TITLE + high + TICKS) + PANEL_TITLE
+        ax = figure.add_axes(box(x, y, wide, high))
+        lines = [
+            (row_position(value, values[rows]), j)
+            for j, mark in over[panel]
+            for value in (mark.ceiling, mark.exists)
+            if value > 0
+        ]
+        _map(ax, own, shape, (cell, lane), norm, lines)
+        _border(ax, borders[panel])
+        _draw_marks(ax, over[panel], values[rows], 1 - (lane + AIR / 2) / 2 / cell)
+        ax.set_title(f"{axis_name(panels)} {spell_tick(panel)}", y=1.0, pad=5)
+        # An axis of matplotlib takes several times as long as the texts that are all it would show here.
+        ax.set_axis_off()
+        below: dict[str, Any] = {"ha": "center", "va": "top"}
+        for j, tick in enumerate(across_ticks):
+            sheet.text(x + (j + 0.5) * cell, y + high + TICK_PAD, tick, fontsize=TICK_FONT, **below)
+        if k + across >= len(shown):
+            sheet.text(x + wide / 2, y + high + TICKS, axis_name(columns), **below)
+        if k % across == 0:
+            for i, tick in enumerate(up_ticks):
+                sheet.text(x - TICK_PAD, y + high - (i + 0.5) * CELL_HEIGHT, tick, fontsize=TICK_FONT, ha="right", va="center")
+            sheet.text(MARGIN + AXIS_NAME / 2, y + high / 2, axis_name(rows), rotation=90, ha="center", va="center")
+    _colour_bar(figure, box(bar_left, top + PANEL_TITLE, BAR_WIDTH, high), norm, ticks=round(high / BAR_TICK))
     sheet.text(MARGIN, MARGIN, heading, fontsize=TITLE_FONT, va="top", parse_math=False)
     for number_of_line, line in enumerate(key):
         _draw_key(sheet, line, key_top + (number_of_line + 0.5) * KEY_LINE)
@@ -213,8 +230,6 @@ def _map(
     ax.add_collection(PolyCollection(plates, facecolor=BEYOND_FACE, lw=0, zorder=1.5))
     ax.add_collection(PolyCollection([p for p, _ in gaps], facecolor=[colour for _, colour in gaps], lw=0, zorder=2.5))
     ax.set(xlim=(0, shape[1]), ylim=(0, shape[0]))
-    for spine in ax.spines.values():
-        spine.set_visible(False)
 
 
 def _clear_of(lines: Sequence[float], high: float) -> float | None:
@@ -244,7 +259,9 @@ def _ceiling_steps(over: Sequence[tuple[int, Marks]], rows: Sequence[float]) -> 
 
 
 def _draw_marks(ax: Axes, over: Sequence[tuple[int, Marks]], rows: Sequence[float], place: float) -> None:
-    """N50 with its interval at this place of each column, an arrow where that is open; dots where a fit is known to exist."""
+    """N50 with its interval at this place of each column, arrows where that goes on beyond the map; dots where a fit is known
+    to exist.
+    """
     top = float(len(rows))
 
     def height(value: float) -> float:
@@ -255,8 +272,14 @@ def _draw_marks(ax: Axes, over: Sequence[tuple[int, Marks]], rows: Sequence[floa
             x, low, high = j + place, height(marks.low), height(marks.high)
             for colour, width in (("white", 3.4), (DARK_TEXT, 1.3)):
                 ax.plot([x, x], [low, high], color=colour, lw=width, solid_capstyle="butt", clip_on=False, zorder=3.5)
-            sign, y = {"value": ("D", height(marks.n50)), "more": ("^", top), "less": ("v", 0.0)}[marks.known]
-            ax.plot(x, y, sign, ms=4.6, mfc="white", mec=DARK_TEXT, mew=1.1, clip_on=False, zorder=4)
+            signs = [("D", height(marks.n50))] if marks.known == "value" else []
+            signs += [("^", top)] if high >= top else []
+            signs += [("v", 0.0)] if low <= 0 else []
+            for sign, y in signs:
+                ax.plot(x, y, sign, ms=4.6, mfc="white", mec=DARK_TEXT, mew=1.1, clip_on=False, zorder=4)
+            for y in (low, high):
+                if 0 < y < top:
+                    ax.plot(x, y, "_", ms=4.6, mec=DARK_TEXT, mew=1.1, zorder=3.6)
         if rows[0] <= marks.exists <= rows[-1]:
             ax.plot([j, j + 1], [height(marks.exists)] * 2, color="white", lw=2.6, solid_capstyle="butt")
             ax.plot([j, j + 1], [height(marks.exists)] * 2, color=EXISTS_COLOUR, lw=1.6, ls=(0, (1, 1.2)))
@@ -293,14 +316,21 @@ def _colour_bar(figure: Figure, box: tuple[float, float, float, float], norm: Lo
     ax = figure.add_axes(box)
     bar = figure.colorbar(ScalarMappable(norm, EPOCH_COLOURS), cax=ax)
     chosen = plain_ticks(*_ends(norm), min(max(ticks, 2), MOST_BAR_TICKS))
-    bar.set_ticks(chosen, labels=[f"{tick:.0f}" for tick in chosen], fontsize=SMALLEST_FONT)
+    whole = [tick for tick in chosen if tick.is_integer()]
+    bar.set_ticks(whole, labels=[f"{tick:.0f}" for tick in whole], fontsize=SMALLEST_FONT)
     ax.minorticks_off()
     bar.set_label("median epoch")
     bar.outline.set_visible(False)
 
 
 def _key_lines(
-    groups: pd.DataFrame, texts: set[str], number: str, inches: float, marks: Mapping[tuple[Any, Any], Marks]
+    groups: pd.DataFrame,
+    texts: set[str],
+    number: str,
+    inches: float,
+    marks: Mapping[tuple[Any, Any], Marks],
+    *,
+    bordered: bool,
 ) -> list[list[tuple[str, str]]]:
     """What the signs of these maps mean, (sign, meaning) in lines no wider than this."""
     border = dimension_name(groups)
@@ -312,11 +342,10 @@ def _key_lines(
     if any(text.startswith("stopped") for text in texts):
         entries.append(("stopped", "by early stopping"))
     least, most = groups["n_samples"].min(), groups["n_samples"].max()
-    parted = groups["n_samples"] > groups["functional_dim"]
-    if (parted.any() and not parted.all()) or any(least < mark.ceiling < most for mark in marks.values()):
+    if bordered:
         entries.append(("border", f"N = {border}"))
     if any(mark.known != "nothing" for mark in marks.values()):
-        entries.append(("n50", "N50 with its 95 % interval; arrows: more than this, or less"))
+        entries.append(("n50", "N50 with its 95 % interval; an arrow: it goes on beyond the map"))
     if any(least <= mark.exists <= most for mark in marks.values()):
         entries.append(("exists", "up to here a fit is known to exist"))
     lines: list[list[tuple[str, str]]] = [[]]

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from bench import curves, maps, plots, theory
 from bench.atlas import MOST_SETTINGS, Sheet, sheets
-from bench.capacity import CURVE_FIELDS, known
+from bench.capacity import CURVE_FIELDS, what_is_known
 from bench.cells import LADDER
 from bench.settings import MAP_AXES, changed_fields, regularized, same
 from bench.store import Design
@@ -128,7 +128,9 @@ def _map(sheet: Sheet, norm: maps.LogNorm, threshold: str, marks: Mapping[tuple[
     axes = {"rows": rows, "columns": columns, "panels": panels}
     figure = maps.heatmaps(groups, **axes, norm=norm, title=title, number=number, marks=marks)
     medians = groups.loc[reached, "median_epoch_to_tau"]
-    span = f", by epochs {medians.min():.0f} to {medians.max():.0f} in the median" if len(medians) else ""
+    low, high = f"{medians.min():.0f}", f"{medians.max():.0f}"
+    by = f"epoch {low}" if low == high else f"epochs {low} to {high}"
+    span = f", by {by} in the median" if len(medians) else ""
     alt = f"Maps of {columns} by {rows}, one for each {panels}. {title[0].upper()}{title[1:]}{span}."
     caption = f"{sheet.view}, tau {taus}: {columns} by {rows}, a map for each {panels}."
     name = sheet.name if threshold == OWN else f"{sheet.name}_tau_{threshold}"
@@ -147,7 +149,7 @@ def _marks(sheet: Sheet, tables: Tables) -> dict[tuple[Any, Any], maps.Marks]:
     own = own.merge(exists, left_on=theory.NETWORK, right_index=True, how="left")
     return {
         (row[sheet.panels], row[sheet.columns]): maps.Marks(
-            row["n50"], row["n50_low"], row["n50_high"], row["functional_dim"], row["exists"], known(row)
+            row["n50"], row["n50_low"], row["n50_high"], row["functional_dim"], row["exists"], what_is_known(row)
         )
         for row in own.to_dict("records")
     }
@@ -179,7 +181,7 @@ def _capacity(tables: Tables, shown: pd.DataFrame) -> Picture:
         )
     shares = with_n50["n50_per_dim"]
     span = f"; N50 is {shares.min():.2g} to {shares.max():.2g} times the functional dimension" if len(shares) else ""
-    alt = f"Capacities: the N50 of {len(with_n50)} of {len(shown)} networks is known{span}."
+    alt = f"Capacities: {len(with_n50)} of {len(shown)} N50, of each network under each setting, are known{span}."
     return Picture("capacity", caption, alt, "capacity", curves.capacities(shown, tables.theory), "capacities")
 
 

@@ -13,8 +13,9 @@ from bench.cells import Outcome, Status
 
 LINE_EVERY_S = 15.0
 
-# Censored cells spend their whole budget and memorized ones a part of it, so the time left is an upper estimate that falls.
-_BAR = "{percentage:3.0f}%|{bar:24}| {postfix} [{elapsed} gone, {remaining} left at most]"
+# Of cells as they are planned: of all of a run, or of a round of a search. The time left supposes that all spend their budgets
+# at the speed of those before: it falls as cells memorize sooner, and may rise where what comes is slower.
+_BAR = "{percentage:3.0f}%|{bar:24}| {postfix} [{elapsed} gone, {remaining} left at this speed]"
 
 
 class Progress:
@@ -55,5 +56,5 @@ class Progress:
         if self._lines and (force or now - self._last_line >= LINE_EVERY_S):
             self._last_line = now
             share = self._spent / self._budget
-            left = f", at most {elapsed * (1 / share - 1):.0f} s left" if 0 < share < 1 and not force else ""
+            left = f", {elapsed * (1 / share - 1):.0f} s left at this speed" if 0 < share < 1 and not force else ""
             print(f"{100 * share:.0f} %: {text}; {elapsed:.0f} s gone{left}", file=sys.stderr, flush=True)

@@ -12,6 +12,7 @@ from scipy import stats
 
 from bench import theory
 from bench.agreement import agreement, mean_interval, ratio_interval
+from bench.capacity import Known, what_is_known
 from bench.cells import SEEDS, Status
 from bench.clusters import clusters
 from bench.networks import HOMOGENEOUS
@@ -154,7 +155,7 @@ def _linear_thresholds(curves: pd.DataFrame) -> Iterator[dict[str, Any]]:
             about=_network(row),
             source=BELKIN,
             they=f"N = {p} is fitted, {p + 1} is not",
-            here=f"N50 = {_spell(_n50(row))}, {_protocol(row)}",
+            here=f"N50 {_equals(row)}, {_protocol(row)}",
             n_cells=row["n_cells"],
         )
 
@@ -170,7 +171,7 @@ def _ceilings(curves: pd.DataFrame) -> Iterator[dict[str, Any]]:
             about=_network(row),
             source=theory.GRIGSBY,
             they="N50 / (P - H) is at most 1",
-            here=f"{_spell(interval)}, P - H = {row['functional_dim']}, {_protocol(row)}",
+            here=f"{_spell(interval, what_is_known(row))}, P - H = {row['functional_dim']}, {_protocol(row)}",
             n_cells=row["n_cells"],
         )
 
@@ -186,7 +187,7 @@ def _transitions(curves: pd.DataFrame) -> Iterator[dict[str, Any]]:
             about=_network(row),
             source=GEIGER,
             they=f"N / (P - H) is about 3 ({TRANSITION[0]:.2f} to {TRANSITION[1]:.2f} scanned)",
-            here=f"{_spell(interval)}, P - H = {row['functional_dim']}, {_protocol(row)}",
+            here=f"{_spell(interval, what_is_known(row))}, P - H = {row['functional_dim']}, {_protocol(row)}",
             n_cells=row["n_cells"],
         )
     for _, group in own.groupby(list(_PROTOCOL), dropna=False, sort=False):
@@ -210,7 +211,7 @@ def _depths(shallow: pd.DataFrame, deep: pd.DataFrame) -> dict[str, Any]:
         about=f"{_network(other)}, over {_network(one)}",
         source=GEIGER,
         they="the transition N / (P - H) is the same",
-        here=_spell(interval) if math.isnan(interval[0]) else f"{_spell(interval)} times",
+        here="unknown" if math.isnan(interval[0]) else f"{_spell(interval)} times",
         n_cells=one["n_cells"] + other["n_cells"],
     )
 
@@ -275,7 +276,7 @@ def _bits(curves: pd.DataFrame) -> Iterator[dict[str, Any]]:
             interval,
             (least, most),
             claim="bits for each parameter",
-            about=f"{_network(best)}: the most among {_count(len(group), 'network')}",
+            about=f"{_network(best)}: the most among {len(group)} N50",
             source="; ".join(theory.BITS_PER_PARAM.values()),
             they=" / ".join(f"{bits:g}" for bits in theory.BITS_PER_PARAM),
             here=f"{_spell(interval)}, {_protocol(best)}",
@@ -297,18 +298,20 @@ def _protocol(row: Mapping[Any, Any]) -> str:
     return f"tau {row['tau']:g}, {row['max_epochs']} epochs, {_count(row['n_seeds'], 'seed')}"
 
 
-def _spell(interval: tuple[float, float, float]) -> str:
-    """A number with its interval, or the bound where there is none.
+def _equals(row: Mapping[Any, Any]) -> str:
+    says = what_is_known(row)
+    return f"{'= ' * (says == 'value')}{_spell(_n50(row), says)}"
 
-    >>> _spell((0.8123, 0.75, 0.861)), _spell((math.nan, 2.0, math.inf)), _spell((1.5, math.nan, math.nan))
-    ('0.812 (0.75 to 0.861)', 'more than 2', '1.5 (no interval)')
+
+def _spell(interval: tuple[float, float, float], says: Known = "value") -> str:
+    """A number with its interval, or what else is known of it.
+
+    >>> _spell((0.8123, 0.75, 0.861)), _spell((math.nan, 2.0, math.inf), "more"), _spell((1.5, math.nan, math.nan))
+    ('0.812 (0.75 to 0.861)', '> 2', '1.5 (no interval)')
     """
-    value, low, high = interval
-    if math.isnan(value):
-        return f"more than {low:.3g}" if low > 0 else f"less than {high:.3g}" if math.isfinite(high) else "unknown"
-    if math.isnan(low):
-        return f"{value:.3g} (no interval)"
-    return f"{value:.3g} ({low:.3g} to {'no bound' if math.isinf(high) else f'{high:.3g}'})"
+    value, low, high = (f"{number:.3g}" for number in interval)
+    number = f"{value} ({'no interval' if math.isnan(interval[1]) else f'{low} to {high}'})"
+    return {"value": number, "more": f"> {low}", "less": f"< {high}", "nothing": "unknown"}[says]
 
 
 def _span(values: pd.Series) -> str:

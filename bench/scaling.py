@@ -11,6 +11,7 @@ import pandas as pd
 from jaxtyping import Float
 from scipy import stats
 
+from bench.capacity import Known, what_is_known
 from bench.frontier import TWO_SIDED
 
 COLUMNS = [
@@ -42,6 +43,9 @@ MODELS = {
 SIZE_MODELS = ("parameters", "functional dimension", "depth at the same parameters")
 INPUT_MODELS = ("inputs at the same parameters",)
 
+# The columns that count what is left out, by what is known of its N50.
+LEFT_OUT: dict[Known, str] = {"more": "n_above", "less": "n_below", "nothing": "n_vague"}
+
 # A residual below this share of the spread of ln(N50) is rounding: a law through all points.
 ROUNDING = 1e-9
 
@@ -62,12 +66,12 @@ def power_laws(capacities: pd.DataFrame, models: Sequence[str] = tuple(MODELS)) 
     Returns:
         A row for each term: `setting`, `rates`; `model`, `term`; `exponent` with its 95 % interval (Student); `p_value` of the
         exponent that a capacity proportional to the size alone would have, 1 for sizes and 0 for depth and inputs;
-        `n_networks`; `n_above`, `n_below` and, with an interval of
-        one end or none, `n_vague`, those left out; `residual_sd`, standard deviation of ln(N50) about the fit.
+        `n_networks`; of those left out `n_above`, `n_below`, of whose N50 a lower or an upper bound is all that is known, and
+        `n_vague`, where nothing is; `residual_sd`, standard deviation of ln(N50) about the fit.
     """
     rows = []
     for law in _laws(capacities, models):
-        own, known = law.capacities, law.known
+        known = law.known
         half = float(stats.t.ppf(TWO_SIDED, law.freedom)) * law.errors
         for term, slope, error, reach in zip(MODELS[law.model], law.slopes, law.errors, half, strict=True):
             distance = abs(slope - PROPORTIONAL[term]) / error
@@ -76,8 +80,7 @@ def power_laws(capacities: pd.DataFrame, models: Sequence[str] = tuple(MODELS)) 
                 | {"exponent_low": slope - reach, "exponent_high": slope + reach}
                 | {"p_value": 2 * float(stats.t.sf(distance, law.freedom)), "residual_sd": law.residual_sd}
                 | {"n_networks": len(known)}
-                | {f"n_{side}": int((own["side"] == side).sum()) for side in ("above", "below")}
-                | {"n_vague": int((own["side"] == "inside").sum()) - len(known)}
+                | {column: law.says.count(kind) for kind, column in LEFT_OUT.items()}
             )
     return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -99,12 +102,12 @@ def residuals(capacities: pd.DataFrame, models: Sequence[str] = tuple(MODELS)) -
 
 
 class _Law(NamedTuple):
-    """One model fitted to one setting: its `capacities`, those `known` well enough to be fitted, and what came of it."""
+    """One model fitted to one setting: what each of its capacities `says`, those `known`, and what came of the fit."""
 
     setting: str
     rates: str
     model: str
-    capacities: pd.DataFrame
+    says: Sequence[str]
     known: pd.DataFrame
     slopes: Float[np.ndarray, " term"]
     errors: Float[np.ndarray, " term"]  # standard errors of the slopes
@@ -122,6 +125,7 @@ def _laws(capacities: pd.DataFrame, models: Sequence[str]) -> Iterator[_Law]:
     hidden = capacities[capacities["depth"] > 0]
     for (setting, rates), own in hidden.groupby(["setting", "rates"], sort=False):
         known = own[own["n50"].notna()]
+        says = [what_is_known(row) for row in own.to_dict("records")]
         target = np.log(known["n50"].to_numpy(float))
         for model in models:
             sizes = [np.log(known[term].to_numpy(float)) for term in MODELS[model]]
@@ -135,7 +139,7 @@ def _laws(capacities: pd.DataFrame, models: Sequence[str]) -> Iterator[_Law]:
             if spread <= ROUNDING * float(np.std(target)):
                 continue
             errors = spread * np.sqrt(np.diag(np.linalg.inv(design.T @ design)))
-            yield _Law(str(setting), str(rates), model, own, known, solution[1:], errors[1:], freedom, fitted, target - fitted)
+            yield _Law(str(setting), str(rates), model, says, known, solution[1:], errors[1:], freedom, fitted, target - fitted)
 
 
 def _spread(residual: Float[np.ndarray, " network"], freedom: int) -> float:

@@ -12,7 +12,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
-from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
 matplotlib.use("Agg")
 sns.set_theme(
@@ -31,8 +31,8 @@ POINTS_PER_INCH = 72
 LINE_SPACING = 1.35
 # A number further along an axis than this share of it would stand in the next panel.
 LAST_NUMBER = 0.94
-# What round numbers may begin with, the first choice first: fewer where these are too many, more where they are too few.
-MANTISSAS = ((1, 2, 5), (1, 3), (1,), (1, 1.5, 2, 3, 5, 7), (1, 1.2, 1.4, 1.6, 1.8, 2, 2.5, 3, 3.5, 4, 5, 6, 7, 8, 9))
+# What round numbers may begin with, the first choice first, and fewer where these are too many.
+MANTISSAS = ((1, 2, 5), (1, 3), (1,))
 # An axis with one number has no scale, and with three the eye sees which.
 ENOUGH_TICKS = 3
 # FreeType measures at a size, and in 16.16 fixed point.
@@ -88,20 +88,22 @@ def plain_ticks(low: float, high: float, most: int) -> list[float]:
     """Round numbers of a log scale between two: enough to see its scale, if there are, and not too many.
 
     >>> plain_ticks(40, 400, 5), plain_ticks(30, 5000, 5), plain_ticks(11, 25, 5)
-    ([50.0, 100.0, 200.0], [30.0, 100.0, 300.0, 1000.0, 3000.0], [15.0, 20.0])
+    ([50.0, 100.0, 200.0], [30.0, 100.0, 300.0, 1000.0, 3000.0], [15.0, 20.0, 25.0])
     >>> plain_ticks(110, 180, 5), plain_ticks(81, 81, 5)
-    ([120.0, 140.0, 160.0, 180.0], [81])
+    ([120.0, 140.0, 160.0, 180.0], [81.0])
     """
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     choices = [[m * 10.0**decade for decade in decades for m in mantissas] for mantissas in MANTISSAS]
     within = [[tick for tick in ticks if low <= tick <= high] for ticks in choices]
-    few = [ticks for ticks in within if len(ticks) <= most]
-    enough = [ticks for ticks in few if len(ticks) >= min(ENOUGH_TICKS, most)]
-    if enough or any(few):
-        return enough[0] if enough else max(few, key=len)
-    # Powers of ten over many decades, or two ends so close that no round number lies between.
-    powers = within[MANTISSAS.index((1,))]
-    return powers[:: max(1, math.ceil(len(powers) / most))] or [low]
+    for ticks in within:
+        if min(ENOUGH_TICKS, most) <= len(ticks) <= most:
+            return ticks
+    powers = within[-1]
+    if len(powers) > most:
+        return powers[:: math.ceil(len(powers) / most)]
+    # Within a factor of ten or so the scale is nearly even.
+    even = MaxNLocator(max(most - 1, 1), steps=[1, 2, 5, 10]).tick_values(low, high)
+    return [float(tick) for tick in even if low <= tick <= high] or [low]
 
 
 def log_axis(ax: Axes, name: Literal["x", "y"], most: int) -> None:

@@ -107,11 +107,11 @@ CASES = [
     ("device=gpu", "device=gpu: is not a device; choose auto, cpu, cuda or cuda:<index>"),
     ("engine.name=fast", "engine=fast: is not an engine; choose from: auto, native, cuda, torch"),
     ("executor.name=moon", "executor=moon: is not an executor; choose from: local"),
+    ("smoke", "smoke: sets nothing; give setting=value, as in grid=smoke"),
     ("engine=fast", "engine=fast: is no choice of conf/engine; choose from: auto, cuda, native, torch"),
     (
         "grid.width=[8",
-        "grid.width=[8: cannot be read (no viable alternative at input '[8');"
-        ' a list is in brackets, what a shell would read itself in quotes: "grid.width=[16,32]"',
+        'grid.width=[8: cannot be read; a list is in brackets, what a shell would read itself in quotes: "grid.width=[16,32]"',
     ),
     ("engine.name=null", "engine.name=null: must be a name; choose a file of conf/engine, for example engine=auto"),
 ]

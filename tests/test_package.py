@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+import bench
+from bench import report
 from bench.cells import DEFAULTS
 from tests.conftest import ROOT
 
@@ -115,18 +117,29 @@ def test_the_python_examples_of_the_readme_run(example, tmp_path):
     assert done.returncode == 0, done.stderr
 
 
-def test_the_readme_names_every_column_of_every_table():
-    """Of the published results, whose grids leave all tables; the ends of an interval are named once for all."""
+def test_the_readme_names_every_column_of_every_table(tmp_path):
+    """Those of two small runs and of the published results, each in the paragraph of its table; the ends of an interval once."""
+    grid = {"width": [4, 8, 12], "n_samples": [8, 64], "seed": range(2), "tau": 0.1, "max_epochs": 50, "n_val": 16}
+    cells = bench.expand(**grid, depth=[1, 2], regularization=["none", "dropout"], learning_rate=[0.003, 0.03])
+    for name, cells_of_run, variants in (("product", cells, False), ("variants", cells[:2] + cells[-2:], True)):
+        bench.run(cells_of_run, run_dir=tmp_path / name, n_predictions=4, variants=variants)
+        report.build(tmp_path / name)
     section = README[README.index("## The columns") : README.index("## What to trust")]
-    named = set(re.findall(r"`([\w.]+)`", section)) | set(DEFAULTS)
-    tables = sorted((ROOT / "results" / "reference").glob("*/tables/*.csv"))
-    assert {"cells", "predictions"}.isdisjoint(path.stem for path in tables) and len({path.stem for path in tables}) > 12
+    intro, *paragraphs = re.split(r"\*\*`(\w+)\.csv`\*\*", section)
+    about = dict(zip(paragraphs[::2], paragraphs[1::2], strict=True))
+    names = {name: set(re.findall(r"`([\w.]+)`", text)) for name, text in {"": intro, **about}.items()}
+    common = set(DEFAULTS) | names[""] | {"cell_id", "n_params", "functional_dim"}
+    published = (ROOT / "results" / "reference").glob("*/tables/*.csv")
+    tables = [*tmp_path.glob("*/tables/*.csv"), *published]
+    assert {path.stem for path in tables} == set(about)
     for path in tables:
+        own = (
+            names[path.stem] | common | {"thresholds": names["groups"], "learning_rates": names["groups"]}.get(path.stem, set())
+        )
         columns = path.read_text().split("\n", 1)[0].split(",")
         if path.stem == "learning_rates":
             columns = [re.sub("^(best|default)_(?!at_edge)", "", name) for name in columns]
-        assert [name for name in columns if not {name, re.sub(r"_(low|high)$", "", name)} & named] == [], path
-        assert f"`{path.stem}.csv`" in section
+        assert [name for name in columns if not {name, re.sub(r"_(low|high)$", "", name)} & own] == [], path
 
 
 def tree() -> list[str]:
@@ -156,7 +169,8 @@ def test_a_file_imports_only_from_those_above_it():
                 elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("bench."):
                     imported = {node.module.removeprefix("bench.")}
                 else:
-                    imported = set()
+                    named = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+                    imported = {own.partition(".")[2] or "." for own in named if own.partition(".")[0] == "bench"}
                 assert imported <= above, (name, imported - above)
         above.add(module)
 

@@ -178,7 +178,7 @@ def test_the_ceiling_of_145_dimensions_is_kept_broken_or_within_the_interval(cou
 
 def test_a_ceiling_is_kept_where_all_counts_tried_lie_below_it_and_none_is_memorized():
     row = claim(CEILING, *curve([60, 120], 0, depth=1, width=16, **EXACT))
-    assert (row["agree"], row["here"].split(",")[0]) == ("yes", f"less than {row['high']:.3g}")
+    assert (row["agree"], row["here"].split(",")[0]) == ("yes", f"< {row['high']:.3g}")
     assert math.isnan(row["value"])
 
 
@@ -283,7 +283,7 @@ def test_bits_are_those_of_the_best_network_for_orientation():
     assert row["value"] == pytest.approx(math.sqrt(64 * 128) * 3.3219281 / 161, rel=0.02)
     assert (row["theirs_low"], row["theirs_high"], row["they"]) == (2, 5, "2 / 3.6 / 5")
     assert row["low"] < row["value"] < row["high"]
-    assert row["about"] == "depth 1, width 16, d_in 8: the most among 2 networks"
+    assert row["about"] == "depth 1, width 16, d_in 8: the most among 2 N50"
 
 
 def test_one_sentence_counts_agreements_and_names_what_does_not_agree():

@@ -22,7 +22,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
 import bench
-from bench import drawing, maps, plots, report, style
+from bench import child, drawing, maps, plots, report, style
 from bench.cells import DEFAULTS
 from bench.networks import functional_dim
 from bench.pictures import OWN, drawings, drawn
@@ -122,7 +122,7 @@ def test_the_red_border_parts_sample_counts_within_the_functional_dimension_from
     )
     made = groups(table.assign(epoch_to_tau=pd.array([None] * len(cells), dtype="Int64")))
     figure = maps.heatmaps(made, rows="n_samples", columns="width", panels="depth", norm=maps.epoch_norm(made), title="t")
-    (red,) = [own for own in figure.axes[0].collections if to_hex(own.get_edgecolor()[0]) == style.LINE_COLOUR]
+    (red,) = [own for own in figure.axes[1].collections if to_hex(own.get_edgecolor()[0]) == style.LINE_COLOUR]
     assert sorted(np.array(red.get_segments()).tolist()) == [[[0, 1], [1, 1]], [[1, 1], [1, 2]], [[1, 2], [2, 2]]]
 
 
@@ -145,12 +145,13 @@ def test_no_two_texts_of_a_map_overlap(columns):
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     renderer = canvas.get_renderer()
-    for ax in figure.axes:
-        boxes = [text.get_window_extent(renderer) for text in (*ax.texts, *ax.get_xticklabels()) if text.get_text()]
-        assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[i + 1 :])
+    assert len(ticks(figure, "center", "top")) > 4 * columns
+    texts = [text for ax in figure.axes for text in (*ax.texts, ax.title) if text.get_text()]
+    boxes = [text.get_window_extent(renderer) for text in texts]
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[i + 1 :])
 
 
-@pytest.mark.parametrize("fastest", [2, 300])
+@pytest.mark.parametrize("fastest", [0.25, 2, 300])
 def test_the_colour_bar_of_a_small_map_has_plain_numbers_that_do_not_overlap(fastest):
     made = tables(rows_of(bench.expand(depth=1, width=[4, 8], n_samples=[8, 64]), lambda c: fastest * c.width)).groups
     norm = maps.epoch_norm(made)
@@ -159,7 +160,8 @@ def test_the_colour_bar_of_a_small_map_has_plain_numbers_that_do_not_overlap(fas
     canvas.draw()
     (bar,) = [ax for ax in figure.axes if ax.get_ylabel() == "median epoch"]
     labels = [label for label in bar.get_yticklabels() if label.get_text()]
-    assert len(labels) >= 1 and all(re.fullmatch(r"\d+", label.get_text()) for label in labels)
+    places = [float(place) for place in bar.get_yticks()]
+    assert len(labels) >= 1 and [float(label.get_text()) for label in labels] == places
     boxes = [label.get_window_extent(canvas.get_renderer()) for label in labels]
     assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[i + 1 :])
 
@@ -189,11 +191,18 @@ def rows_of(cells: list[bench.Cell], epoch_of) -> pd.DataFrame:
     return literal(*rows)
 
 
+def ticks(figure, ha: str, va: str) -> list[Text]:
+    """The texts beside the panels of a map that are aligned so: to the left of a row, below a column."""
+    (sheet,) = [ax for ax in figure.axes if ax.get_ylim()[0] == figure.get_size_inches()[1]]
+    return [text for text in sheet.texts if (text.get_ha(), text.get_va()) == (ha, va)]
+
+
 def drawn_map(picture) -> tuple[list[str], list[list[str]]]:
     """The labels of the rows of the first panel of a map, bottom up, and the texts in its cells."""
-    ax = picture.figure.axes[0]
-    labels = [label.get_text() for label in ax.get_yticklabels()]
-    columns = len(ax.get_xticklabels())
+    ax = next(ax for ax in picture.figure.axes if ax.get_title())
+    labels = [label.get_text() for label in ticks(picture.figure, "right", "center")]
+    columns = int(ax.get_xlim()[1])
+    labels = labels[: int(ax.get_ylim()[1])]
     texts = {(int(t.get_position()[1]), int(t.get_position()[0])): t.get_text() for t in ax.texts if t.get_text()}
     return labels, [[texts[row, column] for column in range(columns)] for row in range(len(labels))]
 
@@ -280,6 +289,22 @@ def test_other_processes_draw_the_same_bytes_in_the_same_order(run_dir, tmp_path
     files = sorted(path.name for path in alone.iterdir())
     assert len(files) > 10 and files == sorted(path.name for path in shared.iterdir())
     assert all((alone / name).read_bytes() == (shared / name).read_bytes() for name in files)
+
+
+def test_a_process_that_dies_leaves_its_share_to_this_one(run_dir, tmp_path, monkeypatch):
+    """It finds no memory, say; and files of the working directory are no modules of its."""
+    made = read_tables(Store(run_dir))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "random.py").write_text("raise SystemExit('mine')")
+    folder = tmp_path / "figures"
+    folder.mkdir()
+    drawing.draw(list(drawings(made))[:3], folder, 2)
+    drawn_by = {path.name for path in folder.iterdir()}
+    for path in folder.iterdir():
+        path.unlink()
+    monkeypatch.setattr(drawing, "start", lambda module, **pipes: child.start("bench.no_such_module", **pipes))
+    drawing.draw(list(drawings(made))[:3], folder, 2)
+    assert {path.name for path in folder.iterdir()} == drawn_by
 
 
 def test_rebuilding_needs_no_torch_and_changes_nothing(run_dir):

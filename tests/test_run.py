@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import math
 import os
@@ -10,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -355,3 +357,21 @@ def test_a_search_that_is_stopped_before_it_trains_leaves_a_folder_that_it_goes_
     assert Store(tmp_path).design() == (Design.SEARCH, 3.0)
     assert set(Store(tmp_path).read_cells()["status"]) == {"pending"}
     assert len(bench.run(network, search=search, run_dir=tmp_path, config={})) == 8
+
+
+@pytest.mark.parametrize("removed", range(4))
+def test_forgetting_that_is_interrupted_leaves_a_folder_that_can_still_be_used(tmp_path, monkeypatch, removed):
+    cell = bench.Cell(d_in=2, depth=1, width=4, n_samples=8, tau=0.1, max_epochs=20)
+    bench.run(cell, run_dir=tmp_path, config={})
+    unlink, count = Path.unlink, itertools.count()
+
+    def interrupted(self, **options):
+        if next(count) == removed:
+            raise KeyboardInterrupt
+        unlink(self, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            bench.run(cell, run_dir=tmp_path, fresh=True)
+    assert len(bench.run(cell, run_dir=tmp_path, fresh=True)) == 1

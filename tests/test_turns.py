@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 
+from tests import turns
 from tests.turns import turn
 
 
@@ -23,8 +24,10 @@ class Visitor(threading.Thread):
 
 
 def test_one_that_runs_alone_waits_for_those_inside_and_lets_nobody_in_before(monkeypatch, tmp_path):
-    monkeypatch.setenv("PYTEST_XDIST_TESTRUNUID", "a run")
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("PYTEST_XDIST_WORKER", "gw0")
+    for name in ("GATE", "ROOM"):
+        (tmp_path / name).mkdir()
+        monkeypatch.setattr(turns, name, tmp_path / name)
     first, second = Visitor(alone=False), Visitor(alone=False)
     assert first.inside.wait(10) and second.inside.wait(10)
     alone = Visitor(alone=True)
@@ -39,6 +42,6 @@ def test_one_that_runs_alone_waits_for_those_inside_and_lets_nobody_in_before(mo
 
 
 def test_without_workers_nobody_waits(monkeypatch):
-    monkeypatch.delenv("PYTEST_XDIST_TESTRUNUID", raising=False)
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
     with turn(alone=True), turn(alone=True):
         pass

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import fcntl
 import os
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 ALONE = ("clock", "gpu")
+
+# Folders can be locked, and leave no file behind.
+GATE, ROOM = Path(__file__).parent, Path(__file__).parents[1]
 
 
 @contextmanager
 def turn(*, alone: bool) -> Iterator[None]:
     """Held while a test runs: by many at once, or by one `alone`. Without workers (pytest's -n) there is nothing to wait for."""
-    run = os.environ.get("PYTEST_XDIST_TESTRUNUID")
-    if run is None:
+    if "PYTEST_XDIST_WORKER" not in os.environ:
         yield
         return
-    with open(_path(run, "gate"), "w") as gate, open(_path(run, "room"), "w") as room:
+    with _opened(GATE) as gate, _opened(ROOM) as room:
         # Whoever waits to be alone holds the gate, so that nobody enters before.
         fcntl.flock(gate, fcntl.LOCK_EX)
         fcntl.flock(room, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
@@ -27,5 +28,9 @@ def turn(*, alone: bool) -> Iterator[None]:
         yield
 
 
-def _path(run: str, name: str) -> Path:
-    return Path(tempfile.gettempdir()) / f"memcap-tests-{run}-{name}"
+@contextmanager
+def _opened(folder: Path) -> Iterator[int]:
+    with ExitStack() as stack:
+        descriptor = os.open(folder, os.O_RDONLY)
+        stack.callback(os.close, descriptor)
+        yield descriptor

@@ -9,17 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
-import subprocess
-import sys
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from multiprocessing.connection import Connection, Pipe, wait
-from pathlib import Path
 from typing import NamedTuple
 
-import bench
 from bench.cells import Cell, Outcome, Status
+from bench.child import start
 from bench.engines import Engine, EngineSpec, TrainReport, make_engine
 from bench.packs import Pack, budget_flops
 
@@ -96,13 +92,7 @@ class _Worker:
 
     def __init__(self, spec: EngineSpec, n_predictions: int, jacobian_rank: bool):
         self.pipe, theirs = Pipe()
-        paths = [str(Path(bench.__file__).parents[1]), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "bench.executors.worker", str(theirs.fileno())],
-            pass_fds=[theirs.fileno()],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
-            start_new_session=True,
-        )
+        self.process = start("bench.executors.worker", str(theirs.fileno()), pass_fds=[theirs.fileno()])
         theirs.close()
         self.pipe.send((spec, n_predictions, jacobian_rank))
         self.unfinished: dict[Cell, None] = {}

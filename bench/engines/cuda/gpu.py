@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import sys
 import time
 from collections.abc import Sequence
 
@@ -17,6 +16,7 @@ from cuda import core
 from cuda.bindings import driver
 from jaxtyping import UInt8
 
+from bench.child import command
 from bench.engines.cuda.compiler import ENTRY, cached_kernel, fingerprint
 from bench.engines.cuda.device import Launch, Memory
 from bench.engines.cuda.tiles import WARP, Kernel, Sizes
@@ -197,7 +197,7 @@ def why_not(device: str) -> str | None:
     """What the CUDA engine does wrong on these devices, or None: found out by training a few cells, once."""
     for gpu in gpus(device):
         versions = f"torch {torch.__version__}, driver {driver_version()}, kernels {fingerprint()}"
-        reason = distrusted(gpu.name, versions, functools.partial(tried, [sys.executable, "-m", TRIAL, str(gpu.torch_device)]))
+        reason = distrusted(gpu.name, versions, functools.partial(tried, command(TRIAL, str(gpu.torch_device))))
         if reason is not None:
             return f"on {gpu.name} {reason}"
     return None

@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import os
 import subprocess
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import get_args
 
-import bench
 from bench.cells import Activation, Cell, Outcome
+from bench.child import environment
 from bench.engines.api import Engine
 from bench.engines.cuda.compiler import cache_folder, write_cached
 from bench.packs import plan
@@ -89,10 +88,8 @@ def _kept(name: str) -> Path:
 
 def tried(command: list[str], timeout_s: float = TRIAL_S) -> str | None:
     """What a process that holds a trial says against the device in its last line; a crash or silence speaks against it too."""
-    paths = [str(Path(bench.__file__).parents[1]), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
     try:
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=timeout_s)
+        done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=timeout_s)
     except subprocess.TimeoutExpired:
         return f"the trial did not end in {timeout_s:g} s"
     if done.returncode == 0:
