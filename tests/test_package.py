@@ -132,10 +132,9 @@ def test_the_readme_names_every_column_of_every_table(tmp_path):
     published = (ROOT / "results" / "reference").glob("*/tables/*.csv")
     tables = [*tmp_path.glob("*/tables/*.csv"), *published]
     assert {path.stem for path in tables} == set(about)
+    same_measures = {"thresholds": "groups", "learning_rates": "groups", "summary": "comparison"}
     for path in tables:
-        own = (
-            names[path.stem] | common | {"thresholds": names["groups"], "learning_rates": names["groups"]}.get(path.stem, set())
-        )
+        own = names[path.stem] | common | names[same_measures.get(path.stem, path.stem)]
         columns = path.read_text().split("\n", 1)[0].split(",")
         if path.stem == "learning_rates":
             columns = [re.sub("^(best|default)_(?!at_edge)", "", name) for name in columns]
