@@ -28,8 +28,8 @@ MOST_FIELDS = 4
 # Fewer networks tell nothing of depth beside parameters.
 LEAST_NETWORKS = 6
 
-# What is known of an N50 that has no value, for so many networks.
-BOUNDS = {"more": "a lower bound alone is known", "less": "an upper bound alone is known", "nothing": "nothing is known"}
+# What is known of an N50 that has no value.
+BOUNDS = {"more": "only a lower bound", "less": "only an upper bound", "nothing": "no bound"}
 
 # What counts as little: a regularizer that leaves this share memorizing, in at most this many times the epochs.
 LITTLE_SHARE, LITTLE_DELAY = 0.95, 1.1
@@ -76,8 +76,8 @@ def _capacities(capacity: pd.DataFrame) -> list[str]:
         subject = setting if rates == "as asked" else f"{setting}, {rates} learning rate"
         budget = f"{_span(own['max_epochs'])} epochs to tau {_span(own['tau'])}"
         says = [what_is_known(row) for _, row in own.iterrows()]
-        subjects = {kind: f"of {says.count(kind)} of {len(own)} networks " if len(own) > 1 else "" for kind in BOUNDS}
-        outside = [f"{subjects[kind]}{words}" for kind, words in BOUNDS.items() if kind in says]
+        subjects = {kind: f"{says.count(kind)} of {len(own)} networks have" if len(own) > 1 else "it has" for kind in BOUNDS}
+        outside = [f"{subjects[kind]} {words}" for kind, words in BOUNDS.items() if kind in says]
         text = f"no network's N50 is known ({budget})"
         if len(known):
             # Which N50 lie within the counts tried is no random choice: the others are to be seen beside their number.
@@ -124,7 +124,7 @@ def _depth(scaling: pd.DataFrame) -> list[str]:
         interval = f"{row['exponent_low']:.2f} to {row['exponent_high']:.2f}"
         power = f"N50 goes as depth to the power {row['exponent']:.2f} ({interval})"
         subject = row["setting"] if row["rates"] == "as asked" else f"{row['setting']}, {row['rates']} learning rate"
-        left = [f"{row[column]} of which {BOUNDS[kind]}" for kind, column in LEFT_OUT.items() if row[column]]
+        left = [f"{row[column]} with {BOUNDS[kind]}" for kind, column in LEFT_OUT.items() if row[column]]
         meaning = "no difference that they could tell"
         if left:
             meaning = f"but {' and '.join(left)} are left out, and could change that"

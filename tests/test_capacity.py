@@ -231,7 +231,7 @@ def test_a_frontier_is_above_or_below_the_counts_tried_whatever_its_interval_bou
     assert few["n50_low"] < 100 < few["n50_high"] < 400
     assert spell(few) == f"< {few['n50_high']:.0f}"
     (sentence,) = [text for text in findings(tables.tables(tables.table(*ended))) if "N50" in text]
-    assert sentence.endswith("no network's N50 is known (5000 epochs to tau 0.01); an upper bound alone is known.")
+    assert sentence.endswith("no network's N50 is known (5000 epochs to tau 0.01); it has only an upper bound.")
 
 
 def test_inputs_at_the_same_parameters_have_a_law_though_each_number_of_inputs_is_a_setting():

@@ -177,7 +177,7 @@ def test_findings_say_how_far_up_the_load_each_setting_got():
         plain
         == "no regularization: N50 is 1.24 (0.87 to 1.76) times the functional dimension, 3.7 bits for each parameter (5000 epochs to tau 0.01)."
     )
-    assert dropout == ("dropout: no network's N50 is known (5000 epochs to tau 0.01); an upper bound alone is known.")
+    assert dropout == ("dropout: no network's N50 is known (5000 epochs to tau 0.01); it has only an upper bound.")
 
 
 def test_findings_of_a_run_without_results_say_so():
