@@ -61,13 +61,13 @@ def run(
             (`bench.search`).
         variants: the cells are variants of the first and its seeds; the report then says what each one changes, and what held
             the first back.
-        progress: show progress on the standard error stream.
+        progress: say what is trained, and show progress on the standard error stream.
         config: the resolved configuration, to write down in config.yaml and provenance.json.
 
     Returns:
-        The fields of every cell and what the README's table of columns lists. Epochs are counts, times seconds,
-        `*_tau` fractions
-        of the target variance, `*_val_mse` squared target units. A cell that failed has the status "failed" and a reason.
+        The fields of every cell and what the README's list of columns names. Epochs are counts, times seconds, `*_tau`
+        fractions of the target variance, `*_val_mse` squared target units. A cell that failed has the status "failed" and a
+        reason.
 
     Raises:
         bench.GridError: a cell, device, engine or number of threads that cannot be.
