@@ -76,8 +76,9 @@ def _capacities(capacity: pd.DataFrame) -> list[str]:
         subject = setting if rates == "as asked" else f"{setting}, {rates} learning rate"
         budget = f"{_span(own['max_epochs'])} epochs to tau {_span(own['tau'])}"
         says = [what_is_known(row) for _, row in own.iterrows()]
-        subjects = {kind: f"{says.count(kind)} of {len(own)} networks have" if len(own) > 1 else "it has" for kind in BOUNDS}
-        outside = [f"{subjects[kind]} {words}" for kind, words in BOUNDS.items() if kind in says]
+        counts = {kind: f"{says.count(kind)} of {len(own)} networks " if len(own) > 1 else "it " for kind in BOUNDS}
+        verbs = {kind: "has" if says.count(kind) == 1 else "have" for kind in BOUNDS}
+        outside = [f"{counts[kind]}{verbs[kind]} {words}" for kind, words in BOUNDS.items() if kind in says]
         text = f"no network's N50 is known ({budget})"
         if len(known):
             # Which N50 lie within the counts tried is no random choice: the others are to be seen beside their number.
