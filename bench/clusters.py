@@ -17,14 +17,16 @@ def clusters(cells: pd.DataFrame) -> Int[np.ndarray, " cell"]:
     Seeds of data count before those of initialisation: what depends on the data is one observation, however often networks were
     initialised on it. A seed that all cells share is no chance but a condition: what is said then holds for that seed.
     """
-    data, init = SEEDS
-    if len(cells[init].unique()) > 1:
-        if len(cells[data].unique()) == 1:
-            return cells.groupby(init).ngroup().to_numpy()
-        for one, other in ((data, init), (init, data)):
-            if cells.groupby(one)[other].nunique().gt(1).any():
-                return cells.groupby(one).ngroup().to_numpy()
-    return cells.groupby(data).ngroup().to_numpy()
+    (data, n_data), (init, n_init) = (_labels(cells[name].to_numpy()) for name in SEEDS)
+    n_pairs = len(np.unique(data * n_init + init))
+    # Where there are more pairs than seeds of a kind, one of these recurs.
+    return init if n_init > 1 and (n_data == 1 or n_init < n_pairs == n_data) else data
+
+
+def _labels(values: Shaped[np.ndarray, " cell"]) -> tuple[Int[np.ndarray, " cell"], int]:
+    """Each value as a number from 0, and how many there are."""
+    unique, labels = np.unique(values, return_inverse=True)
+    return labels, len(unique)
 
 
 def independent_cells(hits: Bool[np.ndarray, " cell"], seeds: Int[np.ndarray, "cell seed"]) -> float:

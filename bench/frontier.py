@@ -153,9 +153,9 @@ def _log_likelihood(
     for stuck in STUCK.tolist():
         logit = _logit(x - middle[:, None, None], SHARPNESS[:, None], stuck)
         free = log_expit(logit)
-        log_stuck = math.log(stuck) if stuck else -math.inf
-        # Of a success (1 - stuck) p, of a failure (1 - p) + stuck p, with p / exp(logit) for 1 - p.
-        made.append((free + math.log1p(-stuck)) @ hits + (free + np.logaddexp(-logit, log_stuck)) @ (tries - hits))
+        # Of a success (1 - stuck) p; of a failure 1 - (1 - stuck) p, or 1 - p where none is stuck, too small for a difference.
+        failure = np.log1p((stuck - 1) * np.exp(free)) if stuck else free - logit
+        made.append((free + math.log1p(-stuck)) @ hits + failure @ (tries - hits))
     return np.stack(made, axis=-1)
 
 
