@@ -100,13 +100,10 @@ def incidence(table: pd.DataFrame) -> Figure:
     first = table[table["setting"] == labels[0]]
     for ax, label in zip(axes, labels, strict=True):
         own = table[table["setting"] == label]
-        # Where all cells agree, the interval is that of so few seeds, and says nothing of the curve.
-        mixed = own[own["memorized"].between(0, 1, inclusive="neither")]
         if label != labels[0]:
             ax.plot(first["epoch"], first["memorized"], color="#9a9a9a", lw=1.2, drawstyle="steps-post")
-        ax.fill_between(
-            mixed["epoch"], mixed["memorized_low"], mixed["memorized_high"], color=BELOW_COLOUR, alpha=0.2, lw=0, step="post"
-        )
+        bounds = (own["memorized_low"], own["memorized_high"])
+        ax.fill_between(own["epoch"], *bounds, color=BELOW_COLOUR, alpha=0.2, lw=0, step="post")
         for name in used:
             colour, style = ENDS[name]
             ax.plot(own["epoch"], own[name], color=colour, lw=1.5, ls=style, drawstyle="steps-post")

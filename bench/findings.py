@@ -29,7 +29,7 @@ MOST_FIELDS = 4
 LEAST_NETWORKS = 6
 
 # What is known of an N50 that has no value.
-BOUNDS = {"more": "only a lower bound", "less": "only an upper bound", "nothing": "no bound"}
+BOUNDS = {"more": "only a lower bound", "less": "only an upper bound", "nothing": "no bound (more seeds would tell)"}
 
 # What counts as little: a regularizer that leaves this share memorizing, in at most this many times the epochs.
 LITTLE_SHARE, LITTLE_DELAY = 0.95, 1.1
@@ -186,8 +186,11 @@ def _rates(rates: pd.DataFrame, variants: bool) -> list[str]:
 
 def _ranked(regularizers: pd.DataFrame) -> list[str]:
     """Which regularizers keep memorizing cells from it, and which hardly do; one alone has no rank."""
-    if len(regularizers) < 2:
+    if regularizers.empty:
         return []
+    if len(regularizers) == 1:
+        (row,) = (row for _, row in regularizers.iterrows())
+        return [f"Of {row['n_pairs']} cells that memorize without it, under {_taken(row)}."]
     pairs = regularizers["n_pairs"]
     among = f"{pairs.min()}" if pairs.min() == pairs.max() else f"{pairs.min()} to {pairs.max()}"
     most = [_taken(row) for _, row in regularizers.head(MOST_RANKED).iterrows()]

@@ -38,7 +38,8 @@ def incidence(cells: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         `setting`; `epoch`, POINTS_PER_DECADE to a factor of ten; `memorized` with its 95 % interval (Wilson's, for as many
-        independent cells as the spread between seeds allows), `early_stopped`, `diverged`, fractions; `n_cells`.
+        independent cells as the spread between seeds allows, where that is largest), `early_stopped`, `diverged`, fractions;
+        `n_cells`.
     """
     measured = cells[~cells["status"].isin([Status.FAILED, PENDING])]
     tables = [_curve(str(setting), own) for setting, own in measured.groupby("setting", sort=False)]
@@ -57,8 +58,10 @@ def _curve(setting: str, cells: pd.DataFrame) -> pd.DataFrame:
     shares = {str(s): _share_by(epochs, when, (cells["status"] == s).to_numpy(), budget) for s, when in ends.items()}
     seeds = clusters(cells)
     reached = cells["epoch_to_tau"].astype(float).fillna(math.inf).to_numpy()
-    sizes = [effective_number(reached <= epoch, seeds) for epoch in epochs]
-    intervals = [wilson_interval(k * n, n) for k, n in zip(shares["memorized"], sizes, strict=True)]
+    # One number for all epochs, so that the ends never fall while the share rises: where cells disagree, the fewest.
+    mixed = [reached <= epoch for epoch in epochs if 0 < np.mean(reached <= epoch) < 1]
+    n = min((effective_number(hits, seeds) for hits in mixed), default=float(len(np.unique(seeds))))
+    intervals = [wilson_interval(k * n, n) for k in shares["memorized"]]
     bounds = {"memorized_low": [low for low, _ in intervals], "memorized_high": [high for _, high in intervals]}
     table = pd.DataFrame({"setting": setting, "epoch": epochs, **shares, **bounds, "n_cells": len(cells)})
     return table[CURVE_COLUMNS]

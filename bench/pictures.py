@@ -229,7 +229,10 @@ def _fans(tables: Tables) -> Picture:
 
 def _predictions(tables: Tables) -> Picture:
     predicted = tables.predictions[tables.predictions["setting"].isin(drawn(tables))]
-    caption = "Targets and final predictions of the first training samples: one seed's network for each setting, with its tau."
+    caption = (
+        "Targets and final predictions of the first training samples: for each setting its first cell, with its seeds of data"
+        " and of weights, and its tau over all samples."
+    )
     taus = predicted.drop_duplicates("setting")
     alt = "Predictions against targets. Final tau: " + "; ".join(
         f"{label} {tau:.2g}" for label, tau in zip(taus["setting"], taus["final_tau"], strict=True)

@@ -132,7 +132,8 @@ def _predictions(store: Store, cells: pd.DataFrame) -> pd.DataFrame:
     """Final predictions of the first cell of each setting that kept them."""
     table = store.read_predictions()
     kept = cells[cells["cell_id"].isin(table["cell_id"])].drop_duplicates("setting")
-    return kept[["cell_id", "setting", "data_seed", "init_seed", "final_tau"]].merge(table, on="cell_id", how="inner")
+    about = ["cell_id", "setting", "depth", "width", "n_samples", "data_seed", "init_seed", "final_tau"]
+    return kept[about].merge(table, on="cell_id", how="inner")
 
 
 def signal_propagation(cells: pd.DataFrame, *, variants: bool) -> pd.DataFrame:

@@ -147,5 +147,7 @@ def spell_tau(row: pd.Series) -> str:
 
 
 def _entry(group: pd.Series) -> str:
+    if group["n_seeds"] == 0:
+        return "failed" if group["n_failed"] else "pending"
     median = spell_epochs(group["median_epoch_to_tau"])
     return f"{'-' if median == 'never' else median} ({group['n_memorized']}/{group['n_seeds']})"

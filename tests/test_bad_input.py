@@ -134,6 +134,13 @@ def test_an_unknown_grid_is_named_with_those_there_are(monkeypatch, capsys, tmp_
     assert printed.err == f"memcap: grid=huge: is no choice of conf/grid; choose from: {known}\n"
 
 
+def test_load_and_n_samples_given_together_are_refused(monkeypatch, capsys):
+    """Of a grid file's n_samples load takes the place; not of those that the command line gives beside it."""
+    code, printed = run_main(monkeypatch, capsys, "grid=smoke", "grid.n_samples=[8]", "grid.load=[0.5]")
+    message = "memcap: grid.load=[0.5]: stands in for n_samples, which is swept too; sweep one of them\n"
+    assert (code, printed.err) == (2, message)
+
+
 def test_load_and_n_samples_swept_together_are_refused():
     with pytest.raises(
         bench.GridError, match=r"^load=\[0\.5\]: stands in for n_samples, which is swept too; sweep one of them$"

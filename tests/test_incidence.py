@@ -139,3 +139,17 @@ def test_one_seed_has_no_p_value():
 def test_a_setting_without_twins_has_no_row():
     made = table(*seeds(["memorized"] * 2, [5, 6], regularization="dropout", dropout=0.1))
     assert log_rank(made.assign(setting="dropout")).empty
+
+
+def test_the_ends_of_the_interval_never_fall_while_the_share_rises():
+    rng = np.random.default_rng(4)
+    seeds, epochs = np.repeat(np.arange(6), 8), np.sort(rng.integers(10, 2000, 48))
+    rows = [
+        {"status": "memorized" if k % 3 else "censored", "epoch_to_tau": int(epoch) if k % 3 else None, "width": 4 + k % 8}
+        | {"data_seed": int(seed), "init_seed": int(seed)}
+        for k, (seed, epoch) in enumerate(zip(seeds, rng.permutation(epochs), strict=True))
+    ]
+    made = incidence(table(*rows).assign(setting="a"))
+    assert made["memorized"].iloc[0] == 0 < made["memorized"].iloc[-1] < 1
+    assert (made[["memorized", "memorized_low", "memorized_high"]].diff().iloc[1:] >= 0).all(axis=None)
+    assert (made["memorized_low"] <= made["memorized"]).all() and (made["memorized"] <= made["memorized_high"]).all()
