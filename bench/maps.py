@@ -38,7 +38,7 @@ KEY_LINE, SWATCH, KEY_GAP = 0.21, (0.24, 0.13), 0.25
 LEAST_WIDTH = 6.4
 MOST_BAR_TICKS = 6
 # Inches that a column keeps free for its N50, at its right, beside the numbers.
-LANE = 0.09
+LANE = 0.055
 # Inches between a number and a line, and how far a number moves for that: further, and the line parts for it.
 CLEAR, MOST_SHIFT = 0.03, 0.06
 EXISTS_COLOUR = "#1f4e9c"

@@ -80,8 +80,8 @@ def predictions(table: pd.DataFrame) -> Figure:
     """Targets (blue circles) against predictions (red stars) of the first training samples, a panel for each setting's cell."""
     cells = table.drop_duplicates("setting")
     titles = [
-        f"{cell['setting']}\ndepth {cell['depth']}, width {cell['width']}, N = {cell['n_samples']},"
-        f" seeds {cell['data_seed']} and {cell['init_seed']}: tau {cell['final_tau']:.2g}"
+        f"{cell['setting']}\ndepth {cell['depth']}, width {cell['width']}, N = {cell['n_samples']}\n"
+        f"seeds {cell['data_seed']} and {cell['init_seed']}: tau {cell['final_tau']:.2g}"
         for _, cell in cells.iterrows()
     ]
     key = [("o  target", BELOW_COLOUR), ("*  prediction", LINE_COLOUR)]
