@@ -90,9 +90,11 @@ def settings(config: DictConfig, overrides: Sequence[str] = ()) -> Settings:
         if name in FIELDS and values["grid"].get(axis) is not None:
             remedy = f"set grid.{axis}=[{value.strip('[]')}]"
             raise GridError(name, value, "is swept by this grid, so one value has no effect", remedy)
-    if {"grid.load", "grid.n_samples"} <= {override.partition("=")[0] for override in overrides}:
-        raise GridError("grid.load", values["grid"]["load"], "stands in for n_samples, which is swept too", "sweep one of them")
     if values["grid"]["load"] is not None:
+        given = any(override.partition("=")[0] == "grid.n_samples" for override in overrides)
+        if given and values["grid"]["n_samples"] is not None:
+            rule = "stands in for n_samples, which is swept too"
+            raise GridError("grid.load", values["grid"]["load"], rule, "sweep one of them")
         # What the grid file says of n_samples gives way: load stands in for it.
         values["grid"]["n_samples"] = None
     base = {name: values[name] for name in FIELDS if name != "regularization"}

@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
+from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 
 from bench.child import start
@@ -53,25 +54,29 @@ class _Other:
     """A process that draws its share. A context manager, which ends it."""
 
     def __init__(self, drawings: Sequence[Drawing], folder: Path):
-        # A file: a pipe would keep this process waiting until the other one reads.
+        self._pipe, theirs = Pipe(duplex=False)
+        # A file without a name, which nobody else can write to: a pipe would keep this process waiting until the other reads.
         with tempfile.TemporaryFile() as asked:
             pickle.dump((drawings, folder), asked)
             asked.seek(0)
-            self._process = start("bench.drawing", stdin=asked, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+            quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+            self._process = start("bench.drawing", str(theirs.fileno()), stdin=asked, pass_fds=[theirs.fileno()], **quiet)
+        theirs.close()
 
     def __enter__(self) -> _Other:
         return self
 
     def __exit__(self, *error: object) -> None:
         self._process.kill()
-        self._process.communicate()
+        self._process.wait()
+        self._pipe.close()
 
     def pictures(self) -> list[Picture] | None:
         """What it has drawn, once it has; None where it ended before."""
-        assert self._process.stdout is not None
         try:
-            return pickle.load(self._process.stdout)
-        except EOFError:
+            # Pickled by this program's own child, over a pipe of theirs alone: into its standard output a library may print.
+            return self._pipe.recv()
+        except (EOFError, OSError):
             return None
 
 
@@ -91,11 +96,13 @@ def _save(drawings: Sequence[Drawing], folder: Path) -> list[Picture]:
     return pictures
 
 
-def main() -> None:
-    """Draws what comes in, and hands out the pictures."""
+def main(descriptor: int) -> None:
+    """Draws what its parent left in the file that is the standard input, and sends the pictures into this pipe."""
+    # What is unpickled can run code: it is this program's own, from a file that only the parent could write to.
     drawings, folder = pickle.load(sys.stdin.buffer)
-    pickle.dump(_save(drawings, folder), sys.stdout.buffer)
+    with Connection(descriptor, readable=False) as pipe:
+        pipe.send(_save(drawings, folder))
 
 
 if __name__ == "__main__":
-    main()
+    main(int(sys.argv[1]))

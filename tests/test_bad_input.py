@@ -10,6 +10,7 @@ from hydra.core.global_hydra import GlobalHydra
 
 import bench
 from bench.__main__ import main
+from tests.test_grid import compose
 
 
 def run_main(monkeypatch, capsys, *overrides):
@@ -139,6 +140,8 @@ def test_load_and_n_samples_given_together_are_refused(monkeypatch, capsys):
     code, printed = run_main(monkeypatch, capsys, "grid=smoke", "grid.n_samples=[8]", "grid.load=[0.5]")
     message = "memcap: grid.load=[0.5]: stands in for n_samples, which is swept too; sweep one of them\n"
     assert (code, printed.err) == (2, message)
+    with pytest.raises(bench.GridError, match="gives no sample at"):
+        compose("grid=smoke", "grid.n_samples=null", "grid.load=[0.0001]")
 
 
 def test_load_and_n_samples_swept_together_are_refused():

@@ -302,7 +302,7 @@ def test_a_process_that_dies_leaves_its_share_to_this_one(run_dir, tmp_path, mon
     drawn_by = {path.name for path in folder.iterdir()}
     for path in folder.iterdir():
         path.unlink()
-    monkeypatch.setattr(drawing, "start", lambda module, **pipes: child.start("bench.no_such_module", **pipes))
+    monkeypatch.setattr(drawing, "start", lambda module, *rest, **pipes: child.start("bench.no_such_module", *rest, **pipes))
     drawing.draw(list(drawings(made))[:3], folder, 2)
     assert {path.name for path in folder.iterdir()} == drawn_by
 
