@@ -24,7 +24,7 @@ Trainable = Literal["all", "readout"]
 Loss = Literal["mse", "hinge"]
 Optimizer = Literal["sgd", "adam", "adamw"]
 LrSchedule = Literal["constant", "cosine", "step"]
-Dtype = Literal["float32", "float64"]
+Dtype = Literal["float32", "float64", "tf32"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -38,6 +38,9 @@ class Cell:
     `loss` is what training lowers, and what tau and the validation MSE are measured by: with predictions f and targets y
     "mse" is the mean of (f - y)**2, and "hinge" that of max(0, 1 - y f)**2 for targets y of -1 or 1 (the quadratic hinge of
     Geiger et al. 2019, arXiv 1809.09349): squared residuals too, but for the samples with a margin y f beyond 1.
+
+    `dtype` "tf32" is float32 but for the factors of matrix products, forward and backward: these are rounded to the eleven
+    significant bits of TF32 (to nearest, ties away from zero), as tensor cores take them; products are summed in float32.
 
     >>> Cell(depth=1, width=16, n_samples=64).cell_id == Cell(n_samples=64, width=16, depth=1).cell_id
     True
@@ -88,6 +91,11 @@ class Cell:
         """16 hexadecimal digits: a hash of every field and of PROTOCOL_VERSION."""
         values = [PROTOCOL_VERSION, *(canonical(name, getattr(self, name)) for name in FIELDS)]
         return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:16]
+
+    @property
+    def storage(self) -> str:
+        """The type of its numbers in memory, as numpy and torch name it: float32 or float64."""
+        return "float32" if self.dtype == "tf32" else self.dtype
 
     @property
     def steps_per_epoch(self) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from bench.cells import DEFAULT_RATES, DEFAULTS, STRENGTHS, Cell
+from bench.cells import DEFAULT_RATES, DEFAULTS, STRENGTHS, Cell, Dtype
 from bench.evidence import LEVER_FIELDS, Lever
 from bench.networks import functional_dim
 
@@ -14,6 +14,9 @@ RATE_FACTORS = (0.1, 0.3, 3.0, 10.0)
 
 # The rates under which more epochs, more width and fewer samples are tried: further apart, since each costs a training.
 COMBINED_FACTORS = (0.1, 1.0, 10.0)
+
+# From the least precise on.
+PRECISIONS: tuple[Dtype, ...] = ("tf32", "float32", "float64")
 
 # Enough to see whether what is left still falls (`bench.verdict.STILL_FALLING`), and no more, since it is the dearest change.
 MORE_EPOCHS = 4
@@ -48,8 +51,8 @@ SAME_SCALE = 1e-3
 def ladder(asked: Cell) -> list[Cell]:
     """The asked cell and its variants, without duplicates, the asked one first.
 
-    One change at a time: the initialisation, the learning rate, plain Adam, no regularization, the full batch, float64, more
-    epochs, a wider, deeper or shallower network, all weights trained, fewer samples. Then what costs nothing together: a sound
+    One change at a time: the initialisation, the learning rate, plain Adam, no regularization, the full batch, more precision,
+    more epochs, a wider, deeper or shallower network, all weights trained, fewer samples. Then what costs nothing together: a sound
     initialisation, no regularization, and both, under each rate; and with both, more epochs, twice the width, fewer samples.
     """
     first, second = (replace(asked, init=init, init_scale=scale) for init, scale in SOUND[asked.activation][:2])
@@ -57,7 +60,7 @@ def ladder(asked: Cell) -> list[Cell]:
     plain, repaired = _unregularized(asked), _unregularized(sound)
     other = second if _is_init(asked, first.init, first.init_scale) else first
     variants = [asked, other, *_rates(asked, RATE_FACTORS), _plain_adam(asked), plain, _full_batch(asked)]
-    variants += [replace(asked, dtype="float64")]
+    variants += _preciser(asked)
     variants += [_longer(asked), _wider(asked), *_other_depths(asked), replace(asked, trainable="all"), *_fewer(asked)]
     for free in (sound, plain, repaired):
         variants += [free, *_rates(free, RATE_FACTORS), _plain_adam(free)]
@@ -99,6 +102,10 @@ def _unregularized(cell: Cell) -> Cell:
 
 def _full_batch(cell: Cell) -> Cell:
     return replace(cell, batch_size=None, shuffle=False) if cell.steps_per_epoch > 1 else cell
+
+
+def _preciser(cell: Cell) -> list[Cell]:
+    return [replace(cell, dtype=dtype) for dtype in PRECISIONS[PRECISIONS.index(cell.dtype) + 1 :]]
 
 
 def _longer(cell: Cell) -> Cell:

@@ -38,7 +38,7 @@ def main(soak_s: float) -> int:
         "conformance, packing, trust": [*python, "pytest", "-q", "-m", "gpu", "tests"],
         "the default grid": [*python, "bench", "engine=cuda", "fresh=true", f"run_dir={folder / 'default'}"],
         "speed": [
-            *python, "bench.compare", *SPEED, "peers=[cuda,torch]", "networks=4096", "rounds=3", "flops=1e13",
+            *python, "bench.compare", *SPEED, "peers=[cuda,cuda_3xtf32,torch]", "networks=4096", "rounds=3", "flops=1e13",
             f"run_dir={folder / 'speed'}",
         ],
         "comparison": [*python, "bench.compare", "networks=2048", "rounds=3", "flops=1e12", f"run_dir={folder / 'compare'}"],

@@ -10,7 +10,7 @@ import numpy as np
 from bench.engines import _native
 from bench.engines.cuda.device import Launch
 from bench.engines.cuda.tiles import Kernel, Sizes
-from bench.engines.task import Spec
+from bench.engines.task import DTYPES, Spec
 
 
 class HostMemory:
@@ -81,5 +81,5 @@ class HostDevice:
             _native.block_train(*which, tasks.address, launch.order, *shape)
 
     @staticmethod
-    def _which(kernel: Kernel) -> tuple[bool, int, int]:
-        return kernel.dtype == "float64", kernel.block, kernel.rows
+    def _which(kernel: Kernel) -> tuple[int, int, int, bool]:
+        return DTYPES.index(kernel.dtype), kernel.block, kernel.rows, kernel.tensor_cores

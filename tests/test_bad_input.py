@@ -79,7 +79,7 @@ CASES = [
         "init=he",
         "init=he: must be one of he_normal, he_uniform, xavier_uniform, orthogonal, torch_default, uniform; did you mean he_normal?",
     ),
-    ("dtype=float16", "dtype=float16: must be one of float32, float64; did you mean float64?"),
+    ("dtype=float16", "dtype=float16: must be one of float32, float64, tf32; did you mean float64?"),
     ("amsgrad=1", "amsgrad=1: must be true or false; see the fields under Grids in the README"),
     ("momentum=0.9", "momentum=0.9: has no effect without optimizer=sgd; set that too, or leave momentum out"),
     ("shuffle=true", "shuffle=true: has no effect without batch_size below n_samples; set that too, or leave shuffle out"),

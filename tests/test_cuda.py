@@ -27,12 +27,12 @@ from tests.host_device import HostDevice
 SHARED = [
     Cell(n_samples=n, width=width, depth=2, dtype=dtype, n_val=60, max_epochs=12, tau=1e-9, batch_size=batch, shuffle=True)
     for n, batch in ((600, None), (1100, None), (1100, 520))
-    for width, dtype in ((8, "float32"), (70, "float32"), (9, "float64"))
+    for width, dtype in ((8, "float32"), (70, "float32"), (9, "float64"), (9, "tf32"), (70, "tf32"))
 ] + [Cell(n_samples=2100, width=6, depth=1, max_epochs=8, tau=1e-9)]
 
 
-def bytes_of(cells: list[Cell], *devices: HostDevice) -> dict[Cell, str]:
-    outcomes = train(cells, engine=CudaEngine(devices), n_predictions=3)
+def bytes_of(cells: list[Cell], *devices: HostDevice, tensor_cores: bool = False) -> dict[Cell, str]:
+    outcomes = train(cells, engine=CudaEngine(devices, tensor_cores=tensor_cores), n_predictions=3)
     return {cell: untimed(outcome) for cell, outcome in outcomes.items()}
 
 
@@ -52,6 +52,15 @@ def alone(cells) -> dict[Cell, str]:
 def test_no_barrier_is_missing(threads, descending, cells, alone):
     """Whichever thread comes first between two barriers, the results are those of a single thread."""
     assert bytes_of(cells, HostDevice(threads=threads, descending=descending, epochs=(30,))) == alone
+
+
+@pytest.mark.parametrize("descending", [False, True])
+def test_no_barrier_is_missing_where_products_are_made_on_tensor_cores(descending):
+    """A thread of this host stands for a warp there."""
+    cells = [cell for cell in mixed_cells(30, seed=6) + SHARED[:2] if cell.dtype == "float32"]
+    alone = bytes_of(cells, HostDevice(epochs=(10**6,)), tensor_cores=True)
+    assert bytes_of(cells, HostDevice(threads=5, descending=descending, epochs=(30,)), tensor_cores=True) == alone
+    assert alone != bytes_of(cells, HostDevice())
 
 
 @pytest.mark.parametrize("descending", [False, True])

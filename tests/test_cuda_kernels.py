@@ -17,7 +17,7 @@ from bench.engines.cuda.tiles import KERNELS, Kernel, Sizes
 REGISTER_FILE = 1 << 16
 
 
-@pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: f"{kernel.dtype}-{kernel.block}-{kernel.rows}")
+@pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: kernel.name)
 @pytest.mark.parametrize("arch", [chip.arch for chip in CHIPS])
 def test_a_kernel_spills_nothing_and_fits(kernel, arch):
     compiled = compile_kernel(kernel, arch)
@@ -63,7 +63,7 @@ def test_a_cache_that_cannot_be_written_to_costs_only_time(tmp_path, monkeypatch
 
 def test_the_model_of_occupancy_is_that_of_a_hand_count():
     """Of 128 threads at 168 registers three blocks fit into 65536 registers; 30 KiB of scratch seven times into 228 KiB."""
-    chip = Chip("sm_90", 132, 228 << 10, 227 << 10, 1 << 16, 2048, 32, 128)
+    chip = Chip("sm_90", 132, 228 << 10, 227 << 10, 1 << 16, 2048, 32, 128, 1024)
     cell, kernel = Cell(width=32, depth=2, n_samples=1000, d_in=8), Kernel("float32", 64, 4)
     sizes = Sizes(memory=0, scratch=30 << 10, shares=1)
     bound = bound_of(cell, kernel, sizes, Resources(168, 0, 512), chip)
@@ -71,7 +71,13 @@ def test_the_model_of_occupancy_is_that_of_a_hand_count():
     roomy = bound_of(cell, kernel, sizes, Resources(32, 0, 512), chip)
     assert (roomy.blocks, roomy.limited_by) == (7, "shared memory")
     # 1312 multiply-accumulates forward, three times for 1000 samples, 128 in a cycle.
-    assert bound.fma_cycles == 3 * 1000 * 1312 / 128
+    assert bound.product_cycles == 3 * 1000 * 1312 / 128
     # A warp reads 2 rows of 4 weights and 16 groups of 4 samples, four bytes each, for 4 by 4 products of 32 lanes.
     assert bound.shared_cycles == 3 * 1000 * 1312 / 512 * 4 * (4 * 16 + 4 * 2) / 128
-    assert bound.bound_by == "arithmetic"
+    assert bound.bound_by == "products"
+    # On tensor cores a warp reads 8 rows of 16 weights and 32 samples for 16 by 32 products of 8 terms, and splits each in three.
+    split = bound_of(cell, Kernel("float32", 64, 16, tensor_cores=True), sizes, Resources(168, 0, 512), chip)
+    assert split.product_cycles == 3 * 3 * 1000 * 1312 / 1024
+    assert split.splitting_cycles == 3 * 1000 * 1312 / (16 * 32) * (16 + 32) * 3 / 128
+    assert split.shared_cycles == 3 * 1000 * 1312 / (16 * 32) * 4 * (16 + 32) / 128
+    assert split.bound_by == "products"

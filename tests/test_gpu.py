@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 
 import pytest
 
 from bench.cells import Cell
-from tests.test_conformance import CASES, assert_same_curve
+from tests.test_conformance import CASES, assert_same_curve, median_difference
 from tests.test_packing import mixed_cells
 from tests.training import train, untimed
 
@@ -33,6 +34,33 @@ def test_losses_are_those_of_the_plain_loop(engine):
     outcomes = train(list(CASES.values()), engine=engine)
     for cell in CASES.values():
         assert_same_curve(cell, outcomes[cell], tolerance=1e-8)
+
+
+def on_tensor_cores():
+    from bench.engines.cuda.gpu import gpus
+    from bench.engines.cuda_engine import CudaEngine
+
+    return CudaEngine(gpus("cuda:0"), tensor_cores=True)
+
+
+def test_float32_losses_are_those_of_the_plain_loop_by_multiply_adds_and_on_tensor_cores(engine):
+    for each in (engine, on_tensor_cores()):
+        outcomes = train([dataclasses.replace(cell, dtype="float32") for cell in CASES.values()], engine=each)
+        for cell, outcome in outcomes.items():
+            assert_same_curve(cell, outcome, tolerance=1e-3, epochs=21)
+        assert median_difference(outcomes, 21) < 5e-6
+
+
+def test_tf32_losses_are_those_of_the_plain_loop_until_a_factor_rounds_to_the_other_side(engine):
+    outcomes = train([dataclasses.replace(cell, dtype="tf32", max_epochs=20) for cell in CASES.values()], engine=engine)
+    assert median_difference(outcomes, 4) < 5e-6
+
+
+def test_a_cell_is_the_same_to_the_byte_on_tensor_cores_alone_and_in_any_company():
+    cells = [dataclasses.replace(cell, dtype=pick) for cell in mixed_cells(150, seed=4) for pick in ("float32", "tf32")]
+    together = {cell: untimed(outcome) for cell, outcome in train(cells, engine=on_tensor_cores()).items()}
+    for cell in cells[::15]:
+        assert untimed(train([cell], engine=on_tensor_cores())[cell]) == together[cell]
 
 
 def test_a_cell_is_the_same_to_the_byte_alone_and_in_any_company(engine):

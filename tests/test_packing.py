@@ -36,6 +36,7 @@ def mixed_cells(count: int, seed: int) -> list[Cell]:
             shuffle=pick([False, True]),
             input_noise=pick([0.0, 0.0, 0.1]),
             tau=pick([0.5, 0.01]),
+            dtype=pick(["float32", "float32", "float64", "tf32"]),
         )
         for i in range(count)
     ]

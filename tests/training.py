@@ -28,22 +28,25 @@ def native_builds() -> tuple[str, ...]:
     return tuple(f"native {name}" for name in _native.instruction_sets())
 
 
+# The same with the products of float32 as its tensor cores make them.
+TENSOR_CORES_ON_HOST = f"{CUDA_ON_HOST}, 3xTF32"
+
 # What the conformance suite is repeated for.
 ENGINES = ("torch", *native_builds(), CUDA_ON_HOST)
 
 
 def engine_named(name: str, threads: int = 2) -> Engine:
-    """An engine of ENGINES; skips the test where it is not built."""
+    """An engine of ENGINES, or TENSOR_CORES_ON_HOST; skips the test where it is not built."""
     if name == "torch":
         return TorchEngine("cpu")
     if not native_is_built():
         pytest.skip(NOT_BUILT)
-    if name == CUDA_ON_HOST:
+    if name in (CUDA_ON_HOST, TENSOR_CORES_ON_HOST):
         from bench.engines.cuda_engine import CudaEngine
         from tests.host_device import HostDevice
 
         # Pauses every few epochs, so that what is tested is also that cells go on.
-        return CudaEngine([HostDevice(epochs=(1, 9, 30))])
+        return CudaEngine([HostDevice(epochs=(1, 9, 30))], tensor_cores=name == TENSOR_CORES_ON_HOST)
     from bench.engines.native_engine import NativeEngine
 
     return NativeEngine(threads, instruction_set=name.split()[1])

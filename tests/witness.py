@@ -27,6 +27,28 @@ ACTIVATIONS = {
 }
 
 
+def nearest_tf32(x):
+    """Eleven significant bits, by the number's mantissa and exponent; of two as near, the one away from zero."""
+    mantissa, exponent = np.frexp(x.detach().double().numpy())
+    whole = np.copysign(np.floor(np.abs(mantissa) * 2**11 + 0.5), mantissa)
+    return torch.from_numpy(np.ldexp(whole, exponent - 11)).float()
+
+
+class Tf32Product(torch.autograd.Function):
+    """x W', with factors rounded to TF32 here and in both products of its derivative."""
+
+    @staticmethod
+    def forward(ctx, x, weight):
+        ctx.save_for_backward(x, weight)
+        return nearest_tf32(x) @ nearest_tf32(weight).T
+
+    @staticmethod
+    def backward(ctx, *grads):
+        x, weight = ctx.saved_tensors
+        grad = nearest_tf32(grads[0])
+        return grad @ nearest_tf32(weight), grad.T @ nearest_tf32(x)
+
+
 class Network(nn.Module):
     """A multilayer perceptron with the cell's initial weights; `masks` [layer, unit, sample] multiply the hidden activations."""
 
@@ -34,21 +56,25 @@ class Network(nn.Module):
         super().__init__()
         self.affine = nn.ModuleList()
         for layer in initial_layers(cell):
-            linear = nn.Linear(layer.weight.shape[1], layer.weight.shape[0], dtype=getattr(torch, cell.dtype))
+            linear = nn.Linear(layer.weight.shape[1], layer.weight.shape[0], dtype=getattr(torch, cell.storage))
             with torch.no_grad():
                 linear.weight.copy_(torch.from_numpy(layer.weight))
                 linear.bias.copy_(torch.from_numpy(layer.bias))
             self.affine.append(linear)
+        self.rounds = cell.dtype == "tf32"
         self.activation = ACTIVATIONS[cell.activation]()
         if cell.trainable == "readout":
             self.affine[:-1].requires_grad_(False)
 
     def forward(self, x, masks=None):
         for i, linear in enumerate(self.affine[:-1]):
-            x = self.activation(linear(x))
+            x = self.activation(self.apply_layer(linear, x))
             if masks is not None:
                 x = x * masks[i].T
-        return self.affine[-1](x)[:, 0]
+        return self.apply_layer(self.affine[-1], x)[:, 0]
+
+    def apply_layer(self, linear, x):
+        return Tf32Product.apply(x, linear.weight) + linear.bias if self.rounds else linear(x)
 
 
 def make_optimizer(cell: Cell, params):
@@ -88,7 +114,7 @@ def mean_loss(cell: Cell, outputs, targets):
 
 def plain_loop(cell: Cell, epochs: int | None = None):
     """tau(e) and validation MSE(e) for e = 0, 1, ..., until the cell ends or `epochs` epochs are measured."""
-    dtype = getattr(torch, cell.dtype)
+    dtype = getattr(torch, cell.storage)
     data, val = training_data(cell), validation_data(cell)
     x, y = torch.from_numpy(data.inputs).to(dtype), torch.from_numpy(data.targets).to(dtype)
     val_x, val_y = torch.from_numpy(val.inputs).to(dtype), torch.from_numpy(val.targets).to(dtype)

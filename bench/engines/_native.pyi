@@ -17,13 +17,17 @@ def multiply_adds(instruction_set: str, is_double: bool, rounds: int) -> float:
 task_bytes: int
 """The size of a `bench.engines.task.Task`, as this build knows it."""
 
-def block_measure(is_double: bool, block: int, rows: int, spec: bytes) -> tuple[int, int, int]:
-    """What `measure` of kernels.cu says of a Spec: bytes of memory, bytes of scratch, shares."""
+def block_measure(dtype: int, block: int, rows: int, tensor_cores: bool, spec: bytes) -> tuple[int, int, int]:
+    """What `measure` of kernels.cu says of a Spec: bytes of memory, bytes of scratch, shares.
+
+    The first arguments are a `bench.engines.cuda.tiles.Kernel`, with `dtype` as its place in `bench.engines.task.DTYPES`.
+    """
 
 def block_train(
-    is_double: bool,
+    dtype: int,
     block: int,
     rows: int,
+    tensor_cores: bool,
     tasks: int,
     order: Int32[np.ndarray, " place"],
     teams: int,
@@ -49,7 +53,6 @@ class Queue:
         self,
         number: int,
         spec: bytes,
-        is_double: bool,
         n_predictions: int,
         gives_params: bool,
         params: Float[np.ndarray, " param"],

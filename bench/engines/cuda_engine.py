@@ -29,8 +29,9 @@ class CudaEngine:
     name = "cuda"
     threaded = True
 
-    def __init__(self, devices: Sequence[Device]):
-        self._fits = [Fits(device) for device in devices]
+    def __init__(self, devices: Sequence[Device], *, tensor_cores: bool = False):
+        """`tensor_cores` makes the products of float32 cells there, three for one (3xTF32); tf32 cells always use them."""
+        self._fits = [Fits(device, tensor_cores=tensor_cores) for device in devices]
 
     def device_name(self) -> str:
         """What the table says in its `device` column; of GPUs of several kinds the names of all."""

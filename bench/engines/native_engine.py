@@ -105,7 +105,7 @@ class _Running(NamedTuple):
 
 def _absorb(record: Record, last: int, time_s: float, tau: list[float], val_mse: list[float]) -> None:
     """Take in all of a cell's epochs, the last of which ended it."""
-    dtype = record.cell.dtype
+    dtype = record.cell.storage
     measured = np.array(val_mse).astype(dtype) if record.cell.n_val else None
     record.absorb(np.array(tau).astype(dtype), measured, np.arange(last + 1) < last, time_s)
 
@@ -114,6 +114,6 @@ def _push(queue: Queue, number: int, cell: Cell, n_predictions: int, gives_param
     """Hand a cell to the threads; what is needed to read its results."""
     prepared = prepare(cell)
     count = min(n_predictions, cell.n_samples)
-    queue.push(number, bytes(prepared.spec), cell.dtype == "float64", count, gives_params, *prepared.arrays)
+    queue.push(number, bytes(prepared.spec), count, gives_params, *prepared.arrays)
     record = Record(cell, prepared.spec.variance)
-    return _Running(record, prepared.targets[:count].astype(cell.dtype), prepared.n_bytes)
+    return _Running(record, prepared.targets[:count].astype(cell.storage), prepared.n_bytes)

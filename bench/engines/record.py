@@ -91,7 +91,7 @@ class Record:
         epoch_to_tau = None
         if not math.isfinite(self._tau):
             status, reason = Status.DIVERGED, f"train MSE not finite at epoch {self.epoch}"
-        elif self._tau <= _rounded(cell.tau, cell.dtype):
+        elif self._tau <= _rounded(cell.tau, cell.storage):
             status, epoch_to_tau = Status.MEMORIZED, self.epoch
         elif self.epoch < cell.max_epochs:
             status, reason = Status.EARLY_STOPPED, f"no better validation MSE for {cell.patience} epochs"

@@ -9,7 +9,7 @@ from typing import NamedTuple, get_args
 import numpy as np
 from jaxtyping import Float
 
-from bench.cells import Activation, Cell, Loss, Optimizer
+from bench.cells import Activation, Cell, Dtype, Loss, Optimizer
 from bench.engines.schedules import learning_rates
 from bench.networks import Layer, initial_layers, layer_sizes
 from bench.noise import Data, training_data, validation_data
@@ -18,6 +18,7 @@ from bench.streams import KERNEL_FIELDS, kernel_key
 ACTIVATIONS: tuple[str, ...] = get_args(Activation)
 LOSSES: tuple[str, ...] = get_args(Loss)
 OPTIMIZERS: tuple[str, ...] = get_args(Optimizer)
+DTYPES: tuple[str, ...] = get_args(Dtype)
 
 # The core indexes parameters and features by int.
 MOST_NUMBERS = 2**31 - 1
@@ -33,7 +34,7 @@ class Spec(ctypes.Structure):
 
     _fields_ = (
         *((name, ctypes.c_int) for name in ("n_samples", "d_in", "depth", "width", "n_val", "batch_size", "shuffle")),
-        *((name, ctypes.c_int) for name in ("activation", "readout", "loss", "optimizer", "amsgrad")),
+        *((name, ctypes.c_int) for name in ("activation", "readout", "loss", "optimizer", "amsgrad", "dtype")),
         *((name, ctypes.c_int) for name in ("patience", "max_epochs")),
         *((name, ctypes.c_double) for name in ("variance", "tau", "momentum", "beta1", "beta2", "eps")),
         *((name, ctypes.c_double) for name in ("weight_decay", "l1", "dropout", "input_noise", "max_norm")),
@@ -132,7 +133,7 @@ def spec_of(cell: Cell, variance: float) -> Spec:
     spec.batch_size = min(cell.batch_size or cell.n_samples, cell.n_samples)
     spec.shuffle, spec.readout = int(cell.shuffle), int(cell.trainable == "readout" and cell.depth > 0)
     spec.activation, spec.optimizer = ACTIVATIONS.index(cell.activation), OPTIMIZERS.index(cell.optimizer)
-    spec.loss = LOSSES.index(cell.loss)
+    spec.loss, spec.dtype = LOSSES.index(cell.loss), DTYPES.index(cell.dtype)
     spec.amsgrad = int(cell.amsgrad and cell.optimizer != "sgd")
     spec.patience = -1 if cell.patience is None else cell.patience
     spec.max_norm = math.inf if cell.max_norm is None else cell.max_norm

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from bench.cells import Cell
 from bench.engines.activations import ACTIVATIONS
+from bench.engines.precision import to_tf32
 from bench.engines.torch_state import DTYPES, SAMPLE_GRANULE, Kind, State
 from bench.networks import Layer, layer_sizes
 from bench.philox import dropout_masks, normals
@@ -235,12 +236,19 @@ class Chunk:
         samples = inputs.shape[2]
         for layer in range(self.kind.depth):
             hidden = scratch[layer % 2][:, :, :samples]
-            torch.baddbmm(self.layers.biases[layer], self.layers.weights[layer], inputs, out=hidden)
+            self._affine(layer, inputs, out=hidden)
             self.activation.forward(hidden, hidden)
             if self.mask_units:
                 hidden.mul_(self.state.units)
             inputs = hidden
-        return torch.baddbmm(self.layers.biases[-1], self.layers.weights[-1], inputs)
+        return self._affine(-1, inputs)
+
+    def _affine(self, layer: int, inputs: Tensor, out: Tensor | None = None) -> Tensor:
+        return torch.baddbmm(self.layers.biases[layer], self._factor(self.layers.weights[layer]), self._factor(inputs), out=out)
+
+    def _factor(self, numbers: Tensor) -> Tensor:
+        """What a product takes of them."""
+        return to_tf32(numbers) if self.kind.dtype == "tf32" else numbers
 
     def _measure(self, inputs: Tensor, targets: Tensor, valid: Tensor, count: Tensor, out: Tensor) -> None:
         """Loss over a whole data set, in evaluation mode: the mean of the squared residuals."""
@@ -252,7 +260,7 @@ class Chunk:
         samples = inputs.shape[2]
         for layer in range(self.kind.depth):
             before, output = self.inputs_of[layer][:, :, :samples], self.outputs[layer][:, :, :samples]
-            torch.baddbmm(self.layers.biases[layer], self.layers.weights[layer], inputs, out=before)
+            self._affine(layer, inputs, out=before)
             self.activation.forward(before, output)
             if self.mask_units:
                 output.mul_(self.state.units)
@@ -261,7 +269,7 @@ class Chunk:
                 inputs = self.dropped[layer][:, :, :samples]
                 torch.mul(output, masks[layer], out=inputs)
         self.current = self.residual[:, :, :samples]
-        torch.baddbmm(self.layers.biases[-1], self.layers.weights[-1], inputs, out=self.current)
+        self._affine(-1, inputs, out=self.current)
 
     def _subtract(self, outputs: Tensor, targets: Tensor, valid: Tensor) -> Tensor:
         """Outputs become residuals, in place. The hinge has none where an output lies beyond its target, seen from zero."""
@@ -277,12 +285,13 @@ class Chunk:
         delta = self.current.mul_((2 / count).view(-1, 1, 1))
         for layer in range(kind.depth, -1, -1):
             fed = self.dropped[layer - 1][:, :, :samples] if layer else inputs
-            torch.bmm(delta, fed.transpose(1, 2), out=self.gradients.weights[layer])
+            factor = self._factor(delta)
+            torch.bmm(factor, self._factor(fed).transpose(1, 2), out=self.gradients.weights[layer])
             torch.sum(delta, 2, keepdim=True, out=self.gradients.biases[layer])
             if layer == 0 or kind.trainable == "readout":
                 break
             below = self.deltas[layer % 2][:, :, :samples]
-            torch.bmm(self.layers.weights[layer].transpose(1, 2), delta, out=below)
+            torch.bmm(self._factor(self.layers.weights[layer]).transpose(1, 2), factor, out=below)
             if masks is not None:
                 below.mul_(masks[layer - 1])
             self.activation.backward(below, self.inputs_of[layer - 1][:, :, :samples])

@@ -18,6 +18,7 @@ import torch
 
 from bench.cells import Cell
 from bench.engines.api import TrainReport
+from bench.engines.precision import full_precision
 from bench.engines.record import Record
 from bench.engines.schedules import learning_rates
 from bench.engines.torch_chunk import Chunk, Tables
@@ -101,8 +102,9 @@ class TorchEngine:
             if not self._on_cuda:
                 epochs = min(epochs, 1 + max(record.cell.max_epochs - record.epoch for record in records))
             started = time.perf_counter()
-            history = chunk.run(self._tables(records, kind, epochs))
-            tau, val_mse, active = (values.cpu().numpy() for values in history)
+            with full_precision():
+                history = chunk.run(self._tables(records, kind, epochs))
+                tau, val_mse, active = (values.cpu().numpy() for values in history)
             elapsed = time.perf_counter() - started
             running = [row for row, record in enumerate(records) if not record.ended]
             flops = 0
@@ -111,7 +113,8 @@ class TorchEngine:
                 trained = records[row].absorb(tau[:, row], own_val, active[:, row], elapsed / len(running))
                 flops += trained * epoch_flops(records[row].cell)
             ended = [row for row in running if records[row].ended]
-            predictions = _predictions(chunk, ended, n_predictions)
+            with full_precision():
+                predictions = _predictions(chunk, ended, n_predictions)
             layers = {row: chunk.layers_of(row, records[row].cell) if jacobian_rank else None for row in ended}
             outcomes = [records[row].outcome(self.name, self.device_name(), predictions[row], layers[row]) for row in ended]
             yield TrainReport(outcomes, flops)

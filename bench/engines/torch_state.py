@@ -18,7 +18,7 @@ from bench.noise import training_data, validation_data
 from bench.packs import padded
 from bench.streams import KERNEL_FIELDS, kernel_key
 
-DTYPES = {"float32": torch.float32, "float64": torch.float64}
+DTYPES = {"float32": torch.float32, "float64": torch.float64, "tf32": torch.float32}
 
 WIDTH_GRANULE = 4
 # A cache line of float32, two of float64: rows of samples, and the blocks of a flat array of parameters, begin on one. Matrix

@@ -24,6 +24,7 @@ class Peer(NamedTuple):
 PEERS = {
     "native": Peer("memcap, engine=native", "bench.peers.ours", "native", "all", "bench.engines._native", ("cpu",)),
     "cuda": Peer("memcap, engine=cuda", "bench.peers.ours", "cuda", "all", "cuda.core", ("cuda",)),
+    "cuda_3xtf32": Peer("memcap, engine=cuda, 3xTF32", "bench.peers.ours", "cuda_3xtf32", "all", "cuda.core", ("cuda",)),
     "torch": Peer("memcap, engine=torch (one core)", "bench.peers.ours", "torch", "all", "torch"),
     "jax": Peer("JAX jit(vmap(scan))", "bench.peers.jax_scan", "train", "packs", "optax"),
     "vmap": Peer("torch.func.vmap", "bench.peers.torch_vmap", "train", "packs", "torch"),
@@ -34,13 +35,13 @@ PEERS = {
 }
 
 # What brings the packages that are not everyone's.
-EXTRA_OF = defaultdict(lambda: "peers", cuda="cuda")
+EXTRA_OF = defaultdict(lambda: "peers", cuda="cuda", cuda_3xtf32="cuda")
 
 # What tells one shape of networks from another.
 SHAPE = ("d_in", "width", "depth", "n_samples")
 
-# Which engine the others are held against: the first of these that takes part.
-OURS = ("native", "cuda", "torch")
+# This program's: the others are held against the first of these that takes part.
+OURS = ("native", "cuda", "torch", "cuda_3xtf32")
 
 
 def why_not(name: str, device: str) -> str | None:

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from bench.cores import available_cores
-from bench.engines import EngineSpec, for_the_rest, make_engine
+from bench.engines import Engine, EngineSpec, for_the_rest, make_engine
 from bench.packs import plan
 from bench.peers.problem import Problem
 
@@ -19,12 +19,20 @@ NO_TAU = 1e-30
 
 def native(problem: Problem, device: str) -> Float32[np.ndarray, "cell epoch"]:
     """The loss of every network before each epoch, NaN where the learning curve has no point; a network on each core."""
-    return _train(problem, EngineSpec("native", device))
+    return _train(problem, _made("native", device))
 
 
 def cuda(problem: Problem, device: str) -> Float32[np.ndarray, "cell epoch"]:
     """The same of the CUDA engine, on all GPUs that `device` names."""
-    return _train(problem, EngineSpec("cuda", device))
+    return _train(problem, _made("cuda", device))
+
+
+def cuda_3xtf32(problem: Problem, device: str) -> Float32[np.ndarray, "cell epoch"]:
+    """The same with products of float32 on tensor cores, three for one."""
+    from bench.engines.cuda.gpu import gpus
+    from bench.engines.cuda_engine import CudaEngine
+
+    return _train(problem, CudaEngine(gpus(device), tensor_cores=True))
 
 
 def torch(problem: Problem, device: str) -> Float32[np.ndarray, "cell epoch"]:
@@ -32,14 +40,17 @@ def torch(problem: Problem, device: str) -> Float32[np.ndarray, "cell epoch"]:
     import torch
 
     torch.set_num_threads(1)
-    return _train(problem, for_the_rest(EngineSpec("torch", device)))
+    return _train(problem, make_engine(for_the_rest(EngineSpec("torch", device))))
 
 
-def _train(problem: Problem, spec: EngineSpec) -> Float32[np.ndarray, "cell epoch"]:
+def _made(name: str, device: str) -> Engine:
+    return make_engine(EngineSpec(name, device), available_cores())
+
+
+def _train(problem: Problem, engine: Engine) -> Float32[np.ndarray, "cell epoch"]:
     cells = [dataclasses.replace(cell, max_epochs=problem.epochs, tau=NO_TAU) for cell in problem.cells]
     row = {cell: i for i, cell in enumerate(cells)}
     losses = np.full((len(cells), problem.epochs + 1), np.nan, dtype=np.float32)
-    engine = make_engine(spec, available_cores())
     for pack in plan(cells, kind=engine.kind, slots=engine.slots, workers=1):
         for outcome in (outcome for report in engine.train(pack) for outcome in report.outcomes):
             if outcome.epochs_run != problem.epochs:

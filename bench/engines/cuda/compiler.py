@@ -58,7 +58,7 @@ def compile_kernel(kernel: Kernel, arch: str) -> Compiled:
 
 def cached_kernel(kernel: Kernel, arch: str) -> UInt8[np.ndarray, " byte"]:
     """The same from the user's cache, where it was compiled before from the same sources by the same NVRTC."""
-    path = cache_folder() / f"{kernel.dtype}-{kernel.block}-{kernel.rows}-{arch}-{fingerprint()}.cubin"
+    path = cache_folder() / f"{kernel.name}-{arch}-{fingerprint()}.cubin"
     try:
         return np.fromfile(path, dtype=np.uint8)
     except OSError:

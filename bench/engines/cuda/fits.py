@@ -26,8 +26,10 @@ class Fit(NamedTuple):
 class Fits:
     """The answers of one device, each asked for once."""
 
-    def __init__(self, device: Device):
+    def __init__(self, device: Device, *, tensor_cores: bool = False):
+        """`tensor_cores`: see `tiles.kernels_for`."""
         self.device = device
+        self._tensor_cores = tensor_cores
         self._known: dict[tuple[object, ...], Fit | None] = {}
 
     def fit(self, cell: Cell) -> Fit | None:
@@ -35,6 +37,6 @@ class Fits:
         key = tuple(getattr(cell, name) for name in SIZE_FIELDS)
         if key not in self._known:
             spec = spec_of(cell, variance=1.0)
-            fits = (Fit(kernel, self.device.measure(kernel, [spec])[0]) for kernel in kernels_for(cell))
+            fits = (Fit(kernel, self.device.measure(kernel, [spec])[0]) for kernel in kernels_for(cell, tensor_cores=self._tensor_cores))
             self._known[key] = next((fit for fit in fits if fit.sizes.scratch <= self.device.scratch_bytes), None)
         return self._known[key]

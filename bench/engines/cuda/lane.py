@@ -46,7 +46,7 @@ class _Running:
         self.cell = cell
         self.fit = fit
         self.record = Record(cell, prepared.spec.variance)
-        self.targets = prepared.targets[:count].astype(cell.dtype)
+        self.targets = prepared.targets[:count].astype(cell.storage)
         self.memory = memory
 
     def final_layers(self) -> list[Layer]:
@@ -172,7 +172,7 @@ class Lane:
         outcomes, flops = [], 0
         for slot, count in measured.items():
             one, ended = self._running[slot], noted.tasks[slot].progress.state == ENDED
-            dtype = one.cell.dtype
+            dtype = one.cell.storage
             active = np.arange(count) < count - ended
             own_val = val_mse[slot, :count].astype(dtype) if one.cell.n_val else None
             time_s = noted.time_s * work[slot] / total

@@ -5,6 +5,8 @@
 
 namespace fused {
 
+static constexpr int WARP = 32;  // threads that a chip leads together
+
 #ifdef __CUDA_ARCH__
 
 // Told to the compiler, which else reads and writes by a slower way that serves both.
@@ -13,8 +15,12 @@ namespace fused {
 
 struct BlockThreads {
   static constexpr bool ONE_CORE = true;  // in shared memory, which spares registers
+  static constexpr int HELD = 1;          // lanes of a warp that a thread stands for
   static FUSED_FN int tid() { return threadIdx.x; }
   static FUSED_FN int threads() { return blockDim.x; }
+  static FUSED_FN int warp() { return threadIdx.x / WARP; }
+  static FUSED_FN int warps() { return blockDim.x / WARP; }
+  static FUSED_FN int lane_of(int) { return threadIdx.x % WARP; }
   static FUSED_FN void sync() { __syncthreads(); }
 #if __CUDA_ARCH__ >= 900
   static FUSED_FN int rank() {
@@ -45,6 +51,7 @@ struct BlockThreads {
 
 struct BlockThreads {
   static constexpr bool ONE_CORE = false;
+  static constexpr int HELD = WARP;  // a thread is a warp, where lanes are told apart
   struct Self {
     int tid, threads, rank, team;
     void (*wait)(void* barrier);
@@ -53,6 +60,9 @@ struct BlockThreads {
   static inline thread_local Self self;
   static FUSED_FN int tid() { return self.tid; }
   static FUSED_FN int threads() { return self.threads; }
+  static FUSED_FN int warp() { return self.tid; }
+  static FUSED_FN int warps() { return self.threads; }
+  static FUSED_FN int lane_of(int held) { return held; }
   static FUSED_FN int rank() { return self.rank; }
   static FUSED_FN int team() { return self.team; }
   static FUSED_FN void sync() {

@@ -1,19 +1,19 @@
 // The three small matrix products for a block of threads that trains one cell together: each thread owns TM x 4 outputs at a time,
-// and reads four numbers at once. On a host the very same loops run in a test.
+// and reads four numbers at once. On a host the very same loops run in a test. If ROUNDED, the factors of all products are rounded to
+// TF32 as they are read.
 #pragma once
 #include "block_threads.h"
 #include "real.h"
 
 namespace fused {
 
-template <class Real_, int BLOCK_, int TM> struct BlockTiles : BlockThreads {
+template <class Real_, int BLOCK_, int TM, bool ROUNDED = false> struct BlockTiles : BlockThreads {
   typedef Real_ Real;
   static constexpr int BLOCK = BLOCK_;
   static constexpr int PAD = 16;        // rows of weights are padded to so many numbers: four are read at a time
   static constexpr int TURNED = 0;      // numbers of scratch for `outer`
   static constexpr int LD = BLOCK + 4;  // so that threads at neighbouring units meet in different banks of shared memory
   static constexpr int SHARES = 8, SHARE_SAMPLES = 256;
-  static constexpr int WARP = 32;
   static constexpr bool STAGED = true;  // inputs are brought on chip first
 
   static FUSED_FN int lanes() { return threads() < WARP ? 1 : WARP; }
@@ -25,6 +25,17 @@ template <class Real_, int BLOCK_, int TM> struct BlockTiles : BlockThreads {
     Real v[4];
   };
   static FUSED_FN Four four(const Real* from) { return *(const Four*)from; }
+
+  // What a product takes of numbers.
+  static FUSED_FN Real factor(Real x) {
+    if constexpr (ROUNDED) return to_tf32(x);
+    else return x;
+  }
+  static FUSED_FN Four factors(const Real* from) {
+    Four x = four(from);
+    if (ROUNDED) FUSED_UNROLL for (int k = 0; k < 4; k++) x.v[k] = factor(x.v[k]);
+    return x;
+  }
 
   // out[o][s] = bias[o] + sum_i weight[o][i] in[i][s], relu'd if RELU.
   template <bool RELU>
@@ -49,15 +60,15 @@ template <class Real_, int BLOCK_, int TM> struct BlockTiles : BlockThreads {
       int i = 0;
       FUSED_ROLLED for (; i + 4 <= I; i += 4) {
         Four x[4];
-        FUSED_UNROLL for (int k = 0; k < 4; k++) x[k] = four(in + (i + k) * in_row + s);
+        FUSED_UNROLL for (int k = 0; k < 4; k++) x[k] = factors(in + (i + k) * in_row + s);
         FUSED_UNROLL for (int q = 0; q < TM; q++) {
-          const Four by = four(w[q] + i);
+          const Four by = factors(w[q] + i);
           FUSED_UNROLL for (int k = 0; k < 4; k++) FUSED_UNROLL for (int r = 0; r < 4; r++) acc[q][r] += by.v[k] * x[k].v[r];
         }
       }
       FUSED_ROLLED for (; i < I; i++) {
-        const Four x = four(in + i * in_row + s);
-        FUSED_UNROLL for (int q = 0; q < TM; q++) FUSED_UNROLL for (int r = 0; r < 4; r++) acc[q][r] += w[q][i] * x.v[r];
+        const Four x = factors(in + i * in_row + s);
+        FUSED_UNROLL for (int q = 0; q < TM; q++) FUSED_UNROLL for (int r = 0; r < 4; r++) acc[q][r] += factor(w[q][i]) * x.v[r];
       }
       FUSED_UNROLL for (int q = 0; q < TM; q++) if (o + q < O) {
         Four z;
@@ -72,8 +83,8 @@ template <class Real_, int BLOCK_, int TM> struct BlockTiles : BlockThreads {
     for (int s = tid(); s < n; s += threads()) {
       Real acc[4] = {bias[0], 0, 0, 0};
       int i = 0;
-      for (; i + 4 <= I; i += 4) FUSED_UNROLL for (int k = 0; k < 4; k++) acc[k] += weight[i + k] * in[(i + k) * in_row + s];
-      for (; i < I; i++) acc[0] += weight[i] * in[i * in_row + s];
+      for (; i + 4 <= I; i += 4) FUSED_UNROLL for (int k = 0; k < 4; k++) acc[k] += factor(weight[i + k]) * factor(in[(i + k) * in_row + s]);
+      for (; i < I; i++) acc[0] += factor(weight[i]) * factor(in[i * in_row + s]);
       const Real z = (acc[0] + acc[1]) + (acc[2] + acc[3]);
       out[s] = RELU && z < 0 ? 0 : z;
     }
@@ -92,9 +103,9 @@ template <class Real_, int BLOCK_, int TM> struct BlockTiles : BlockThreads {
       const int i = t / across * TM, s = t % across * 4;
       Real acc[TM][4] = {};
       FUSED_ROLLED for (int o = 0; o < O; o++) {
-        const Four d = four(delta + o * LD + s);
+        const Four d = factors(delta + o * LD + s);
         FUSED_UNROLL for (int quad = 0; quad < TM; quad += 4) {
-          const Four w = four(weight + o * row + i + quad);  // rows are padded
+          const Four w = factors(weight + o * row + i + quad);  // rows are padded
           FUSED_UNROLL for (int k = 0; k < 4; k++)
             FUSED_UNROLL for (int r = 0; r < 4; r++) acc[quad + k][r] += w.v[k] * d.v[r];
         }
@@ -118,15 +129,19 @@ template <class Real_, int BLOCK_, int TM> struct BlockTiles : BlockThreads {
     FUSED_OFF_CHIP(bias);
     if (O == 1) columns<1, 1>(gradient, row, delta, in, in_row, O, I, n);
     else columns<TM, 4>(gradient, row, delta, in, in_row, O, I, n);
+    sum_samples(bias, delta, O, n);
+  }
+  // to[o] += sum_s from[o][s] over the first n samples.
+  static FUSED_FN void sum_samples(Real* to, const Real* from, int O, int n) {
     for (int o = tid(); o < O; o += threads()) {
       Real total = 0;
       int s = 0;
       for (; s + 4 <= n; s += 4) {
-        const Four d = four(delta + o * LD + s);
+        const Four d = four(from + o * LD + s);
         total += (d.v[0] + d.v[1]) + (d.v[2] + d.v[3]);
       }
-      for (; s < n; s++) total += delta[o * LD + s];
-      bias[o] += total;
+      for (; s < n; s++) total += from[o * LD + s];
+      to[o] += total;
     }
   }
   template <int ROWS, int COLUMNS>
@@ -141,16 +156,16 @@ template <class Real_, int BLOCK_, int TM> struct BlockTiles : BlockThreads {
       int s = 0;
       FUSED_ROLLED for (; s + 4 <= n; s += 4) {
         Four by[COLUMNS];
-        FUSED_UNROLL for (int r = 0; r < COLUMNS; r++) by[r] = four(x[r] + s);
+        FUSED_UNROLL for (int r = 0; r < COLUMNS; r++) by[r] = factors(x[r] + s);
         FUSED_UNROLL for (int q = 0; q < ROWS; q++) {
-          const Four a = four(d[q] + s);
+          const Four a = factors(d[q] + s);
           FUSED_UNROLL for (int r = 0; r < COLUMNS; r++)
             FUSED_UNROLL for (int k = 0; k < 4; k++) acc[q][r] += a.v[k] * by[r].v[k];
         }
       }
       FUSED_ROLLED for (; s < n; s++)
         FUSED_UNROLL for (int q = 0; q < ROWS; q++)
-          FUSED_UNROLL for (int r = 0; r < COLUMNS; r++) acc[q][r] += d[q][s] * x[r][s];
+          FUSED_UNROLL for (int r = 0; r < COLUMNS; r++) acc[q][r] += factor(d[q][s]) * factor(x[r][s]);
       FUSED_UNROLL for (int q = 0; q < ROWS; q++)
         FUSED_UNROLL for (int r = 0; r < COLUMNS; r++)
           if (o + q < O && i + r * across < I) gradient[(o + q) * row + i + r * across] += acc[q][r];

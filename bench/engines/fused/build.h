@@ -5,12 +5,30 @@
 #include "peak.h"
 #include "train_cell.h"
 
-#define MEMCAP_BUILD(NAME, FLOAT_TILES, DOUBLE_TILES)                                                            \
-  extern "C" bool memcap_train_##NAME(void* given, bool is_double, const bool* stop, int* epochs) {              \
-    fused::Task& task = *(fused::Task*)given;                                                                    \
-    const fused::CpuHost host{stop, epochs};                                                                     \
-    return is_double ? fused::train_cell<DOUBLE_TILES>(task, host) : fused::train_cell<FLOAT_TILES>(task, host); \
-  }                                                                                                              \
-  extern "C" double memcap_multiply_adds_##NAME(bool is_double, long long rounds) {                              \
-    return is_double ? fused::multiply_adds<DOUBLE_TILES>(rounds) : fused::multiply_adds<FLOAT_TILES>(rounds);   \
+namespace fused {
+
+// Vectors of BYTES; the other sizes are those of CpuTiles.
+template <int BYTES, int V, int TM, int W> struct Build {
+  template <class Real, bool ROUNDED = false> using Tiles = CpuTiles<Real, BYTES / (int)sizeof(Real), V, TM, W, ROUNDED>;
+
+  static bool train(Task& task, const CpuHost& host) {
+    switch (task.spec.dtype) {
+      case FLOAT64: return train_cell<Tiles<double>>(task, host);
+      case TF32: return train_cell<Tiles<float, true>>(task, host);
+      default: return train_cell<Tiles<float>>(task, host);
+    }
+  }
+  static double adds(bool is_double, long long rounds) {
+    return is_double ? multiply_adds<Tiles<double>>(rounds) : multiply_adds<Tiles<float>>(rounds);
+  }
+};
+
+}  // namespace fused
+
+#define MEMCAP_BUILD(NAME, BYTES, V, TM, W)                                                     \
+  extern "C" bool memcap_train_##NAME(void* task, const bool* stop, int* epochs) {              \
+    return fused::Build<BYTES, V, TM, W>::train(*(fused::Task*)task, {stop, epochs});           \
+  }                                                                                             \
+  extern "C" double memcap_multiply_adds_##NAME(bool is_double, long long rounds) {             \
+    return fused::Build<BYTES, V, TM, W>::adds(is_double, rounds);                              \
   }

@@ -26,8 +26,8 @@ template <int N, int... J> struct PlacesBelow : PlacesBelow<N - 1, N - 1, J...> 
 template <int... J> struct PlacesBelow<0, J...> { typedef Places<J...> Type; };
 
 // VL numbers in a vector, V vectors of samples in a block; a tile is at most TM rows by W vectors, which with what they are made of
-// fit in the registers.
-template <class Real_, int VL, int V, int TM, int W> struct CpuTiles {
+// fit in the registers. If ROUNDED, the factors of all products are rounded to TF32 as they are read.
+template <class Real_, int VL, int V, int TM, int W, bool ROUNDED = false> struct CpuTiles {
   typedef Real_ Real;
   static constexpr int BLOCK = VL * V;
   static constexpr int PAD = VL;  // rows of weights are padded to whole vectors
@@ -51,6 +51,16 @@ template <class Real_, int VL, int V, int TM, int W> struct CpuTiles {
   static FUSED_FN void team_sync() {}
   static FUSED_FN Vector load(const Real* from) { return *(const Vector*)from; }
   static FUSED_FN void store(Real* to, Vector x) { *(Vector*)to = x; }
+
+  // What a product takes: of a vector, and of a number that multiplies one.
+  static FUSED_FN Vector factor(Vector x) {
+    if constexpr (ROUNDED) return (Vector)(((Mask)x + (int)TF32_HALF) & ~(int)TF32_REST);
+    else return x;
+  }
+  static FUSED_FN auto factor_of(Real x) {
+    if constexpr (ROUNDED) return factor(Vector{} + x);
+    else return x;
+  }
 
   // Of two vectors of a matrix that is being turned over its diagonal, squares of STEP by STEP lanes at a time.
   typedef typename PlacesBelow<VL>::Type Lanes;
@@ -96,8 +106,11 @@ template <class Real_, int VL, int V, int TM, int W> struct CpuTiles {
       const Real* w = a.weight + o * a.row;
       for (int i = 0; i < a.I; i++) {
         Vector x[N];
-        FUSED_UNROLL for (int v = 0; v < N; v++) x[v] = load(a.in + i * a.in_row + s + v * VL);
-        FUSED_UNROLL for (int q = 0; q < T; q++) FUSED_UNROLL for (int v = 0; v < N; v++) acc[q][v] += w[q * a.row + i] * x[v];
+        FUSED_UNROLL for (int v = 0; v < N; v++) x[v] = factor(load(a.in + i * a.in_row + s + v * VL));
+        FUSED_UNROLL for (int q = 0; q < T; q++) {
+          const auto by = factor_of(w[q * a.row + i]);
+          FUSED_UNROLL for (int v = 0; v < N; v++) acc[q][v] += by * x[v];
+        }
       }
       FUSED_UNROLL for (int q = 0; q < T; q++) FUSED_UNROLL for (int v = 0; v < N; v++) {
         const Vector z = acc[q][v];
@@ -128,8 +141,11 @@ template <class Real_, int VL, int V, int TM, int W> struct CpuTiles {
       const Real* w = b.weight + i;
       for (int o = b.first; o < b.end; o++) {
         Vector d[N];
-        FUSED_UNROLL for (int v = 0; v < N; v++) d[v] = load(b.delta + o * LD + s + v * VL);
-        FUSED_UNROLL for (int q = 0; q < T; q++) FUSED_UNROLL for (int v = 0; v < N; v++) acc[q][v] += w[o * b.row + q] * d[v];
+        FUSED_UNROLL for (int v = 0; v < N; v++) d[v] = factor(load(b.delta + o * LD + s + v * VL));
+        FUSED_UNROLL for (int q = 0; q < T; q++) {
+          const auto by = factor_of(w[o * b.row + q]);
+          FUSED_UNROLL for (int v = 0; v < N; v++) acc[q][v] += by * d[v];
+        }
       }
       FUSED_UNROLL for (int q = 0; q < T; q++) FUSED_UNROLL for (int v = 0; v < N; v++) {
         Vector z = acc[q][v];
@@ -161,7 +177,7 @@ template <class Real_, int VL, int V, int TM, int W> struct CpuTiles {
   static void readout(Real* gradient, const Real* delta, const Real* in, int in_row, int I, int n) {
     for (int i = 0; i < I; i += VL) {
       const Real* x = in + i * in_row;
-      const auto product = [=](int k, int s) FUSED_LAMBDA { return load(delta + s) * load(x + k * in_row + s); };
+      const auto product = [=](int k, int s) FUSED_LAMBDA { return factor(load(delta + s)) * factor(load(x + k * in_row + s)); };
       store(gradient + i, load(gradient + i) + row_sums(I - i, n, product));
     }
   }
@@ -189,7 +205,10 @@ template <class Real_, int VL, int V, int TM, int W> struct CpuTiles {
       const auto add = [&](Vector (&acc)[T][N], int s) FUSED_LAMBDA {
         Vector x[N];
         FUSED_UNROLL for (int v = 0; v < N; v++) x[v] = load(u.turned + s * N * VL + v * VL);
-        FUSED_UNROLL for (int q = 0; q < T; q++) FUSED_UNROLL for (int v = 0; v < N; v++) acc[q][v] += d[q * LD + s] * x[v];
+        FUSED_UNROLL for (int q = 0; q < T; q++) {
+          const auto by = factor_of(d[q * LD + s]);
+          FUSED_UNROLL for (int v = 0; v < N; v++) acc[q][v] += by * x[v];
+        }
       };
       int s = 0;
       for (; s + SPLIT <= u.n; s += SPLIT) FUSED_UNROLL for (int k = 0; k < SPLIT; k++) add(parts[k], s + k);
@@ -204,13 +223,13 @@ template <class Real_, int VL, int V, int TM, int W> struct CpuTiles {
     }
   };
 
-  // turned[s][k] = in[k][s] for k < VL, zero for k >= left; `row` numbers from one sample to the next.
+  // turned[s][k] = in[k][s] as a factor for k < VL, zero for k >= left; `row` numbers from one sample to the next.
   static void turn_samples(Real* turned, int row, const Real* in, int in_row, int left, int n) {
     for (int s = 0; s < n; s += VL) {
       Vector r[VL];
       FUSED_UNROLL for (int k = 0; k < VL; k++) r[k] = k < left ? load(in + k * in_row + s) : Vector{};
       turn(r);
-      FUSED_UNROLL for (int k = 0; k < VL; k++) store(turned + (s + k) * row, r[k]);
+      FUSED_UNROLL for (int k = 0; k < VL; k++) store(turned + (s + k) * row, factor(r[k]));
     }
   }
 

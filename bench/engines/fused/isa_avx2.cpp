@@ -2,6 +2,4 @@
 #define fused fused_avx2
 #include "build.h"
 
-typedef fused::CpuTiles<float, 8, 8, 6, 2> FloatTiles;
-typedef fused::CpuTiles<double, 4, 8, 6, 2> DoubleTiles;
-MEMCAP_BUILD(avx2, FloatTiles, DoubleTiles)
+MEMCAP_BUILD(avx2, 32, 8, 6, 2)

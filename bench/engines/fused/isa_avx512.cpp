@@ -2,6 +2,4 @@
 #define fused fused_avx512
 #include "build.h"
 
-typedef fused::CpuTiles<float, 16, 4, 6, 4> FloatTiles;
-typedef fused::CpuTiles<double, 8, 4, 6, 4> DoubleTiles;
-MEMCAP_BUILD(avx512, FloatTiles, DoubleTiles)
+MEMCAP_BUILD(avx512, 64, 4, 6, 4)

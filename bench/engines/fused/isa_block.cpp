@@ -1,6 +1,7 @@
 // The GPU's kernels on this host, in a namespace of their own: fibers stand in for the threads of blocks, with the same barriers.
 // For tests: of what a GPU would compute, of missing barriers, and of the engine that drives it.
 #define fused fused_block
+#define FUSED_PLAIN
 #include "block_device.h"
 
 #include <ucontext.h>
@@ -9,8 +10,8 @@
 #include <memory>
 #include <vector>
 
-#include "block_tiles.h"
 #include "slice.h"
+#include "tensor_tiles.h"
 
 namespace fused {
 namespace {
@@ -115,18 +116,24 @@ void train(const Slice& slice, int teams, int team, int threads, int length, lon
   fibers.run(descending);
 }
 
-template <class Call> auto with_tiles(bool is_double, int block, int rows, const Call& call) {
-  if (is_double) return block == 64 ? call(BlockTiles<double, 64, 4>{}) : block == 32 ? call(BlockTiles<double, 32, 4>{}) : call(BlockTiles<double, 16, 4>{});
-  if (rows == 8) return block == 64 ? call(BlockTiles<float, 64, 8>{}) : block == 32 ? call(BlockTiles<float, 32, 8>{}) : call(BlockTiles<float, 16, 8>{});
-  return block == 64 ? call(BlockTiles<float, 64, 4>{}) : block == 32 ? call(BlockTiles<float, 32, 4>{}) : call(BlockTiles<float, 16, 4>{});
+template <int BLOCK, class Call> void with_block(int dtype, int rows, bool tensor_cores, const Call& call) {
+  if (dtype == FLOAT64) return call(BlockTiles<double, BLOCK, 4>{});
+  if (dtype == TF32) return rows == 32 ? call(TensorTiles<BLOCK, 32, 1>{}) : call(TensorTiles<BLOCK, 16, 1>{});
+  if (tensor_cores) return rows == 32 ? call(TensorTiles<BLOCK, 32, 3>{}) : call(TensorTiles<BLOCK, 16, 3>{});
+  return rows == 8 ? call(BlockTiles<float, BLOCK, 8>{}) : call(BlockTiles<float, BLOCK, 4>{});
+}
+template <class Call> void with_tiles(int dtype, int block, int rows, bool tensor_cores, const Call& call) {
+  if (block == 64) return with_block<64>(dtype, rows, tensor_cores, call);
+  if (block == 32) return with_block<32>(dtype, rows, tensor_cores, call);
+  with_block<16>(dtype, rows, tensor_cores, call);
 }
 
 }  // namespace
 }  // namespace fused
 
-void memcap_block_measure(bool is_double, int block, int rows, const void* spec, long long* sizes) {
+void memcap_block_measure(int dtype, int block, int rows, bool tensor_cores, const void* spec, long long* sizes) {
   const fused::Spec& c = *(const fused::Spec*)spec;
-  fused::with_tiles(is_double, block, rows, [&](auto tiles) {
+  fused::with_tiles(dtype, block, rows, tensor_cores, [&](auto tiles) {
     typedef decltype(tiles) Tiles;
     sizes[0] = fused::Offsets<Tiles>(c, false).bytes;
     sizes[1] = fused::scratch_size<Tiles>(c) * (long long)sizeof(typename Tiles::Real);
@@ -134,12 +141,12 @@ void memcap_block_measure(bool is_double, int block, int rows, const void* spec,
   });
 }
 
-void memcap_block_train(bool is_double, int block, int rows, void* tasks, const int* order, int count, int teams, int team,
+void memcap_block_train(int dtype, int block, int rows, bool tensor_cores, void* tasks, const int* order, int count, int teams, int team,
                         int threads, int epochs, long long scratch_bytes, bool descending) {
   int next = 0;
   std::vector<int> words((size_t)teams);
   const fused::Slice slice{(fused::Task*)tasks, order, count, &next, words.data()};
-  fused::with_tiles(is_double, block, rows, [&](auto tiles) {
+  fused::with_tiles(dtype, block, rows, tensor_cores, [&](auto tiles) {
     fused::train<decltype(tiles)>(slice, teams, team, threads, epochs, scratch_bytes, descending);
   });
 }

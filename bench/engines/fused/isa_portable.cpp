@@ -3,10 +3,7 @@
 #include "build.h"
 
 #if defined(__aarch64__)  // 32 vector registers
-typedef fused::CpuTiles<float, 4, 4, 6, 4> FloatTiles;
-typedef fused::CpuTiles<double, 2, 4, 6, 4> DoubleTiles;
+MEMCAP_BUILD(portable, 16, 4, 6, 4)
 #else
-typedef fused::CpuTiles<float, 4, 16, 6, 2> FloatTiles;
-typedef fused::CpuTiles<double, 2, 16, 6, 2> DoubleTiles;
+MEMCAP_BUILD(portable, 16, 16, 6, 2)
 #endif
-MEMCAP_BUILD(portable, FloatTiles, DoubleTiles)

@@ -1,11 +1,12 @@
-// The kernels for one kind of tiles, compiled by NVRTC (bench/engines/cuda/compiler.py), which defines MEMCAP_REAL, MEMCAP_BLOCK,
-// MEMCAP_TM, MEMCAP_THREADS, MEMCAP_RESIDENT, and MEMCAP_TASK_BYTES.
-#include "block_tiles.h"
+// The kernels for one kind of tiles, compiled by NVRTC (bench/engines/cuda/compiler.py), which defines MEMCAP_TILES, MEMCAP_THREADS,
+// MEMCAP_RESIDENT, and MEMCAP_TASK_BYTES.
 #include "slice.h"
+#include "tensor_tiles.h"
 
 using namespace fused;
 
-typedef BlockTiles<MEMCAP_REAL, MEMCAP_BLOCK, MEMCAP_TM> Tiles;
+typedef MEMCAP_TILES Tiles;
+typedef Tiles::Real Real;
 
 static_assert(sizeof(Task) == MEMCAP_TASK_BYTES, "host and device agree on what a task is");
 
@@ -40,24 +41,24 @@ train(Task* tasks, const int* order, int count, int* next, int* words, unsigned 
   __shared__ Core<Tiles> core;
   const Slice slice{tasks, order, count, next, words};
   Block block{began, length_ns, words};
-  work<Tiles>(slice, block, core, (MEMCAP_REAL*)shared);
+  work<Tiles>(slice, block, core, (Real*)shared);
 }
 
 // Bytes of a cell's memory, bytes of its scratch, and the shares that blocks of a team can take of its batches.
 extern "C" __global__ void measure(const Spec* specs, long long (*sizes)[3], int count) {
   for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < count; i += gridDim.x * blockDim.x) {
     sizes[i][0] = Offsets<Tiles>(specs[i], false).bytes;
-    sizes[i][1] = scratch_size<Tiles>(specs[i]) * (long long)sizeof(MEMCAP_REAL);
+    sizes[i][1] = scratch_size<Tiles>(specs[i]) * (long long)sizeof(Real);
     sizes[i][2] = shares_of<Tiles>(specs[i].batch_size);
   }
 }
 
 // What a chip can do at most: multiply-adds on registers alone. Each thread does `rounds` times 16 of them.
-extern "C" __global__ void __launch_bounds__(MEMCAP_THREADS) multiply_adds(MEMCAP_REAL* out, int rounds) {
-  MEMCAP_REAL sums[16];
-  FUSED_UNROLL for (int i = 0; i < 16; i++) sums[i] = (MEMCAP_REAL)(i + threadIdx.x);
-  for (int round = 0; round < rounds; round++) FUSED_UNROLL for (int i = 0; i < 16; i++) sums[i] = sums[i] * (MEMCAP_REAL)0.999 + (MEMCAP_REAL)1e-3;
-  MEMCAP_REAL total = 0;
+extern "C" __global__ void __launch_bounds__(MEMCAP_THREADS) multiply_adds(Real* out, int rounds) {
+  Real sums[16];
+  FUSED_UNROLL for (int i = 0; i < 16; i++) sums[i] = (Real)(i + threadIdx.x);
+  for (int round = 0; round < rounds; round++) FUSED_UNROLL for (int i = 0; i < 16; i++) sums[i] = sums[i] * (Real)0.999 + (Real)1e-3;
+  Real total = 0;
   FUSED_UNROLL for (int i = 0; i < 16; i++) total += sums[i];
   out[blockIdx.x * blockDim.x + threadIdx.x] = total;
 }

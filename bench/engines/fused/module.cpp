@@ -24,7 +24,7 @@ typedef nb::ndarray<const double, nb::c_contig, nb::device::cpu> Numbers;
 
 namespace {
 
-typedef bool (*Train)(void*, bool, const bool*, int*);
+typedef bool (*Train)(void*, const bool*, int*);
 
 bool runs_here(const std::string& isa) {
 #if defined(__x86_64__)
@@ -72,18 +72,18 @@ fused::Spec as_spec(const nb::bytes& bytes) {
   return spec;
 }
 
-nb::tuple block_measure(bool is_double, int block, int rows, nb::bytes spec) {
+nb::tuple block_measure(int dtype, int block, int rows, bool tensor_cores, nb::bytes spec) {
   const fused::Spec c = as_spec(spec);
   long long sizes[3];
-  memcap_block_measure(is_double, block, rows, &c, sizes);
+  memcap_block_measure(dtype, block, rows, tensor_cores, &c, sizes);
   return nb::make_tuple(sizes[0], sizes[1], sizes[2]);
 }
 
-void block_train(bool is_double, int block, int rows, size_t tasks, nb::ndarray<const int, nb::c_contig, nb::device::cpu> order,
-                 int teams, int team, int threads, int epochs, long long scratch_bytes, bool descending) {
+void block_train(int dtype, int block, int rows, bool tensor_cores, size_t tasks,
+                 nb::ndarray<const int, nb::c_contig, nb::device::cpu> order, int teams, int team, int threads, int epochs, long long scratch_bytes, bool descending) {
   const nb::gil_scoped_release release;
-  memcap_block_train(is_double, block, rows, (void*)tasks, order.data(), (int)order.size(), teams, team, threads, epochs, scratch_bytes,
-                     descending);
+  memcap_block_train(dtype, block, rows, tensor_cores, (void*)tasks, order.data(), (int)order.size(), teams, team, threads, epochs,
+                     scratch_bytes, descending);
 }
 
 std::vector<double> copied(const Numbers& numbers) { return {numbers.data(), numbers.data() + numbers.size()}; }
@@ -92,7 +92,7 @@ std::vector<double> copied(const Numbers& numbers) { return {numbers.data(), num
 struct Job {
   long id;
   fused::Task task{};
-  bool is_double = false, gives_params = false;
+  bool gives_params = false;
   std::vector<double> params, inputs, targets, val_inputs, val_targets, rates, tau, val_mse, predictions;
   int epochs_done = 0;
   int epochs_reported = 0;
@@ -120,7 +120,7 @@ struct Job {
 
   void run(Train train, const bool* stop) {
     const auto started = std::chrono::steady_clock::now();
-    ok = train(&task, is_double, stop, &epochs_done);
+    ok = train(&task, stop, &epochs_done);
     time_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
   }
 };
@@ -138,12 +138,11 @@ class Queue {
   ~Queue() { close(); }
 
   // Cells are trained in the order in which they are given.
-  void push(long id, nb::bytes spec, bool is_double, int n_predictions, bool gives_params, Numbers params, Numbers inputs,
+  void push(long id, nb::bytes spec, int n_predictions, bool gives_params, Numbers params, Numbers inputs,
             Numbers targets, Numbers val_inputs, Numbers val_targets, Numbers rates) {
     auto job = std::make_unique<Job>();
     job->id = id;
     job->task.spec = as_spec(spec);
-    job->is_double = is_double;
     job->task.n_predictions = n_predictions;
     job->gives_params = gives_params;
     job->params = copied(params);

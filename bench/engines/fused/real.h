@@ -25,6 +25,21 @@ template <class To, class From> FUSED_FN To bits_of(From from) {
   return __builtin_bit_cast(To, from);
 }
 
+// The bits of a float below the eleven significant ones of TF32, and half of what they amount to.
+static constexpr Word TF32_REST = 0x1FFF, TF32_HALF = 0x1000;
+
+// The nearest number of TF32, of two the one away from zero. NaN stays NaN: a processor's own has no bit set among the lowest, and
+// a GPU's, which has all of them, is the instruction's care.
+FUSED_FN float to_tf32(float x) {
+#ifdef __CUDACC_RTC__
+  Word bits;
+  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(x));
+  return bits_of<float>(bits);
+#else
+  return bits_of<float>((bits_of<Word>(x) + TF32_HALF) & ~TF32_REST);
+#endif
+}
+
 FUSED_FN double infinity() { return bits_of<double>(0x7FF0000000000000ll); }
 
 #ifdef __CUDACC_RTC__

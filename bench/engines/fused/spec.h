@@ -1,20 +1,22 @@
 // What the training core knows of a cell: numbers only, no pointers, the same on host and device.
 #pragma once
 
-// FUSED_CALL is of large functions that are called from several places: code that a GPU shall hold once.
+// FUSED_CALL is of large functions that are called from several places: code that a GPU shall hold once. FUSED_UNROLL comes before a
+// loop whose turns are to run beside one another, in registers; FUSED_ROLLED before one whose turns shall not. FUSED_PLAIN is defined
+// where a quick build matters more than a quick run.
 #if defined(__CUDACC_RTC__)
 #define FUSED_FN __device__ __forceinline__
 #define FUSED_CALL __device__ __noinline__
+#define FUSED_UNROLL _Pragma("unroll")
+#define FUSED_ROLLED _Pragma("unroll 1")
+#elif defined(FUSED_PLAIN)
+#define FUSED_FN inline
+#define FUSED_CALL __attribute__((noinline))
+#define FUSED_UNROLL
+#define FUSED_ROLLED
 #else
 #define FUSED_FN inline __attribute__((always_inline))
 #define FUSED_CALL FUSED_FN
-#endif
-
-// Before a loop whose turns are to run beside one another, in registers; and before one whose turns shall not.
-#ifdef __CUDACC_RTC__
-#define FUSED_UNROLL _Pragma("unroll")
-#define FUSED_ROLLED _Pragma("unroll 1")
-#else
 #define FUSED_UNROLL _Pragma("GCC unroll 16")
 #define FUSED_ROLLED
 #endif
@@ -27,11 +29,12 @@ typedef unsigned int Word;
 enum Activation { RELU, LEAKY_RELU, TANH, GELU, SILU, SIGMOID };
 enum Loss { MSE, HINGE };
 enum Optimizer { SGD, ADAM, ADAMW };
+enum Dtype { FLOAT32, FLOAT64, TF32 };
 
 struct Spec {
   int n_samples, d_in, depth, width, n_val;
   int batch_size;  // n_samples for the full batch
-  int shuffle, activation, readout, loss, optimizer, amsgrad;
+  int shuffle, activation, readout, loss, optimizer, amsgrad, dtype;
   int patience;  // negative: no early stopping
   int max_epochs;
   double variance, tau;

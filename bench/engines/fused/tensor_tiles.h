@@ -1,0 +1,207 @@
+// The three small matrix products on tensor cores, which multiply numbers of TF32: each warp owns ROWS x SPAN outputs at a time.
+//
+// With PASSES of 1 factors are rounded to TF32. With 3 each is a head of TF32 and a tail of what the head lacks, and all products but
+// tail by tail are summed, the small ones first: float32 but for the order of sums and their rounding toward zero ("3xTF32").
+// A row of outputs is not worth a tensor core, and neither are the gradients of one: BlockTiles have them.
+#pragma once
+#include "block_tiles.h"
+#include "tensor_core.h"
+
+namespace fused {
+
+template <int BLOCK_, int ROWS, int PASSES> struct TensorTiles : BlockTiles<float, BLOCK_, 4, PASSES == 1> {
+  typedef BlockTiles<float, BLOCK_, 4, PASSES == 1> Plain;
+  typedef typename Plain::Four Four;
+  using Plain::four;
+  using Plain::LD;
+  static constexpr int TALL = ROWS / 16, WIDE = BLOCK_ < 32 ? 2 : 4;  // products of a tensor core that a warp has beside one another
+  static constexpr int SPAN = 8 * WIDE;
+  static_assert(PASSES == 1 || PASSES == 3, "a factor is its head, or head and tail");
+
+  struct alignas(8) Two {
+    float v[2];
+  };
+  struct alignas(4 * WIDE) Few {
+    float v[WIDE];
+  };
+
+  // A warp's outputs, and what a step of eight terms takes.
+  struct Tile {
+    Sums of[TALL][WIDE];
+  };
+  struct Step {
+    Left left[TALL];
+    Right right[WIDE];
+  };
+
+  template <int N> static FUSED_FN Held<N> heads(const Held<N>& x) {
+    Held<N> head;
+    FUSED_LANES(h) FUSED_UNROLL for (int k = 0; k < N; k++) head.v[h][k] = to_tf32(x.v[h][k]);
+    return head;
+  }
+  // No more than the last bit is cut off.
+  template <int N> static FUSED_FN Held<N> tails(const Held<N>& x, const Held<N>& head) {
+    Held<N> tail;
+    FUSED_LANES(h)
+      FUSED_UNROLL for (int k = 0; k < N; k++) tail.v[h][k] = bits_of<float>(bits_of<Word>(x.v[h][k] - head.v[h][k]) & ~TF32_REST);
+    return tail;
+  }
+
+  // tile += left times right, of the first `wide` columns of eight.
+  static FUSED_FN void add(Tile& tile, const Step& step, int wide = WIDE) {
+    Step head, tail;
+    FUSED_UNROLL for (int m = 0; m < TALL; m++) {
+      head.left[m] = heads(step.left[m]);
+      if (PASSES == 3) tail.left[m] = tails(step.left[m], head.left[m]);
+    }
+    FUSED_UNROLL for (int j = 0; j < WIDE; j++) if (j < wide) {
+      head.right[j] = heads(step.right[j]);
+      if (PASSES == 3) {
+        tail.right[j] = tails(step.right[j], head.right[j]);
+        FUSED_UNROLL for (int m = 0; m < TALL; m++) multiply_add(tile.of[m][j], head.left[m], tail.right[j]);
+        FUSED_UNROLL for (int m = 0; m < TALL; m++) multiply_add(tile.of[m][j], tail.left[m], head.right[j]);
+      }
+      FUSED_UNROLL for (int m = 0; m < TALL; m++) multiply_add(tile.of[m][j], head.left[m], head.right[j]);
+    }
+  }
+
+  static FUSED_FN int least(int a, int b) { return a < b ? a : b; }
+
+  // Samples lie across a tile so that a lane's are neighbours: column c of product j is sample WIDE c + j. Terms 2 p and 2 p + 1 of
+  // eight are places p and p + 4. Neither is seen in the sums.
+
+  // out[o][s] = bias[o] + sum_i weight[o][i] in[i][s], relu'd if RELU. Samples are computed up to a multiple of SPAN.
+  template <bool RELU>
+  static FUSED_FN void affine(float* out, const float* weight, int row, const float* bias, const float* in, int in_row, int O, int I,
+                              int n) {
+    FUSED_ON_CHIP(out);
+    FUSED_ON_CHIP(in);
+    FUSED_OFF_CHIP(weight);
+    FUSED_OFF_CHIP(bias);
+    if (O == 1) return Plain::template single<RELU>(out, weight, bias, in, in_row, I, n);
+    const int across = (n + SPAN - 1) / SPAN, down = (O + ROWS - 1) / ROWS;
+    for (int t = BlockThreads::warp(); t < across * down; t += BlockThreads::warps()) {
+      const int first = t / across * ROWS, s = t % across * SPAN;
+      Tile tile;
+      FUSED_LANES(h) FUSED_UNROLL for (int m = 0; m < TALL; m++) FUSED_UNROLL for (int k = 0; k < 4; k++) {
+        const float value = bias[least(first + 16 * m + 8 * (k / 2) + group_of(h), O - 1)];
+        FUSED_UNROLL for (int j = 0; j < WIDE; j++) tile.of[m][j].v[h][k] = value;
+      }
+      FUSED_ROLLED for (int i = 0; i < I; i += 8) {
+        Step step;
+        FUSED_LANES(h) {
+          // Rows beyond the last repeat it: of outputs they are not stored, of inputs they meet the zeros that weights are padded with.
+          FUSED_UNROLL for (int m = 0; m < TALL; m++) FUSED_UNROLL for (int half = 0; half < 2; half++) {
+            const int o = least(first + 16 * m + 8 * half + group_of(h), O - 1);
+            const Two w = *(const Two*)(weight + o * row + i + 2 * place_of(h));
+            FUSED_UNROLL for (int k = 0; k < 2; k++) step.left[m].v[h][2 * k + half] = w.v[k];
+          }
+          FUSED_UNROLL for (int k = 0; k < 2; k++) {
+            const Few x = *(const Few*)(in + least(i + 2 * place_of(h) + k, I - 1) * in_row + s + WIDE * group_of(h));
+            FUSED_UNROLL for (int j = 0; j < WIDE; j++) step.right[j].v[h][k] = x.v[j];
+          }
+        }
+        add(tile, step);
+      }
+      FUSED_LANES(h) FUSED_UNROLL for (int m = 0; m < TALL; m++) FUSED_UNROLL for (int half = 0; half < 2; half++) {
+        const int o = first + 16 * m + 8 * half + group_of(h);
+        if (o >= O) continue;
+        FUSED_UNROLL for (int k = 0; k < 2; k++) {
+          Few z;
+          FUSED_UNROLL for (int j = 0; j < WIDE; j++) {
+            z.v[j] = tile.of[m][j].v[h][2 * half + k];
+            if (RELU && z.v[j] < 0) z.v[j] = 0;
+          }
+          *(Few*)(out + o * LD + s + WIDE * (2 * place_of(h) + k)) = z;
+        }
+      }
+    }
+  }
+
+  // below[i][s] = sum_o weight[o][i] delta[o][s], zero where RELU and activation[i][s] <= 0. Row r of a tile is column 2 r of the
+  // weights, row r + 8 column 2 r + 1.
+  template <bool RELU>
+  static FUSED_FN void back(float* below, const float* weight, int row, const float* delta, const float* activation, int O, int I,
+                            int n) {
+    FUSED_ON_CHIP(below);
+    FUSED_ON_CHIP(delta);
+    FUSED_ON_CHIP(activation);
+    FUSED_OFF_CHIP(weight);
+    if (O == 1) return Plain::template back<RELU>(below, weight, row, delta, activation, O, I, n);
+    const int across = (n + SPAN - 1) / SPAN, down = (I + ROWS - 1) / ROWS;
+    for (int t = BlockThreads::warp(); t < across * down; t += BlockThreads::warps()) {
+      const int first = t / across * ROWS, s = t % across * SPAN;
+      Tile tile{};
+      FUSED_ROLLED for (int o = 0; o < O; o += 8) {
+        Step step;
+        FUSED_LANES(h) FUSED_UNROLL for (int k = 0; k < 2; k++) {
+          const int at = least(o + 2 * place_of(h) + k, O - 1);
+          const bool beyond = o + 2 * place_of(h) + k >= O;
+          FUSED_UNROLL for (int m = 0; m < TALL; m++) {
+            const Two w = *(const Two*)(weight + at * row + least(first + 16 * m + 2 * group_of(h), row - 2));
+            FUSED_UNROLL for (int half = 0; half < 2; half++) step.left[m].v[h][2 * k + half] = beyond ? 0 : w.v[half];
+          }
+          const Few d = *(const Few*)(delta + at * LD + s + WIDE * group_of(h));
+          FUSED_UNROLL for (int j = 0; j < WIDE; j++) step.right[j].v[h][k] = d.v[j];
+        }
+        add(tile, step);
+      }
+      FUSED_LANES(h) FUSED_UNROLL for (int m = 0; m < TALL; m++) FUSED_UNROLL for (int half = 0; half < 2; half++) {
+        const int i = first + 16 * m + 2 * group_of(h) + half;
+        if (i >= I) continue;
+        FUSED_UNROLL for (int k = 0; k < 2; k++) {
+          const int at = i * LD + s + WIDE * (2 * place_of(h) + k);
+          const Few a = *(const Few*)(activation + at);
+          Few z;
+          FUSED_UNROLL for (int j = 0; j < WIDE; j++) z.v[j] = RELU && a.v[j] <= 0 ? 0 : tile.of[m][j].v[h][2 * half + k];
+          *(Few*)(below + at) = z;
+        }
+      }
+    }
+  }
+
+  // gradient[o][i] += sum_s delta[o][s] in[i][s] over the first n samples, and bias[o] += sum_s delta[o][s]. Four terms of a lane are
+  // neighbours, and rows r and r + 1 of a tile, as columns, lie four apart, where threads meet in different banks of shared memory.
+  static FUSED_FN void outer(float* gradient, int row, float* bias, const float* delta, const float* in, int in_row, int O, int I,
+                             int n, float*) {
+    FUSED_ON_CHIP(delta);
+    FUSED_ON_CHIP(in);
+    FUSED_OFF_CHIP(gradient);
+    FUSED_OFF_CHIP(bias);
+    if (O == 1) Plain::template columns<1, 1>(gradient, row, delta, in, in_row, O, I, n);
+    else add_products(gradient, row, delta, in, in_row, O, I, n);
+    Plain::sum_samples(bias, delta, O, n);
+  }
+  static FUSED_FN void add_products(float* gradient, int row, const float* delta, const float* in, int in_row, int O, int I, int n) {
+    const int across = (I + SPAN - 1) / SPAN, down = (O + ROWS - 1) / ROWS;
+    for (int t = BlockThreads::warp(); t < across * down; t += BlockThreads::warps()) {
+      const int first = t / across * ROWS, column = t % across * SPAN, wide = (I - column + 7) / 8;
+      Tile tile{};
+      FUSED_ROLLED for (int s = 0; s < n; s += 16) {
+        Step steps[2];
+        FUSED_LANES(h) {
+          const int apart = group_of(h) / 2 + 4 * (group_of(h) % 2), left = n - s - 4 * place_of(h);
+          FUSED_UNROLL for (int m = 0; m < TALL; m++) FUSED_UNROLL for (int half = 0; half < 2; half++) {
+            const Four d = four(delta + least(first + 16 * m + 8 * half + apart, O - 1) * LD + s + 4 * place_of(h));
+            FUSED_UNROLL for (int k = 0; k < 4; k++) steps[k / 2].left[m].v[h][2 * (k % 2) + half] = k < left ? d.v[k] : 0;
+          }
+          FUSED_UNROLL for (int j = 0; j < WIDE; j++) {
+            const Four x = four(in + least(column + 8 * j + apart, I - 1) * in_row + s + 4 * place_of(h));
+            FUSED_UNROLL for (int k = 0; k < 4; k++) steps[k / 2].right[j].v[h][k % 2] = k < left ? x.v[k] : 0;
+          }
+        }
+        FUSED_UNROLL for (int k = 0; k < 2; k++) add(tile, steps[k], wide);
+      }
+      FUSED_LANES(h) FUSED_UNROLL for (int m = 0; m < TALL; m++) FUSED_UNROLL for (int half = 0; half < 2; half++) {
+        const int o = first + 16 * m + 8 * half + group_of(h) / 2 + 4 * (group_of(h) % 2);
+        if (o >= O) continue;
+        FUSED_UNROLL for (int j = 0; j < WIDE; j++) FUSED_UNROLL for (int k = 0; k < 2; k++) {
+          const int i = column + 8 * j + place_of(h) + 4 * k;
+          if (i < I) gradient[o * row + i] += tile.of[m][j].v[h][2 * half + k];
+        }
+      }
+    }
+  }
+};
+
+}  // namespace fused
