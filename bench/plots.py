@@ -36,6 +36,8 @@ MOST_TAU = 30.0
 FAN_PANEL, PREDICTION_PANEL, SIGNAL_PANEL = (2.35, 1.9), (3.1, 1.5), (4.6, 3.0)
 MARGIN, AXIS_ROOM, LABEL_WIDTH, LEADER = 0.1, 0.55, 3.4, 0.3
 MOST_FAN_TICKS = 5
+# The share of a panel's height below all lines, for the counts of cells.
+FAN_FOOT = 0.16
 RANK_ROW, RANK_PANELS = 0.24, (2.6, 3.2)
 
 
@@ -69,7 +71,8 @@ def fans(table: pd.DataFrame) -> Figure:
     axes[0].set(xscale="log", yscale="log")
     finite = table.loc[np.isfinite(table["tau_p90"]) & (table["epoch"] > 0), "tau_p90"]
     least = min(float(table["threshold"].min()), max(float(table["tau_p10"].min()), float(table["threshold"].min()) / 2))
-    axes[0].set_ylim(0.3 * least, max(2.0, min(MOST_TAU, float(finite.max(skipna=True)) if len(finite) else MOST_TAU)))
+    most = max(2.0, min(MOST_TAU, float(finite.max(skipna=True)) if len(finite) else MOST_TAU))
+    axes[0].set_ylim(least * (least / most) ** (FAN_FOOT / (1 - FAN_FOOT)), most)
     for name in ("x", "y"):
         log_axis(axes[0], name, MOST_FAN_TICKS)
     sns.despine(figure)

@@ -219,7 +219,9 @@ def test_any_shape_on_tensor_cores_trains_like_the_plain_loop(name, dtype, width
     (outcome,) = train([cell], engine=engine_named(name)).values()
     tau, _ = plain(cell, None)
     tolerance = 1e-3 if dtype == "tf32" else 1e-5
-    assert [point.tau for point in outcome.curve] == pytest.approx([tau[point.epoch] for point in outcome.curve], rel=tolerance, abs=1e-6)
+    assert [point.tau for point in outcome.curve] == pytest.approx(
+        [tau[point.epoch] for point in outcome.curve], rel=tolerance, abs=1e-6
+    )
 
 
 SMALL = Cell(n_samples=6, d_in=4, depth=1, width=8, tau=0.4, max_epochs=30, learning_rate=0.05)

@@ -41,6 +41,7 @@ VARIANTS = {
     "validation": {"n_val": 1024},
     "sgd": {"optimizer": "sgd"},
     "float64": {"dtype": "float64"},
+    "tf32": {"dtype": "tf32"},
 }
 # Both engines on one thread: small, middling, as wide as batched products like; and what else costs time.
 SIZES = [

@@ -37,6 +37,9 @@ class Fits:
         key = tuple(getattr(cell, name) for name in SIZE_FIELDS)
         if key not in self._known:
             spec = spec_of(cell, variance=1.0)
-            fits = (Fit(kernel, self.device.measure(kernel, [spec])[0]) for kernel in kernels_for(cell, tensor_cores=self._tensor_cores))
+            fits = (
+                Fit(kernel, self.device.measure(kernel, [spec])[0])
+                for kernel in kernels_for(cell, tensor_cores=self._tensor_cores)
+            )
             self._known[key] = next((fit for fit in fits if fit.sizes.scratch <= self.device.scratch_bytes), None)
         return self._known[key]

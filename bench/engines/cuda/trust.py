@@ -42,9 +42,7 @@ def trial_cells() -> list[Cell]:
     ]
     base = Cell(n_samples=70, width=13, depth=2, d_in=5)
     cells = [*shapes, *shared, *(dataclasses.replace(base, **kind) for kind in kinds)]
-    return [
-        dataclasses.replace(cell, dtype=dtype, max_epochs=EPOCHS, tau=1e-9) for cell in cells for dtype in TOLERANCES
-    ]
+    return [dataclasses.replace(cell, dtype=dtype, max_epochs=EPOCHS, tau=1e-9) for cell in cells for dtype in TOLERANCES]
 
 
 def disagreement(engine: Engine, judge: Engine, cells: Iterable[Cell]) -> str | None:
