@@ -52,8 +52,9 @@ def ladder(asked: Cell) -> list[Cell]:
     """The asked cell and its variants, without duplicates, the asked one first.
 
     One change at a time: the initialisation, the learning rate, plain Adam, no regularization, the full batch, more precision,
-    more epochs, a wider, deeper or shallower network, all weights trained, fewer samples. Then what costs nothing together: a sound
-    initialisation, no regularization, and both, under each rate; and with both, more epochs, twice the width, fewer samples.
+    more epochs, a wider, deeper or shallower network, all weights trained, fewer samples. Then what costs nothing together: a
+    sound initialisation, no regularization, and both, under each rate; and with both, more epochs, twice the width, fewer
+    samples.
     """
     first, second = (replace(asked, init=init, init_scale=scale) for init, scale in SOUND[asked.activation][:2])
     sound = asked if _is_sound(asked) else first

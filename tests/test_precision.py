@@ -47,8 +47,10 @@ def test_what_a_process_allows_does_not_enter_into_training(monkeypatch):
 
 
 def test_precision_is_given_back_after_an_error():
+    def fail():
+        raise ZeroDivisionError
+
     before = torch.backends.cuda.matmul.fp32_precision
     with pytest.raises(ZeroDivisionError), full_precision():
-        assert torch.backends.cuda.matmul.fp32_precision == "ieee"
-        raise ZeroDivisionError
-    assert torch.backends.cuda.matmul.fp32_precision == before
+        fail()
+    assert torch.backends.cuda.matmul.fp32_precision == before != "ieee"

@@ -30,10 +30,11 @@ def to_tf32(x: Float32[Tensor, "*shape"]) -> Float32[Tensor, "*shape"]:
 def full_precision() -> Iterator[None]:
     """Products of float32 in full, whatever the process or its environment allows; afterwards as it was.
 
-    `torch.set_float32_matmul_precision`, and TORCH_ALLOW_TF32_CUBLAS_OVERRIDE=1 in some containers, let torch take fewer bits of the
-    factors: TF32 on CUDA, bfloat16 on some CPUs.
+    `torch.set_float32_matmul_precision`, and TORCH_ALLOW_TF32_CUBLAS_OVERRIDE=1 in some containers, let torch take fewer bits
+    of the factors: TF32 on CUDA, bfloat16 on some CPUs.
     """
-    settings = torch.backends.cuda.matmul, torch.backends.mkldnn.matmul
+    mkldnn = torch.backends.mkldnn.matmul  # pyright: ignore[reportAttributeAccessIssue]: set when it is imported
+    settings = torch.backends.cuda.matmul, mkldnn
     before = [setting.fp32_precision for setting in settings]
     try:
         for setting in settings:

@@ -1,7 +1,7 @@
 """A model of what bounds a cell on a chip: places, bytes and FLOPs per epoch, from shapes and compiled kernels alone.
 
-`python -m bench.engines.cuda.occupancy sm_90` prints it for widths 16 to 128, depths 1 to 8, 256 to 4096 samples; with `3xtf32` or
-`tf32` after the chip for products on its tensor cores.
+`python -m bench.engines.cuda.occupancy sm_90` prints it for widths 16 to 128, depths 1 to 8, 256 to 4096 samples; with `3xtf32`
+or `tf32` after the chip for products on its tensor cores.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bench.cells import Cell
+from bench.cells import Cell, Dtype
 from bench.engines.cuda.compiler import Resources, compile_kernel, resources
 from bench.engines.cuda.tiles import COLUMNS, PASSES, SPAN, WARP, Kernel, Sizes, kernels_for, threads_for
 from bench.engines.task import DTYPES, spec_of
@@ -51,12 +51,12 @@ REGISTER_UNIT = 256
 # A multiprocessor reads so many bytes of its shared memory in a cycle.
 SHARED_BYTES_PER_CYCLE = 128
 
-# Instructions that make of a factor what tensor cores take of it, by how many products stand for one: one to round it, or its head,
-# its tail, and the tail rounded.
+# Instructions that make of a factor what tensor cores take of it, by how many products stand for one: one to round it, or its
+# head, its tail, and the tail rounded.
 SPLITTING = {1: 1, 3: 3}
 
 # What the command line calls products on tensor cores: the dtype of cells, and whether float32 goes there.
-WAYS = {"fma": ("float32", False), "3xtf32": ("float32", True), "tf32": ("tf32", True)}
+WAYS: dict[str, tuple[Dtype, bool]] = {"fma": ("float32", False), "3xtf32": ("float32", True), "tf32": ("tf32", True)}
 
 # Adam reads parameters, gradient and two moments and writes three of them; the gradient is cleared.
 UPDATE_ACCESSES = 8

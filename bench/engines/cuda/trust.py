@@ -16,8 +16,8 @@ from bench.engines.api import Engine
 from bench.engines.cuda.compiler import cache_folder, write_cached
 from bench.packs import plan
 
-# Relative differences of losses that rounding explains, over so few epochs. A factor next to the middle of two numbers of TF32, a
-# thousandth apart, may go to either.
+# Relative differences of losses that rounding explains, over so few epochs. A factor next to the middle of two numbers of TF32,
+# a thousandth apart, may go to either.
 TOLERANCES = {"float32": 1e-3, "float64": 1e-8, "tf32": 5e-3}
 EPOCHS = 12
 
