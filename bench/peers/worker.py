@@ -87,8 +87,10 @@ def _serve(name: str, device: str, pipe: Connection) -> None:
         # The one device that this process sees; all libraries then agree on which it is.
         os.environ["CUDA_VISIBLE_DEVICES"] = index or "0"
         device = "cuda:0"
-    # JAX would take most of a GPU's memory at once, and its neighbours could not train; and it may round products to TF32.
+    # JAX would take most of a GPU's memory at once, and its neighbours could not train; and it may round products to TF32, as
+    # PyTorch does where its variable is 1, which some containers set.
     os.environ |= {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "JAX_DEFAULT_MATMUL_PRECISION": "highest"}
+    os.environ["TORCH_ALLOW_TF32_CUBLAS_OVERRIDE"] = "0"
     if hasattr(os, "sched_setaffinity"):
         # Libraries start a thread for each core they see, whatever the quota of a container.
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: available_cores()])
