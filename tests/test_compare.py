@@ -257,11 +257,11 @@ def test_the_command_leaves_tables_a_figure_and_provenance(tmp_path):
     [
         (
             "peers=[julia]",
-            "memcap: peers=julia: is not a peer; choose from: native, cuda, torch, jax, vmap, compile, loop, multirun, keras",
+            "memcap: peers=julia: is not a peer; choose from: native, cuda, cuda_3xtf32, torch, jax, vmap, compile, loop, multirun, keras",
         ),
         (
             "peers=[]",
-            "memcap: peers=[]: must be a list of names; choose from: native, cuda, torch, jax, vmap, compile, loop, multirun, keras",
+            "memcap: peers=[]: must be a list of names; choose from: native, cuda, cuda_3xtf32, torch, jax, vmap, compile, loop, multirun, keras",
         ),
         ("rounds=0", "memcap: rounds=0: must be a whole number of at least 1; see conf/compare.yaml"),
         ("flops=-1", "memcap: flops=-1: must be a positive number; give for example 4.0e+10"),

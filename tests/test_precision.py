@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -29,28 +33,65 @@ def test_what_is_no_number_stays_what_it_is(bits):
     np.testing.assert_array_equal(to_tf32(x).numpy(), x.numpy())
 
 
-def test_what_a_process_allows_does_not_enter_into_training(monkeypatch):
+def allowed() -> tuple[str, ...]:
+    """What products of float32 may take fewer bits of, by all of torch's settings; the older ones refuse where one was set alone."""
+    try:
+        older = torch.get_float32_matmul_precision(), str(torch.backends.cuda.matmul.allow_tf32)
+    except RuntimeError:
+        older = "refuses", ""
+    return *older, torch.backends.cuda.matmul.fp32_precision, torch.backends.mkldnn.matmul.fp32_precision
+
+
+def as_it_comes():
+    pass
+
+
+def by_the_older_interface():
+    torch.set_float32_matmul_precision("medium")
+
+
+def by_the_newer_interface():
+    torch.backends.cuda.matmul.fp32_precision = "tf32"
+    torch.backends.mkldnn.matmul.fp32_precision = "bf16"
+
+
+@pytest.mark.parametrize("allow", [as_it_comes, by_the_older_interface, by_the_newer_interface])
+def test_what_a_process_allows_does_not_enter_into_training_and_is_given_back(allow, monkeypatch):
     seen = set()
     run = Chunk.run
 
     def watched(self, tables):
-        seen.add((torch.backends.cuda.matmul.fp32_precision, torch.backends.mkldnn.matmul.fp32_precision))
+        seen.add(allowed())
         return run(self, tables)
 
     monkeypatch.setattr(Chunk, "run", watched)
     with full_precision():  # which puts back what this test changes
-        torch.backends.cuda.matmul.fp32_precision = "tf32"
-        torch.backends.mkldnn.matmul.fp32_precision = "bf16"
-        train([Cell(max_epochs=3)])
-        assert seen == {("ieee", "ieee")}
-        assert (torch.backends.cuda.matmul.fp32_precision, torch.backends.mkldnn.matmul.fp32_precision) == ("tf32", "bf16")
+        allow()
+        before = allowed()
+        train([Cell(max_epochs=3)], n_predictions=1)
+        assert seen == {("highest", "False", "ieee", "ieee")}
+        assert allowed() == before
+
+
+def test_an_environment_that_allows_tf32_does_not_either():
+    """torch reads the variable once: in a process of its own."""
+    code = """
+import torch
+from bench.engines.precision import full_precision
+def show(): print(torch.get_float32_matmul_precision(), torch.backends.cuda.matmul.allow_tf32)
+show()
+with full_precision(): show()
+show()"""
+    environment = os.environ | {"TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": "1"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["high True", "highest False", "high True"]
 
 
 def test_precision_is_given_back_after_an_error():
     def fail():
         raise ZeroDivisionError
 
-    before = torch.backends.cuda.matmul.fp32_precision
+    before = allowed()
     with pytest.raises(ZeroDivisionError), full_precision():
         fail()
-    assert torch.backends.cuda.matmul.fp32_precision == before != "ieee"
+    assert allowed() == before

@@ -13,7 +13,7 @@ from torch import Tensor
 REST, HALF = 0x1FFF, 0x1000
 
 # torch's name for arithmetic that takes and keeps all bits of a float32.
-FULL = "ieee"
+FULL = "highest"
 
 
 def to_tf32(x: Float32[Tensor, "*shape"]) -> Float32[Tensor, "*shape"]:
@@ -37,9 +37,16 @@ def full_precision() -> Iterator[None]:
     settings = torch.backends.cuda.matmul, mkldnn
     before = [setting.fp32_precision for setting in settings]
     try:
-        for setting in settings:
-            setting.fp32_precision = FULL
+        of_all = torch.get_float32_matmul_precision()
+    except (
+        RuntimeError
+    ):  # One of the settings was changed alone, which this older interface refuses to speak of: it is as at first.
+        of_all = FULL
+    # The older interface sets the others too; torch refuses to multiply where the two contradict one another.
+    torch.set_float32_matmul_precision(FULL)
+    try:
         yield
     finally:
+        torch.set_float32_matmul_precision(of_all)
         for setting, value in zip(settings, before, strict=True):
             setting.fp32_precision = value
