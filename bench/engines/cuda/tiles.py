@@ -17,6 +17,9 @@ WIDE = 64
 # Samples of a row that a thread owns, and that a warp's tensor cores have beside one another at most.
 COLUMNS, SPAN = 4, 32
 
+# Rows of narrow and wide tiles, of a thread and of a warp's tensor cores.
+FMA_ROWS, TENSOR_ROWS = (4, 8), (16, 32)
+
 # Products of heads and tails that make up one on tensor cores, by dtype (fused/tensor_tiles.h).
 PASSES = {"tf32": 1, "float32": 3}
 
@@ -40,12 +43,12 @@ class Kernel(NamedTuple):
     @property
     def threads(self) -> int:
         """The most threads in a block."""
-        return 128 if self.dtype == "float32" and self.rows == 4 else 256
+        return 128 if self.dtype != "float64" and self.rows in (FMA_ROWS[0], TENSOR_ROWS[0]) else 256
 
     @property
     def resident(self) -> int:
-        """Blocks with so many threads that a multiprocessor's registers hold, at 255 a thread: with fewer some spill."""
-        return 256 // self.threads
+        """Blocks with so many threads that a multiprocessor's registers shall hold: with one more some spill."""
+        return 3 if self.threads == 128 else 1
 
     @property
     def tiles(self) -> str:
@@ -60,8 +63,6 @@ class Kernel(NamedTuple):
         return {"MEMCAP_TILES": self.tiles, "MEMCAP_THREADS": str(self.threads), "MEMCAP_RESIDENT": str(self.resident)}
 
 
-# Rows of narrow and wide tiles.
-FMA_ROWS, TENSOR_ROWS = (4, 8), (16, 32)
 TILES = (
     *(("float32", rows, False) for rows in FMA_ROWS),
     ("float64", FMA_ROWS[0], False),

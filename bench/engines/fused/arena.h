@@ -67,7 +67,7 @@ template <bool BACK, class Real> FUSED_FN void copy(double& host, Real& own) {
 }
 
 // Parameters as the host has them, [out][in] and [out], to the arrays' rows, or, if BACK, from there.
-template <class Tiles, bool BACK> FUSED_CALL void copy_params(const Spec& c, double* host, typename Tiles::Real* rows) {
+template <class Tiles, bool BACK> FUSED_FN void copy_params(const Spec& c, double* host, typename Tiles::Real* rows) {
   for (int l = 0; l <= c.depth; l++) {
     const Layer at = layer_of<Tiles>(c, l);
     double* biases = host + at.fan_out * at.fan_in;
@@ -99,7 +99,7 @@ template <class Tiles> FUSED_CALL void set_up(Core<Tiles>& core, const Task& tas
 // Trains a cell from where it is: to its end, or until the host says pause. `scratch` null: in the task's memory. `core` is room
 // for the core: one for all threads of a block where they share one, else each thread's own.
 template <class Tiles, class Host>
-FUSED_FN void go_on(Task& task, Core<Tiles>& core, Host& host, typename Tiles::Real* scratch) {
+FUSED_CALL void go_on(Task& task, Core<Tiles>& core, Host& host, typename Tiles::Real* scratch) {
   if (Tiles::tid() == 0 || !Tiles::ONE_CORE) set_up<Tiles>(core, task, scratch);
   Tiles::sync();
   if (task.progress.state == FRESH) begin<Tiles>(task, core.arrays(), !scratch);

@@ -165,7 +165,7 @@ template <class Tiles> class Core {
   Word* kept;    // a bit for each unit of a call: [layer][call][sample]
 
   // Takes the measures of this epoch; whether the cell goes on. In plain full batches the gradient comes with them.
-  template <class Host> FUSED_FN bool measure_epoch(Host& host, Progress& at) {
+  template <class Host> FUSED_CALL bool measure_epoch(Host& host, Progress& at) {
     const bool last = at.epoch == c.max_epochs;
     const Real tau = errors_of(host, a.train, c.n_samples, a.sums, !apart && !last) / (Real)c.variance;
     const bool writes = Tiles::rank() == 0 && Tiles::tid() == 0;
@@ -184,7 +184,7 @@ template <class Tiles> class Core {
   }
 
   // The updates of an epoch.
-  template <class Host> FUSED_FN void train_epoch(Host& host, Progress& at) {
+  template <class Host> FUSED_CALL void train_epoch(Host& host, Progress& at) {
     if (c.shuffle && c.batch_size < c.n_samples) draw_order(at.epoch);
     const double rate = a.rates[at.epoch < a.n_rates ? at.epoch : a.n_rates - 1];
     const int batch = apart ? c.batch_size : c.n_samples;

@@ -1,7 +1,8 @@
 // What the training core knows of a cell: numbers only, no pointers, the same on host and device.
 #pragma once
 
-// FUSED_CALL is of large functions that are called from several places: code that a GPU shall hold once. FUSED_UNROLL comes before a
+// FUSED_CALL is of large functions: what lives across their calls need not share registers with what they do, and code called from
+// several places is held once. FUSED_UNROLL comes before a
 // loop whose turns are to run beside one another, in registers; FUSED_ROLLED before one whose turns shall not. FUSED_PLAIN is defined
 // where a quick build matters more than a quick run.
 #if defined(__CUDACC_RTC__)
