@@ -61,7 +61,7 @@ def rank(cell: Cell, layers: Sequence[Layer]) -> int | None:
     if cell.n_samples * n_params(cell) > MOST_NUMBERS:
         return None
     # The inputs as the cell's own precision holds them.
-    inputs = training_data(cell).inputs.astype(cell.dtype).astype(np.float64)
+    inputs = training_data(cell).inputs.astype(cell.storage).astype(np.float64)
     derivatives = jacobian(cell, layers, inputs)
     try:
         return int(np.linalg.matrix_rank(derivatives)) if np.isfinite(derivatives).all() else None

@@ -18,7 +18,6 @@ from pathlib import Path
 import torch
 
 ROOT = Path(__file__).resolve().parents[1]
-SMALL_GRID = "grid=smoke", "engine=cuda", "device=cuda:0", "fresh=true"
 SPEED = "shapes=speed", "shapes.width=[16,32,64,128]", "shapes.depth=[1,2,4,8]", "shapes.n_samples=[256,1024,4096]"
 
 # Eight minutes in all with a soak of half a minute.
@@ -32,7 +31,6 @@ def main(soak_s: float) -> int:
     folder = ROOT / "results" / torch.cuda.get_device_name(0).replace(" ", "-").lower()
     folder.mkdir(parents=True, exist_ok=True)
     python = [sys.executable, "-m"]
-    small = [*python, "bench", *SMALL_GRID, f"run_dir={folder / 'sanitized'}"]
     sanitizer = shutil.which("compute-sanitizer")
     steps = {
         "conformance, packing, trust": [*python, "pytest", "-q", "-m", "gpu", "tests"],
@@ -43,8 +41,11 @@ def main(soak_s: float) -> int:
         ],
         "comparison": [*python, "bench.compare", "networks=2048", "rounds=3", "flops=1e12", f"run_dir={folder / 'compare'}"],
         **{
-            f"compute-sanitizer {tool}": [sanitizer or "compute-sanitizer", "--tool", tool, "--error-exitcode", "3", *small]
-            for tool in ("memcheck", "racecheck")
+            f"compute-sanitizer {tool}": [
+                *(sanitizer or "compute-sanitizer", "--tool", tool, "--error-exitcode", "3"),
+                *(*python, "tests.gpu_evidence", "--every-kernel"),
+            ]
+            for tool in ("memcheck", "racecheck", "synccheck")
         },
         "soak": [*python, "tests.gpu_evidence", "--soak", str(soak_s)],
     }  # fmt: skip
@@ -65,6 +66,17 @@ def main(soak_s: float) -> int:
         print(lines[-1], flush=True)
         (folder / "evidence.txt").write_text("\n".join(lines))
     return int(failed > 0)
+
+
+def every_kernel() -> None:
+    """Train a few small cells with each kernel, those of float32 by multiply-adds and on tensor cores."""
+    from bench.engines.cuda.gpu import gpus
+    from bench.engines.cuda.trust import trial_cells
+    from bench.engines.cuda_engine import CudaEngine
+    from tests.training import train
+
+    for tensor_cores in (False, True):
+        train(trial_cells(), engine=CudaEngine(gpus("cuda:0"), tensor_cores=tensor_cores))
 
 
 def soak(seconds: float) -> None:
@@ -90,5 +102,7 @@ def soak(seconds: float) -> None:
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--soak"]:
         soak(float(sys.argv[2]))
+    elif sys.argv[1:] == ["--every-kernel"]:
+        every_kernel()
     else:
         sys.exit(main(float(sys.argv[1]) if len(sys.argv) > 1 else 30.0))

@@ -146,7 +146,7 @@ def test_float32_losses_are_those_of_the_plain_loop_for_twenty_epochs(name):
 
 
 def test_tf32_losses_are_those_of_the_plain_loop_until_a_factor_rounds_to_the_other_side(engine):
-    """After three updates most have not; without the rounding of any one factor the median would be 2e-5 and more."""
+    """After three updates most have not; without the rounding of any one factor the median would be 1e-5 and more."""
     outcomes = train([dataclasses.replace(cell, dtype="tf32", max_epochs=20) for cell in CASES.values()], engine=engine)
     for cell, outcome in outcomes.items():
         tau, _ = plain(cell, 6)

@@ -75,9 +75,9 @@ def test_the_model_of_occupancy_is_that_of_a_hand_count():
     # A warp reads 2 rows of 4 weights and 16 groups of 4 samples, four bytes each, for 4 by 4 products of 32 lanes.
     assert bound.shared_cycles == 3 * 1000 * 1312 / 512 * 4 * (4 * 16 + 4 * 2) / 128
     assert bound.bound_by == "products"
-    # On tensor cores a warp reads 8 rows of 16 weights and 32 samples for 16 by 32 products of 8 terms, and splits each in three.
+    # On tensor cores a warp reads 16 weights and 32 samples for each of 16 by 32 products, and takes four instructions to split each.
     split = bound_of(cell, Kernel("float32", 64, 16, tensor_cores=True), sizes, Resources(168, 0, 512), chip)
     assert split.product_cycles == 3 * 3 * 1000 * 1312 / 1024
-    assert split.splitting_cycles == 3 * 1000 * 1312 / (16 * 32) * (16 + 32) * 3 / 128
+    assert split.splitting_cycles == 3 * 1000 * 1312 / (16 * 32) * (16 + 32) * 4 / 128
     assert split.shared_cycles == 3 * 1000 * 1312 / (16 * 32) * 4 * (16 + 32) / 128
     assert split.bound_by == "products"

@@ -6,12 +6,13 @@ import dataclasses
 import os
 import subprocess
 import sys
+from typing import get_args
 
 import numpy as np
 import pytest
 
 import bench
-from bench.cells import Cell
+from bench.cells import Cell, Dtype
 from bench.diagnosis import plan
 from bench.evidence import Lever
 from bench.ladder import SOUND, ladder
@@ -172,6 +173,11 @@ def test_the_ladder_changes_one_thing_at_a_time_and_then_repairs_what_costs_noth
     assert any(cell.max_epochs > SPEC.max_epochs for cell in repaired)
     assert any(cell.width > SPEC.width for cell in repaired)
     assert any(cell.n_samples < SPEC.n_samples for cell in repaired)
+
+
+def test_every_dtype_above_the_asked_one_is_tried():
+    tried = {asked: {cell.dtype for cell in ladder(dataclasses.replace(SPEC, dtype=asked))} for asked in get_args(Dtype)}
+    assert tried == {"tf32": {"tf32", "float32", "float64"}, "float32": {"float32", "float64"}, "float64": {"float64"}}
 
 
 def test_fewer_samples_keep_the_steps_of_an_epoch_and_present_no_more_samples():

@@ -64,6 +64,8 @@ TRAINED = [
     dataclasses.replace(BASE, dtype="float32", width=23, n_samples=150),
     dataclasses.replace(BASE, n_samples=5, tau=0.4, max_epochs=400),
 ]
+# Its predictions are not those of its weights in full.
+ROUNDED = dataclasses.replace(BASE, dtype="tf32")
 
 
 @pytest.mark.parametrize("name", ENGINES)
@@ -82,10 +84,10 @@ def test_the_weights_whose_rank_is_taken_are_those_that_predict(name, monkeypatc
 
 @pytest.mark.parametrize("name", ENGINES)
 def test_every_engine_comes_to_the_same_rank(name):
-    ranks = {cell: outcome.jacobian_rank for cell, outcome in train(TRAINED, jacobian_rank=True).items()}
+    ranks = {cell: outcome.jacobian_rank for cell, outcome in train([*TRAINED, ROUNDED], jacobian_rank=True).items()}
     assert all(0 < ranks[cell] <= min(cell.n_samples, functional_dim(cell)) for cell in TRAINED)
     assert ranks[dataclasses.replace(BASE, depth=0)] == BASE.d_in + 1
-    outcomes = train(TRAINED, engine=engine_named(name), jacobian_rank=True)
+    outcomes = train([*TRAINED, ROUNDED], engine=engine_named(name), jacobian_rank=True)
     assert {cell: outcome.jacobian_rank for cell, outcome in outcomes.items()} == ranks
 
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
+import bench
 from bench.cells import Cell
 from bench.engines.precision import full_precision, to_tf32
 from bench.engines.torch_chunk import Chunk
-from tests.training import train
 from tests.witness import nearest_tf32
 
 
@@ -57,19 +57,23 @@ def by_the_newer_interface():
 
 @pytest.mark.parametrize("allow", [as_it_comes, by_the_older_interface, by_the_newer_interface])
 def test_what_a_process_allows_does_not_enter_into_training_and_is_given_back(allow, monkeypatch):
-    seen = set()
-    run = Chunk.run
+    seen = {}
+    for name in ("run", "predict"):
+        work = getattr(Chunk, name)
 
-    def watched(self, tables):
-        seen.add(allowed())
-        return run(self, tables)
+        def watched(self, argument, name=name, work=work):
+            seen[name] = allowed()
+            return work(self, argument)
 
-    monkeypatch.setattr(Chunk, "run", watched)
+        monkeypatch.setattr(Chunk, name, watched)
     with full_precision():  # which puts back what this test changes
         allow()
         before = allowed()
-        train([Cell(max_epochs=3)], n_predictions=1)
-        assert seen == {("highest", "False", "ieee", "ieee")}
+        bench.run([Cell(max_epochs=3)], engine="torch", n_predictions=1)
+        assert seen.keys() == {"run", "predict"}
+        for older, on_cuda, cuda, mkldnn in seen.values():
+            assert (older, on_cuda) == ("highest", "False")
+            assert {cuda, mkldnn} <= {"ieee", "none"}
         assert allowed() == before
 
 

@@ -32,6 +32,9 @@ def test_the_trial_is_passed_and_takes_every_kernel_that_cells_take():
     fits = Fits(HostDevice())
     taken = {fit.kernel for cell in trial_cells() if (fit := fits.fit(cell))}
     assert taken == {kernel for kernel in KERNELS if not kernel.tensor_cores or kernel.dtype == "tf32"}
+    fits = Fits(HostDevice(), tensor_cores=True)
+    taken |= {fit.kernel for cell in trial_cells() if (fit := fits.fit(cell))}
+    assert taken == set(KERNELS)
 
 
 class Wrong(TorchEngine):
@@ -48,6 +51,33 @@ def test_an_engine_that_is_a_little_wrong_is_found_out():
     reason = disagreement(Wrong("cpu"), TorchEngine("cpu"), cells)
     assert reason is not None
     assert re.match(r"^.*dtype=float64.* at epoch \d comes to [\d.]+, where torch comes to [\d.]+$", reason)
+
+
+class Imprecise(TorchEngine):
+    """Trains every cell in another dtype than it was asked for."""
+
+    def __init__(self, dtype):
+        super().__init__("cpu")
+        self.dtype = dtype
+
+    def train(self, pack, *, n_predictions=0, jacobian_rank=False):
+        asked = {dataclasses.replace(cell, dtype=self.dtype): cell for cell in pack.cells}
+        for report in super().train(pack._replace(cells=tuple(asked)), n_predictions=n_predictions):
+            yield report._replace(outcomes=[dataclasses.replace(o, cell=asked[o.cell]) for o in report.outcomes])
+
+
+@pytest.mark.parametrize(
+    ("asked", "taken", "said"),
+    [
+        ("float32", "tf32", r"at epoch \d+ comes to [\d.]+, where torch comes to [\d.]+$"),
+        ("tf32", "float32", r"^cells of dtype=tf32 part from those of torch by \S+ in the median in 3 epochs$"),
+    ],
+)
+def test_an_engine_that_takes_other_factors_than_it_was_asked_for_is_found_out(asked, taken, said):
+    cells = [cell for cell in trial_cells() if cell.dtype == asked]
+    reason = disagreement(Imprecise(taken), TorchEngine("cpu"), cells)
+    assert reason is not None
+    assert re.search(said, reason)
 
 
 def test_a_pass_is_kept_for_this_device_and_these_versions_and_a_failure_is_not(tmp_path, monkeypatch):

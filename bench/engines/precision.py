@@ -12,8 +12,9 @@ from torch import Tensor
 # The bits of a float32 below the eleven significant ones of TF32, and half of what they amount to.
 REST, HALF = 0x1FFF, 0x1000
 
-# torch's name for arithmetic that takes and keeps all bits of a float32.
-FULL = "highest"
+# torch's names for arithmetic that takes and keeps all bits of a float32: of its older interface, and of the newer one, where
+# "none" is a setting that nobody has made.
+FULL, FULL_EACH = "highest", {"none", "ieee"}
 
 
 def to_tf32(x: Float32[Tensor, "*shape"]) -> Float32[Tensor, "*shape"]:
@@ -30,6 +31,8 @@ def to_tf32(x: Float32[Tensor, "*shape"]) -> Float32[Tensor, "*shape"]:
 def full_precision() -> Iterator[None]:
     """Products of float32 in full, whatever the process or its environment allows; afterwards as it was.
 
+    Where they are in full anyway nothing is touched. Else a setting that had what it inherits keeps that as its own afterwards.
+
     `torch.set_float32_matmul_precision`, and TORCH_ALLOW_TF32_CUBLAS_OVERRIDE=1 in some containers, let torch take fewer bits
     of the factors: TF32 on CUDA, bfloat16 on some CPUs.
     """
@@ -38,10 +41,12 @@ def full_precision() -> Iterator[None]:
     before = [setting.fp32_precision for setting in settings]
     try:
         of_all = torch.get_float32_matmul_precision()
-    except (
-        RuntimeError
-    ):  # One of the settings was changed alone, which this older interface refuses to speak of: it is as at first.
+    except RuntimeError:
+        # One of the settings was changed alone, of which this older interface refuses to speak: it is as it was at first.
         of_all = FULL
+    if of_all == FULL and set(before) <= FULL_EACH:
+        yield
+        return
     # The older interface sets the others too; torch refuses to multiply where the two contradict one another.
     torch.set_float32_matmul_precision(FULL)
     try:

@@ -75,16 +75,13 @@ def failed(cells: Sequence[Cell] | dict[Cell, None], reason: str) -> TrainReport
 def _in_process(packs: Sequence[Pack], engine: Engine, n_predictions: int, jacobian_rank: bool) -> Iterator[TrainReport]:
     import torch
 
-    # A caller's process may have more threads, or have allowed products of lower precision; float32 cells are float32.
-    threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    torch.set_float32_matmul_precision("highest")
     try:
         for pack in packs:
             yield from train_guarded(engine, pack, n_predictions, jacobian_rank)
     finally:
         torch.set_num_threads(threads)
-        torch.set_float32_matmul_precision(precision)
 
 
 class _Worker:

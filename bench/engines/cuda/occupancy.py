@@ -51,9 +51,9 @@ REGISTER_UNIT = 256
 # A multiprocessor reads so many bytes of its shared memory in a cycle.
 SHARED_BYTES_PER_CYCLE = 128
 
-# Instructions that make of a factor what tensor cores take of it, by how many products stand for one: one to round it, or its
-# head, its tail, and the tail rounded.
-SPLITTING = {1: 1, 3: 3}
+# Instructions that make of a factor what tensor cores take of it, by how many products stand for one: two to round it to its
+# head, one more for the tail, and one to cut that.
+SPLITTING = {1: 2, 3: 4}
 
 # What the command line calls products on tensor cores: the dtype of cells, and whether float32 goes there.
 WAYS: dict[str, tuple[Dtype, bool]] = {"fma": ("float32", False), "3xtf32": ("float32", True), "tf32": ("tf32", True)}
@@ -67,7 +67,8 @@ class Bound(NamedTuple):
 
     Cycles are of one multiprocessor per epoch of one cell, were it alone and all its tiles full: arithmetic of the products,
     instructions that split their factors for tensor cores, and traffic of the factors through shared memory at the tile's size.
-    The largest bounds it. `memory_bytes` go
+    The largest bounds it from below. On tensor cores the bound cannot be reached: data sheets give rates of larger
+    instructions than mma.sync, and conversions may be slower than multiply-adds, as whose they are counted. `memory_bytes` go
     to and from the caches beyond: weights twice, the gradient to and fro for each block of samples, an update's arrays once.
     """
 
@@ -119,8 +120,13 @@ def main(arch: str, way: str) -> None:
     """Print the model's answers for an architecture of CHIPS and one of WAYS."""
     from bench.engines import _native
 
-    (chip,) = (chip for chip in CHIPS if chip.arch == arch)
+    chips = {chip.arch: chip for chip in CHIPS}
+    if arch not in chips:
+        sys.exit(f"occupancy: {arch} is not a chip of the model; choose from: {', '.join(chips)}")
+    chip = chips[arch]
     compiled = functools.cache(lambda kernel: resources(compile_kernel(kernel, arch).log))
+    if way not in WAYS:
+        sys.exit(f"occupancy: {way} is not a way to make products; choose from: {', '.join(WAYS)}")
     dtype, tensor_cores = WAYS[way]
     print("width depth samples  block rows threads  blocks  limited by     warps  bound by       of the FMA peak  bytes/FLOP")
     for width, depth, n_samples in itertools.product((16, 32, 64, 128), (1, 2, 4, 8), (256, 1024, 4096)):

@@ -20,6 +20,9 @@ COLUMNS, SPAN = 4, 32
 # Rows of narrow and wide tiles, of a thread and of a warp's tensor cores.
 FMA_ROWS, TENSOR_ROWS = (4, 8), (16, 32)
 
+# What C++ calls the numbers that multiply-adds take.
+REALS = {"float32": "float", "float64": "double"}
+
 # Products of heads and tails that make up one on tensor cores, by dtype (fused/tensor_tiles.h).
 PASSES = {"tf32": 1, "float32": 3}
 
@@ -55,7 +58,7 @@ class Kernel(NamedTuple):
         """The type of fused/*_tiles.h that makes its products."""
         if self.tensor_cores:
             return f"TensorTiles<{self.block}, {self.rows}, {PASSES[self.dtype]}>"
-        return f"BlockTiles<{'float' if self.dtype == 'float32' else 'double'}, {self.block}, {self.rows}>"
+        return f"BlockTiles<{REALS[self.dtype]}, {self.block}, {self.rows}>"
 
     @property
     def macros(self) -> dict[str, str]:

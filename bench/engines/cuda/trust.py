@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import statistics
 import subprocess
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -19,6 +20,9 @@ from bench.packs import plan
 # Relative differences of losses that rounding explains, over so few epochs. A factor next to the middle of two numbers of TF32,
 # a thousandth apart, may go to either.
 TOLERANCES = {"float32": 1e-3, "float64": 1e-8, "tf32": 5e-3}
+
+# The same of all cells of a dtype in the median, up to this epoch: where a product takes other factors it is 1e-5 and more.
+MEDIAN_TOLERANCE, MEDIAN_EPOCH = 2e-6, 3
 EPOCHS = 12
 
 # A trial takes seconds once the kernels are compiled, which takes a minute at most.
@@ -49,8 +53,9 @@ def disagreement(engine: Engine, judge: Engine, cells: Iterable[Cell]) -> str | 
     """What an engine does otherwise than the one it is held against, or None."""
     cells = list(cells)
     ours, theirs = (_trained(each, cells) for each in (engine, judge))
+    early: dict[str, list[float]] = {}
     for cell in cells:
-        one, other = ours[cell], theirs[cell]
+        one, other, largest = ours[cell], theirs[cell], 0.0
         if one.status is not other.status or one.epochs_run != other.epochs_run:
             return f"{_spell(cell)} ends as {one.status} ({one.reason}), where {judge.name} ends as {other.status}"
         for mine, its in zip(one.curve, other.curve, strict=True):
@@ -58,6 +63,14 @@ def disagreement(engine: Engine, judge: Engine, cells: Iterable[Cell]) -> str | 
             for a, b in pairs:
                 if not (a is not None and b is not None and abs(a - b) <= TOLERANCES[cell.dtype] * abs(b)):
                     return f"{_spell(cell)} at epoch {mine.epoch} comes to {a}, where {judge.name} comes to {b}"
+                if a != b and mine.epoch <= MEDIAN_EPOCH:
+                    largest = max(largest, abs(a - b) / abs(b))
+        early.setdefault(cell.dtype, []).append(largest)
+    for dtype, differences in early.items():
+        if (median := statistics.median(differences)) > MEDIAN_TOLERANCE:
+            return (
+                f"cells of dtype={dtype} part from those of {judge.name} by {median:.1e} in the median in {MEDIAN_EPOCH} epochs"
+            )
     return None
 
 

@@ -21,6 +21,7 @@ struct BlockThreads {
   static FUSED_FN int warp() { return threadIdx.x / WARP; }
   static FUSED_FN int warps() { return blockDim.x / WARP; }
   static FUSED_FN int lane_of(int) { return threadIdx.x % WARP; }
+  static FUSED_FN void sync_warp() { __syncwarp(); }
   static FUSED_FN void sync() { __syncthreads(); }
 #if __CUDA_ARCH__ >= 900
   static FUSED_FN int rank() {
@@ -63,6 +64,7 @@ struct BlockThreads {
   static FUSED_FN int warp() { return self.tid; }
   static FUSED_FN int warps() { return self.threads; }
   static FUSED_FN int lane_of(int held) { return held; }
+  static FUSED_FN void sync_warp() {}
   static FUSED_FN int rank() { return self.rank; }
   static FUSED_FN int team() { return self.team; }
   static FUSED_FN void sync() {

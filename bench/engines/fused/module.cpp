@@ -80,7 +80,8 @@ nb::tuple block_measure(int dtype, int block, int rows, bool tensor_cores, nb::b
 }
 
 void block_train(int dtype, int block, int rows, bool tensor_cores, size_t tasks,
-                 nb::ndarray<const int, nb::c_contig, nb::device::cpu> order, int teams, int team, int threads, int epochs, long long scratch_bytes, bool descending) {
+                 nb::ndarray<const int, nb::c_contig, nb::device::cpu> order, int teams, int team, int threads, int epochs,
+                 long long scratch_bytes, bool descending) {
   const nb::gil_scoped_release release;
   memcap_block_train(dtype, block, rows, tensor_cores, (void*)tasks, order.data(), (int)order.size(), teams, team, threads, epochs,
                      scratch_bytes, descending);

@@ -29,12 +29,12 @@ template <class To, class From> FUSED_FN To bits_of(From from) {
 static constexpr Word TF32_REST = 0x1FFF, TF32_HALF = 0x1000;
 
 // The nearest number of TF32, of two the one away from zero. NaN stays NaN: a processor's own has no bit set among the lowest, and
-// a GPU's, which has all of them, is the instruction's care.
+// a GPU's, which has all of them, is the instruction's care. What that leaves in the lowest bits is nobody's promise.
 FUSED_FN float to_tf32(float x) {
 #ifdef __CUDACC_RTC__
   Word bits;
   asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(x));
-  return bits_of<float>(bits);
+  return bits_of<float>(bits & ~TF32_REST);
 #else
   return bits_of<float>((bits_of<Word>(x) + TF32_HALF) & ~TF32_REST);
 #endif

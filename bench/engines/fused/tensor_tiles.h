@@ -81,6 +81,7 @@ template <int BLOCK_, int ROWS, int PASSES> struct TensorTiles : BlockTiles<floa
     if (O == 1) return Plain::template single<RELU>(out, weight, bias, in, in_row, I, n);
     const int across = (n + SPAN - 1) / SPAN, down = (O + ROWS - 1) / ROWS;
     for (int t = BlockThreads::warp(); t < across * down; t += BlockThreads::warps()) {
+      BlockThreads::sync_warp();
       const int first = t / across * ROWS, s = t % across * SPAN;
       Tile tile;
       FUSED_LANES(h) FUSED_UNROLL for (int m = 0; m < TALL; m++) FUSED_UNROLL for (int k = 0; k < 4; k++) {
@@ -90,7 +91,8 @@ template <int BLOCK_, int ROWS, int PASSES> struct TensorTiles : BlockTiles<floa
       FUSED_ROLLED for (int i = 0; i < I; i += 8) {
         Step step;
         FUSED_LANES(h) {
-          // Rows beyond the last repeat it: of outputs they are not stored, of inputs they meet the zeros that weights are padded with.
+          // Rows beyond the last repeat it: of outputs they are not stored, of inputs they meet the zeros that weights are padded with
+          // (an infinite input so becomes NaN, which it would soon).
           FUSED_UNROLL for (int m = 0; m < TALL; m++) FUSED_UNROLL for (int half = 0; half < 2; half++) {
             const int o = least(first + 16 * m + 8 * half + group_of(h), O - 1);
             const Two w = *(const Two*)(weight + o * row + i + 2 * place_of(h));
@@ -130,6 +132,7 @@ template <int BLOCK_, int ROWS, int PASSES> struct TensorTiles : BlockTiles<floa
     if (O == 1) return Plain::template back<RELU>(below, weight, row, delta, activation, O, I, n);
     const int across = (n + SPAN - 1) / SPAN, down = (I + ROWS - 1) / ROWS;
     for (int t = BlockThreads::warp(); t < across * down; t += BlockThreads::warps()) {
+      BlockThreads::sync_warp();
       const int first = t / across * ROWS, s = t % across * SPAN;
       Tile tile{};
       FUSED_ROLLED for (int o = 0; o < O; o += 8) {
@@ -175,6 +178,7 @@ template <int BLOCK_, int ROWS, int PASSES> struct TensorTiles : BlockTiles<floa
   static FUSED_FN void add_products(float* gradient, int row, const float* delta, const float* in, int in_row, int O, int I, int n) {
     const int across = (I + SPAN - 1) / SPAN, down = (O + ROWS - 1) / ROWS;
     for (int t = BlockThreads::warp(); t < across * down; t += BlockThreads::warps()) {
+      BlockThreads::sync_warp();
       const int first = t / across * ROWS, column = t % across * SPAN, wide = (I - column + 7) / 8;
       Tile tile{};
       FUSED_ROLLED for (int s = 0; s < n; s += 16) {
