@@ -131,7 +131,7 @@ def test_an_unknown_grid_is_named_with_those_there_are(monkeypatch, capsys, tmp_
     monkeypatch.chdir(tmp_path)
     code, printed = run_main(monkeypatch, capsys, "grid=huge")
     assert code == 2
-    known = "default, frontier, learning_rate, published, question, regularization, smoke"
+    known = "default, frontier, learning_rate, precision, published, question, regularization, smoke"
     assert printed.err == f"memcap: grid=huge: is no choice of conf/grid; choose from: {known}\n"
 
 
