@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,7 @@ pytest.importorskip("cuda.core", reason="cuda-core is not installed (NVIDIA has 
 
 from bench.cells import Cell
 from bench.engines.cuda import compiler
-from bench.engines.cuda.compiler import Resources, cached_kernel, compile_kernel, resources
+from bench.engines.cuda.compiler import Resources, cached_kernel, compile_ahead, compile_kernel, resources
 from bench.engines.cuda.gpu import STATIC_BYTES
 from bench.engines.cuda.occupancy import CHIPS, Chip, bound_of
 from bench.engines.cuda.tiles import KERNELS, Kernel, Sizes
@@ -51,6 +53,32 @@ def test_a_compiled_kernel_is_kept_and_one_of_other_sources_is_not_taken_for_it(
     assert cached_kernel(KERNELS[0], "sm_90").tobytes() == code.tobytes()
     monkeypatch.setattr(compiler, "fingerprint", lambda: "other")
     assert cached_kernel(KERNELS[0], "sm_90").tobytes() == code[:9].tobytes()
+
+
+def test_kernels_are_compiled_beside_one_another_and_kept(tmp_path, monkeypatch):
+    """Here each waits for another."""
+    together = threading.Barrier(2)
+
+    def compiled(kernel, arch):
+        together.wait(timeout=20)
+        return compiler.Compiled(np.array([KERNELS.index(kernel)], dtype=np.uint8), "")
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(compiler, "available_cores", lambda: 2)
+    monkeypatch.setattr(compiler, "compile_kernel", compiled)
+    compile_ahead(KERNELS[:6], "sm_90")
+    monkeypatch.setattr(compiler, "compile_kernel", lambda kernel, arch: pytest.fail("it was kept"))
+    assert [cached_kernel(kernel, "sm_90").tolist() for kernel in KERNELS[:6]] == [[0], [1], [2], [3], [4], [5]]
+
+
+def test_an_error_of_the_compiler_is_not_lost(tmp_path, monkeypatch):
+    def refuse(kernel, arch):
+        raise RuntimeError(f"no {arch}")
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(compiler, "compile_kernel", refuse)
+    with pytest.raises(RuntimeError, match=r"^no sm_1$"):
+        compile_ahead(KERNELS[:2], "sm_1")
 
 
 def test_a_cache_that_cannot_be_written_to_costs_only_time(tmp_path, monkeypatch):

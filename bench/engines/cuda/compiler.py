@@ -10,12 +10,16 @@ import hashlib
 import io
 import os
 import re
+from collections import deque
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
 
+from bench.cores import available_cores
 from bench.engines.cuda.tiles import KERNELS, Kernel
 from bench.engines.task import Task
 
@@ -65,6 +69,16 @@ def cached_kernel(kernel: Kernel, arch: str) -> UInt8[np.ndarray, " byte"]:
         code = compile_kernel(kernel, arch).code
     write_cached(path, code.tobytes())
     return code
+
+
+def compile_ahead(kernels: Iterable[Kernel], arch: str) -> None:
+    """Compile those that are not kept yet, on all cores at once: one takes seconds.
+
+    Raises:
+        ImportError, RuntimeError: as `compile_kernel`.
+    """
+    with ThreadPoolExecutor(available_cores()) as pool:
+        deque(pool.map(lambda kernel: cached_kernel(kernel, arch), kernels), maxlen=0)
 
 
 def fingerprint() -> str:

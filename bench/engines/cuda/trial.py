@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 
+from bench.engines.cuda.compiler import compile_ahead
 from bench.engines.cuda.gpu import gpus
+from bench.engines.cuda.tiles import kernels_for
 from bench.engines.cuda.trust import disagreement, trial_cells
 from bench.engines.cuda_engine import CudaEngine
 from bench.engines.torch_engine import TorchEngine
@@ -13,7 +15,10 @@ from bench.engines.torch_engine import TorchEngine
 def main(device: str) -> int:
     """Print what the engine does wrong on a device such as "cuda:0"; exit status 1 if anything."""
     # The judge trains on the CPU, where tests hold it against plain loops.
-    reason = disagreement(CudaEngine(gpus(device)), TorchEngine("cpu"), trial_cells())
+    devices, cells = gpus(device), trial_cells()
+    for arch in {gpu.arch for gpu in devices}:
+        compile_ahead({kernel for cell in cells for kernel in kernels_for(cell)}, arch)
+    reason = disagreement(CudaEngine(devices), TorchEngine("cpu"), cells)
     print(reason or "right")
     return int(reason is not None)
 

@@ -25,7 +25,7 @@ TOLERANCES = {"float32": 1e-3, "float64": 1e-8, "tf32": 5e-3}
 MEDIAN_TOLERANCE, MEDIAN_EPOCH = 2e-6, 3
 EPOCHS = 12
 
-# A trial takes seconds once the kernels are compiled, which takes a minute at most.
+# A trial takes seconds once the kernels are compiled, which takes a minute on one core.
 TRIAL_S = 300.0
 
 
