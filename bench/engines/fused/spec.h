@@ -2,9 +2,8 @@
 #pragma once
 
 // FUSED_CALL is of large functions: what lives across their calls need not share registers with what they do, and code called from
-// several places is held once. FUSED_UNROLL comes before a
-// loop whose turns are to run beside one another, in registers; FUSED_ROLLED before one whose turns shall not. FUSED_PLAIN is defined
-// where a quick build matters more than a quick run.
+// several places is held once. FUSED_UNROLL comes before a loop whose turns are to run beside one another, in registers; FUSED_ROLLED
+// before one whose turns shall not. FUSED_PLAIN is defined where a quick build matters more than a quick run.
 #if defined(__CUDACC_RTC__)
 #define FUSED_FN __device__ __forceinline__
 #define FUSED_CALL __device__ __noinline__

@@ -47,22 +47,22 @@ template <int BLOCK_, int ROWS, int PASSES> struct TensorTiles : BlockTiles<floa
     return tail;
   }
 
-  // tile += left times right, of the first `wide` columns of eight.
+  // tile += left times right, of the first `wide` columns of eight; products of one sum apart, so that none waits for the last.
   static FUSED_FN void add(Tile& tile, const Step& step, int wide = WIDE) {
     Step head, tail;
-    FUSED_UNROLL for (int m = 0; m < TALL; m++) {
-      head.left[m] = heads(step.left[m]);
-      if (PASSES == 3) tail.left[m] = tails(step.left[m], head.left[m]);
+    FUSED_UNROLL for (int m = 0; m < TALL; m++) head.left[m] = heads(step.left[m]);
+    FUSED_UNROLL for (int j = 0; j < WIDE; j++) head.right[j] = heads(step.right[j]);
+    if (PASSES == 3) {
+      FUSED_UNROLL for (int m = 0; m < TALL; m++) tail.left[m] = tails(step.left[m], head.left[m]);
+      FUSED_UNROLL for (int j = 0; j < WIDE; j++) tail.right[j] = tails(step.right[j], head.right[j]);
+      add_each(tile, head.left, tail.right, wide);
+      add_each(tile, tail.left, head.right, wide);
     }
-    FUSED_UNROLL for (int j = 0; j < WIDE; j++) if (j < wide) {
-      head.right[j] = heads(step.right[j]);
-      if (PASSES == 3) {
-        tail.right[j] = tails(step.right[j], head.right[j]);
-        FUSED_UNROLL for (int m = 0; m < TALL; m++) multiply_add(tile.of[m][j], head.left[m], tail.right[j]);
-        FUSED_UNROLL for (int m = 0; m < TALL; m++) multiply_add(tile.of[m][j], tail.left[m], head.right[j]);
-      }
-      FUSED_UNROLL for (int m = 0; m < TALL; m++) multiply_add(tile.of[m][j], head.left[m], head.right[j]);
-    }
+    add_each(tile, head.left, head.right, wide);
+  }
+  static FUSED_FN void add_each(Tile& tile, const Left (&left)[TALL], const Right (&right)[WIDE], int wide) {
+    FUSED_UNROLL for (int j = 0; j < WIDE; j++) if (j < wide)
+      FUSED_UNROLL for (int m = 0; m < TALL; m++) multiply_add(tile.of[m][j], left[m], right[j]);
   }
 
   static FUSED_FN int least(int a, int b) { return a < b ? a : b; }
