@@ -16,7 +16,7 @@ from bench.cells import Cell
 from bench.cores import available_cores
 from bench.packs import epoch_flops
 from bench.peak import peak_gflops, peak_name
-from bench.peers import PEERS, why_not
+from bench.peers import OURS, PEERS, why_not
 from bench.peers.problem import problem_of
 from bench.peers.worker import PeerError, Trained, Worker
 from tests.training import NOT_BUILT
@@ -26,9 +26,12 @@ SHAPE = Cell(d_in=3, width=12, depth=2, n_samples=40)
 EPOCHS = 6
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.gpu] * (name == "cuda")) for name in PEERS])
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.gpu] * ("cpu" not in peer.devices)) for name, peer in PEERS.items()]
+)
 def test_every_peer_trains_the_networks_of_the_plain_loop(name):
-    reason = why_not(name, "cpu")
+    device = "cpu" if "cpu" in PEERS[name].devices else "cuda:0"
+    reason = why_not(name, device)
     if reason is not None:
         pytest.skip(f"{PEERS[name].label} {reason}")
     cells = [Cell(d_in=3, width=12, depth=2, n_samples=40, data_seed=seed, init_seed=seed) for seed in (5, 6, 7)]
@@ -36,7 +39,7 @@ def test_every_peer_trains_the_networks_of_the_plain_loop(name):
         np.array([plain_loop(cell, EPOCHS)[0][:EPOCHS] for cell in cells])
         * np.var(problem_of(cells, EPOCHS).targets, axis=1)[:, None]
     )
-    worker = Worker(name, "cpu")
+    worker = Worker(name, device)
     try:
         packs = {3: worker.train(cells, EPOCHS, 3).losses, 1: worker.train(cells, EPOCHS, 1).losses}
     finally:
@@ -44,7 +47,7 @@ def test_every_peer_trains_the_networks_of_the_plain_loop(name):
     for mine in packs.values():
         known = ~np.isnan(mine)
         assert mine.shape == (3, EPOCHS)
-        assert known.sum() >= 3 * (5 if name in ("native", "torch") else EPOCHS)
+        assert known.sum() >= 3 * (5 if name in OURS else EPOCHS)
         assert mine[known] == pytest.approx(losses[known], rel=1e-4)
 
 
