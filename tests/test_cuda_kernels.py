@@ -13,7 +13,7 @@ from bench.cells import Cell
 from bench.engines.cuda import compiler
 from bench.engines.cuda.compiler import Resources, cached_kernel, compile_ahead, compile_kernel, resources
 from bench.engines.cuda.gpu import STATIC_BYTES
-from bench.engines.cuda.occupancy import CHIPS, Chip, bound_of
+from bench.engines.cuda.occupancy import CHIPS, Chip, bound_of, main
 from bench.engines.cuda.tiles import KERNELS, Kernel, Sizes
 
 REGISTER_FILE = 1 << 16
@@ -87,6 +87,19 @@ def test_a_cache_that_cannot_be_written_to_costs_only_time(tmp_path, monkeypatch
     code = np.arange(9, dtype=np.uint8)
     monkeypatch.setattr(compiler, "compile_kernel", lambda kernel, arch: compiler.Compiled(code, ""))
     assert cached_kernel(KERNELS[0], "sm_90") is code
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (("sm_1", "fma"), "occupancy: sm_1 is not a chip of the model; choose from: sm_80, sm_90, sm_100"),
+        (("sm_90", "wgmma"), "occupancy: wgmma is not a way to make products; choose from: fma, 3xtf32, tf32"),
+    ],
+)
+def test_an_unknown_chip_or_way_is_one_line(asked, said):
+    with pytest.raises(SystemExit) as raised:
+        main(*asked)
+    assert raised.value.code == said
 
 
 def test_the_model_of_occupancy_is_that_of_a_hand_count():

@@ -233,9 +233,10 @@ def test_the_variants_of_every_seed_stand_together():
 
 def test_a_diagnosis_costs_a_stated_multiple_of_the_asked_budget():
     """Of the question's own cell: what its variants take if every one spends its budget."""
-    cell = Cell(depth=11, width=25, d_in=2, n_samples=10000, batch_size=1000, init="uniform", init_scale=0.25)
-    cells = ladder(cell)
-    assert sum(map(budget_flops, cells)) < 65 * budget_flops(cell)
+    for dtype in get_args(Dtype):
+        cell = Cell(depth=11, width=25, d_in=2, n_samples=10000, batch_size=1000, init="uniform", init_scale=0.25, dtype=dtype)
+        cells = ladder(cell)
+        assert sum(map(budget_flops, cells)) < 65 * budget_flops(cell)
 
 
 def command(*arguments: str, cwd) -> subprocess.CompletedProcess:

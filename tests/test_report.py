@@ -166,6 +166,24 @@ def test_the_colour_bar_of_a_small_map_has_plain_numbers_that_do_not_overlap(fas
     assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[i + 1 :])
 
 
+@pytest.mark.parametrize("threshold", [0.5, 0.01, 1e-6])
+def test_counts_of_cells_stand_below_the_line_of_the_threshold(threshold):
+    epochs = {
+        "epoch": [1, 10, 100],
+        "tau_p10": [1.0, 0.6, threshold],
+        "tau_median": [1.5, 0.8, threshold],
+        "tau_p90": [3.0, 1.0, 0.7],
+    }
+    figure = plots.fans(pd.DataFrame({"setting": "s", "samples": "below", "n_cells": 9, "threshold": threshold, **epochs}))
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    (ax,) = figure.axes
+    (count,) = ax.texts
+    _, line = ax.transData.transform((1, threshold))
+    assert count.get_text() == "9 cells"
+    assert count.get_window_extent(canvas.get_renderer()).y1 < line
+
+
 def test_no_text_of_a_figure_is_smaller_than_a_reader_can_read_or_outside_of_it(run_dir):
     made = read_tables(Store(run_dir))
     alone = made.learning_fans[made.learning_fans["setting"] == made.learning_fans["setting"].iloc[0]]
