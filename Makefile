@@ -25,10 +25,10 @@ bench: $(RUN_READY)  ## train a grid and write tables, heatmaps and report.html;
 	$(PY) -m bench $(if $(GRID),grid=$(GRID)) $(ARGS)
 
 diagnose: $(RUN_READY)  ## why does a network not memorize? ARGS='depth=4 width=16 n_samples=200'
-	$(PY) -m bench.diagnose $(ARGS)
+	$(PY) -m bench diagnose $(ARGS)
 
 report: $(RUN_READY)  ## rebuild tables, figures and report.html of a finished run; RUN=results/default
-	$(PY) -m bench.report $(if $(RUN),$(RUN),results/default)
+	$(PY) -m bench report $(RUN)
 
 test: $(DEV_READY)  ## run the whole test suite; ARGS='-k packing'
 	$(PY) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
@@ -46,16 +46,16 @@ sanitize: $(DEV_READY)  ## the fused core's tests on a build that reports errors
 	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --upgrade --target build/sanitize \
 		-Cbuild-dir=build/sanitized -Ccmake.define.MEMCAP_SANITIZE=ON .
 	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0 \
-		$(PY) tests/sanitize.py build/sanitize $(ARGS)
+		$(PY) tests/engines/sanitize.py build/sanitize $(ARGS)
 
 gpu-evidence: $(DEV_READY)  ## on a machine with an NVIDIA GPU: tests, sanitizers, speeds, the default grid; into results/<device>
-	$(PY) tests/gpu_evidence.py $(ARGS)
+	$(PY) tests/engines/gpu_evidence.py $(ARGS)
 
 occupancy: $(DEV_READY)  ## what would bound each shape on a GPU, by a model; needs none; ARGS=sm_100
 	$(PY) -m bench.engines.cuda.occupancy $(ARGS)
 
 compare: $(PEERS_READY)  ## the same networks trained by other libraries, turn by turn; ARGS='shapes=speed peers=[native,jax]'
-	$(PY) -m bench.compare $(ARGS)
+	$(PY) -m bench compare $(ARGS)
 
 perf: $(DEV_READY)  ## benchmark the engine's step, planning, store and tables; ARGS='--benchmark-json=perf.json'
 	$(PY) -m pytest tests/perf/benchmarks.py --benchmark-only --benchmark-disable-gc -s $(ARGS)

@@ -1,36 +1,64 @@
-"""memcap: a memorization-capacity benchmark suite.
+"""memcap: a memorization-capacity benchmark suite. When does a neural network memorize pure noise?
 
 import bench
 table = bench.run(bench.expand(depth=[1, 2], width=[16, 32], n_samples=[64, 128], seed=range(5)))
+
+Here is the Python interface; it trains nothing and imports no torch until it is asked to.
 """
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bench.cells import Cell, Outcome, Status
-from bench.grid import GridError
+from bench.protocol.cells import Cell, Outcome, Status
+from bench.protocol.grid import GridError
+from bench.protocol.version import __version__
 
 if TYPE_CHECKING:
-    from bench.capacity import capacities
-    from bench.diagnosis import diagnose
-    from bench.runs import run
-    from bench.search import Search
-    from bench.survival import groups
+    from bench.runs.diagnosis import diagnose
+    from bench.runs.run import run
+    from bench.runs.search import Search
+    from bench.statistics.capacity import capacities
+    from bench.statistics.survival import groups
 
-__all__ = ["Cell", "GridError", "Outcome", "Search", "Status", "capacities", "diagnose", "expand", "groups", "run"]
+__all__ = [
+    "Cell",
+    "GridError",
+    "Outcome",
+    "Search",
+    "Status",
+    "__version__",
+    "capacities",
+    "diagnose",
+    "expand",
+    "groups",
+    "run",
+]
+
+# `run` and `diagnose` bring torch with them, `groups` pandas, `Search` and `capacities` scipy. None is needed for cells.
+_LATE = {
+    "run": "bench.runs.run",
+    "diagnose": "bench.runs.diagnosis",
+    "Search": "bench.runs.search",
+    "capacities": "bench.statistics.capacity",
+    "groups": "bench.statistics.survival",
+}
 
 
 def expand(*, variants: Sequence[Mapping[str, Any]] = (), **axes: Any) -> list[Cell]:
-    """The cells of a grid: the product of the given fields, each a value or a sequence of values.
+    """The cells of a grid: every combination of the given values.
 
-    Fields are those of `bench.Cell`, and `seed` (sets data_seed and init_seed) and `load` (n_samples over n_params).
-    `regularization` takes names of conf/regularization, or a mapping from names of your own to their strengths. Fields that
-    are left out take their defaults. `variants` repeats the grid, each time with the fields that a mapping sets.
+    Args:
+        axes: fields of `bench.Cell` (see its help), each a value or a sequence of values; fields that are left out take their
+            defaults. `seed` sets data_seed and init_seed together. `load` stands in for n_samples: n_samples = load times the
+            number of parameters. `regularization` takes names of conf/regularization, or a mapping from names of your own to
+            their strengths.
+        variants: the grid is repeated for each of these mappings, with the fields that it sets.
 
     Returns:
-        Cells in a fixed order (seeds fastest) without duplicates.
+        Cells in a fixed order (seeds fastest), without duplicates.
 
     Raises:
         GridError: an unknown field, a wrong type, an impossible value, or a setting without effect.
@@ -39,7 +67,7 @@ def expand(*, variants: Sequence[Mapping[str, Any]] = (), **axes: Any) -> list[C
     >>> len(cells), cells[0].depth, cells[-1].data_seed
     (6, 1, 2)
     """
-    from bench import grid
+    from bench.protocol import grid
 
     named = axes.get("regularization")
     if isinstance(named, Mapping):
@@ -48,7 +76,7 @@ def expand(*, variants: Sequence[Mapping[str, Any]] = (), **axes: Any) -> list[C
     elif named is None:
         regularizations = {}
     else:
-        from bench.config import shipped_regularizations
+        from bench.commands.config import shipped_regularizations
 
         regularizations = shipped_regularizations()
     try:
@@ -59,25 +87,6 @@ def expand(*, variants: Sequence[Mapping[str, Any]] = (), **axes: Any) -> list[C
 
 
 def __getattr__(name: str) -> Any:
-    # `run` and `diagnose` bring torch with them, `groups` pandas, `Search` and `capacities` scipy; none is needed for cells.
-    if name == "run":
-        from bench.runs import run
-
-        return run
-    if name == "diagnose":
-        from bench.diagnosis import diagnose
-
-        return diagnose
-    if name == "Search":
-        from bench.search import Search
-
-        return Search
-    if name == "capacities":
-        from bench.capacity import capacities
-
-        return capacities
-    if name == "groups":
-        from bench.survival import groups
-
-        return groups
-    raise AttributeError(f"module 'bench' has no attribute {name!r}")
+    if name not in _LATE:
+        raise AttributeError(f"module 'bench' has no attribute {name!r}")
+    return getattr(importlib.import_module(_LATE[name]), name)

@@ -18,8 +18,8 @@ CHECKED = "--benchmark-only" not in sys.argv
 
 with install_import_hook("bench", f"{tests.shapes.__name__}.check") if CHECKED else nullcontext():
     import bench.engines.torch_engine
-    import bench.report
-    import bench.runs  # noqa: F401
+    import bench.report.build
+    import bench.runs.run  # noqa: F401
 
 ROOT = Path(__file__).resolve().parents[1]
 

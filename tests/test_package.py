@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 import bench
-from bench import report
-from bench.cells import DEFAULTS
+from bench.protocol.cells import DEFAULTS
+from bench.report.build import build
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -69,7 +69,7 @@ def test_the_wheel_brings_the_native_engine_and_without_a_compiler_everything_el
     assert done.returncode == 0, done.stderr
     assert not list((target / "bench/engines").glob("_native*.so"))
     # This environment may have the module from elsewhere, by way of an editable installation.
-    hidden = "import sys; sys.modules['bench.engines._native'] = None; from bench.__main__ import main; main()"
+    hidden = "import sys; sys.modules['bench.engines._native'] = None; from bench.commands.main import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", hidden, "grid=smoke", "max_epochs=5"],
         cwd=tmp_path,
@@ -123,7 +123,7 @@ def test_the_readme_names_every_column_of_every_table(tmp_path):
     cells = bench.expand(**grid, depth=[1, 2], regularization=["none", "dropout"], learning_rate=[0.003, 0.03])
     for name, cells_of_run, variants in (("product", cells, False), ("variants", cells[:2] + cells[-2:], True)):
         bench.run(cells_of_run, run_dir=tmp_path / name, n_predictions=4, variants=variants)
-        report.build(tmp_path / name)
+        build(tmp_path / name)
     section = README[README.index("## The columns") : README.index("## What to trust")]
     intro, *paragraphs = re.split(r"\*\*`(\w+)\.csv`\*\*", section)
     about = dict(zip(paragraphs[::2], paragraphs[1::2], strict=True))
@@ -175,12 +175,12 @@ def test_a_file_imports_only_from_those_above_it():
 
 
 def test_the_columns_of_the_readme_are_those_of_the_table():
-    from bench.store import SCHEMAS
+    from bench.store.parts import SCHEMAS
 
     described = set(re.findall(r"`(\w[\w.]*)`", README[README.index("## Grids") :]))
     assert set(SCHEMAS["cells"].names) <= described
 
 
 def test_what_left_of_the_border_is_imported_by_reading_results_is_not_torch():
-    code = "import bench.report, sys; assert 'torch' not in sys.modules and 'hydra' not in sys.modules"
+    code = "import bench.report.build, sys; assert 'torch' not in sys.modules and 'hydra' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

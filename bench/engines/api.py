@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from bench.cells import Cell, Outcome
-from bench.packs import Pack
+from bench.engines.packs import Pack
+from bench.protocol.cells import Cell, Outcome
 
 
 class TrainReport(NamedTuple):
@@ -51,6 +51,6 @@ class Engine(Protocol):
         Reports several times a second, so that the caller can show progress, keep what is finished, and stop by
         closing the iterator.
         Each outcome carries (target, prediction) pairs of its first `n_predictions` training samples in the final state,
-        and, if `jacobian_rank`, the rank of its Jacobian there (`bench.jacobian.rank`).
+        and, if `jacobian_rank`, the rank of its Jacobian there (`bench.protocol.jacobian.rank`).
         """
         ...

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from bench.cells import Cell
+from bench.protocol.cells import Cell
 
 
 class Wide(NamedTuple):

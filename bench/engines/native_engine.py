@@ -13,12 +13,12 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from bench.cells import Cell, Outcome, Status
 from bench.engines._native import Queue, instruction_sets
 from bench.engines.api import TrainReport
+from bench.engines.packs import Pack, epoch_flops
 from bench.engines.record import Record
 from bench.engines.task import layers_of, prepare
-from bench.packs import Pack, epoch_flops
+from bench.protocol.cells import Cell, Outcome, Status
 
 # Cells prepared ahead for each thread: enough that none waits, few enough to hold in memory.
 AHEAD = 4

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Float
 
-from bench.cells import LADDER, Cell, CurvePoint, Outcome, Status
 from bench.engines.schedules import curve_epochs
-from bench.jacobian import rank
-from bench.networks import Layer
+from bench.protocol.cells import LADDER, Cell, CurvePoint, Outcome, Status
+from bench.protocol.jacobian import rank
+from bench.protocol.networks import Layer
 
 
 class Record:

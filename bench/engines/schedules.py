@@ -7,7 +7,7 @@ import functools
 import numpy as np
 from jaxtyping import Float, Int
 
-from bench.cells import Cell
+from bench.protocol.cells import Cell
 
 # `lr_schedule=step` divides the rate by ten after each third of the budget.
 STEP_GAMMA = 0.1

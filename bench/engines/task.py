@@ -9,11 +9,11 @@ from typing import NamedTuple, get_args
 import numpy as np
 from jaxtyping import Float
 
-from bench.cells import Activation, Cell, Dtype, Loss, Optimizer
 from bench.engines.schedules import learning_rates
-from bench.networks import Layer, initial_layers, layer_sizes
-from bench.noise import Data, training_data, validation_data
-from bench.streams import KERNEL_FIELDS, kernel_key
+from bench.protocol.cells import Activation, Cell, Dtype, Loss, Optimizer
+from bench.protocol.networks import Layer, initial_layers, layer_sizes
+from bench.protocol.noise import Data, training_data, validation_data
+from bench.protocol.streams import KERNEL_FIELDS, kernel_key
 
 ACTIVATIONS: tuple[str, ...] = get_args(Activation)
 LOSSES: tuple[str, ...] = get_args(Loss)

@@ -13,12 +13,12 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from bench.cells import Cell
 from bench.engines.activations import ACTIVATIONS
 from bench.engines.precision import to_tf32
 from bench.engines.torch_state import DTYPES, SAMPLE_GRANULE, Kind, State
-from bench.networks import Layer, layer_sizes
-from bench.philox import dropout_masks, normals
+from bench.protocol.cells import Cell
+from bench.protocol.networks import Layer, layer_sizes
+from bench.protocol.philox import dropout_masks, normals
 
 # What runs once before a CUDA graph is captured, so that libraries allocate their workspaces outside it.
 GRAPH_WARM_UP_EPOCHS = 1

@@ -16,16 +16,16 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from bench.cells import Cell
 from bench.engines.api import TrainReport
+from bench.engines.packs import Pack, epoch_flops
 from bench.engines.precision import full_precision
 from bench.engines.record import Record
 from bench.engines.schedules import learning_rates
 from bench.engines.torch_chunk import Chunk, Tables
 from bench.engines.torch_state import DTYPES, Kind, State, initial_state, kind_of
-from bench.packs import Pack, epoch_flops
-from bench.philox import permutation
-from bench.streams import KERNEL_FIELDS, kernel_key
+from bench.protocol.cells import Cell
+from bench.protocol.philox import permutation
+from bench.protocol.streams import KERNEL_FIELDS, kernel_key
 
 # Scratch and state of the cells that train at once on one CPU core. `make perf` shows the step's speed against the pack
 # size: from
@@ -88,9 +88,8 @@ class TorchEngine:
         """
         kinds = {self.kind(cell) for cell in pack.cells}
         if len(kinds) != 1:
-            raise ValueError(
-                f"a pack of the torch engine holds cells of one kind, not of {len(kinds)}; make packs with bench.packs.plan"
-            )
+            rule = f"a pack of the torch engine holds cells of one kind, not of {len(kinds)}"
+            raise ValueError(f"{rule}; make packs with bench.engines.packs.plan")
         (kind,) = kinds
         waiting = list(reversed(pack.cells))
         records: list[Record] = []

@@ -12,11 +12,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from bench.cells import Cell
-from bench.networks import initial_layers, layer_sizes
-from bench.noise import training_data, validation_data
-from bench.packs import padded
-from bench.streams import KERNEL_FIELDS, kernel_key
+from bench.engines.packs import padded
+from bench.protocol.cells import Cell
+from bench.protocol.networks import initial_layers, layer_sizes
+from bench.protocol.noise import training_data, validation_data
+from bench.protocol.streams import KERNEL_FIELDS, kernel_key
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "tf32": torch.float32}
 

@@ -8,9 +8,9 @@ import math
 import numpy as np
 from jaxtyping import Float32
 
-from bench.cores import available_cores
-from bench.engines import Engine, EngineSpec, for_the_rest, make_engine
-from bench.packs import plan
+from bench.engines.choice import Engine, EngineSpec, for_the_rest, make_engine
+from bench.engines.packs import plan
+from bench.machine.cores import available_cores
 from bench.peers.problem import Problem
 
 # Below what float32 reaches, so that no cell ends before its epochs are spent.
@@ -29,8 +29,8 @@ def cuda(problem: Problem, device: str) -> Float32[np.ndarray, "cell epoch"]:
 
 def cuda_3xtf32(problem: Problem, device: str) -> Float32[np.ndarray, "cell epoch"]:
     """The same with products of float32 on tensor cores, three for one."""
+    from bench.engines.cuda.engine import CudaEngine
     from bench.engines.cuda.gpu import gpus
-    from bench.engines.cuda_engine import CudaEngine
 
     return _train(problem, CudaEngine(gpus(device), tensor_cores=True))
 

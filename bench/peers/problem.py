@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float32
 
-from bench.cells import Cell
-from bench.networks import initial_layers
-from bench.noise import training_data
+from bench.protocol.cells import Cell
+from bench.protocol.networks import initial_layers
+from bench.protocol.noise import training_data
 
 # Adam's, the same for all sides; the libraries' defaults differ.
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8

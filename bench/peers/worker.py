@@ -15,11 +15,11 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32
 
-from bench.cells import Cell
-from bench.cores import available_cores
-from bench.peers import PEERS
+from bench.machine.cores import available_cores
+from bench.machine.usage import forget_peak_memory, joules, peak_memory_mb
 from bench.peers.problem import problem_of
-from bench.usage import forget_peak_memory, joules, peak_memory_mb
+from bench.peers.registry import PEERS
+from bench.protocol.cells import Cell
 
 # Losses are compared as far as rounding has not yet led most float32 trainings apart.
 LOSSES_KEPT = 6

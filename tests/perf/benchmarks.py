@@ -1,7 +1,7 @@
 """Benchmarks (`make perf`): the engines, planning, the store and the tables. Each also asserts what it computed.
 
 `extra_info` of an engine: useful GFLOP/s (6 * n_samples * multiply-accumulates of a forward pass, per epoch and model), the same as a
-fraction of the float32 peak of as many threads, measured in the same process just before (`bench.peak`), and how many cells. In the end
+fraction of the float32 peak of as many threads, measured in the same process just before (`bench.engines.peak`), and how many cells. In the end
 the geometric mean and the least fraction of the native engine over the shapes of conf/shapes/speed.yaml are printed.
 """
 
@@ -15,17 +15,18 @@ import torch
 import yaml
 
 import bench
-from bench import packs, report
-from bench.config import config_dir
-from bench.cores import available_cores
+from bench.commands.config import config_dir
+from bench.engines import packs
 from bench.engines.cost import torch_is_faster
+from bench.engines.peak import peak_gflops, peak_name
 from bench.engines.torch_engine import TorchEngine
-from bench.peak import peak_gflops, peak_name
+from bench.machine.cores import available_cores
 from bench.peers.ours import NO_TAU
-from bench.store import Store
-from bench.survival import groups
-from tests.synthetic import ten_thousand, write_run
-from tests.training import engine_named, native_builds, train
+from bench.report.build import build
+from bench.statistics.survival import groups
+from bench.store.parts import Store
+from tests.engines.training import engine_named, native_builds, train
+from tests.report.synthetic import ten_thousand, write_run
 
 SPEED = yaml.safe_load((config_dir() / "shapes" / "speed.yaml").read_text())
 SPEED_SHAPES = list(product(SPEED["width"], SPEED["depth"], SPEED["n_samples"]))
@@ -195,7 +196,7 @@ def test_store_writes(benchmark, outcomes, tmp_path):
 def test_report(benchmark, tmp_path):
     """Tables, figures and page of a folder of 10,560 cells in 50 parts, in the process as it is."""
     folder = write_run(tmp_path / "many", ten_thousand())
-    page = benchmark.pedantic(lambda: report.build(folder), rounds=ROUNDS)
+    page = benchmark.pedantic(lambda: build(folder), rounds=ROUNDS)
     assert page.stat().st_size < 10e6
 
 

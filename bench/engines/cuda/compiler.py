@@ -19,9 +19,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import UInt8
 
-from bench.cores import available_cores
 from bench.engines.cuda.tiles import KERNELS, Kernel
 from bench.engines.task import Task
+from bench.machine.cores import available_cores
 
 SOURCES = Path(__file__).parents[1] / "fused"
 ENTRY = "train"
@@ -88,7 +88,7 @@ def fingerprint() -> str:
 
     digest = hashlib.sha256(f"{core.__version__} {nvrtc.nvrtcVersion()} {ctypes.sizeof(Task)}".encode())
     digest.update(repr([kernel.macros for kernel in KERNELS]).encode())
-    drivers = [*Path(__file__).parent.glob("*.py"), *(SOURCES.parent / name for name in ("cuda_engine.py", "task.py"))]
+    drivers = [*Path(__file__).parent.glob("*.py"), SOURCES.parent / "task.py"]
     for path in sorted([*SOURCES.glob("*.h"), *SOURCES.glob("*.cu"), *drivers]):
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()[:16]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from bench.cells import Cell
 from bench.engines.cuda.device import Device
 from bench.engines.cuda.tiles import Kernel, Sizes, kernels_for
 from bench.engines.task import spec_of
+from bench.protocol.cells import Cell
 
 # What the sizes of a cell depend on.
 SIZE_FIELDS = (

@@ -16,12 +16,12 @@ from cuda import core
 from cuda.bindings import driver
 from jaxtyping import UInt8
 
-from bench.child import command
 from bench.engines.cuda.compiler import ENTRY, cached_kernel, fingerprint
 from bench.engines.cuda.device import Launch, Memory
 from bench.engines.cuda.tiles import WARP, Kernel, Sizes
 from bench.engines.cuda.trust import distrusted, tried
 from bench.engines.task import Spec
+from bench.machine.child import command
 
 # Shared memory that the kernels have beside their scratch, in bytes, and some more.
 STATIC_BYTES = 1 << 10

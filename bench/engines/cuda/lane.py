@@ -12,15 +12,15 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from bench.cells import Cell, Outcome, Status
 from bench.engines.api import TrainReport
 from bench.engines.cuda.device import Device, Launch, Memory
 from bench.engines.cuda.fits import Fit, Fits
 from bench.engines.cuda.tiles import Kernel, threads_for
+from bench.engines.packs import epoch_flops
 from bench.engines.record import Record
 from bench.engines.task import ENDED, Prepared, Task, layers_of, prepare
-from bench.networks import Layer, n_params
-from bench.packs import epoch_flops
+from bench.protocol.cells import Cell, Outcome, Status
+from bench.protocol.networks import Layer, n_params
 
 # Cells in a device's memory at once, and the epochs of each that it can note in a slice.
 SLOTS = 4096

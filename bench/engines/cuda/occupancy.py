@@ -13,12 +13,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bench.cells import Cell, Dtype
 from bench.engines.cuda.compiler import Resources, compile_kernel, resources
 from bench.engines.cuda.tiles import COLUMNS, PASSES, SPAN, WARP, Kernel, Sizes, kernels_for, threads_for
+from bench.engines.packs import epoch_flops
 from bench.engines.task import DTYPES, spec_of
-from bench.networks import forward_macs, n_params
-from bench.packs import epoch_flops
+from bench.protocol.cells import Cell, Dtype
+from bench.protocol.networks import forward_macs, n_params
 
 
 class Chip(NamedTuple):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 
 from bench.engines.cuda.compiler import compile_ahead
+from bench.engines.cuda.engine import CudaEngine
 from bench.engines.cuda.gpu import gpus
 from bench.engines.cuda.tiles import kernels_for
 from bench.engines.cuda.trust import disagreement, trial_cells
-from bench.engines.cuda_engine import CudaEngine
 from bench.engines.torch_engine import TorchEngine
 
 

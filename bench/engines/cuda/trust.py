@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import get_args
 
-from bench.cells import Activation, Cell, Outcome
-from bench.child import environment
 from bench.engines.api import Engine
 from bench.engines.cuda.compiler import cache_folder, write_cached
-from bench.packs import plan
+from bench.engines.packs import plan
+from bench.machine.child import environment
+from bench.protocol.cells import Activation, Cell, Outcome
 
 # Relative differences of losses that rounding explains, over so few epochs. A factor next to the middle of two numbers of TF32,
 # a thousandth apart, may go to either.

@@ -1,4 +1,4 @@
-// Draws made inside training, as bench/philox.py specifies them.
+// Draws made inside training, as bench/protocol/philox.py specifies them.
 #pragma once
 #include "real.h"
 #include "spec.h"

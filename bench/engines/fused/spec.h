@@ -25,7 +25,7 @@ namespace fused {
 
 typedef unsigned int Word;
 
-// The order of the names in bench/cells.py.
+// The order of the names in bench/protocol/cells.py.
 enum Activation { RELU, LEAKY_RELU, TANH, GELU, SILU, SIGMOID };
 enum Loss { MSE, HINGE };
 enum Optimizer { SGD, ADAM, ADAMW };

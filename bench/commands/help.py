@@ -1,0 +1,242 @@
+"""`memcap COMMAND --help`: what a command does, its settings with their defaults, and an example of each.
+
+Defaults and meanings of settings are those of the files in conf/, those of fields the list in `bench.protocol.fields`.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+from omegaconf import OmegaConf
+
+from bench.commands.config import config_dir
+from bench.protocol.cells import DEFAULTS, field_choices
+from bench.protocol.columns import TABLES
+from bench.protocol.fields import FIELD_LIST
+
+WIDTH = 118
+
+# A setting in a file of conf/: its name, its value, and what the comment behind it says.
+_COMMENTED = re.compile(r"^(?P<name>\w+): +(?P<value>.*?) +# (?P<meaning>.+)$", re.MULTILINE)
+
+
+class Setting(NamedTuple):
+    """A line of a help text."""
+
+    name: str
+    default: str
+    meaning: str
+    example: str
+
+
+# Values worth trying of the settings that are no fields of a cell.
+EXAMPLES = {
+    "run_dir": "results/mine",
+    "device": "cpu",
+    "threads": "1",
+    "fresh": "true",
+    "n_predictions": "60",
+    "jacobian_rank": "true",
+    "ratio": "1.3",
+    "cells_per_round": "8",
+    "most_cells": "64",
+    "peers": "[native,jax]",
+    "rounds": "3",
+    "networks": "16",
+    "epochs": "500",
+    "flops": "1.0e+9",
+}
+
+TEXTS = {
+    "run": """\
+usage: memcap [run] [grid=NAME] [setting=value ...] [grid.FIELD=[value,value] ...]
+
+Trains the networks of a grid, and writes tables, maps and report.html into run_dir. The same command again trains only
+what is missing. Ctrl-C keeps what had finished.
+
+examples:
+  memcap grid=smoke
+  memcap run grid.depth=[1,2] grid.width=[16,64] tau=0.1 run_dir=results/mine
+  memcap -m grid=smoke,question
+
+{grids}
+
+settings of the run, with a value to try; none changes a result:
+{execution}
+
+settings of grid=frontier, which searches the sample count that half of the seeds memorize:
+{search}
+
+fields of a network and its training. depth=4 sets one value, grid.depth=[1,2,4] trains every value.
+grid.seed=[0,1,2] sets data_seed and init_seed together; grid.load=[0.5,1] sets n_samples to that times the parameters.
+{fields}""",
+    "diagnose": """\
+usage: memcap diagnose [--fail] [field=value ...]
+
+Trains the network that the fields describe, and about 30 variants of it, on noise. Says whether it memorizes as asked; if
+not, what holds it back and the smallest change that works. Leaves a page in run_dir.
+
+examples:
+  memcap diagnose depth=2 width=8 n_samples=64 learning_rate=0.0001
+  memcap diagnose --fail depth=4 width=16 n_samples=200 dropout=0.1
+
+  --fail    end with exit status 1 where fewer than half of the seeds memorize as asked; for scripts
+
+settings of the run, with a value to try; none changes a result:
+{execution}
+
+fields of the network and its training:
+{fields}""",
+    "report": """\
+usage: memcap report [FOLDER]
+
+Writes tables, figures and report.html of a run again, from the results in its folder. Trains nothing. Without a folder it
+takes results/default.
+
+example:
+  memcap report results/smoke""",
+    "compare": """\
+usage: memcap compare [setting=value ...]
+
+Trains the same networks with this program and with other libraries, turn by turn; compares speed and losses. Ends with
+exit status 1 where a library failed or its losses differ.
+
+examples:
+  memcap compare
+  memcap compare shapes=speed peers=[native,jax] rounds=3
+
+settings:
+{compare}
+
+shapes of the networks, each a list; shapes=table has 4 shapes, shapes=speed 120:
+{shapes}""",
+    "columns": """\
+usage: memcap columns [TABLE ...]
+
+Says what a row of a table is, and of each column the unit, the meaning and where it comes from. Without a table it lists
+them: {tables}.
+
+example:
+  memcap columns capacity""",
+}
+
+
+def asks_for_help(arguments: Sequence[str]) -> bool:
+    """Whether a command is to say what it does, and to do nothing."""
+    return any(argument in ("-h", "--help") for argument in arguments)
+
+
+def print_help(command: str) -> int:
+    """Print what `memcap COMMAND --help` says; the exit status."""
+    parts = {
+        "grids": _grids(),
+        "execution": _aligned(execution("diagnose" if command == "diagnose" else "config")),
+        "search": _aligned(search()),
+        "fields": _fields("diagnose" if command == "diagnose" else "config"),
+        "compare": _aligned(comparison()),
+        "shapes": _aligned(shapes()),
+        "tables": ", ".join(TABLES),
+    }
+    text = TEXTS[command]
+    print(text.format(**{name: part for name, part in parts.items() if f"{{{name}}}" in text}))
+    return 0
+
+
+def execution(config_name: str) -> list[Setting]:
+    """How a command runs: the settings that are no fields of a cell."""
+    settings = [*commented("execution"), *commented(config_name)]
+    changed = {name: value for name, value in _values(config_dir() / f"{config_name}.yaml").items() if name != "run_dir"}
+    settings = [s._replace(default=_spelled(changed[s.name])) if s.name in changed else s for s in settings]
+    return [*settings, _group("engine", "who trains", "torch"), _group("executor", "where training runs", "local")]
+
+
+def search() -> list[Setting]:
+    """How well a search knows each N50, and what it may spend."""
+    values = _values(config_dir() / "grid" / "frontier.yaml")["search"]
+    meanings = {
+        "ratio": "a network is done when the ends of N50's 95 % interval are no further apart than this factor",
+        "cells_per_round": "cells that a network trains in each round",
+        "most_cells": "cells that a network trains in all",
+    }
+    return [Setting(f"search.{name}", str(values[name]), meaning, EXAMPLES[name]) for name, meaning in meanings.items()]
+
+
+def comparison() -> list[Setting]:
+    """The settings of a comparison."""
+    return commented("compare")
+
+
+def shapes() -> list[Setting]:
+    """What tells one shape of a comparison from another."""
+    named = {field.name: field for field in FIELD_LIST}
+    names = ("d_in", "width", "depth", "n_samples")
+    return [Setting(f"shapes.{n}", "those of shapes=NAME", named[n].meaning, f"[{named[n].example}]") for n in names]
+
+
+def fields(config_name: str) -> dict[str, list[Setting]]:
+    """The fields of a cell by topic, with the defaults of a command."""
+    changed = _values(config_dir() / f"{config_name}.yaml")
+    topics: dict[str, list[Setting]] = {}
+    for field in FIELD_LIST:
+        choices = field_choices().get(field.name)
+        meaning = f"{field.meaning} ({', '.join(choices)})" if choices else field.meaning
+        default = _spelled(changed.get(field.name, DEFAULTS[field.name]))
+        # The name follows from the strengths.
+        if field.name != "regularization":
+            topics.setdefault(field.topic, []).append(Setting(field.name, default, meaning, field.example))
+    return topics
+
+
+def commented(config_name: str) -> list[Setting]:
+    """The settings of a file of conf/ that have a comment behind them."""
+    text = (config_dir() / f"{config_name}.yaml").read_text(encoding="utf-8")
+    text = text.replace("${hydra:runtime.choices.grid}", "GRID")
+    return [
+        Setting(found["name"], found["value"], found["meaning"], EXAMPLES[found["name"]])
+        for found in _COMMENTED.finditer(text)
+        if found["name"] in EXAMPLES
+    ]
+
+
+def _values(path: Path) -> Mapping[str, Any]:
+    return cast("dict[str, Any]", OmegaConf.to_container(OmegaConf.load(path), resolve=False))
+
+
+def _group(name: str, about: str, example: str) -> Setting:
+    choices = sorted(path.stem for path in (config_dir() / name).glob("*.yaml"))
+    default = "auto" if "auto" in choices else choices[0]
+    return Setting(name, default, f"{about}: {', '.join(choices)}", example)
+
+
+def _grids() -> str:
+    """Each grid of conf/grid, with the question that its file begins with."""
+    lines = ["grids:"]
+    for path in sorted((config_dir() / "grid").glob("*.yaml")):
+        comment = " ".join(line[2:] for line in path.read_text(encoding="utf-8").splitlines()[1:4] if line.startswith("# "))
+        lines.append(f"  {path.stem:<16}{re.split(r'(?<=[.?])(?= |$)', comment)[0]}")
+    return "\n".join(lines)
+
+
+def _fields(config_name: str) -> str:
+    return "\n".join(f"  {topic}\n{_aligned(settings)}" for topic, settings in fields(config_name).items())
+
+
+def _aligned(settings: Iterable[Setting]) -> str:
+    """Each setting with a value worth trying, what it means, and its default."""
+    lines = []
+    for setting in settings:
+        head = f"    {f'{setting.name}={setting.example}':<27} "
+        text = f"{setting.meaning} (default {setting.default})"
+        lines.append(textwrap.fill(text, WIDTH, initial_indent=head, subsequent_indent=" " * 32, break_on_hyphens=False))
+    return "\n".join(lines)
+
+
+def _spelled(value: Any) -> str:
+    """A value as the command line spells it."""
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value).replace(" ", "")

@@ -1,0 +1,84 @@
+"""The CUDA engine: the fused core (`fused/`) on GPUs, where a block of threads trains a cell and takes the next from a queue.
+
+A cell's result depends on the cell and on the kind of chip alone, bit for bit: which kernel trains it follows from its shape,
+sums have a fixed order, and where several blocks share a cell's samples they add the same parts in the same order as one would.
+It trains every cell whose activations fit on the chip for 16 samples; `supports` is false for the others, which go to the torch
+engine.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+
+from bench.engines.api import TrainReport
+from bench.engines.cuda.device import Device
+from bench.engines.cuda.fits import Fits
+from bench.engines.cuda.lane import Lane
+from bench.engines.cuda.trust import forget
+from bench.engines.packs import Pack, budget_flops
+from bench.protocol.cells import Cell
+
+# How long the devices work before the host looks: for progress, and to stop.
+SLICE_S = 0.25
+
+
+class CudaEngine:
+    """Trains packs on one or several GPUs; see `bench.engines.api.Engine`."""
+
+    name = "cuda"
+    threaded = True
+
+    def __init__(self, devices: Sequence[Device], *, tensor_cores: bool = False):
+        """`tensor_cores` makes the products of float32 cells there, three for one (3xTF32); tf32 cells always use them."""
+        self._fits = [Fits(device, tensor_cores=tensor_cores) for device in devices]
+
+    def device_name(self) -> str:
+        """What the table says in its `device` column; of GPUs of several kinds the names of all."""
+        return ", ".join(dict.fromkeys(fits.device.name for fits in self._fits))
+
+    def supports(self, cell: Cell) -> bool:
+        """Whether the activations of a block of its samples fit on the chip: on each, where there are several kinds."""
+        return all(fits.fit(cell) is not None for fits in self._fits)
+
+    def kind(self, cell: Cell) -> None:
+        """Cells of all kinds train together."""
+
+    def slots(self, cell: Cell) -> int:
+        """Any number: the queue is the engine's own."""
+        return sys.maxsize
+
+    def train(self, pack: Pack, *, n_predictions: int = 0, jacobian_rank: bool = False) -> Iterator[TrainReport]:
+        """Train every cell of the pack to its end; see `bench.engines.api.Engine.train`."""
+        hands = dealt(pack.cells, len(self._fits))
+        lanes: list[Lane] = []
+        working: list[Lane] = []
+        try:
+            lanes += [Lane(*hand, self.name, n_predictions, jacobian_rank) for hand in zip(self._fits, hands, strict=True)]
+            while any(lane.busy for lane in lanes):
+                noted = [(lane, lane.fetch()) for lane in working]
+                # The next slice begins before this one is read, so that the devices do not wait for Python.
+                working = [lane for lane in lanes if lane.start(SLICE_S)]
+                reports = [lane.absorb(slice_) for lane, slice_ in noted]
+                outcomes = [outcome for report in reports for outcome in report.outcomes]
+                outcomes += [outcome for lane in lanes for outcome in lane.admit()]
+                yield TrainReport(outcomes, sum(report.flops for report in reports))
+        except Exception:  # Whatever a driver raises: the next run holds its trial again.
+            for fits in self._fits:
+                forget(fits.device.name)
+            raise
+        finally:
+            # However this ends, nobody may get the memory that a slice still writes to.
+            for lane in lanes:
+                lane.device.wait()
+
+
+def dealt(cells: Sequence[Cell], hands: int) -> list[list[Cell]]:
+    """The cells, longest first, each to the hand with the least work so far."""
+    result: list[list[Cell]] = [[] for _ in range(hands)]
+    work = [0] * hands
+    for cell in sorted(cells, key=budget_flops, reverse=True):
+        least = work.index(min(work))
+        result[least].append(cell)
+        work[least] += budget_flops(cell)
+    return result

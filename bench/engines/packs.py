@@ -1,0 +1,74 @@
+"""Cells -> packs: what may train together, how many at a time, longest first."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable
+from typing import NamedTuple
+
+from bench.protocol.cells import Cell
+from bench.protocol.networks import forward_macs
+
+# A training step does the multiply-accumulates of a forward pass three times (forward, to the weights, to the inputs), two
+# FLOPs each.
+FLOPS_PER_MAC = 6
+
+# A pack holds up to this many times the cells that train at once: as one finishes, the next takes its place. More would leave
+# the last workers idle while one of them works off a long pack.
+CELLS_PER_SLOT = 4
+
+
+class Pack(NamedTuple):
+    """Cells that one engine call trains, at most `slots` of them at a time."""
+
+    cells: tuple[Cell, ...]
+    slots: int
+
+
+def epoch_flops(cell: Cell) -> int:
+    """Useful FLOPs of one epoch: 6 * n_samples * multiply-accumulates of one forward pass."""
+    return FLOPS_PER_MAC * cell.n_samples * forward_macs(cell)
+
+
+def budget_flops(cell: Cell) -> int:
+    """Useful FLOPs of a cell that spends its whole budget."""
+    return epoch_flops(cell) * cell.max_epochs
+
+
+def plan(cells: Iterable[Cell], *, kind: Callable[[Cell], Hashable], slots: Callable[[Cell], int], workers: int) -> list[Pack]:
+    """Packs of cells of one kind, the longest first, at least one for each worker where there are cells enough.
+
+    Args:
+        kind: what cells of one pack have in common; an engine's choice.
+        slots: how many cells like this one train best at a time; an engine's choice.
+        workers: how many packs train at once.
+    """
+    groups: dict[Hashable, list[Cell]] = defaultdict(list)
+    budgets = {}
+    for cell in cells:
+        groups[kind(cell)].append(cell)
+        budgets[cell] = budget_flops(cell)
+    total = sum(budgets.values())
+    packs = []
+    for group in groups.values():
+        group.sort(key=budgets.__getitem__, reverse=True)
+        own_slots = max(1, slots(group[0]))
+        # A group that is more than a worker's share of all the work is dealt to several workers.
+        share = -(-workers * sum(budgets[cell] for cell in group) // total)
+        size = max(1, min(CELLS_PER_SLOT * own_slots, -(-len(group) // share)))
+        packs += [Pack(tuple(group[i : i + size]), own_slots) for i in range(0, len(group), size)]
+    packs.sort(key=lambda pack: sum(budgets[cell] for cell in pack.cells), reverse=True)
+    return packs
+
+
+def padded(size: int, granule: int, steps: int) -> int:
+    """The size that arrays for `size` items get, a function of the size alone: neighbours never enter into a cell's arithmetic.
+
+    Multiples of `granule`, in at most `steps` sizes for each doubling.
+
+    >>> [padded(size, granule=4, steps=4) for size in (1, 3, 8, 9, 25, 100)]
+    [4, 4, 8, 12, 28, 112]
+    """
+    octave = 1 << (size - 1).bit_length() >> 1
+    step = max(granule, octave // steps)
+    return -(-size // step) * step

@@ -1,7 +1,0 @@
-"""Where packs run. An executor takes packs and yields reports; closing it stops the work."""
-
-from bench.executors.local import run_local
-
-__all__ = ["EXECUTORS", "run_local"]
-
-EXECUTORS = {"local": run_local}

@@ -1,0 +1,32 @@
+"""Child processes of this program: the same interpreter and the same package, wherever they are started from."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def command(module: str, *arguments: str) -> list[str]:
+    """What runs a module of this package by itself, in `environment()`."""
+    # -P: the working directory is the user's, and files there may have the names of modules.
+    return [sys.executable, "-P", "-m", module, *arguments]
+
+
+def environment() -> dict[str, str]:
+    """The variables of the parent, and where this package is."""
+    paths = [str(Path(__file__).parents[2]), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+
+
+def start(module: str, *arguments: str, **pipes: Any) -> subprocess.Popen:
+    """A process that runs a module, in a session of its own: Ctrl-C reaches only the parent.
+
+    Args:
+        module: its full name.
+        arguments: of its command line.
+        pipes: what `subprocess.Popen` gets beside these.
+    """
+    return subprocess.Popen(command(module, *arguments), env=environment(), start_new_session=True, **pipes)

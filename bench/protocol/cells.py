@@ -1,0 +1,206 @@
+"""The nouns: a cell (one training run), its status and its outcome. Frozen values, standard library only."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from enum import StrEnum
+from functools import cache
+from types import MappingProxyType
+from typing import Literal, get_args, get_type_hints
+
+from bench.protocol.fields import FIELD_LIST
+
+# Part of every cell_id. A change that moves results moves this number, so that stale results are never taken for new ones.
+PROTOCOL_VERSION = 1
+
+# Fractions of the target variance whose first epoch every run records on its way to its own `tau`.
+LADDER = (0.5, 0.1, 0.01, 0.001)
+
+Target = Literal["normal", "uniform", "rademacher"]
+TargetScaling = Literal["none", "standardize", "minmax"]
+Activation = Literal["relu", "leaky_relu", "tanh", "gelu", "silu", "sigmoid"]
+Init = Literal["he_normal", "he_uniform", "xavier_uniform", "orthogonal", "torch_default", "uniform"]
+Trainable = Literal["all", "readout"]
+Loss = Literal["mse", "hinge"]
+Optimizer = Literal["sgd", "adam", "adamw"]
+LrSchedule = Literal["constant", "cosine", "step"]
+Dtype = Literal["float32", "float64", "tf32"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Cell:
+    """One training run, completely described: equal cells give equal results. `None` means absent.
+
+    `loss` is what training lowers, and what tau and the validation MSE are measured by. With predictions f and targets y,
+    "mse" is the mean of (f - y)**2. "hinge" is the mean of max(0, 1 - y f)**2, for targets y of -1 or 1: a sample counts for
+    nothing once its margin y f is beyond 1 (the quadratic hinge of Geiger et al. 2019, arXiv 1809.09349).
+
+    `dtype` "tf32" is float32, but the factors of matrix products, forward and backward, are rounded to the eleven
+    significant bits of TF32 (to nearest, ties away from zero), as tensor cores take them. Products are summed in float32.
+
+    >>> Cell(depth=1, width=16, n_samples=64).cell_id == Cell(n_samples=64, width=16, depth=1).cell_id
+    True
+    """
+
+    # data
+    n_samples: int = 128
+    d_in: int = 8
+    target: Target = "normal"
+    target_scaling: TargetScaling = "none"
+    data_seed: int = 0
+    n_val: int = 0
+    # network
+    depth: int = 2
+    width: int = 32
+    activation: Activation = "relu"
+    init: Init = "he_normal"
+    init_scale: float = 1.0
+    init_seed: int = 0
+    trainable: Trainable = "all"
+    # optimisation
+    loss: Loss = "mse"
+    optimizer: Optimizer = "adam"
+    amsgrad: bool = False
+    learning_rate: float = 0.003
+    lr_schedule: LrSchedule = "constant"
+    momentum: float = 0.0
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+    batch_size: int | None = None
+    shuffle: bool = False
+    dtype: Dtype = "float32"
+    # regularization
+    regularization: str = "none"
+    weight_decay: float = 0.0
+    l1: float = 0.0
+    dropout: float = 0.0
+    input_noise: float = 0.0
+    max_norm: float | None = None
+    patience: int | None = None
+    # criterion and budget
+    tau: float = 0.01
+    max_epochs: int = 5000
+
+    @property
+    def cell_id(self) -> str:
+        """16 hexadecimal digits: a hash of every field and of PROTOCOL_VERSION."""
+        values = [PROTOCOL_VERSION, *(canonical(name, getattr(self, name)) for name in FIELDS)]
+        return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:16]
+
+    @property
+    def storage(self) -> str:
+        """The type of its numbers in memory, as numpy and torch name it: float32 or float64."""
+        return "float32" if self.dtype == "tf32" else self.dtype
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps in one pass over the training set: ceil(n_samples / batch_size), 1 for the full batch."""
+        return 1 if self.batch_size is None else -(-self.n_samples // self.batch_size)
+
+
+FIELDS: tuple[str, ...] = tuple(field.name for field in dataclasses.fields(Cell))
+SEEDS = ("data_seed", "init_seed")
+STRENGTHS = ("weight_decay", "l1", "dropout", "input_noise", "max_norm", "patience")
+# The learning rate that conf/optimizer ships for each optimizer.
+DEFAULT_RATES = MappingProxyType({"sgd": 0.01, "adam": 0.003, "adamw": 0.003})
+# The strengths that conf/regularization ships.
+DEFAULT_STRENGTHS = MappingProxyType(
+    {"weight_decay": 0.001, "l1": 0.0001, "dropout": 0.1, "input_noise": 0.1, "max_norm": 2.0, "patience": 50}
+)
+DEFAULTS = MappingProxyType({field.name: field.default for field in dataclasses.fields(Cell)})
+
+
+@cache
+def field_types() -> dict[str, tuple[type, ...]]:
+    """The types that each field of a cell admits; a field with named choices admits `str`."""
+    types = {}
+    for name, hint in get_type_hints(Cell).items():
+        parts = get_args(hint) or (hint,)
+        types[name] = tuple(dict.fromkeys(part if isinstance(part, type) else type(part) for part in parts))
+    return types
+
+
+@cache
+def field_choices() -> dict[str, tuple[str, ...]]:
+    """The fields that take one of a few names, with those names."""
+    return {
+        name: get_args(hint)
+        for name, hint in get_type_hints(Cell).items()
+        if get_args(hint) and isinstance(get_args(hint)[0], str)
+    }
+
+
+_WORDS = {type(None): "None"}
+
+
+def _described() -> str:
+    """What a reader of `help(Cell)` wants to know of each field: its choices or type, default, meaning and unit."""
+    lines = ["", "    Attributes:"]
+    for field in FIELD_LIST:
+        choices = " | ".join(
+            field_choices().get(field.name) or [_WORDS.get(kind, kind.__name__) for kind in field_types()[field.name]]
+        )
+        lines.append(f"        {field.name} ({choices}, default {DEFAULTS[field.name]}): {field.meaning} [{field.unit}]")
+    return "\n".join([*lines, "    "])
+
+
+Cell.__doc__ = f"{Cell.__doc__}{_described()}"
+
+
+def canonical(name: str, value: object) -> object:
+    """The one spelling of a value that enters a hash: Cell(tau=1) and Cell(tau=1.0) are equal, so their ids are too."""
+    return float(value) if type(value) is int and float in field_types()[name] else value
+
+
+class Status(StrEnum):
+    """How a cell ended. Only `failed` (an error, not a result) is tried again by the next run."""
+
+    MEMORIZED = "memorized"
+    CENSORED = "censored"
+    EARLY_STOPPED = "early_stopped"
+    DIVERGED = "diverged"
+    FAILED = "failed"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class CurvePoint:
+    """One point of a learning curve: tau, and the validation MSE where the cell has validation samples."""
+
+    epoch: int
+    tau: float
+    val_mse: float | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one cell did. Epochs are counts from initialisation (epoch 0); None where the event never happened.
+
+    `final_tau` and `best_tau` are fractions of the target variance, `*_val_mse` are in squared target units,
+    `train_time_s` is the
+    cell's share of the wall time of the packs it trained in, in seconds. `predictions` are (target, prediction) pairs
+    of the first
+    training samples in the final state, in target units, as many as the run asked for. `jacobian_rank` is that of the
+    Jacobian of the predictions in that state, if the run asked for it.
+    """
+
+    cell: Cell
+    status: Status
+    reason: str | None = None
+    target_variance: float | None = None
+    epoch_to_tau: int | None = None
+    rung_epochs: tuple[int | None, ...] = (None,) * len(LADDER)
+    epochs_run: int | None = None
+    final_tau: float | None = None
+    best_tau: float | None = None
+    final_val_mse: float | None = None
+    best_val_mse: float | None = None
+    best_val_epoch: int | None = None
+    train_time_s: float | None = None
+    engine: str | None = None
+    device: str | None = None
+    curve: tuple[CurvePoint, ...] = ()
+    predictions: tuple[tuple[float, float], ...] = ()
+    jacobian_rank: int | None = None

@@ -1,0 +1,591 @@
+"""The columns of every table that this program writes: name, unit, meaning and source of each, in one list.
+
+`tables/README.md` of a run, the tooltips of report.html and `memcap columns` are written from it. A test holds every table to
+it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from bench.protocol.fields import FIELD_LIST
+
+
+class Column(NamedTuple):
+    """A column of a table.
+
+    Attributes:
+        name: as it stands in the table.
+        unit: "1" for a number without one, "fraction" for one between 0 and 1.
+        meaning: of one entry.
+        source: the file in bench/ that computes it, and the publication that it follows; "asked" for a field of a cell.
+    """
+
+    name: str
+    unit: str
+    meaning: str
+    source: str
+
+
+class Table(NamedTuple):
+    """A table: what one row is, and its columns in their order."""
+
+    row: str
+    columns: tuple[Column, ...]
+
+
+ASKED = "asked"
+
+FIELD_COLUMNS = tuple(Column(field.name, field.unit, field.meaning, ASKED) for field in FIELD_LIST)
+
+_GRIGSBY = "Grigsby et al. 2022, arXiv 2209.04036"
+_WILSON = "Wilson 1927, doi 10.1080/01621459.1927.10502953"
+_RATE_DISTORTION = "rate-distortion of a Gaussian"
+
+
+def _fields(*names: str, but: tuple[str, ...] = ()) -> tuple[Column, ...]:
+    """The fields of these names; all `but` some where none is named."""
+    return tuple(c for c in FIELD_COLUMNS if c.name not in but and (not names or c.name in names))
+
+
+_GROUP_FIELDS = _fields(but=("data_seed", "init_seed"))
+
+_SETTING = Column("setting", "text", "what varies beside depth, width and n_samples, with its values", "statistics/settings.py")
+_CELL_ID = Column("cell_id", "text", "16 hexadecimal digits, a hash of all fields of the cell", "protocol/cells.py")
+_SIZES = (
+    Column("n_params", "parameters", "P, the number of weights and biases", "protocol/networks.py"),
+    Column(
+        "functional_dim",
+        "dimensions",
+        "how many dimensions the functions have that the network can represent, at most: P - depth*width for relu and"
+        " leaky_relu, else P; width + 1 for a trained readout",
+        f"protocol/networks.py; {_GRIGSBY}",
+    ),
+)
+
+
+def _ends(name: str, of: str, unit: str, source: str) -> tuple[Column, ...]:
+    """The two ends of a 95 % interval."""
+    return tuple(Column(f"{name}_{end}", unit, f"{end} end of the 95 % interval of {of}", source) for end in ("low", "high"))
+
+
+_SURVIVAL = "statistics/survival.py"
+_FRACTION = (
+    Column("fraction_memorized", "fraction", "n_memorized / n_seeds", _SURVIVAL),
+    *_ends("fraction", "fraction_memorized", "fraction", f"statistics/survival.py, statistics/clusters.py; {_WILSON}"),
+)
+_N_MEMORIZED = Column("n_memorized", "cells", "how many of n_seeds reached tau", _SURVIVAL)
+_N_SEEDS = Column("n_seeds", "cells", "cells of the group that have a result; failed and pending cells have none", _SURVIVAL)
+_MEDIAN_EPOCH = Column(
+    "median_epoch_to_tau",
+    "epochs",
+    "the epoch by which half of the seeds had reached tau; infinite where fewer did",
+    f"{_SURVIVAL}; Kaplan and Meier 1958",
+)
+_MEDIAN_TAU = Column(
+    "median_final_tau", "fraction", "median of final_tau over the seeds whose training stayed finite", _SURVIVAL
+)
+
+_MEASURED = "engines/record.py"
+_CELLS = (
+    _CELL_ID,
+    *FIELD_COLUMNS,
+    *_SIZES,
+    Column("target_variance", "target units^2", "variance of the targets trained on; tau divides by it", "protocol/noise.py"),
+    Column(
+        "status",
+        "name",
+        "how the cell ended: memorized, censored (budget spent), early_stopped, diverged (loss not finite), failed (an error),"
+        " pending (not trained yet)",
+        _MEASURED,
+    ),
+    Column("reason", "text", "why a cell failed, diverged or stopped early", _MEASURED),
+    Column(
+        "epoch_to_tau",
+        "epochs",
+        "the first epoch at which train MSE / target variance was at most tau; empty: never",
+        _MEASURED,
+    ),
+    Column("steps_to_tau", "optimizer steps", "optimizer steps up to epoch_to_tau", "store/parts.py"),
+    *(
+        Column(f"epoch_to_{rung}", "epochs", f"the first epoch at which tau was at most {rung}; empty: never", _MEASURED)
+        for rung in ("0.5", "0.1", "0.01", "0.001")
+    ),
+    Column("epochs_run", "epochs", "how many epochs the cell trained", _MEASURED),
+    Column("final_tau", "fraction", "tau when training ended: train MSE / variance of the training targets", _MEASURED),
+    Column("best_tau", "fraction", "the lowest tau of any epoch", _MEASURED),
+    Column("final_val_mse", "target units^2", "validation MSE when training ended; empty without n_val", _MEASURED),
+    Column("best_val_mse", "target units^2", "the lowest validation MSE of any epoch; empty without n_val", _MEASURED),
+    Column("best_val_epoch", "epochs", "the epoch of best_val_mse", _MEASURED),
+    Column(
+        "memorized_bits",
+        "bits",
+        "n_samples * log2(1 / final_tau) / 2, what the fit proves stored; empty for targets that are not normal",
+        f"store/parts.py; {_RATE_DISTORTION}",
+    ),
+    Column("bits_per_param", "bits / parameter", "memorized_bits / n_params", "store/parts.py"),
+    Column(
+        "jacobian_rank",
+        "dimensions",
+        "rank of d f(x_i) / d theta over the training inputs when the cell ended, to compare with functional_dim; empty unless"
+        " jacobian_rank=true",
+        "protocol/jacobian.py; Bona-Pellissier, Malgouyres and Bachoc 2024, arXiv 2402.08269",
+    ),
+    Column("train_time_s", "s", "the cell's share of the time that its pack trained", _MEASURED),
+    Column("engine", "name", "the engine that trained the cell", "engines/choice.py"),
+    Column("device", "name", "the device that it trained on", "engines/choice.py"),
+)
+
+_GROUPS = (
+    _SETTING,
+    *_GROUP_FIELDS,
+    *_SIZES,
+    Column("load", "samples / parameter", "n_samples / n_params", _SURVIVAL),
+    _N_SEEDS,
+    _N_MEMORIZED,
+    Column("n_censored", "cells", "how many spent the budget without reaching tau", _SURVIVAL),
+    Column("n_early_stopped", "cells", "how many early stopping ended", _SURVIVAL),
+    Column("n_diverged", "cells", "how many had a loss that was not finite", _SURVIVAL),
+    Column("n_failed", "cells", "how many ended in an error; they count in no other column", _SURVIVAL),
+    Column("n_pending", "cells", "how many are planned and not trained yet; they count in no other column", _SURVIVAL),
+    *_FRACTION,
+    _MEDIAN_EPOCH,
+    Column(
+        "expected_running_time",
+        "epochs",
+        "epochs spent by all seeds over the number of seeds that memorized; infinite where none did",
+        _SURVIVAL,
+    ),
+    _MEDIAN_TAU,
+    Column("median_best_val_mse", "target units^2", "median of best_val_mse", _SURVIVAL),
+    Column("median_bits_per_param", "bits / parameter", "median of bits_per_param", _SURVIVAL),
+)
+
+_THRESHOLD_SOURCE = "statistics/thresholds.py"
+_THRESHOLDS = (
+    _SETTING,
+    *_GROUP_FIELDS,
+    Column("threshold", "fraction", "a threshold that training passed on its way, or the cells' own tau", _THRESHOLD_SOURCE),
+    _N_SEEDS,
+    Column("n_memorized", "cells", "how many of n_seeds reached the threshold", _THRESHOLD_SOURCE),
+    *_FRACTION,
+    Column(
+        "median_epoch_to_tau",
+        "epochs",
+        "the epoch by which half of the seeds had reached the threshold; infinite where fewer did",
+        f"{_THRESHOLD_SOURCE}; Kaplan and Meier 1958",
+    ),
+)
+
+_CAPACITY_SOURCE = "statistics/capacity.py"
+_FRONTIER = "statistics/frontier.py"
+_RATES = Column(
+    "rates",
+    "name",
+    'which learning rate the row is about: "as asked" where one was trained; of several the "default" of the optimizer, or the'
+    ' "best" at each sample count',
+    "statistics/rates.py",
+)
+_N50 = Column(
+    "n50",
+    "samples",
+    "N50, the sample count at which half of the seeds memorize within the budget; empty where the cells do not bound it",
+    f"{_CAPACITY_SOURCE}, {_FRONTIER}",
+)
+_CAPACITY = (
+    _SETTING,
+    *_fields(but=("n_samples", "data_seed", "init_seed")),
+    _RATES,
+    *_SIZES,
+    Column("n_cells", "cells", "cells with a result", _CAPACITY_SOURCE),
+    Column(
+        "n_seeds",
+        "seeds",
+        "how many cells count as independent: those that share a data seed count once, or an init seed where that alone varies",
+        "statistics/clusters.py",
+    ),
+    Column("least_n_samples", "samples", "the smallest sample count that was tried", _CAPACITY_SOURCE),
+    Column("most_n_samples", "samples", "the largest sample count that was tried", _CAPACITY_SOURCE),
+    _N50,
+    Column("n50_low", "samples", "low end of the 95 % interval of N50 (profile likelihood); 0: no lower bound", _FRONTIER),
+    Column("n50_high", "samples", "high end of the 95 % interval of N50; infinite: no upper bound", _FRONTIER),
+    Column("side", "name", "where N50 likeliest lies: inside, above or below the sample counts tried", _FRONTIER),
+    Column(
+        "sharpness",
+        "1",
+        "how steeply the share of seeds that memorize falls with n_samples: -d logit / d ln(n_samples) at N50, without seeds"
+        " that are stuck at every count; infinite for a step. A search makes it too large",
+        _FRONTIER,
+    ),
+    Column("n50_per_param", "samples / parameter", "n50 / n_params", _CAPACITY_SOURCE),
+    Column("n50_per_dim", "samples / dimension", "n50 / functional_dim", _CAPACITY_SOURCE),
+    Column(
+        "bits_per_param",
+        "bits / parameter",
+        "n50 * log2(1 / tau) / 2 / n_params; empty for targets that are not normal",
+        f"{_CAPACITY_SOURCE}; {_RATE_DISTORTION}",
+    ),
+)
+
+_SCALING_SOURCE = "statistics/scaling.py"
+_MODEL = Column("model", "name", "what N50 is taken to be a power law in", _SCALING_SOURCE)
+_SCALING = (
+    _SETTING,
+    _RATES,
+    _MODEL,
+    Column("term", "name", "the column whose exponent this row gives", _SCALING_SOURCE),
+    Column("exponent", "1", "N50 grows as the term to this power (least squares on logarithms)", _SCALING_SOURCE),
+    *_ends("exponent", "the exponent (Student)", "1", _SCALING_SOURCE),
+    Column(
+        "p_value",
+        "fraction",
+        "two-sided p of a capacity proportional to the network's size alone: exponent 1 for sizes, 0 for depth and inputs",
+        _SCALING_SOURCE,
+    ),
+    Column("n_networks", "networks", "networks in the fit, those whose N50 is known", _SCALING_SOURCE),
+    Column("n_above", "networks", "left out: only a lower bound of N50 is known", _SCALING_SOURCE),
+    Column("n_below", "networks", "left out: only an upper bound of N50 is known", _SCALING_SOURCE),
+    Column("n_vague", "networks", "left out: no bound of N50 is known", _SCALING_SOURCE),
+    Column("residual_sd", "1", "standard deviation of ln(N50) about the fit", _SCALING_SOURCE),
+)
+_SCALING_RESIDUALS = (
+    _SETTING,
+    _RATES,
+    _MODEL,
+    *_fields("depth", "width", "d_in"),
+    _SIZES[0],
+    _N50,
+    Column("fitted", "samples", "the N50 that the power law gives", _SCALING_SOURCE),
+    Column("residual", "1", "ln(n50 / fitted)", _SCALING_SOURCE),
+)
+
+_THEORY_SOURCE = "protocol/theory.py"
+_THEORY = (
+    *_fields("target", "d_in", "depth", "width", "activation", "trainable", "loss"),
+    Column("line", "name", "the name of the line", _THEORY_SOURCE),
+    Column(
+        "kind",
+        "name",
+        "what the line says: always fits, exists (some weights fit so many), exists for binary labels, ceiling (no exact fit of"
+        " generic targets beyond), worst case, reference, information (by a number of bits)",
+        _THEORY_SOURCE,
+    ),
+    Column("n_samples", "samples", "the sample count that theory names for this network", _THEORY_SOURCE),
+    Column("source", "text", "who says so", _THEORY_SOURCE),
+    Column("tau", "fraction", "the threshold that the line is drawn for; empty where it depends on none", _THEORY_SOURCE),
+)
+
+_INCIDENCE_SOURCE = "statistics/incidence.py"
+_INCIDENCE = (
+    _SETTING,
+    Column("epoch", "epochs", "the epoch that the row is about", _INCIDENCE_SOURCE),
+    Column("memorized", "fraction", "cells that had reached tau by then", f"{_INCIDENCE_SOURCE}; Kaplan and Meier 1958"),
+    *_ends("memorized", "memorized", "fraction", f"{_INCIDENCE_SOURCE}; {_WILSON}"),
+    Column("early_stopped", "fraction", "cells that early stopping had ended by then; they never memorize", _INCIDENCE_SOURCE),
+    Column("diverged", "fraction", "cells that had diverged by then; they never memorize", _INCIDENCE_SOURCE),
+    Column("n_cells", "cells", "cells of the setting that have a result", _INCIDENCE_SOURCE),
+)
+_LOG_RANK_SOURCE = f"{_INCIDENCE_SOURCE}; Mantel 1966, Peto and Peto 1972"
+_LOG_RANK = (
+    _SETTING,
+    Column("n_pairs", "pairs", "pairs of a cell with the regularizer and the same cell without", _INCIDENCE_SOURCE),
+    Column("n_strata", "strata", "networks and sample counts among them; each is a stratum", _INCIDENCE_SOURCE),
+    Column("observed", "cells", "regularized cells that memorized", _LOG_RANK_SOURCE),
+    Column("expected", "cells", "regularized cells that would have memorized if the regularizer did nothing", _LOG_RANK_SOURCE),
+    Column(
+        "statistic",
+        "1",
+        "observed - expected summed over seeds, over the root of the sum of squares; negative where the regularizer hinders",
+        f"{_LOG_RANK_SOURCE}, Lin and Wei 1989",
+    ),
+    Column("n_seeds", "seeds", "independent observations: cells that share a data seed count as one", "statistics/clusters.py"),
+    Column(
+        "p_value",
+        "fraction",
+        "two-sided p of the statistic, by exchanging each seed's two labels; empty for one seed",
+        f"{_INCIDENCE_SOURCE}; Fisher 1935",
+    ),
+)
+
+_RANKING_SOURCE = "statistics/ranking.py"
+_REGULARIZERS = (
+    Column("regularizer", "text", "the strengths that are switched on", _RANKING_SOURCE),
+    *_fields("regularization", "optimizer", "weight_decay", "l1", "dropout", "input_noise", "max_norm", "patience"),
+    Column("at_default", "true or false", "whether the strengths are those of conf/regularization", _RANKING_SOURCE),
+    Column(
+        "n_pairs",
+        "pairs",
+        "pairs of a cell with the regularizer and the same cell without, where all seeds memorize without",
+        _RANKING_SOURCE,
+    ),
+    Column("n_memorized", "pairs", "how many of n_pairs memorized with the regularizer", _RANKING_SOURCE),
+    Column("fraction_memorized", "fraction", "n_memorized / n_pairs", _RANKING_SOURCE),
+    *_ends("fraction", "fraction_memorized", "fraction", f"{_RANKING_SOURCE}, statistics/clusters.py; {_WILSON}"),
+    Column(
+        "median_delay",
+        "1",
+        "median over pairs: epochs to tau with the regularizer over those without; infinite where fewer than half memorized",
+        _RANKING_SOURCE,
+    ),
+    *_ends("delay", "median_delay", "1", f"{_RANKING_SOURCE}; Woodruff 1952"),
+    Column("median_final_tau", "fraction", "median of final_tau with the regularizer", _RANKING_SOURCE),
+    Column("rank", "1", "1: hinders memorization most", _RANKING_SOURCE),
+)
+
+_RATES_SOURCE = "statistics/rates.py"
+_AT_A_RATE = (
+    Column("learning_rate", "1", "the rate", _RATES_SOURCE),
+    _N_MEMORIZED,
+    _N_SEEDS,
+    *_FRACTION,
+    _MEDIAN_EPOCH,
+    _MEDIAN_TAU,
+)
+_LEARNING_RATES = (
+    *_fields(but=("data_seed", "init_seed", "learning_rate")),
+    *_SIZES,
+    Column("n_rates", "rates", "how many learning rates were swept", _RATES_SOURCE),
+    Column("lowest_rate", "1", "the lowest of them", _RATES_SOURCE),
+    Column("highest_rate", "1", "the highest of them", _RATES_SOURCE),
+    *(
+        Column(f"best_{c.name}", c.unit, f"at the best of the swept rates, chosen on the same seeds: {c.meaning}", c.source)
+        for c in _AT_A_RATE
+    ),
+    *(
+        Column(f"default_{c.name}", c.unit, f"at the default rate of the optimizer (empty if not swept): {c.meaning}", c.source)
+        for c in _AT_A_RATE
+    ),
+    Column(
+        "best_at_edge",
+        "true or false",
+        "the best is the lowest or the highest rate, so a rate beyond may be better",
+        _RATES_SOURCE,
+    ),
+)
+
+_FANS_SOURCE = "statistics/fans.py"
+_LEARNING_FANS = (
+    _SETTING,
+    Column("samples", "name", "which cells: below (n_samples up to functional_dim) or above", _FANS_SOURCE),
+    Column("epoch", "epochs", "the epoch that the row is about", _FANS_SOURCE),
+    Column("n_cells", "cells", "cells with a learning curve; one that has ended keeps its last tau", _FANS_SOURCE),
+    Column("tau_median", "fraction", "median tau of the cells; a cell that diverged counts as infinite", _FANS_SOURCE),
+    Column("tau_p10", "fraction", "a tenth of the cells is at this tau or below", _FANS_SOURCE),
+    Column("tau_p90", "fraction", "nine tenths of the cells are at this tau or below", _FANS_SOURCE),
+    Column("threshold", "fraction", "the tau at which training stops", _FANS_SOURCE),
+)
+
+_PUBLISHED_SOURCE = "statistics/published.py"
+_PUBLISHED = (
+    Column("claim", "text", "what a publication says", _PUBLISHED_SOURCE),
+    Column("about", "text", "the networks of this run that it was measured on", _PUBLISHED_SOURCE),
+    Column("source", "text", "the publication", _PUBLISHED_SOURCE),
+    Column("they", "text", "their number, in words", _PUBLISHED_SOURCE),
+    Column("here", "text", "the number of this run, in words", _PUBLISHED_SOURCE),
+    Column("n_cells", "cells", "cells behind it", _PUBLISHED_SOURCE),
+    Column("agree", "name", "whether the two agree: yes, no, undecided, or for orientation", "statistics/agreement.py"),
+    Column("value", "1", "the number of this run", _PUBLISHED_SOURCE),
+    Column("low", "1", "low end of its 95 % interval; empty for one seed", _PUBLISHED_SOURCE),
+    Column("high", "1", "high end of its 95 % interval; empty for one seed", _PUBLISHED_SOURCE),
+    Column("theirs_low", "1", "they say that the number is at least this", _PUBLISHED_SOURCE),
+    Column("theirs_high", "1", "they say that the number is at most this", _PUBLISHED_SOURCE),
+)
+
+_EVIDENCE_SOURCE = "statistics/evidence.py"
+_EVIDENCE = (
+    Column(
+        "setting",
+        "text",
+        'what the row changes in the network that was asked about; "as asked" for that itself',
+        "statistics/settings.py",
+    ),
+    Column("levers", "text", "the kinds of change that it makes, joined by +", _EVIDENCE_SOURCE),
+    _N_MEMORIZED,
+    _N_SEEDS,
+    *(column for column in _GROUPS if column.name in ("n_diverged", "n_failed", "n_pending")),
+    _MEDIAN_EPOCH,
+    _MEDIAN_TAU,
+    Column(
+        "cost",
+        "1",
+        "training FLOPs until half of the seeds had memorized, or of the whole budget, over those of the asked budget",
+        _EVIDENCE_SOURCE,
+    ),
+    *_fields(but=("data_seed", "init_seed", "n_val", "regularization")),
+    _SIZES[1],
+)
+
+_SIGNAL_SOURCE = "protocol/signal.py"
+_SIGNAL = (
+    _CELL_ID,
+    Column("setting", "text", "what varies among the networks, with its values", "statistics/settings.py"),
+    *_fields("depth", "width", "init", "init_scale"),
+    Column("layer", "1", "number of the layer, from 1; the last is the output", _SIGNAL_SOURCE),
+    Column("second_moment", "1", "mean square of the layer's pre-activations, before training", _SIGNAL_SOURCE),
+    Column(
+        "variance_across_inputs",
+        "1",
+        "variance of a pre-activation over the inputs, averaged over units; 0: the layer is blind to the input",
+        _SIGNAL_SOURCE,
+    ),
+    Column("gain", "1", "second_moment over that of the layer before; empty in the first", _SIGNAL_SOURCE),
+    Column(
+        "dead_units",
+        "fraction",
+        "hidden units whose activation is the same for all inputs; empty for the output",
+        _SIGNAL_SOURCE,
+    ),
+)
+
+_TABLES_SOURCE = "statistics/tables.py"
+_VALIDATION = (
+    _CELL_ID,
+    _SETTING,
+    *_fields("data_seed", "target", "target_scaling", "n_samples", "n_val"),
+    *(column for column in _CELLS if column.name in ("best_val_mse", "best_val_epoch", "final_val_mse")),
+    Column(
+        "validation_variance",
+        "target units^2",
+        "variance of the validation targets: the least that a constant scores",
+        "protocol/noise.py",
+    ),
+    Column("best_over_variance", "1", "best_val_mse / validation_variance", _TABLES_SOURCE),
+    Column("final_over_variance", "1", "final_val_mse / validation_variance", _TABLES_SOURCE),
+)
+
+_PREDICTIONS = (
+    _CELL_ID,
+    _SETTING,
+    *_fields("depth", "width", "n_samples", "data_seed", "init_seed"),
+    *(column for column in _CELLS if column.name == "final_tau"),
+    Column("sample", "1", "number of the training sample, from 0", _MEASURED),
+    Column("target", "target units", "its target", "protocol/noise.py"),
+    Column("prediction", "target units", "what the network predicts for it when training ended", _MEASURED),
+)
+
+_COMPARISON_SOURCE = "peers/comparison.py"
+_PEER = (
+    Column("peer", "name", "who trained", "peers/registry.py"),
+    Column("label", "text", "who trained, in words", "peers/registry.py"),
+)
+_PEAK = (
+    Column("peak", "text", "how the machine's peak was measured", "engines/peak.py"),
+    Column("peak_gflops", "GFLOP/s", "the machine's peak, median over rounds", "engines/peak.py"),
+)
+_GFLOPS = (
+    "useful work of a call over its time; useful work: 6 * n_samples * multiply-accumulates of a forward pass, per epoch and"
+    " network"
+)
+_COMPARISON = (
+    *_fields("d_in", "width", "depth", "n_samples"),
+    *_PEER,
+    Column("networks", "networks", "networks of one call", _COMPARISON_SOURCE),
+    Column("pack", "networks", "networks that it trains together", _COMPARISON_SOURCE),
+    Column("epochs", "epochs", "epochs of one call", _COMPARISON_SOURCE),
+    Column("n_rounds", "rounds", "timed calls", _COMPARISON_SOURCE),
+    Column("error", "text", "why the peer has no result; empty if it has", _COMPARISON_SOURCE),
+    *_PEAK,
+    Column("gflops", "GFLOP/s", f"{_GFLOPS}; median over rounds", _COMPARISON_SOURCE),
+    Column("gflops_low", "GFLOP/s", "the least over rounds", _COMPARISON_SOURCE),
+    Column("gflops_high", "GFLOP/s", "the most over rounds", _COMPARISON_SOURCE),
+    Column("of_peak", "fraction", "gflops over the peak of the same round, median over rounds", _COMPARISON_SOURCE),
+    Column("slower", "1", "GFLOP/s of this program over the peer's in the same round, median over rounds", _COMPARISON_SOURCE),
+    Column("slower_low", "1", "the least over rounds", _COMPARISON_SOURCE),
+    Column("slower_high", "1", "the most over rounds", _COMPARISON_SOURCE),
+    Column(
+        "loss_difference",
+        "1",
+        "relative difference of the losses from those of the first peer that is not ours",
+        _COMPARISON_SOURCE,
+    ),
+    Column(
+        "peak_memory_mb", "1e6 bytes", "most memory of the peer's process in a call, its libraries included", "machine/usage.py"
+    ),
+    Column(
+        "joules_per_tflop",
+        "J/TFLOP",
+        "energy of the whole machine over useful work; empty where it is not told",
+        "machine/usage.py",
+    ),
+)
+_SUMMARY = (
+    *_PEER,
+    Column("n_shapes", "shapes", "shapes at which the peer has a result", _COMPARISON_SOURCE),
+    *(
+        Column(f"{name}{end}", unit, f"{of} over shapes of {name} in comparison.csv", _COMPARISON_SOURCE)
+        for name, unit in (("gflops", "GFLOP/s"), ("of_peak", "fraction"), ("slower", "1"), ("joules_per_tflop", "J/TFLOP"))
+        for end, of in (("", "geometric mean"), ("_low", "least"), ("_high", "largest"))
+    ),
+    Column("peak_memory_mb", "1e6 bytes", "largest over shapes of peak_memory_mb in comparison.csv", "machine/usage.py"),
+    *_PEAK,
+)
+
+# The tables of a run, in the order of their worth to a reader, then those of `memcap compare`.
+TABLES = {
+    "cells": Table("a cell: one training run", _CELLS),
+    "groups": Table("a group of cells that differ in their seeds alone", _GROUPS),
+    "capacity": Table("a network under one protocol, trained on two sample counts or more", _CAPACITY),
+    "thresholds": Table(
+        "a group of seeds and a threshold that its training passed on the way; only the fields that vary", _THRESHOLDS
+    ),
+    "scaling": Table("a term of a power law through the known N50 of a setting", _SCALING),
+    "scaling_residuals": Table("a network in the fit of a power law", _SCALING_RESIDUALS),
+    "theory": Table("a network and a sample count that theory names for it", _THEORY),
+    "incidence": Table("a setting and an epoch: who had memorized by then; a spent budget censors", _INCIDENCE),
+    "log_rank": Table("a setting against the same cells without a regularizer: a stratified log-rank test", _LOG_RANK),
+    "regularizers": Table("a regularizer at one strength, against the same cells without any", _REGULARIZERS),
+    "learning_rates": Table("a network, sample count and protocol at which several learning rates were swept", _LEARNING_RATES),
+    "learning_fans": Table("a setting and an epoch: how tau is spread over its cells", _LEARNING_FANS),
+    "published": Table("a published claim that the run has cells for", _PUBLISHED),
+    "evidence": Table("the network that was asked about, or one change to it", _EVIDENCE),
+    "signal_propagation": Table("a layer of an untrained network", _SIGNAL),
+    "validation": Table("a cell with validation samples", _VALIDATION),
+    "predictions": Table("a training sample of the first cell of a setting (with n_predictions)", _PREDICTIONS),
+    "comparison": Table("a shape of networks and a peer (make compare)", _COMPARISON),
+    "summary": Table("a peer over all shapes (make compare)", _SUMMARY),
+}
+
+
+def columns_of(table: str) -> dict[str, Column]:
+    """The columns of a table by name.
+
+    Raises:
+        KeyError: no table has this name.
+
+    >>> columns_of("groups")["load"].unit
+    'samples / parameter'
+    """
+    return {column.name: column for column in TABLES[table].columns}
+
+
+def markdown(table: str, names: Sequence[str]) -> str:
+    """Columns of a table as Markdown: what a row is, then name, unit, meaning and source of each.
+
+    Args:
+        table: its name.
+        names: the columns to tell of, all of them in TABLES.
+    """
+    known = columns_of(table)
+    lines = [f"A row is {TABLES[table].row}.", "", "| column | unit | meaning | source |", "| --- | --- | --- | --- |"]
+    lines += [
+        f"| `{c.name}` | {c.unit} | {_escaped(c.meaning)} | {_escaped(c.source)} |" for c in map(known.__getitem__, names)
+    ]
+    return "\n".join(lines)
+
+
+def readme(tables: Mapping[str, Sequence[str]]) -> str:
+    """The page of a folder of tables, given their names with those of their columns: what each column means."""
+    head = (
+        "# What the columns mean\n\nEach table is a CSV file. Infinite epochs mean never; an empty entry means that there is"
+        " nothing to say. `..._low` and `..._high` are the ends of a 95 % interval. `source`: the file in bench/ that computes"
+        " the column, and the publication that it follows; `asked` are the fields of a cell, which are inputs."
+    )
+    parts = [f"## {name}.csv\n\n{markdown(name, columns)}" for name, columns in tables.items()]
+    return "\n\n".join([head, *parts]) + "\n"
+
+
+def _escaped(text: str) -> str:
+    """Characters that Markdown would take for its own."""
+    return re.sub(r"([|*_<])", r"\\\1", text)

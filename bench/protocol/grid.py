@@ -1,0 +1,339 @@
+"""A grid (lists of values for the fields of a cell) -> cells, in a fixed order, without duplicates, every value checked."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from bench.protocol.cells import DEFAULTS, FIELDS, SEEDS, STRENGTHS, Cell, field_choices, field_types
+from bench.protocol.names import did_you_mean
+from bench.protocol.networks import n_params
+
+# `seed` sets data_seed and init_seed together; `load` stands in for n_samples.
+AXES = (*FIELDS, "seed", "load")
+
+# numpy seeds and counters are unsigned; 2**32 keeps a seed printable and portable.
+MAX_SEED = 2**32 - 1
+
+FIELDS_ARE_LISTED = "memcap run --help lists the fields"
+
+
+class GridError(ValueError):
+    """A value that no cell may have. The message is one line: what, its value, the rule, the remedy."""
+
+    def __init__(self, name: str, value: object, rule: str, remedy: str):
+        super().__init__(f"{name}={_spell(value)}: {rule}; {remedy}")
+        self.name, self.value, self.rule, self.remedy = name, value, rule, remedy
+
+
+class Rule(NamedTuple):
+    """What a field's value must satisfy, in code and in words."""
+
+    holds: Callable[[Any], bool]
+    text: str
+    remedy: str
+
+
+def _at_least(low: int) -> Rule:
+    return Rule(lambda v: v >= low, f"must be at least {low}", f"give {low} or more")
+
+
+_FRACTION = Rule(lambda v: 0 <= v < 1, "must be in [0, 1)", "give a fraction such as 0.1; 0 is off")
+_POSITIVE = Rule(lambda v: v > 0, "must be positive", "give a positive number")
+_STRENGTH = Rule(lambda v: v >= 0, "must not be negative", "give 0 (off) or a positive number")
+_SEED = Rule(lambda v: 0 <= v <= MAX_SEED, f"must be in 0..{MAX_SEED}", "give a seed in that range")
+
+RULES: Mapping[str, Rule] = {
+    "n_samples": _at_least(1),
+    "d_in": _at_least(1),
+    "data_seed": _SEED,
+    "n_val": _at_least(0),
+    "depth": _at_least(0),
+    "width": _at_least(1),
+    "init_scale": _POSITIVE,
+    "init_seed": _SEED,
+    "learning_rate": _POSITIVE,
+    "momentum": _FRACTION,
+    "beta1": _FRACTION,
+    "beta2": _FRACTION,
+    "eps": _POSITIVE,
+    "batch_size": Rule(lambda v: v >= 1, "must be at least 1", "give a count, or null for the full batch"),
+    "weight_decay": _STRENGTH,
+    "l1": _STRENGTH,
+    "dropout": _FRACTION,
+    "input_noise": _STRENGTH,
+    "max_norm": Rule(lambda v: v > 0, "must be positive", "give a norm, or null for no constraint"),
+    "patience": Rule(lambda v: v >= 1, "must be at least 1", "give a number of epochs, or null for no early stopping"),
+    "tau": Rule(lambda v: 0 < v < 1, "must be in (0, 1), a fraction of the target variance", "give for example 0.01"),
+    "max_epochs": _at_least(1),
+}
+
+# What a field needs to have any effect. Where a cell's optimizer or depth deprives it of that, it takes its default, so that
+# equal runs are equal cells; where no cell of a grid gives it any, asking for it is an error.
+NEEDS: Mapping[str, tuple[Callable[[Cell], bool], str]] = {
+    "momentum": (lambda c: c.optimizer == "sgd", "optimizer=sgd"),
+    "amsgrad": (lambda c: c.optimizer != "sgd", "optimizer=adam or adamw"),
+    "beta1": (lambda c: c.optimizer != "sgd", "optimizer=adam or adamw"),
+    "beta2": (lambda c: c.optimizer != "sgd", "optimizer=adam or adamw"),
+    "eps": (lambda c: c.optimizer != "sgd", "optimizer=adam or adamw"),
+    "dropout": (lambda c: c.depth > 0, "a hidden layer (depth of at least 1)"),
+    "activation": (lambda c: c.depth > 0, "a hidden layer (depth of at least 1)"),
+    "trainable": (lambda c: c.depth > 0, "a hidden layer (depth of at least 1)"),
+    "shuffle": (lambda c: c.steps_per_epoch > 1, "batch_size below n_samples"),
+}
+# Kept as asked: n_samples decides, and a protocol must not change its name along that axis.
+ALWAYS_KEPT = ("shuffle",)
+
+
+def expand(
+    base: Mapping[str, Any],
+    axes: Mapping[str, Any],
+    *,
+    regularizations: Mapping[str, Mapping[str, Any]],
+    variants: Sequence[Mapping[str, Any]] = (),
+) -> list[Cell]:
+    """The cells of a grid: the product of `axes` over `base`, once for each variant.
+
+    Args:
+        base: values of cell fields that every cell shares; the fields it leaves out take their defaults.
+        axes: for each swept field (or `seed`, `load`) a value, a sequence of values, or the text "range(start, stop, step)".
+        regularizations: the strengths behind each name that `axes["regularization"]` may list; a strength may itself be a list,
+            and is then swept. Strengths that a name does not set are off.
+        variants: values that replace those of `base` and `axes`, one mapping for each copy of the grid.
+
+    Returns:
+        Cells in the order of the fields, the seeds fastest, without duplicates.
+
+    Raises:
+        GridError: an unknown field, a value of the wrong type or out of its range, or a setting without effect in any cell.
+
+    >>> [cell.width for cell in expand({"depth": 1}, {"width": [4, 8], "seed": "range(2)"}, regularizations={})]
+    [4, 4, 8, 8]
+    """
+    cells: dict[Cell, None] = {}
+    effective: set[str] = set()
+    requested: dict[str, Any] = {}
+    for variant in variants or ({},):
+        own_base, own_axes = _with_variant(base, axes, variant)
+        lists = _checked_axes(own_base, own_axes)
+        requested |= {name: value for name, value in own_base.items() if value != DEFAULTS[name]}
+        requested |= {
+            name: value for name, values in lists.items() for value in values if name in NEEDS and value != DEFAULTS[name]
+        }
+        for settings in _settings(own_base, lists, regularizations):
+            cell = _coherent(Cell(**settings))
+            idle = {name for name, (has_effect, _) in NEEDS.items() if not has_effect(cell)}
+            effective.update(NEEDS.keys() - idle)
+            cells[_without(cell, idle.difference(ALWAYS_KEPT))] = None
+    for name, (_, need) in NEEDS.items():
+        if name in requested and name not in effective:
+            raise GridError(name, requested[name], f"has no effect without {need}", f"set that too, or leave {name} out")
+    return list(cells)
+
+
+def check(cells: Iterable[Cell]) -> list[Cell]:
+    """The same cells without duplicates, every value checked by the rules of `expand`."""
+    unique: dict[Cell, None] = {}
+    seen: set[tuple[str, type, Any]] = set()
+    for cell in cells:
+        for name in FIELDS:
+            value = getattr(cell, name)
+            if isinstance(value, list | tuple) or (name, type(value), value) not in seen:
+                _check_value(name, value)
+                seen.add((name, type(value), value))
+        unique[_coherent(cell)] = None
+    return list(unique)
+
+
+def _with_variant(base: Mapping[str, Any], axes: Mapping[str, Any], variant: Mapping[str, Any]) -> tuple[dict, dict]:
+    """Base and axes of one copy of the grid: what the variant sets replaces both."""
+    for name in variant:
+        _check_name(f"variants.{name}", name)
+    replaced = set(variant) | ({"data_seed", "init_seed"} if "seed" in variant else set())
+    replaced |= {"n_samples", "load"} if replaced & {"n_samples", "load"} else set()
+    kept = {name: value for name, value in axes.items() if name not in replaced}
+    return dict(base), kept | dict(variant)
+
+
+def _checked_axes(base: Mapping[str, Any], axes: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Every axis as a list of checked values; every base value checked."""
+    for name, value in base.items():
+        _check_name(name, name)
+        _check_value(name, value)
+    lists = {}
+    for name, values in axes.items():
+        _check_name(f"grid.{name}", name)
+        lists[name] = [_check_value(name, value, of=f"grid.{name}") for value in _values(f"grid.{name}", values)]
+    if "load" in lists and "n_samples" in lists:
+        raise GridError("grid.load", axes["load"], "stands in for n_samples, which is swept too", "sweep one of them")
+    for seed in SEEDS:
+        if "seed" in lists and seed in lists:
+            raise GridError(
+                "grid.seed", axes["seed"], f"sets {seed}, which is swept too", f"sweep seed, or {' and '.join(SEEDS)}"
+            )
+    if "regularization" in lists:
+        for name in STRENGTHS:
+            if name in lists or base.get(name, DEFAULTS[name]) != DEFAULTS[name]:
+                shown, value = (f"grid.{name}", axes[name]) if name in lists else (name, base[name])
+                remedy = f"set regularization.<name>.{name} instead, or grid.regularization=null to sweep strengths directly"
+                raise GridError(shown, value, "is set by the names in grid.regularization", remedy)
+    return lists
+
+
+def _settings(
+    base: Mapping[str, Any], lists: Mapping[str, list], regularizations: Mapping[str, Mapping[str, Any]]
+) -> Iterable[dict]:
+    """The values of the cells to make, in the order of the fields, seeds fastest."""
+    order = [name for name in ("load", *FIELDS) if name in lists and name not in (*SEEDS, "regularization")]
+    order += [name for name in ("regularization", "seed", *SEEDS) if name in lists]
+    choices = [_named_strengths(lists[name], regularizations) if name == "regularization" else lists[name] for name in order]
+    for point in itertools.product(*choices):
+        values = {**DEFAULTS, **base}
+        for name, value in zip(order, point, strict=True):
+            if name == "regularization":
+                values |= value
+            elif name == "seed":
+                values |= dict.fromkeys(SEEDS, value)
+            else:
+                values[name] = value
+        if "load" in values:
+            values = _loaded(values)
+        if "regularization" not in lists:
+            values["regularization"] = _label(values)
+        yield values
+
+
+def _named_strengths(names: Sequence[str], regularizations: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """For each name, the strengths it stands for (the others off), once for each point of the lists it holds."""
+    off = {name: DEFAULTS[name] for name in STRENGTHS}
+    settings = []
+    for name in names:
+        if name not in regularizations:
+            known = ", ".join(sorted(regularizations)) or "none is loaded"
+            raise GridError("grid.regularization", name, "is not a known regularization", f"choose from: {known}")
+        chosen = regularizations[name]
+        for strength in chosen:
+            if strength not in STRENGTHS:
+                remedy = f"choose from: {', '.join(STRENGTHS)}"
+                raise GridError(f"regularization.{name}.{strength}", chosen[strength], "is not a strength", remedy)
+        lists = [
+            [_check_value(key, v, of=f"regularization.{name}.{key}") for v in _values(key, value)]
+            for key, value in chosen.items()
+        ]
+        settings += [
+            {**off, **dict(zip(chosen, point, strict=True)), "regularization": name} for point in itertools.product(*lists)
+        ]
+    return settings
+
+
+def _values(name: str, values: Any) -> list[Any]:
+    """One axis as a list: a scalar is a list of one, the text "range(start, stop, step)" is Python's range."""
+    if isinstance(values, Mapping):
+        raise GridError(name, dict(values), "is not a list of values", "write [1, 2, 3] or range(start, stop, step)")
+    if isinstance(values, str):
+        bounds = _RANGE.fullmatch(values)
+        values = range(*map(int, bounds[1].split(","))) if bounds else [values]
+    if not isinstance(values, Iterable):
+        return [values]
+    values = list(values)
+    if not values:
+        raise GridError(name, values, "is empty, so the grid has no cells", "give at least one value")
+    return values
+
+
+# YAML has no ranges; the text form can be replaced by a list on the command line, which a mapping could not.
+_RANGE = re.compile(r"range\(((?:\s*-?\d+\s*,){0,2}\s*-?\d+\s*)\)")
+
+
+def _check_name(shown: str, name: str) -> None:
+    if name not in AXES:
+        raise GridError(shown, "...", "is not a field of a cell", did_you_mean(name, AXES, FIELDS_ARE_LISTED))
+
+
+def _check_value(name: str, value: Any, of: str | None = None) -> Any:
+    """The value as the field's type, or a GridError that names `of`."""
+    shown = of or name
+    if name == "seed":
+        return _check_value("data_seed", value, of=shown)
+    if name == "load":
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+            raise GridError(shown, value, "must be a positive number, n_samples / n_params", "give for example 0.5")
+        return float(value)
+    if isinstance(value, list | tuple):
+        raise GridError(shown, value, "is a list, and this is one value", f"sweep it as grid.{name}")
+    types, given = field_types()[name], value
+    if hasattr(value, "item"):  # numpy's scalars
+        value = value.item()
+    if float in types and type(value) is int:
+        value = float(value)
+    if type(value) not in types:
+        wanted = " or ".join("null" if kind is type(None) else _WORDS[kind] for kind in types)
+        raise GridError(shown, value, f"must be {wanted}", FIELDS_ARE_LISTED)
+    choices = field_choices().get(name)
+    if choices and value not in choices:
+        remedy = did_you_mean(value, choices, FIELDS_ARE_LISTED)
+        raise GridError(shown, value, f"must be one of {', '.join(choices)}", remedy)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise GridError(shown, given, "must be finite", "give a finite number")
+    if name in RULES and value is not None and not RULES[name].holds(value):
+        raise GridError(shown, given, RULES[name].text, RULES[name].remedy)
+    return value
+
+
+_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a name"}
+
+
+def _loaded(values: dict[str, Any]) -> dict[str, Any]:
+    """`load` replaced by the n_samples it stands for."""
+    values = dict(values)
+    load = values.pop("load")
+    size = n_params(Cell(**{**values, "n_samples": 1}))
+    n_samples = round(load * size)
+    if n_samples < 1:
+        raise GridError("grid.load", load, f"gives no sample at {size} parameters", f"give {1 / size:.2g} or more")
+    return values | {"n_samples": n_samples}
+
+
+def _coherent(cell: Cell) -> Cell:
+    """The cell, if its fields make sense together."""
+    if cell.patience is not None and cell.n_val == 0:
+        raise GridError(
+            "patience", cell.patience, "watches the validation MSE, and n_val is 0", "set n_val, for example n_val=256"
+        )
+    if cell.target_scaling != "none" and cell.n_samples < 2:
+        raise GridError(
+            "target_scaling", cell.target_scaling, "needs two samples or more", "raise n_samples or use target_scaling=none"
+        )
+    if cell.loss == "hinge" and (cell.target, cell.target_scaling) != ("rademacher", "none"):
+        raise GridError(
+            "loss", cell.loss, "needs targets of -1 and 1", "set target=rademacher and target_scaling=none, or use loss=mse"
+        )
+    return cell
+
+
+def _without(cell: Cell, idle: set[str]) -> Cell:
+    """The cell with these fields at their defaults; without any strength left, its regularization is none."""
+    changed = {name: DEFAULTS[name] for name in idle if getattr(cell, name) != DEFAULTS[name]}
+    if not changed:
+        return cell
+    plain = dataclasses.replace(cell, **changed)
+    off = not any(getattr(plain, name) != DEFAULTS[name] for name in STRENGTHS)
+    return dataclasses.replace(plain, regularization="none") if off and changed.keys() & set(STRENGTHS) else plain
+
+
+def _label(values: Mapping[str, Any]) -> str:
+    """The name of a regularization given by its strengths: those that are on, joined."""
+    return "+".join(name for name in STRENGTHS if values[name] != DEFAULTS[name]) or "none"
+
+
+def _spell(value: object) -> str:
+    """A value as a user writes it on the command line."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value)

@@ -1,0 +1,49 @@
+"""Which name somebody meant who wrote another: for the end of an error message."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+# What other programs call a field, and what it is called here.
+ALIASES = {
+    "lr": "learning_rate",
+    "epochs": "max_epochs",
+    "n_epochs": "max_epochs",
+    "batch": "batch_size",
+    "hidden": "width",
+    "hidden_size": "width",
+    "layers": "depth",
+    "n_layers": "depth",
+    "seeds": "seed",
+    "samples": "n_samples",
+    "threshold": "tau",
+    "wd": "weight_decay",
+}
+
+# Names less alike than this are no slips of each other (`difflib`: twice the shared letters over all letters).
+ALIKE = 0.6
+
+
+def did_you_mean(name: str, known: Iterable[str], otherwise: str) -> str:
+    """The question "did you mean ...?" with the known name that is most like the one given, or `otherwise` where none is like
+    it.
+
+    A name of `ALIASES` counts as what it stands for. The last part of a dotted name counts too, so "seed" finds "grid.seed",
+    and so does a beginning: "he" finds "he_normal".
+
+    >>> did_you_mean("lr", ["l1", "learning_rate"], "see --help")
+    'did you mean learning_rate?'
+    >>> did_you_mean("seeds", ["init_seed", "grid.seed"], "see --help")
+    'did you mean grid.seed?'
+    >>> did_you_mean("fail_under", ["run_dir"], "see --help")
+    'see --help'
+    """
+    known = list(known)
+    prefix, _, last = name.rpartition(".")
+    wanted = ALIASES.get(last, last)
+    exact = [other for other in known if other == f"{prefix}.{wanted}".lstrip(".")]
+    exact += [other for other in known if other.rpartition(".")[2] == wanted]
+    exact += [other for other in known if other.startswith(wanted)]
+    close = exact or difflib.get_close_matches(name, known, n=1, cutoff=ALIKE)
+    return f"did you mean {close[0]}?" if close else otherwise

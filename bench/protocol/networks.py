@@ -1,0 +1,100 @@
+"""The networks: layout of their parameters, their initial weights, and how many degrees of freedom they have."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from bench.protocol.cells import Cell
+from bench.protocol.streams import generator
+
+# The fields that the initial weights may depend on.
+INIT_FIELDS = ("init_seed", "d_in", "depth", "width", "init", "init_scale")
+
+# relu(a z) = a relu(z) for a > 0: scaling a hidden unit's input and unscaling its output changes nothing, one dimension each.
+HOMOGENEOUS = ("relu", "leaky_relu")
+
+
+class Layer(NamedTuple):
+    """Weights [out, in] and biases [out] of one affine layer."""
+
+    weight: Float[np.ndarray, "out in"]
+    bias: Float[np.ndarray, " out"]
+
+
+def layer_sizes(cell: Cell) -> list[tuple[int, int]]:
+    """(fan_out, fan_in) of every affine layer, input to output; the output is a scalar.
+
+    >>> layer_sizes(Cell(d_in=2, depth=2, width=5))
+    [(5, 2), (5, 5), (1, 5)]
+    """
+    units = [cell.d_in, *[cell.width] * cell.depth, 1]
+    return list(zip(units[1:], units[:-1], strict=True))
+
+
+def n_params(cell: Cell) -> int:
+    """Number of weights and biases, P.
+
+    >>> n_params(Cell(d_in=2, depth=11, width=25))
+    6601
+    """
+    return sum(out * (fan_in + 1) for out, fan_in in layer_sizes(cell))
+
+
+def functional_dim(cell: Cell) -> int:
+    """Upper bound on the dimension of the set of functions that the trained parameters reach.
+
+    P minus one for every hidden unit with a homogeneous activation; P itself otherwise. Source: Grigsby, Lindsey, Meyerhoff
+    and Wu 2022, arXiv 2209.04036. With a trained readout alone the network is linear in width + 1 parameters.
+    """
+    if cell.trainable == "readout" and cell.depth > 0:
+        return cell.width + 1
+    return n_params(cell) - (cell.depth * cell.width if cell.activation in HOMOGENEOUS else 0)
+
+
+def forward_macs(cell: Cell) -> int:
+    """Multiply-accumulates of one forward pass of one sample; a training step does about three times that."""
+    return sum(out * fan_in for out, fan_in in layer_sizes(cell))
+
+
+def initial_layers(cell: Cell) -> list[Layer]:
+    """Weights and biases at epoch 0, in float64, a function of INIT_FIELDS alone.
+
+    Biases are zero except under `torch_default`. `init_scale` is the half-width of `uniform` and a gain on the others.
+
+    Sources: he_* He et al. 2015; xavier_uniform Glorot and Bengio 2010; orthogonal Saxe et al. 2014; torch_default
+    the reset_parameters of torch.nn.Linear, U(-1/sqrt(fan_in), 1/sqrt(fan_in)) for weights and biases alike.
+    """
+    draws = generator(cell, "weights", INIT_FIELDS)
+    return [_initial_layer(cell, draws, out, fan_in) for out, fan_in in layer_sizes(cell)]
+
+
+def _initial_layer(cell: Cell, draws: np.random.Generator, out: int, fan_in: int) -> Layer:
+    scale, shape, bias = cell.init_scale, (out, fan_in), np.zeros(out)
+    match cell.init:
+        case "he_normal":
+            weight = draws.standard_normal(shape) * (scale * math.sqrt(2 / fan_in))
+        case "he_uniform":
+            weight = draws.uniform(-1, 1, shape) * (scale * math.sqrt(6 / fan_in))
+        case "xavier_uniform":
+            weight = draws.uniform(-1, 1, shape) * (scale * math.sqrt(6 / (fan_in + out)))
+        case "orthogonal":
+            weight = _orthogonal(draws, out, fan_in) * scale
+        case "torch_default":
+            bound = scale / math.sqrt(fan_in)
+            weight = draws.uniform(-bound, bound, shape)
+            bias = draws.uniform(-bound, bound, out)
+        case "uniform":
+            weight = draws.uniform(-scale, scale, shape)
+    return Layer(weight, bias)
+
+
+def _orthogonal(draws: np.random.Generator, out: int, fan_in: int) -> Float[np.ndarray, "out in"]:
+    """A matrix with orthonormal rows or columns, whichever are fewer, uniform over such matrices (Mezzadri 2007)."""
+    tall = draws.standard_normal((max(out, fan_in), min(out, fan_in)))
+    q, r = np.linalg.qr(tall)
+    q = q * np.sign(np.diag(r))
+    return q if out >= fan_in else q.T

@@ -1,0 +1,135 @@
+"""What theory says of the sample counts that a network can fit: lines over a capacity map, each with its source.
+
+Apart: what is known to exist, what is impossible for generic data, and what a number of bits would give. What training
+reaches is measured. Constructions with fewer parameters than samples need weights of a precision that no training run has, and
+are left out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any, Literal, NamedTuple, cast
+
+import numpy as np
+import pandas as pd
+
+from bench.protocol.cells import Cell
+from bench.protocol.networks import HOMOGENEOUS, functional_dim, n_params
+
+# The fields of a cell that lines depend on.
+NETWORK = ["target", "d_in", "depth", "width", "activation", "trainable", "loss"]
+
+Kind = Literal["always fits", "exists", "exists for binary labels", "ceiling", "worst case", "reference", "information"]
+
+# Bits for each parameter that were reported, and by whom.
+BITS_PER_PARAM = {
+    2.0: "Allen-Zhu and Li, ICLR 2025: language models, knowledge",
+    3.6: "Morris et al. 2025, arXiv 2505.24832: language models",
+    5.0: "Collins, Sohl-Dickstein and Sussillo, ICLR 2017, arXiv 1611.09913: recurrent networks",
+}
+
+GRIGSBY = "Grigsby, Lindsey, Meyerhoff and Wu 2022, arXiv 2209.04036"
+BAUM = "Baum 1988, as Bubeck et al. 2020 state it: ceil(N / d_in) threshold units, binary labels, general position"
+BUBECK = "Bubeck, Eldan, Lee and Mikulincer, NeurIPS 2020: relu, real labels"
+MADDEN = "Madden and Thrampoulidis 2023, arXiv 2308.02001: one hidden layer, smooth activations, general data"
+YUN = "Yun, Sra and Jadbabaie, NeurIPS 2019: two hidden layers"
+
+
+class Line(NamedTuple):
+    """A sample count that theory names for a network: up to it a fit exists, beyond it none does, or neither (`kind`).
+
+    `tau` is that of a line that depends on it, NaN of others.
+    """
+
+    line: str
+    kind: Kind
+    n_samples: float
+    source: str
+    tau: float = math.nan
+
+
+def lines(cell: Cell, taus: Iterable[float]) -> list[Line]:
+    """The lines that apply to the network of a cell, for thresholds `taus`; a trained readout has those of linear models alone.
+
+    Args:
+        cell: its fields of NETWORK count.
+        taus: fractions of variance left unexplained, each in (0, 1), at which to draw the information lines.
+
+    >>> [(line.line, line.n_samples) for line in lines(Cell(d_in=8, depth=1, width=16), [])][:3]
+    [('linear floor', 9), ('functional dimension', 145), ('parameters', 161)]
+    """
+    d, h, parameters = cell.d_in, cell.width, n_params(cell)
+    if cell.depth == 0:
+        return [
+            Line(
+                "linear floor",
+                "ceiling" if cell.loss == "mse" else "reference",
+                d + 1,
+                "linear algebra: as many generic samples as parameters",
+            )
+        ]
+    if cell.trainable == "readout":
+        return [
+            Line(
+                "readout threshold",
+                "ceiling" if cell.loss == "mse" else "reference",
+                h + 1,
+                "linear algebra: as many generic samples as parameters",
+            )
+        ]
+    found = [
+        Line("linear floor", "always fits", d + 1, "linear algebra: as many generic samples as inputs and a bias"),
+        # A bound on equalities with generic targets; under the hinge, which asks for inequalities, no bound at all.
+        Line("functional dimension", "ceiling" if cell.loss == "mse" else "reference", functional_dim(cell), GRIGSBY),
+        Line("parameters", "reference", parameters, "one equation for each parameter"),
+    ]
+    if cell.depth == 1:
+        found.append(Line("Baum", "exists for binary labels", d * h, BAUM))
+        if cell.activation == "relu":
+            found.append(Line("Bubeck et al.", "exists", d * (h // 4), BUBECK))
+        # Their theorem asks a high degree of an activation that is a polynomial somewhere, which leaves out relu; and it counts
+        # pairs of units.
+        if cell.activation not in HOMOGENEOUS:
+            found.append(Line("Madden and Thrampoulidis, lower", "exists", d * (h // 2), MADDEN))
+            found.append(Line("Madden and Thrampoulidis, upper", "worst case", h * (d + 2), MADDEN))
+    if cell.depth == 2 and cell.activation == "relu":
+        found.append(Line("Yun et al., lower", "exists", h * h // 4, YUN))
+        found.append(Line("Yun et al., upper", "worst case", 2 * h * h + h + 2, YUN))
+    # Of other targets than Gaussian ones a sample has other bits.
+    for tau in taus if cell.target == "normal" else ():
+        bits_per_sample = math.log2(1 / tau) / 2
+        for bits, source in BITS_PER_PARAM.items():
+            name = f"{bits:g} bits for each parameter"
+            found.append(Line(name, "information", bits * parameters / bits_per_sample, source, tau))
+    return found
+
+
+def table(groups: pd.DataFrame) -> pd.DataFrame:
+    """A row for each network of the groups and each line that applies to it at their thresholds.
+
+    Args:
+        groups: a table with the fields of NETWORK and `tau`.
+
+    Returns:
+        The columns of `theory` (`bench.protocol.columns`).
+    """
+    rows = []
+    for key, own in groups.groupby(NETWORK, sort=False):
+        network = Cell(**cast("dict[str, Any]", dict(zip(NETWORK, key, strict=True))))
+        taus = [float(tau) for tau in np.unique(own["tau"])]
+        rows += [{name: getattr(network, name) for name in NETWORK} | line._asdict() for line in lines(network, taus)]
+    return pd.DataFrame(rows, columns=[*NETWORK, *Line._fields])
+
+
+def dimension_name(table: pd.DataFrame) -> str:
+    """What the functional dimension of these networks is called: a formula where one holds for all.
+
+    >>> dimension_name(pd.DataFrame({"trainable": ["all"], "depth": [2], "activation": ["relu"]}))
+    'P - depth*width'
+    """
+    trained = table[(table["trainable"] == "all") | (table["depth"] == 0)]
+    if trained.empty:
+        return "width + 1"
+    homogeneous = trained["activation"].isin(HOMOGENEOUS) | (trained["depth"] == 0)
+    return "P - depth*width" if len(trained) == len(table) and homogeneous.all() else "functional dimension"

@@ -1,0 +1,250 @@
+"""The tables of a run -> the figures of its report, each with a caption, and a text for those who cannot see it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from bench.protocol import theory
+from bench.protocol.cells import LADDER
+from bench.report import curves, maps, plots
+from bench.report.atlas import MOST_SETTINGS, Sheet, sheets
+from bench.statistics.capacity import CURVE_FIELDS, what_is_known
+from bench.statistics.settings import MAP_AXES, changed_fields, regularized, same
+from bench.statistics.tables import Tables
+from bench.statistics.thresholds import at_threshold
+from bench.statistics.verdict import MAJORITY, verdict
+from bench.store.parts import Design
+
+MOST_VARIANTS = 12
+
+# Of more figures of maps than these, those of other thresholds than the cells' own would make the page heavy.
+MOST_SWITCHED = 12
+
+# The threshold of maps that show what the cells themselves aimed at.
+OWN = "own"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Picture:
+    """A figure of the report: its file name without ending, a caption, a text for those who cannot see it, and its table.
+
+    `section` says where on the page it stands. Of a map `view` names what it shows, and `threshold` at which threshold
+    (OWN: that of its cells), so that a page can switch between them. `figure` is None where its file is all that is left.
+    """
+
+    name: str
+    caption: str
+    alt: str
+    table: str
+    figure: Figure | None
+    section: str
+    view: str = ""
+    threshold: str = ""
+
+    @property
+    def endings(self) -> tuple[str, ...]:
+        """The files it is kept in; maps to switch to serve the page alone, which shows PNG."""
+        return ("png", "svg") if self.threshold in ("", OWN) else ("png",)
+
+
+# Draws a picture when it is called; another process may do so.
+Drawing = Callable[[], Picture]
+
+
+def drawings(tables: Tables) -> Iterator[Drawing]:
+    """The figures to draw, the answer first; figures without data are left out."""
+    if tables.design is Design.PRODUCT:
+        yield from _maps(tables)
+    shown = _compared(tables.capacity)
+    if len(shown):
+        yield partial(_capacity, tables, shown)
+    if len(tables.regularizers) > 1:
+        yield partial(_ranking, tables.regularizers)
+    if len(tables.log_rank):
+        yield partial(_incidence, tables)
+    if len(tables.learning_fans):
+        yield partial(_fans, tables)
+    if len(tables.predictions):
+        yield partial(_predictions, tables)
+    if len(tables.signal_propagation):
+        yield partial(_signal, tables.signal_propagation)
+
+
+def drawn(tables: Tables) -> list[str]:
+    """The settings that figures have room for: the first; or of variants the asked cell, the remedy, each part of it alone,
+    and what came closest.
+    """
+    settings = list(dict.fromkeys(tables.groups["setting"]))
+    if not tables.variants or len(settings) <= MOST_VARIANTS:
+        return settings[:MOST_SETTINGS]
+    asked, others = tables.groups.iloc[0], tables.groups.iloc[1:]
+    fewer = (others["n_samples"] < asked["n_samples"]).rename("fewer")
+    closest = others.assign(fewer=fewer).sort_values(["fewer", "median_final_tau"], kind="stable")["setting"]
+    remedy = verdict(tables.evidence).change
+    first = [settings[0], remedy, *_parts(asked, tables.groups[tables.groups["setting"] == remedy], others), *closest]
+    kept = list(dict.fromkeys(filter(None, first)))[:MOST_VARIANTS]
+    return [setting for setting in settings if setting in kept]
+
+
+def _parts(asked: pd.Series, remedies: pd.DataFrame, others: pd.DataFrame) -> list[str]:
+    """The variants that change nothing but what a remedy changes too, if there is one, and change it alike."""
+    return [
+        row["setting"]
+        for _, row in others.iterrows()
+        for _, remedy in remedies.iterrows()
+        if all(same(row[name], remedy[name]) for name in changed_fields(row, asked))
+    ]
+
+
+def _maps(tables: Tables) -> Iterator[Drawing]:
+    """The maps at the cells' own thresholds, then at each rung above, all on one colour scale."""
+    groups, reached = tables.groups, tables.thresholds
+    own = list(sheets(groups))
+    rungs = sorted(set(reached["threshold"]) & set(LADDER)) if len(own) <= MOST_SWITCHED else []
+    switched = {rung: at_threshold(groups, reached, rung) for rung in rungs}
+    norm = maps.epoch_norm(pd.concat([groups, *switched.values()]))
+    for sheet in own:
+        yield partial(_map, sheet, norm, OWN, _marks(sheet, tables))
+    for rung, at_rung in switched.items():
+        for sheet in sheets(at_rung):
+            # The lines that no threshold moves; each N50 is of the cells' own.
+            lines = {slot: mark._replace(known="nothing") for slot, mark in _marks(sheet, tables).items()}
+            yield partial(_map, sheet, norm, f"{rung:g}", lines)
+
+
+def _map(sheet: Sheet, norm: maps.LogNorm, threshold: str, marks: Mapping[tuple[Any, Any], maps.Marks]) -> Picture:
+    groups, rows, columns, panels = sheet.groups, sheet.rows, sheet.columns, sheet.panels
+    taus = ", ".join(f"{tau:g}" for tau in groups["tau"].unique()) if threshold == OWN else threshold
+    reached = groups["fraction_memorized"] >= MAJORITY
+    among = f"{int(reached.sum())} of {len(groups)} combinations of {', '.join(dict.fromkeys((*MAP_AXES, rows)))}"
+    subject = "" if sheet.view == "all cells" else f"{sheet.view}: "
+    title = f"{subject}at least half of the seeds reached tau {taus} in {among}"
+    number = f"epoch by which half of the seeds had reached tau {taus}"
+    axes = {"rows": rows, "columns": columns, "panels": panels}
+    figure = maps.heatmaps(groups, **axes, norm=norm, title=title, number=number, marks=marks)
+    medians = groups.loc[reached, "median_epoch_to_tau"]
+    low, high = f"{medians.min():.0f}", f"{medians.max():.0f}"
+    by = f"epoch {low}" if low == high else f"epochs {low} to {high}"
+    span = f", by {by} in the median" if len(medians) else ""
+    alt = f"Maps of {columns} by {rows}, one for each {panels}. {title[0].upper()}{title[1:]}{span}."
+    caption = f"{sheet.view}, tau {taus}: {columns} by {rows}, a map for each {panels}."
+    name = sheet.name if threshold == OWN else f"{sheet.name}_tau_{threshold}"
+    table = "groups" if threshold == OWN else "thresholds"
+    return Picture(name, caption, alt, table, figure, "maps", sheet.view, threshold)
+
+
+def _marks(sheet: Sheet, tables: Tables) -> dict[tuple[Any, Any], maps.Marks]:
+    """What stands over the columns of a sheet whose rows are sample counts: capacities and lines of theory."""
+    if sheet.rows != "n_samples" or tables.capacity.empty:
+        return {}
+    fields = [name for name in CURVE_FIELDS if name != "learning_rate" or sheet.rates == "as asked"]
+    own = tables.capacity[tables.capacity["rates"] == sheet.rates]
+    own = own.merge(sheet.groups[fields].drop_duplicates(), on=fields, how="inner")
+    exists = tables.theory[tables.theory["kind"] == "exists"].groupby(theory.NETWORK)["n_samples"].max().rename("exists")
+    own = own.merge(exists, left_on=theory.NETWORK, right_index=True, how="left")
+    return {
+        (row[sheet.panels], row[sheet.columns]): maps.Marks(
+            row["n50"], row["n50_low"], row["n50_high"], row["functional_dim"], row["exists"], what_is_known(row)
+        )
+        for row in own.to_dict("records")
+    }
+
+
+def _compared(capacity: pd.DataFrame) -> pd.DataFrame:
+    """The capacities of the first settings that have two networks or more with an N50: fewer are no picture.
+
+    Those without regularization are shown beside them, however few: the others are read against these.
+    """
+    if capacity.empty:
+        return capacity
+    n_known = capacity["n50"].notna().groupby([capacity["setting"], capacity["rates"]]).transform("sum")
+    several = capacity[(n_known > 1) | ~regularized(capacity)] if n_known.gt(1).any() else capacity.iloc[:0]
+    return several[several["setting"].isin(several["setting"].unique()[:MOST_VARIANTS])]
+
+
+def _capacity(tables: Tables, shown: pd.DataFrame) -> Picture:
+    with_n50 = shown[shown["n50"].notna()]
+    left = tables.capacity["setting"].nunique() - shown["setting"].nunique()
+    caption = (
+        "The sample count at which half of the seeds memorize, N50, with its 95 % interval, against the parameters of the"
+        " network; arrows: more than this, or less. Lines of bits are for orientation: what networks that store so"
+        " many bits for each parameter could hold at this tau."
+    )
+    if left:
+        caption += (
+            f" {left} of {left + shown['setting'].nunique()} settings, most with fewer than two N50, are in the table alone."
+        )
+    shares = with_n50["n50_per_dim"]
+    span = f"; N50 is {shares.min():.2g} to {shares.max():.2g} times the functional dimension" if len(shares) else ""
+    alt = f"Capacities: {len(with_n50)} of {len(shown)} N50, of each network under each setting, are known{span}."
+    return Picture("capacity", caption, alt, "capacity", curves.capacities(shown, tables.theory), "capacities")
+
+
+def _incidence(tables: Tables) -> Picture:
+    shown = tables.incidence[tables.incidence["setting"].isin(drawn(tables))]
+    caption = (
+        "The share of each setting's cells that had memorized by an epoch, over all its networks and sample counts, with its"
+        " 95 % interval; those that stopped early or diverged never will, and count so (Kaplan-Meier with competing ends)."
+    )
+    last = shown.drop_duplicates("setting", keep="last")
+    ends = [f"{row['setting']} {100 * row['memorized']:.0f} %" for _, row in last.iterrows()]
+    alt = f"Shares that had memorized by the last epoch: {'; '.join(ends)}."
+    return Picture("incidence", caption, alt, "incidence", curves.incidence(shown), "regularizers")
+
+
+def _ranking(regularizers: pd.DataFrame) -> Picture:
+    first, last = regularizers.iloc[0], regularizers.iloc[-1]
+    caption = (
+        "What each regularizer takes away from cells that memorize without it, the strongest first: the share that still"
+        " memorizes, and how many times the epochs of the same cell without it the median takes. Bars: 95 % intervals."
+    )
+    alt = (
+        f"Of {len(regularizers)} regularizers and strengths, {first['regularizer']} hinders memorization most"
+        f" ({first['n_memorized']} of {first['n_pairs']} cells memorize), {last['regularizer']} least"
+        f" ({last['n_memorized']} of {last['n_pairs']})."
+    )
+    return Picture("regularizers", caption, alt, "regularizers", plots.ranking(regularizers), "regularizers")
+
+
+def _fans(tables: Tables) -> Picture:
+    fans, shown = tables.learning_fans, drawn(tables)
+    own = fans[fans["setting"].isin(shown)]
+    caption = (
+        "How tau falls, for each setting: at each epoch the median over cells, and between which values the inner 80 % lie."
+        " A cell that has ended keeps its last tau; one that diverged counts as infinite."
+    )
+    last = own.drop_duplicates(["setting", "samples"], keep="last")
+    ends = [
+        f"{row['setting']}, samples {row['samples']} the functional dimension ({row['n_cells']} cells): {row['tau_median']:.2g}"
+        for _, row in last.iterrows()
+    ]
+    alt = f"Learning curves; the median tau at the end: {'; '.join(ends)}."
+    return Picture("learning_curves", caption, alt, "learning_fans", plots.fans(own), "curves")
+
+
+def _predictions(tables: Tables) -> Picture:
+    predicted = tables.predictions[tables.predictions["setting"].isin(drawn(tables))]
+    caption = (
+        "Targets and final predictions of the first training samples: for each setting its first cell, with its seeds of data"
+        " and of weights, and its tau over all samples."
+    )
+    taus = predicted.drop_duplicates("setting")
+    alt = "Predictions against targets. Final tau: " + "; ".join(
+        f"{label} {tau:.2g}" for label, tau in zip(taus["setting"], taus["final_tau"], strict=True)
+    )
+    return Picture("predictions", caption, alt, "predictions", plots.predictions(predicted), "networks")
+
+
+def _signal(signal: pd.DataFrame) -> Picture:
+    caption = "What tells inputs apart in the untrained networks: the variance of each layer's pre-activations across inputs."
+    last = signal.groupby("setting", sort=False)["variance_across_inputs"].last()
+    alt = "Variance across inputs at the output of the untrained network: " + "; ".join(
+        f"{label} {value:.2g}" for label, value in last.items()
+    )
+    return Picture("signal_propagation", caption, alt, "signal_propagation", plots.propagation(signal), "networks")

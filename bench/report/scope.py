@@ -1,0 +1,50 @@
+"""What a run covers, in words: how many cells, what was swept over which span, up to which budget."""
+
+from __future__ import annotations
+
+from numbers import Number
+
+import pandas as pd
+
+from bench.protocol.cells import SEEDS, STRENGTHS
+from bench.statistics.settings import acts, swept_fields
+from bench.store.parts import Design
+
+# More values than these are told by their span.
+MOST_NAMED = 8
+
+
+def scope(cells: pd.DataFrame, groups: pd.DataFrame, *, design: Design) -> str:
+    """One line: the number of cells, the swept fields with their spans, budget and threshold."""
+    tried = f"{_seeds(cells)}; at most {_span(groups['max_epochs'])} epochs to tau {_span(groups['tau'])}."
+    if design is Design.SEARCH:
+        swept = [_axis(groups, name) for name in swept_fields(groups) if name not in ("tau", "max_epochs", "n_samples")]
+        budget = f"at most {_span(groups['max_epochs'])} epochs to tau {_span(groups['tau'])}."
+        what = f"A search for the frontier of each network, {len(cells):,} cells of seeds of their own"
+        return f"{what}: {'; '.join([*swept, budget])}"
+    if design is Design.VARIANTS:
+        return f"{len(cells):,} cells: the network that was asked about and {len(groups) - 1} variants of it, {tried}"
+    swept = [_axis(groups, name) for name in swept_fields(groups) if name not in ("tau", "max_epochs")]
+    return f"{len(cells):,} cells: {'; '.join([*swept, tried])}"
+
+
+def _axis(groups: pd.DataFrame, name: str) -> str:
+    """A swept field with its values; a strength with those at which it acts."""
+    values = [value for value in dict.fromkeys(groups[name]) if name not in STRENGTHS or acts(value)]
+    if all(isinstance(value, Number) and not isinstance(value, bool) for value in values):
+        return f"{name} {min(values):g} to {max(values):g} ({len(values)} values)"
+    named = ", ".join("null" if pd.isna(value) else str(value) for value in values[:MOST_NAMED])
+    return f"{name} {named}{f' and {len(values) - MOST_NAMED} more' if len(values) > MOST_NAMED else ''}"
+
+
+def _seeds(cells: pd.DataFrame) -> str:
+    pairs, (data, init) = len(cells.drop_duplicates(list(SEEDS))), (cells[name].nunique() for name in SEEDS)
+    if pairs == max(data, init):
+        return f"{pairs} seed{'s' if pairs > 1 else ''}"
+    return f"{data} data seeds, {init} init seeds"
+
+
+def _span(values: pd.Series) -> str:
+    """One value, or the least and the most."""
+    low, high = values.min(), values.max()
+    return f"{low:g}" if low == high else f"{low:g} to {high:g}"

@@ -1,0 +1,153 @@
+"""Tables -> the text that a terminal shows."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+
+from bench.peers.registry import SHAPE
+from bench.protocol.cells import DEFAULTS
+from bench.statistics.capacity import spell as spell_capacity
+from bench.statistics.settings import same, spell, varying
+from bench.statistics.survival import GROUP_FIELDS
+
+# What fits a terminal that somebody scrolls.
+MOST_ROWS, MOST_COLUMNS = 80, 16
+
+# Named also where they have their default values.
+ALWAYS_NAMED = ("n_samples", "d_in", "depth", "width", "learning_rate", "tau", "max_epochs")
+
+SIGNAL_TITLE = (
+    "at initialisation, of the first seed: the mean square of each layer's pre-activations, their variance across inputs"
+    " (0: blind to the input), and the share of units that answer the same to all"
+)
+
+PROPORTIONS = ("n50_per_param", "n50_per_dim", "bits_per_param")
+
+LAYER_COLUMNS = ["layer", "second_moment", "variance_across_inputs", "dead_units"]
+
+
+def capacity_table(groups: pd.DataFrame) -> str:
+    """Median epochs and seeds that memorized, sample counts across; '-' where fewer than half of the seeds did."""
+    entries = groups.assign(entry=[_entry(row) for _, row in groups.iterrows()])
+    index = list(dict.fromkeys(["setting", *varying(groups, among=("depth", "width"))]))
+    table = entries.pivot_table(
+        index=index, columns="n_samples", values="entry", aggfunc="first", sort=False, fill_value=""
+    ).sort_index(axis=1)
+    title = "median epoch to tau (seeds that memorized), by n_samples; '-' where fewer than half did"
+    text = f"{title}\n\n{table.head(MOST_ROWS).to_string()}"
+    return text + (f"\n... {len(table) - MOST_ROWS} more rows in tables/groups.csv" if len(table) > MOST_ROWS else "")
+
+
+def frontier_table(capacity: pd.DataFrame) -> str:
+    """One line for each network that was searched: its N50, and what it took to find; nothing where none has a curve."""
+    if capacity.empty:
+        return ""
+    shown = capacity_columns(capacity)
+    title = "N50, the sample count at which half of the seeds memorize, with its 95 % interval; by parameter and dimension"
+    return f"{title}\n\n{shown.head(MOST_ROWS).to_string(index=False)}"
+
+
+def capacity_columns(capacity: pd.DataFrame) -> pd.DataFrame:
+    """Capacities as a reader wants them: what varies, the size of the network, N50 in words, and in proportion."""
+    known = ["setting", *(["rates"] if (capacity["rates"] != "as asked").any() else []), "depth", "width"]
+    numbers = {name: ["" if pd.isna(value) else f"{value:.2f}" for value in capacity[name]] for name in PROPORTIONS}
+    steep = [_slope(value) for value in capacity["sharpness"]]
+    return capacity[[*known, "n_params", "functional_dim"]].assign(
+        **{"N50 (95 %)": [spell_capacity(row) for _, row in capacity.iterrows()]},
+        **numbers,
+        sharpness=pd.Series(steep, index=capacity.index).where(capacity["n50"].notna(), ""),
+        n_cells=capacity["n_cells"],
+    )
+
+
+def _slope(value: float) -> str:
+    return "step" if value == math.inf else f"{value:.{0 if value >= 10 else 1}f}"
+
+
+def evidence_table(evidence: pd.DataFrame) -> str:
+    """One line for each variant: what it pulls and changes, seeds that memorized, when, what is left, and what it cost."""
+    shown = pd.DataFrame(
+        {
+            "change": evidence["setting"],
+            "lever": evidence["levers"],
+            "memorized": [f"{k}/{n}" for k, n in zip(evidence["n_memorized"], evidence["n_seeds"], strict=True)],
+            "epoch": [spell_epochs(value) for value in evidence["median_epoch_to_tau"]],
+            "tau left": [spell_tau(row) for _, row in evidence.iterrows()],
+            "cost": ["-" if math.isnan(value) else f"{value:.2g}" for value in evidence["cost"]],
+        }
+    )
+    title = "medians over seeds; tau left: of the targets' variance; cost: training FLOPs over those of the asked budget"
+    widths = {name: max(map(len, [name, *shown[name]])) for name in ("change", "lever")}
+    aligned = shown.assign(**{name: shown[name].str.ljust(width) for name, width in widths.items()})
+    aligned = aligned.rename(columns={name: name.ljust(width) for name, width in widths.items()})
+    return f"{title}\n\n{aligned.to_string(index=False)}"
+
+
+def compared_shape(table: pd.DataFrame) -> str:
+    """One line for a shape that has been compared: every peer's speed, or why it has none."""
+    sides = [
+        f"{row['peer']} {row['gflops']:.3g}" if pd.isna(row["error"]) else f"{row['peer']}: {row['error']}"
+        for _, row in table.iterrows()
+    ]
+    shape = ", ".join(f"{name} {table[name].iloc[0]}" for name in SHAPE)
+    return f"{shape}: GFLOP/s of {', '.join(sides)}"
+
+
+def comparison_table(summary: pd.DataFrame) -> str:
+    """One line for each peer: its share of the peak, how many times slower it is than ours, memory, and energy if known."""
+    columns = {
+        "": summary["label"].str.ljust(summary["label"].str.len().max()),
+        "shapes": summary["n_shapes"],
+        "GFLOP/s": [_spell_range(row, "gflops", "{:.3g}") for _, row in summary.iterrows()],
+        "of the peak": [_spell_range(row, "of_peak", "{:.1%}") for _, row in summary.iterrows()],
+        "times slower": [_spell_range(row, "slower", "{:.3g}") for _, row in summary.iterrows()],
+        "most MB": ["-" if math.isnan(value) else f"{value:.0f}" for value in summary["peak_memory_mb"]],
+    }
+    if summary["joules_per_tflop"].notna().any():
+        columns["J/TFLOP"] = [_spell_range(row, "joules_per_tflop", "{:.3g}") for _, row in summary.iterrows()]
+    peak = f"{summary['peak_gflops'].iloc[0]:.0f} GFLOP/s ({summary['peak'].iloc[0]})"
+    title = f"geometric means over shapes, least and largest in brackets; GFLOP/s count useful work; the peak is {peak}"
+    return f"{title}\n\n{pd.DataFrame(columns).to_string(index=False)}"
+
+
+def _spell_range(row: pd.Series, name: str, form: str) -> str:
+    if math.isnan(row[name]):
+        return "-"
+    return " ".join([form.format(row[name]), f"({form.format(row[f'{name}_low'])} to {form.format(row[f'{name}_high'])})"])
+
+
+def asked_cell(group: pd.Series) -> str:
+    """The cell that variants vary: its sizes, and every other field that is not at its default."""
+    named = [name for name in GROUP_FIELDS if name in ALWAYS_NAMED or not same(group[name], DEFAULTS[name])]
+    fields = " ".join(spell(name, group[name]) for name in named if name != "regularization")
+    return f"asked: {fields} ({group['n_params']} parameters, functional dimension {group['functional_dim']})"
+
+
+def signal_table(signal: pd.DataFrame) -> str:
+    """What reaches the layers of each untrained network; the last layer is the output."""
+    parts = [SIGNAL_TITLE] if len(signal) else []
+    for setting, own in signal.groupby("setting", sort=False):
+        layers = own[LAYER_COLUMNS].to_string(index=False, na_rep="-", float_format=lambda value: f"{value:.2g}")
+        parts.append(f"{setting}\n\n{layers}")
+    return "\n\n".join(parts)
+
+
+def spell_epochs(value: float) -> str:
+    """A median epoch; "never" where it is infinite, "" where nothing was measured."""
+    return "" if math.isnan(value) else "never" if math.isinf(value) else f"{value:.0f}"
+
+
+def spell_tau(row: pd.Series) -> str:
+    """The final tau of a group; "diverged" where no seed stayed finite, "-" where none has a result."""
+    if row["n_seeds"] == 0:
+        return "-"
+    return f"{row['median_final_tau']:.3g}" if math.isfinite(row["median_final_tau"]) else "diverged"
+
+
+def _entry(group: pd.Series) -> str:
+    if group["n_seeds"] == 0:
+        return "failed" if group["n_failed"] else "pending"
+    median = spell_epochs(group["median_epoch_to_tau"])
+    return f"{'-' if median == 'never' else median} ({group['n_memorized']}/{group['n_seeds']})"

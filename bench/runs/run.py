@@ -1,0 +1,188 @@
+"""A run: cells trained into a folder, resumed where it stopped, as one table."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import nullcontext
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bench.engines.choice import EngineSpec, resolve
+from bench.machine.cores import available_cores
+from bench.protocol import grid
+from bench.protocol.cells import Cell
+from bench.runs.executors.choice import EXECUTORS
+from bench.runs.search import Search, next_round
+from bench.runs.training import Training
+from bench.store import provenance
+from bench.store.folder import prepared
+from bench.store.parts import Design, Store, write_atomically
+
+
+def run(
+    cells: Iterable[Cell] | Cell,
+    *,
+    run_dir: str | Path | None = None,
+    device: str = "auto",
+    engine: str = "auto",
+    executor: str = "local",
+    threads: int | None = None,
+    n_predictions: int = 0,
+    jacobian_rank: bool = False,
+    fresh: bool = False,
+    search: Search | None = None,
+    variants: bool = False,
+    progress: bool = False,
+    config: Mapping[str, Any] | None = None,
+    config_text: str | None = None,
+) -> pd.DataFrame:
+    """Train the cells and return their table, one row for each cell in the order given.
+
+    Args:
+        cells: what to train; duplicates count once.
+        run_dir: the folder to keep results in, and to resume from: cells that finished there are not trained again, failed ones
+            are. None keeps nothing.
+        device: "auto" (all CUDA devices where there are any, else the CPU), "cpu", "cuda" (all of them) or "cuda:<index>".
+        engine: "auto" (native where it is built, on a CPU, and torch for very wide cells; cuda on GPUs), "native", "cuda" or
+            "torch".
+        executor: "local".
+        threads: CPU threads that train at once, each its own cells; None is the number of cores this process may use.
+            Results do not depend on it.
+        n_predictions: training samples of each cell whose targets and final predictions are kept in `run_dir`; a cell that
+            finished there without any is trained again for them.
+        jacobian_rank: fill the column of that name, which counts the directions in which each cell's predictions could still
+            change (`bench.protocol.jacobian.rank`); a cell that finished in `run_dir` without it is trained again for it.
+        fresh: forget what `run_dir` holds.
+        search: look for the frontier of each cell's network, in rounds of other sample counts and seeds in place of its own
+            (`bench.runs.search`).
+        variants: the cells are variants of the first and its seeds; the report then says what each one changes, and what held
+            the first back.
+        progress: say what is trained, and show progress on the standard error stream.
+        config: the resolved configuration, to write down in provenance.json.
+        config_text: the same as YAML, to keep as config.yaml.
+
+    Returns:
+        The fields of every cell and what the README's list of columns names. Epochs are counts, times seconds, `*_tau`
+        fractions of the target variance, `*_val_mse` squared target units. A cell that failed has the status "failed" and a
+        reason.
+
+    Raises:
+        bench.GridError: a cell, device, engine or number of threads that cannot be.
+        KeyboardInterrupt: Ctrl-C; what had finished is kept in `run_dir`.
+    """
+    asked = grid.check([cells] if isinstance(cells, Cell) else cells)
+    design = Design.SEARCH if search else Design.VARIANTS if variants else Design.PRODUCT
+    if search is not None and not isinstance(search, Search):
+        raise grid.GridError("search", search, "must be a bench.Search or None", "give for example bench.Search(ratio=1.15)")
+    spec = resolve(engine, device)
+    if executor not in EXECUTORS:
+        raise grid.GridError("executor", executor, "is not an executor", f"choose from: {', '.join(EXECUTORS)}")
+    for name, value, least in (("threads", threads, 1), ("n_predictions", n_predictions, 0)):
+        if value is not None and (type(value) is not int or value < least):
+            raise grid.GridError(name, value, f"must be a whole number of at least {least}", f"give {least} or more")
+    if run_dir == "":
+        raise grid.GridError("run_dir", run_dir, "names no folder", "name a folder of yours")
+    with tempfile.TemporaryDirectory(prefix="memcap-") if run_dir is None else nullcontext(run_dir) as folder:
+        store = Store(prepared(Path(folder), fresh=fresh))
+        if progress:
+            what = f"{len(asked)} {'networks to search' if search else 'cells'}"
+            print(f"memcap: {what}{'' if run_dir is None else f', results in {run_dir}'}")
+        if spec.notice:
+            print(f"memcap: {spec.notice}")
+        _train_planned(
+            store,
+            asked,
+            search,
+            design,
+            spec,
+            config,
+            config_text,
+            progress=progress,
+            executor=executor,
+            threads=threads or available_cores(),
+            n_predictions=n_predictions,
+            jacobian_rank=jacobian_rank,
+        )
+        return store.read_cells()
+
+
+def _train_planned(
+    store: Store,
+    asked: list[Cell],
+    search: Search | None,
+    design: Design,
+    spec: EngineSpec,
+    config: Mapping[str, Any] | None,
+    config_text: str | None,
+    *,
+    progress: bool,
+    threads: int,
+    n_predictions: int,
+    jacobian_rank: bool,
+    executor: str,
+) -> None:
+    """Plans and trains what a folder has no results of yet, and writes down how."""
+    started, started_at = time.perf_counter(), datetime.now(UTC)
+    ratio = search.ratio if search else None
+    planned = next(_plans(asked, search, store))
+    # First of all, since what has a plan is a run's; that of a search which goes on holds more than its first round.
+    if not search or not (store.path / "plan.parquet").exists():
+        store.write_plan(planned, design, ratio)
+    if config_text is not None:
+        write_atomically(store.path / "config.yaml", lambda partial: partial.write_text(config_text, encoding="utf-8"))
+    wanted = {"n_predictions": n_predictions, "jacobian_rank": jacobian_rank}
+    training = Training(store, spec, executor=executor, threads=threads, progress=progress, **wanted)
+    rounds, told = 0, set()
+    try:
+        for planned in _plans(asked, search, store):
+            finished = store.finished_ids(with_predictions=n_predictions > 0, with_jacobian_rank=jacobian_rank)
+            todo = [cell for cell in planned if cell.cell_id not in finished]
+            for name in store.unreadable.keys() - told:
+                print(f"memcap: {store.path / name} {store.unreadable[name]}; its cells are trained again")
+            told |= store.unreadable.keys()
+            if progress:
+                _announce(planned, todo, rounds, search)
+            if todo:
+                store.write_plan(planned, design, ratio)
+                training.train(todo)
+                rounds += 1
+        store.write_plan(planned, design, ratio)
+    finally:
+        facts = provenance.collect(engine=spec.name, device=training.device_name, threads=training.workers)
+        wall_time_s = round(time.perf_counter() - started, 3)
+        counts = {"cells_planned": len(planned), "cells_trained": training.trained, "cells_kept": len(planned) - training.asked}
+        if search:
+            counts["rounds_trained"] = rounds
+        if training.left_to_torch:
+            counts["cells_left_to_torch"] = training.left_to_torch
+        times = {"started_at": started_at.isoformat(timespec="seconds"), "wall_time_s": wall_time_s}
+        provenance.append(store.path, {**times, **counts, **facts, "config": config})
+
+
+def _plans(asked: list[Cell], search: Search | None, store: Store) -> Iterator[list[Cell]]:
+    """All cells planned so far, as often as there is something new to train: once without a search."""
+    if search is None:
+        yield asked
+        return
+    # Cells that differ in their sample counts and seeds alone are one network.
+    networks = list(
+        {dataclasses.replace(cell, n_samples=1, data_seed=0, init_seed=0): cell for cell in reversed(asked)}.values()
+    )[::-1]
+    tried: dict[Cell, list[Cell]] = {network: [] for network in networks}
+    while new := next_round(networks, tried, store.statuses(), search):
+        for network, cells in new.items():
+            tried[network] += cells
+        yield [cell for cells in tried.values() for cell in cells]
+
+
+def _announce(planned: list[Cell], todo: list[Cell], rounds: int, search: Search | None) -> None:
+    if search and todo:
+        print(f"memcap: round {rounds + 1}: {len(todo)} cells")
+    elif not search and len(todo) < len(planned):
+        print(f"memcap: {len(planned) - len(todo)} of them are done already")

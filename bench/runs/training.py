@@ -1,0 +1,124 @@
+"""Cells -> outcomes in a store: the packs of an engine, what PyTorch trains in its place, progress, and parts on the disk."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from bench.engines.choice import EngineSpec, for_the_rest, make_engine
+from bench.engines.cost import torch_is_faster
+from bench.engines.packs import budget_flops, epoch_flops, plan
+from bench.protocol.cells import Cell, Outcome
+from bench.runs.executors.choice import EXECUTORS
+from bench.runs.progress import Progress
+from bench.store.parts import Store
+
+# Outcomes wait this long to share a part; a crash loses at most this much finished work.
+FLUSH_EVERY_S = 2.0
+
+
+class Training:
+    """Trains cells into a store, and counts: `asked` and `trained` cells, and those `left_to_torch`."""
+
+    def __init__(
+        self,
+        store: Store,
+        spec: EngineSpec,
+        *,
+        executor: str,
+        threads: int,
+        n_predictions: int,
+        jacobian_rank: bool,
+        progress: bool,
+    ):
+        self._store, self._spec, self._executor, self._progress = store, spec, executor, progress
+        self._wanted = {"n_predictions": n_predictions, "jacobian_rank": jacobian_rank}
+        self._engine = make_engine(spec)
+        self.workers = threads if spec.device == "cpu" else 1
+        self.device_name = self._engine.device_name()
+        self.asked = self.trained = self.left_to_torch = 0
+        self._broken = False
+
+    def train(self, cells: Sequence[Cell]) -> None:
+        """Train the cells and write their outcomes, also those that had ended when it is interrupted.
+
+        Those that the engine does not support, or loses when its GPU or driver breaks, are trained by PyTorch; with `by_cost`
+        those too that it trains faster.
+        """
+        own = [cell for cell in cells if self._is_own(cell)]
+        held = set(own)
+        rest = [cell for cell in cells if cell not in held]
+        if rest and not self._broken:
+            if self._spec.by_cost:
+                print(f"memcap: {len(rest)} of the cells are wide: engine=torch trains them, faster")
+            else:
+                print(f"memcap: {len(rest)} cells are too large for engine={self._spec.name}; engine=torch trains them")
+        self.asked += len(cells)
+        with (
+            Progress(len(cells), sum(map(budget_flops, cells)), shown=self._progress) as shown,
+            _Writer(self._store) as writer,
+        ):
+            if own:
+                rest += self._train(own, self._spec, shown, writer)
+            if rest:
+                self.left_to_torch += len(rest)
+                self._train(rest, for_the_rest(self._spec), shown, writer)
+
+    def _is_own(self, cell: Cell) -> bool:
+        """Whether the engine itself trains the cell."""
+        if self._broken or not self._engine.supports(cell):
+            return False
+        return not (self._spec.by_cost and torch_is_faster(cell, self.device_name.removeprefix("cpu ")))
+
+    def _train(self, cells: Sequence[Cell], by: EngineSpec, shown: Progress, writer: _Writer) -> list[Cell]:
+        """Train the cells; returns those that a GPU took with it as it broke, which have no outcome yet."""
+        engine = self._engine if by is self._spec else make_engine(by)
+        at_once = 1 if engine.threaded else self.workers
+        packs = plan(cells, kind=engine.kind, slots=engine.slots, workers=at_once)
+        # A process whose GPU has broken cannot reach it any more; a new one may.
+        reports = EXECUTORS[self._executor](packs, by, threads=self.workers, apart=self._broken, **self._wanted)
+        lost: list[Cell] = []
+        try:
+            for report in reports:
+                if report.error and by.name == "cuda":
+                    self._broken = True
+                    lost += [outcome.cell for outcome in report.outcomes]
+                    print(f"memcap: the CUDA engine broke ({report.error}); engine=torch trains the rest, {len(lost)} cells")
+                    continue
+                writer.add(report.outcomes)
+                self.trained += len(report.outcomes)
+                shown.update(report.outcomes, report.flops, sum(map(_budget_left, report.outcomes)))
+        finally:
+            reports.close()
+        return lost
+
+
+class _Writer:
+    """Collects outcomes and writes them as parts, FLUSH_EVERY_S apart and at the end, however the end comes."""
+
+    def __init__(self, store: Store):
+        self._store = store
+        self._outcomes: list[Outcome] = []
+        self._last = time.monotonic()
+
+    def __enter__(self) -> _Writer:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._flush()
+
+    def add(self, outcomes: list[Outcome]) -> None:
+        self._outcomes += outcomes
+        if time.monotonic() - self._last >= FLUSH_EVERY_S:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._outcomes:
+            self._store.write(self._outcomes)
+        self._outcomes = []
+        self._last = time.monotonic()
+
+
+def _budget_left(outcome: Outcome) -> float:
+    """FLOPs of the cell's budget that will not be spent."""
+    return (outcome.cell.max_epochs - (outcome.epochs_run or 0)) * epoch_flops(outcome.cell)

@@ -1,0 +1,135 @@
+"""Cells -> the capacity of each network under each protocol: N50 with its interval, over parameters and dimensions, in bits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from bench.protocol.cells import Status
+from bench.statistics.clusters import clusters
+from bench.statistics.frontier import fit
+from bench.statistics.rates import at_default_rate, best_over_rates
+from bench.statistics.settings import label_settings
+from bench.statistics.survival import GROUP_FIELDS
+from bench.statistics.survival import groups as group_statistics
+from bench.store.parts import PENDING
+
+# What a row of capacities says of N50.
+Known = Literal["value", "more", "less", "nothing"]
+
+# What cells of one success curve share.
+CURVE_FIELDS = tuple(name for name in GROUP_FIELDS if name != "n_samples")
+
+COLUMNS = [
+    "setting",
+    *CURVE_FIELDS,
+    "rates",
+    "n_params",
+    "functional_dim",
+    "n_cells",
+    "n_seeds",
+    "least_n_samples",
+    "most_n_samples",
+    "n50",
+    "n50_low",
+    "n50_high",
+    "side",
+    "sharpness",
+    "n50_per_param",
+    "n50_per_dim",
+    "bits_per_param",
+]
+
+
+def capacities(cells: pd.DataFrame, *, searched: bool = False) -> pd.DataFrame:
+    """One row for each network and protocol that was trained on two sample counts or more.
+
+    Where learning rates were swept, a network has two rows: one at the default rate of the optimizer, if that was swept, and
+    one at the rate that is best for each sample count. The best is chosen on the same seeds, so it is a little too good. Of
+    the cells of a search each rate has a row of its own. Failed and pending cells do not count.
+
+    Args:
+        cells: one row for each cell, of one run or of several; `setting` names what else varies, and is made up if it is not
+            there.
+        searched: they are those of a search, whose rates were tried at sample counts of their own, and whose intervals pay for
+            its stopping.
+
+    Returns:
+        The columns of `capacity` (`bench.protocol.columns`). `learning_rate` is empty in rows at the best rate.
+    """
+    measured = cells[~cells["status"].isin([Status.FAILED, PENDING])]
+    if "setting" not in measured:
+        measured = measured.assign(setting=label_settings(measured))
+    groups = group_statistics(measured)
+    # Of a network, not of a sample count: else a rate tried at some counts alone would split the curves of the others.
+    network = [name for name in CURVE_FIELDS if name != "learning_rate"]
+    swept = groups.groupby(network, dropna=False)["learning_rate"].transform("nunique") > (math.inf if searched else 1)
+    rates_of = groups[swept]
+    parts = {"as asked": groups[~swept], "default": at_default_rate(rates_of), "best": best_over_rates(rates_of)}
+    tables = []
+    for rates, chosen in parts.items():
+        own = measured.merge(chosen[list(GROUP_FIELDS)], on=list(GROUP_FIELDS), how="inner")
+        if rates != "as asked" and len(own):
+            own = own.assign(setting=label_settings(own.assign(learning_rate=0.0)))
+        if rates == "best":
+            own = own.assign(learning_rate=math.nan)
+        curves = own.groupby(list(CURVE_FIELDS), sort=False, dropna=False)
+        rows = [_row(curve, rates, searched) for _, curve in curves if curve["n_samples"].min() < curve["n_samples"].max()]
+        tables.append(pd.DataFrame(rows, columns=COLUMNS))
+    made = pd.concat(tables, ignore_index=True)
+    # A part without rows would make these columns of objects.
+    numbers = dict.fromkeys(
+        ("n50", "n50_low", "n50_high", "sharpness", "n50_per_param", "n50_per_dim", "bits_per_param"), float
+    )
+    return made.astype({name: cells[name].dtype for name in CURVE_FIELDS} | numbers)
+
+
+def _row(cells: pd.DataFrame, rates: str, searched: bool) -> dict[str, object]:
+    first = cells.iloc[0]
+    seeds = clusters(cells)
+    found = fit(cells["n_samples"].to_numpy(), (cells["status"] == Status.MEMORIZED).to_numpy(), seeds, searched=searched)
+    # An estimate whose error nothing bounds is none.
+    n50 = found.n50 if found.low > 0 and math.isfinite(found.high) else math.nan
+    bits_per_sample = math.log2(1 / first["tau"]) / 2 if first["target"] == "normal" else math.nan
+    return {
+        **{name: first[name] for name in ("setting", *CURVE_FIELDS, "n_params", "functional_dim")},
+        "rates": rates,
+        "n_cells": len(cells),
+        "n_seeds": len(np.unique(seeds)),
+        "least_n_samples": cells["n_samples"].min(),
+        "most_n_samples": cells["n_samples"].max(),
+        "n50": n50,
+        "n50_low": found.low,
+        "n50_high": found.high,
+        "side": found.side,
+        "sharpness": found.sharpness,
+        "n50_per_param": n50 / first["n_params"],
+        "n50_per_dim": n50 / first["functional_dim"],
+        "bits_per_param": n50 * bits_per_sample / first["n_params"],
+    }
+
+
+def what_is_known(capacity: Mapping[Any, Any] | pd.Series) -> Known:
+    """What a row of the table says of N50: its value, a bound that it exceeds or stays below, or nothing."""
+    if not math.isnan(capacity["n50"]):
+        return "value"
+    if capacity["n50_low"] > 0 and capacity["side"] != "below":
+        return "more"
+    return "less" if math.isfinite(capacity["n50_high"]) and capacity["side"] != "above" else "nothing"
+
+
+def spell(capacity: Mapping[Any, Any] | pd.Series) -> str:
+    """N50 with its interval, or the bound that is known.
+
+    >>> spell({"n50": 141.2, "n50_low": 120.4, "n50_high": 180.0, "side": "inside"})
+    '141 (120 to 180)'
+    >>> spell({"n50": math.nan, "n50_low": 512.0, "n50_high": math.inf, "side": "above"})
+    '> 512'
+    """
+    low, high = f"{capacity['n50_low']:.0f}", f"{capacity['n50_high']:.0f}"
+    value = f"{capacity['n50']:.0f} ({low} to {high})"
+    return {"value": value, "more": f"> {low}", "less": f"< {high}", "nothing": "unknown"}[what_is_known(capacity)]

@@ -1,0 +1,326 @@
+"""What the literature reports that small networks can measure again: each claim, they, here, and whether the two agree."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from bench.protocol import theory
+from bench.protocol.cells import SEEDS, Status
+from bench.protocol.networks import HOMOGENEOUS
+from bench.statistics.agreement import agreement, mean_interval, ratio_interval
+from bench.statistics.capacity import Known, what_is_known
+from bench.statistics.clusters import clusters
+from bench.statistics.settings import regularized
+from bench.statistics.survival import GROUP_FIELDS, median_with_censoring
+from bench.store.parts import PENDING
+
+# The largest threshold that stands for an exact fit, in float64.
+NEAR_ZERO = 1e-4
+
+# The law of least squares is that of the least error; only sample counts count whose cells end above their threshold but for
+# this share of them.
+STOPPED = 1e-3
+
+# Fewer sizes than these make no trend.
+LEAST_SIZES = 3
+
+# Geiger et al. report "about 3", and scanned this range of N / (P - H) around the transition.
+TRANSITION = (2.80, 3.30)
+
+# Targets that take no value twice, so that each sample is an equality of its own.
+CONTINUOUS = ("normal", "uniform")
+
+ALGEBRA = "least squares on Gaussian noise: a Beta distribution"
+BELKIN = "Belkin, Hsu, Ma and Mandal, PNAS 2019"
+GEIGER = "Geiger et al., Phys. Rev. E 100, 012115 (2019), arXiv 1809.09349"
+ARPIT = "Arpit et al., ICML 2017"
+
+COLUMNS = [
+    "claim",
+    "about",
+    "source",
+    "they",
+    "here",
+    "n_cells",
+    "agree",
+    "value",
+    "low",
+    "high",
+    "theirs_low",
+    "theirs_high",
+]
+
+
+def published(cells: pd.DataFrame, capacity: pd.DataFrame) -> pd.DataFrame:
+    """A row for each published claim that a run has cells for, and network where the claim is about one.
+
+    Cells speak to a claim by their fields, and only without regularization. Failed and pending cells enter nothing.
+
+    - *linear networks leave the least-squares error*: normal targets, full batch, depth 0 or a trained readout, p trained
+      parameters. tau of the least-squares fit has mean (N - p) / (N - 1) for N > p. `value`: mean tau of a seed over that
+      mean, averaged over seeds; theirs 1.
+    - *linear networks memorize up to N = p*: of the same, N50 at a tau of at most NEAR_ZERO in float64; theirs p to p + 1.
+    - *no exact fit beyond P - H*: relu networks under the squared error at such a tau: N50 / (P - H); theirs at most 1.
+    - *transition of random labels*, under the quadratic hinge at such a tau: N50 / (P - H); theirs TRANSITION. They count
+      P - H - 1, without the bias of the output. *independent of depth*: the same number of a network of each other depth over
+      that of one of the least depth, those of most similar P - H; theirs 1.
+    - *wider networks memorize sooner*, *more samples take longer*: Kendall's rank correlation of epoch_to_tau (infinite where
+      there is none) with the size, all else equal, over LEAST_SIZES sizes or more, averaged within seeds, then over them;
+      theirs below and above 0.
+    - *bits for each parameter*: the largest among the networks at one tau, for orientation: the published ones are of other
+      tasks.
+
+    Args:
+        cells: one row for each cell.
+        capacity: of the same cells (`bench.statistics.capacity.capacities`).
+
+    Returns:
+        The columns of `published` (`bench.protocol.columns`); `agree` is that of `bench.statistics.agreement.agreement`. One
+        seed has no interval, and decides nothing.
+    """
+    measured = cells[~cells["status"].isin([Status.FAILED, PENDING])]
+    plain = measured[~regularized(measured)]
+    curves = capacity[~regularized(capacity) & (capacity["rates"] != "default")] if len(capacity) else capacity
+    rows = [*_least_squares(plain)]
+    if len(curves):
+        exact = curves[(curves["tau"] <= NEAR_ZERO) & (curves["dtype"] == "float64")]
+        rows += [*_linear_thresholds(exact), *_ceilings(exact), *_transitions(exact)]
+    rows += [*_trend(plain, "width"), *_trend(plain, "n_samples")]
+    if len(curves):
+        rows += [*_bits(curves)]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def against_literature(table: pd.DataFrame) -> list[str]:
+    """The sentence that counts agreements and names what does not agree; none where no line was judged."""
+    judged = table[table["agree"] != "for orientation"] if len(table) else table
+    if judged.empty:
+        return []
+    verb = "agrees" if len(judged) == 1 else "agree"
+    text = f"Against the literature {(judged['agree'] == 'yes').sum()} of {_count(len(judged), 'line')} {verb}"
+    for answer, words in (("no", "disagree"), ("undecided", "undecided")):
+        lines = [f"{row['claim']} ({row['about']})" for _, row in judged[judged["agree"] == answer].iterrows()]
+        text += f"; {words}: {'; '.join(lines)}" if lines else ""
+    return [f"{text}."]
+
+
+def _linear(table: pd.DataFrame) -> pd.Series:
+    return (table["depth"] == 0) | (table["trainable"] == "readout")
+
+
+def _row(interval: tuple[float, float, float], theirs: tuple[float, float], **texts: Any) -> dict[str, Any]:
+    value, low, high = interval
+    numbers = {"value": value, "low": low, "high": high, "theirs_low": theirs[0], "theirs_high": theirs[1]}
+    return {"agree": agreement(low, high, *theirs), **numbers, **texts}
+
+
+def _least_squares(cells: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """The mean of what is left, for linear regression and for frozen features apart."""
+    own = cells[_linear(cells) & (cells["loss"] == "mse") & (cells["target"] == "normal") & cells["batch_size"].isna()]
+    n, p = own["n_samples"], own["functional_dim"]
+    own = own[(n > p) & np.isfinite(own["final_tau"].astype(float))]
+    n, p = own["n_samples"], own["functional_dim"]
+    own = own[stats.beta.cdf(own["tau"], (n - p) / 2, (p - 1) / 2) <= STOPPED]
+    own = own.assign(expected=(own["n_samples"] - own["functional_dim"]) / (own["n_samples"] - 1))
+    for is_linear, group in own.groupby(own["depth"] == 0, sort=False):
+        sums = group.groupby(clusters(group))[["final_tau", "expected"]].sum()
+        interval = mean_interval((sums["final_tau"] / sums["expected"]).to_numpy(float))
+        yield _row(
+            interval,
+            (1.0, 1.0),
+            claim="linear networks leave the least-squares error",
+            about="linear regression" if is_linear else "a readout of frozen features",
+            source=ALGEBRA,
+            they="tau = (N - p) / (N - 1) in the mean, p parameters",
+            here=f"{_spell(interval)} times that, N = {_span(group['n_samples'])}, {_count(len(sums), 'seed')}",
+            n_cells=len(group),
+        )
+
+
+def _linear_thresholds(curves: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    own = curves[_linear(curves) & (curves["loss"] == "mse") & curves["target"].isin(CONTINUOUS)]
+    for row in own.to_dict("records"):
+        p = row["functional_dim"]
+        yield _row(
+            _n50(row),
+            (p, p + 1),
+            claim="linear networks memorize up to N = p",
+            about=_network(row),
+            source=BELKIN,
+            they=f"N = {p} is fitted, {p + 1} is not",
+            here=f"N50 {_equals(row)}, {_protocol(row)}",
+            n_cells=row["n_cells"],
+        )
+
+
+def _ceilings(curves: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    own = curves[~_linear(curves) & (curves["loss"] == "mse") & curves["target"].isin(CONTINUOUS)]
+    for row in own[own["activation"].isin(HOMOGENEOUS)].to_dict("records"):
+        interval = _n50(row, over=row["functional_dim"])
+        yield _row(
+            interval,
+            (-math.inf, 1.0),
+            claim="no exact fit beyond P - H",
+            about=_network(row),
+            source=theory.GRIGSBY,
+            they="N50 / (P - H) is at most 1",
+            here=f"{_spell(interval, what_is_known(row))}, P - H = {row['functional_dim']}, {_protocol(row)}",
+            n_cells=row["n_cells"],
+        )
+
+
+def _transitions(curves: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    own = curves[~_linear(curves) & (curves["loss"] == "hinge") & curves["activation"].isin(HOMOGENEOUS)]
+    for row in own.to_dict("records"):
+        interval = _n50(row, over=row["functional_dim"])
+        yield _row(
+            interval,
+            TRANSITION,
+            claim="transition of random labels",
+            about=_network(row),
+            source=GEIGER,
+            they=f"N / (P - H) is about 3 ({TRANSITION[0]:.2f} to {TRANSITION[1]:.2f} scanned)",
+            here=f"{_spell(interval, what_is_known(row))}, P - H = {row['functional_dim']}, {_protocol(row)}",
+            n_cells=row["n_cells"],
+        )
+    for _, group in own.groupby(list(_PROTOCOL), dropna=False, sort=False):
+        least = group["depth"].min()
+        for depth in sorted(set(group["depth"]) - {least}):
+            yield _depths(group[group["depth"] == least], group[group["depth"] == depth])
+
+
+# What networks share whose depths are compared.
+_PROTOCOL = tuple(name for name in GROUP_FIELDS if name not in ("n_samples", "depth", "width", "d_in"))
+
+
+def _depths(shallow: pd.DataFrame, deep: pd.DataFrame) -> dict[str, Any]:
+    pairs = [(one, other) for one in shallow.to_dict("records") for other in deep.to_dict("records")]
+    one, other = min(pairs, key=lambda pair: abs(math.log(pair[1]["functional_dim"] / pair[0]["functional_dim"])))
+    interval = ratio_interval(*(_n50(row, over=row["functional_dim"]) for row in (other, one)))
+    return _row(
+        interval,
+        (1.0, 1.0),
+        claim="independent of depth",
+        about=f"{_network(other)}, over {_network(one)}",
+        source=GEIGER,
+        they="the transition N / (P - H) is the same",
+        here="unknown" if math.isnan(interval[0]) else f"{_spell(interval)} times",
+        n_cells=one["n_cells"] + other["n_cells"],
+    )
+
+
+def _trend(cells: pd.DataFrame, axis: str) -> Iterator[dict[str, Any]]:
+    """Whether epochs to tau fall with the width, or grow with the sample count."""
+    own = cells[~_linear(cells) & (cells["loss"] == "mse")]
+    if own.empty:
+        return
+    own = own.assign(epoch=own["epoch_to_tau"].astype(float).fillna(math.inf))
+    others = [name for name in (*GROUP_FIELDS, *SEEDS) if name != axis]
+    own["line"] = own.groupby(others, dropna=False, sort=False).ngroup()
+    correlation = _rank_correlations(own.pivot_table(index="line", columns=axis, values="epoch", aggfunc="first"))
+    used = own[own["line"].isin(correlation.index)]
+    if used.empty:
+        return
+    seeds = used.drop_duplicates("line").set_index("line")[list(SEEDS)]
+    by_seed = correlation.groupby(clusters(seeds.loc[correlation.index])).mean()
+    value, low, high = mean_interval(by_seed.to_numpy(float))
+    # Student's interval does not know where correlations end.
+    interval = (value, max(low, -1.0), min(high, 1.0))
+    # Of networks and protocols measured between the same sizes, those that are most; others would compare what is not alike.
+    spans = used.groupby("line")[axis].agg(["min", "max"])
+    least, most = spans.value_counts().index[0]
+    alike = used[used["line"].isin(spans.index[(spans["min"] == least) & (spans["max"] == most)])]
+    ends = {size: alike.loc[alike[axis] == size, "epoch"] for size in (least, most)}
+    medians = [f"{_epochs(values)} at {axis}={size}" for size, values in ends.items()]
+    yield _row(
+        interval,
+        (-math.inf, 0.0) if axis == "width" else (0.0, math.inf),
+        claim="wider networks memorize sooner" if axis == "width" else "more samples take longer",
+        about=f"{axis} {_span(used[axis])}, depth {_span(used['depth'])}",
+        source=ARPIT,
+        they="epochs to fit fall with the width" if axis == "width" else "epochs to fit grow with the number of samples",
+        here=f"rank correlation {_spell(interval)}, {_count(len(by_seed), 'seed')}; median epoch {', '.join(medians)}",
+        n_cells=len(used),
+    )
+
+
+def _rank_correlations(epochs: pd.DataFrame) -> pd.Series:
+    """Kendall's tau-b of each row with the names of the columns, which ascend; NaN stands for what was not measured.
+
+    Rows with fewer than LEAST_SIZES measured have no trend, and those of one value, for example where no cell memorized, no
+    order: they are left out.
+    """
+    left, right = (epochs.to_numpy(float)[:, places] for places in np.triu_indices(epochs.shape[1], 1))
+    up, down, tied = (compare(left, right).sum(axis=1) for compare in (np.less, np.greater, np.equal))
+    ordered = (epochs.notna().sum(axis=1) >= LEAST_SIZES) & (up + down > 0)
+    with np.errstate(invalid="ignore"):
+        tau = (up - down) / np.sqrt((up + down) * (up + down + tied))
+    return pd.Series(tau, index=epochs.index)[ordered]
+
+
+def _bits(curves: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    own = curves[~_linear(curves) & curves["bits_per_param"].notna()]
+    for _, group in own.groupby("tau", sort=False):
+        best = group.iloc[int(group["bits_per_param"].argmax())].to_dict()
+        value = best["bits_per_param"]
+        interval = (value, value * best["n50_low"] / best["n50"], value * best["n50_high"] / best["n50"])
+        least, most = min(theory.BITS_PER_PARAM), max(theory.BITS_PER_PARAM)
+        yield _row(
+            interval,
+            (least, most),
+            claim="bits for each parameter",
+            about=f"{_network(best)}: the most among {len(group)} N50",
+            source="; ".join(theory.BITS_PER_PARAM.values()),
+            they=" / ".join(f"{bits:g}" for bits in theory.BITS_PER_PARAM),
+            here=f"{_spell(interval)}, {_protocol(best)}",
+            n_cells=best["n_cells"],
+        ) | {"agree": "for orientation"}
+
+
+def _n50(row: Mapping[Any, Any], over: float = 1.0) -> tuple[float, float, float]:
+    return row["n50"] / over, row["n50_low"] / over, row["n50_high"] / over
+
+
+def _network(row: Mapping[Any, Any]) -> str:
+    if row["depth"] == 0:
+        return f"linear regression, d_in {row['d_in']}"
+    return f"{'readout, ' * (row['trainable'] == 'readout')}depth {row['depth']}, width {row['width']}, d_in {row['d_in']}"
+
+
+def _protocol(row: Mapping[Any, Any]) -> str:
+    return f"tau {row['tau']:g}, {row['max_epochs']} epochs, {_count(row['n_seeds'], 'seed')}"
+
+
+def _equals(row: Mapping[Any, Any]) -> str:
+    says = what_is_known(row)
+    return f"{'= ' * (says == 'value')}{_spell(_n50(row), says)}"
+
+
+def _spell(interval: tuple[float, float, float], says: Known = "value") -> str:
+    """A number with its interval, or what else is known of it.
+
+    >>> _spell((0.8123, 0.75, 0.861)), _spell((math.nan, 2.0, math.inf), "more"), _spell((1.5, math.nan, math.nan))
+    ('0.812 (0.75 to 0.861)', '> 2', '1.5 (no interval)')
+    """
+    value, low, high = (f"{number:.3g}" for number in interval)
+    number = f"{value} ({'no interval' if math.isnan(interval[1]) else f'{low} to {high}'})"
+    return {"value": number, "more": f"> {low}", "less": f"< {high}", "nothing": "unknown"}[says]
+
+
+def _span(values: pd.Series) -> str:
+    return f"{values.min()}" if values.min() == values.max() else f"{values.min()} to {values.max()}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"
+
+
+def _epochs(values: pd.Series) -> str:
+    median = median_with_censoring(values.replace(math.inf, math.nan).to_numpy(float))
+    return "never" if math.isinf(median) else f"{median:.0f}"

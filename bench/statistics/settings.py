@@ -1,0 +1,95 @@
+"""How a table names what varies in it: the axes of the maps, and the settings that set one map apart from another."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from bench.protocol.cells import STRENGTHS
+from bench.statistics.survival import GROUP_FIELDS
+
+# The axes of the maps; every other field that varies makes a setting.
+MAP_AXES = ("depth", "width", "n_samples")
+
+# The setting of the cell that variants vary.
+AS_ASKED = "as asked"
+
+
+def varying(table: pd.DataFrame, *, among: tuple[str, ...] = GROUP_FIELDS) -> list[str]:
+    """The fields that take more than one value, in the order of `among`."""
+    return [name for name in among if len(table[name].drop_duplicates()) > 1]
+
+
+def swept_fields(groups: pd.DataFrame) -> list[str]:
+    """The fields that vary, the axes of the maps first, without strengths that the name of a regularization stands for."""
+    by_name = groups.groupby("regularization")
+    names = [name for name in varying(groups) if name not in STRENGTHS or by_name[name].nunique(dropna=False).max() > 1]
+    return [*(name for name in MAP_AXES if name in names), *(name for name in names if name not in MAP_AXES)]
+
+
+def label_settings(groups: pd.DataFrame, *, variants: bool = False) -> pd.Series:
+    """For each row the name of its setting: the fields beside MAP_AXES that vary, with their values.
+
+    Strengths are named only where they vary under one name of a regularization. A table without settings has one, "all cells".
+    `variants` of the first row are named by what each changes in it: then the axes of the maps count too.
+    """
+    if variants:
+        return pd.Series([_change(row, groups.iloc[0]) for _, row in groups.iterrows()], index=groups.index)
+    names = [name for name in swept_fields(groups) if name not in MAP_AXES]
+    if not names:
+        return pd.Series("all cells", index=groups.index)
+    return pd.Series([_label(row, names) for _, row in groups.iterrows()], index=groups.index)
+
+
+def strengths_on(row: pd.Series) -> list[str]:
+    """The strengths that act in a row."""
+    return [name for name in STRENGTHS if acts(row[name])]
+
+
+def regularized(cells: pd.DataFrame) -> pd.Series:
+    """For each row whether any strength acts in it."""
+    strengths = cells[list(STRENGTHS)]
+    return (strengths.notna() & strengths.ne(0).fillna(False)).any(axis=1)
+
+
+def acts(strength: Any) -> bool:
+    """Whether a strength of this value does anything: it is neither absent nor 0."""
+    return bool(not pd.isna(strength) and strength != 0)
+
+
+def _label(row: pd.Series, names: list[str]) -> str:
+    """The row's values of these fields; strengths only where they act, where they stand for a regularization of their name."""
+    shown = [name for name in names if name not in STRENGTHS or name in strengths_on(row)]
+    if "regularization" in shown and row["regularization"] in shown:
+        shown.remove("regularization")
+    return ", ".join(spell(name, row[name]) for name in shown)
+
+
+def changed_fields(row: pd.Series, first: pd.Series) -> list[str]:
+    """The fields of a cell, but for its seeds, in which two rows differ."""
+    return [name for name in GROUP_FIELDS if not same(row[name], first[name])]
+
+
+def _change(row: pd.Series, first: pd.Series) -> str:
+    """What a variant changes, as a user would ask for it; a name of strengths only where it is all that differs."""
+    changed = changed_fields(row, first)
+    if set(changed) & set(STRENGTHS) and "regularization" in changed:
+        changed.remove("regularization")
+    return ", ".join(spell(name, row[name]) for name in changed) or AS_ASKED
+
+
+def spell(name: str, value: Any) -> str:
+    """A field and its value as a user asks for them; a regularization by its name alone."""
+    if name == "regularization":
+        return "no regularization" if value == "none" else str(value)
+    if pd.isna(value):
+        return f"{name}=null"
+    if isinstance(value, float):
+        return f"{name}={value:g}"
+    return f"{name}={str(value).lower() if isinstance(value, bool) else value}"
+
+
+def same(a: Any, b: Any) -> bool:
+    """Whether two values of a field are one; absent equals absent."""
+    return bool(pd.isna(a) and pd.isna(b)) or bool(not pd.isna(a) and not pd.isna(b) and a == b)

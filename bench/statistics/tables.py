@@ -1,0 +1,171 @@
+"""A run folder -> the tables of its report: everything that a figure, a sentence or the page shows."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import pandas as pd
+
+from bench.protocol import theory
+from bench.protocol.noise import VALIDATION_FIELDS, validation_variance
+from bench.protocol.signal import propagation
+from bench.statistics.capacity import capacities
+from bench.statistics.evidence import evidence
+from bench.statistics.fans import fans
+from bench.statistics.incidence import incidence, log_rank
+from bench.statistics.published import published
+from bench.statistics.ranking import ranking
+from bench.statistics.rates import compare_rates
+from bench.statistics.scaling import INPUT_MODELS, SIZE_MODELS, power_laws, residuals
+from bench.statistics.settings import label_settings, varying
+from bench.statistics.survival import GROUP_FIELDS
+from bench.statistics.survival import groups as group_statistics
+from bench.statistics.thresholds import thresholds
+from bench.store.parts import Design, Store, cells_of
+
+# Beyond these the table would be too long to read.
+MOST_SIGNALS = 24
+
+# The fields that signal propagation depends on, beside the seeds.
+SIGNAL_FIELDS = ("init", "init_scale", "activation", "width", "depth", "d_in")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Tables:
+    """What a run says; tables without rows have nothing to say. Columns: the README, and the functions that make them.
+
+    `design`: of variants the groups vary the first of them, and `evidence` says what came of each change; else it has no rows.
+    A search has no maps: its sample counts are where the frontier is. `search_ratio`: how well it was asked to know each N50.
+    """
+
+    design: Design
+    search_ratio: float | None
+    cells: pd.DataFrame
+    groups: pd.DataFrame
+    evidence: pd.DataFrame
+    capacity: pd.DataFrame
+    scaling: pd.DataFrame
+    scaling_residuals: pd.DataFrame
+    published: pd.DataFrame
+    theory: pd.DataFrame
+    learning_rates: pd.DataFrame
+    regularizers: pd.DataFrame
+    log_rank: pd.DataFrame
+    incidence: pd.DataFrame
+    thresholds: pd.DataFrame
+    learning_fans: pd.DataFrame
+    predictions: pd.DataFrame
+    signal_propagation: pd.DataFrame
+    validation: pd.DataFrame
+
+    @property
+    def variants(self) -> bool:
+        return self.design is Design.VARIANTS
+
+    def named(self) -> dict[str, pd.DataFrame]:
+        """The tables that have rows, by the names of their files."""
+        tables = {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(self)
+            if field.name not in ("design", "search_ratio")
+        }
+        return {name: table for name, table in tables.items() if len(table) or name in ("cells", "groups")}
+
+
+def make(store: Store) -> Tables:
+    """All tables of a run folder.
+
+    Raises:
+        FileNotFoundError: the folder holds no run.
+    """
+    cells = store.read_cells()
+    groups = group_statistics(cells)
+    design, ratio = store.design()
+    variants = design is Design.VARIANTS
+    groups.insert(0, "setting", label_settings(groups, variants=variants))
+    keyed = cells.merge(groups[["setting", *GROUP_FIELDS]], on=list(GROUP_FIELDS), how="left")
+    capacity = pd.DataFrame() if variants else capacities(keyed, searched=design is Design.SEARCH)
+    laws, left = scaling(capacity)
+    return Tables(
+        design=design,
+        search_ratio=ratio,
+        cells=cells,
+        groups=groups,
+        evidence=evidence(groups) if variants else pd.DataFrame(),
+        capacity=capacity,
+        scaling=laws,
+        scaling_residuals=left,
+        published=pd.DataFrame() if variants else published(cells, capacity),
+        theory=pd.DataFrame() if variants else theory.table(groups),
+        # And its rates were tried at sample counts and seeds of their own.
+        learning_rates=compare_rates(groups.head(0) if design is Design.SEARCH else groups),
+        # Of the few seeds of a search at each count, those that memorize without are no fair sample.
+        regularizers=ranking(cells.head(0) if design is Design.SEARCH else cells),
+        log_rank=pd.DataFrame() if design is not Design.PRODUCT else log_rank(keyed),
+        incidence=pd.DataFrame() if design is not Design.PRODUCT else incidence(keyed),
+        thresholds=pd.DataFrame() if design is Design.SEARCH else thresholds(cells, groups),
+        learning_fans=pd.DataFrame() if design is Design.SEARCH else fans(store.read_curves(), keyed),
+        predictions=_predictions(store, keyed),
+        signal_propagation=signal_propagation(keyed, variants=variants),
+        validation=_validation(keyed),
+    )
+
+
+def scaling(capacity: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """All power laws, and their residuals; a number of inputs makes a setting of its own, but for the law that is about it."""
+    if capacity.empty:
+        return pd.DataFrame(), pd.DataFrame()
+    inputs = capacity.assign(n_samples=0, d_in=0, learning_rate=0.0)
+    across = capacity.assign(setting=label_settings(inputs))
+    laws = [power_laws(capacity, SIZE_MODELS), power_laws(across, INPUT_MODELS)]
+    left = [residuals(capacity, SIZE_MODELS), residuals(across, INPUT_MODELS)]
+    return _stacked(laws), _stacked(left)
+
+
+def _stacked(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """One below the other; a part without rows would make columns of objects."""
+    return pd.concat([part for part in parts if len(part)] or parts, ignore_index=True)
+
+
+def _predictions(store: Store, cells: pd.DataFrame) -> pd.DataFrame:
+    """Final predictions of the first cell of each setting that kept them."""
+    table = store.read_predictions()
+    kept = cells[cells["cell_id"].isin(table["cell_id"])].drop_duplicates("setting")
+    about = ["cell_id", "setting", "depth", "width", "n_samples", "data_seed", "init_seed", "final_tau"]
+    return kept[about].merge(table, on="cell_id", how="inner")
+
+
+def signal_propagation(cells: pd.DataFrame, *, variants: bool) -> pd.DataFrame:
+    """Signal propagation at initialisation of the first cell of each setting, where settings differ in what decides it.
+
+    `cells` carry a `setting`; that of the table names what decides the signal alone.
+    """
+    first = cells.drop_duplicates("setting").head(MOST_SIGNALS)
+    if not varying(first, among=("init", "init_scale", "activation")) and not (first["init"] == "uniform").any():
+        first = first.head(0)
+    first = first.drop_duplicates(list(SIGNAL_FIELDS))
+    alike = {name: first[name].iloc[0] for name in GROUP_FIELDS if name not in SIGNAL_FIELDS and len(first)}
+    first = first.assign(setting=label_settings(first.assign(**alike), variants=variants))
+    about = first[["cell_id", "setting", "depth", "width", "init", "init_scale"]]
+    return about.merge(propagation(cells_of(first)), on="cell_id", how="inner")
+
+
+def asked_signals(signal: pd.DataFrame) -> pd.DataFrame:
+    """Of the signals of variants, those of the asked network and of the same network under the first other initialisation."""
+    if signal.empty:
+        return signal
+    asked = signal.iloc[0]
+    same = signal[(signal["depth"] == asked["depth"]) & (signal["width"] == asked["width"])]
+    return same[same["setting"].isin(same["setting"].unique()[:2])]
+
+
+def _validation(cells: pd.DataFrame) -> pd.DataFrame:
+    """Validation errors over their floor, the variance of the very targets they are measured on."""
+    measured = cells[cells["best_val_mse"].notna()]
+    floors = [validation_variance(cell) for cell in cells_of(measured.drop_duplicates(list(VALIDATION_FIELDS)))]
+    known = measured.drop_duplicates(list(VALIDATION_FIELDS))[list(VALIDATION_FIELDS)].assign(validation_variance=floors)
+    table = measured[["cell_id", "setting", *VALIDATION_FIELDS, "best_val_mse", "best_val_epoch", "final_val_mse"]]
+    table = table.merge(known, on=list(VALIDATION_FIELDS), how="left")
+    ratios = {name: table[f"{name}_val_mse"] / table["validation_variance"] for name in ("best", "final")}
+    return table.assign(best_over_variance=ratios["best"], final_over_variance=ratios["final"])

@@ -1,0 +1,277 @@
+"""The border: outcomes go in as atomic parquet parts under a versioned schema, data frames come out."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import re
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bench.protocol.cells import FIELDS, LADDER, Cell, Outcome, Status, field_types
+from bench.protocol.jacobian import MOST_NUMBERS
+from bench.protocol.networks import functional_dim, n_params
+
+SCHEMA_VERSION = 2
+_VERSION_KEY = b"memcap_schema"
+# In the metadata of plan.parquet: what its cells are.
+_DESIGN_KEY, _RATIO_KEY = b"memcap_design", b"memcap_ratio"
+_PART_NAME = re.compile(r"part-(\d{8})-[0-9a-f]{8}\.parquet")
+
+_ARROW = {int: pa.int64(), float: pa.float64(), bool: pa.bool_(), str: pa.string()}
+
+RUNG_COLUMNS = tuple(f"epoch_to_{rung:g}" for rung in LADDER)
+
+# Status of a planned cell that no part holds: an interrupted run has them. Not an outcome, so not a `Status`.
+PENDING = "pending"
+
+
+def _field_schema() -> list[pa.Field]:
+    return [pa.field(name, next(_ARROW[kind] for kind in field_types()[name] if kind in _ARROW)) for name in FIELDS]
+
+
+# Columns of counts that may be absent: pandas' nullable integers, where plain ones would turn into floats.
+_NULLABLE_FIELDS = tuple(name for name in FIELDS if field_types()[name] == (int, type(None)))
+_INTEGERS = ("epoch_to_tau", "steps_to_tau", *RUNG_COLUMNS, "epochs_run", "best_val_epoch", "jacobian_rank")
+
+SCHEMAS = {
+    "cells": pa.schema(
+        [
+            pa.field("cell_id", pa.string()),
+            *_field_schema(),
+            pa.field("n_params", pa.int64()),
+            pa.field("functional_dim", pa.int64()),
+            pa.field("target_variance", pa.float64()),
+            pa.field("status", pa.string()),
+            pa.field("reason", pa.string()),
+            *[pa.field(name, pa.int64()) for name in _INTEGERS[:-2]],
+            *[pa.field(name, pa.float64()) for name in ("final_tau", "best_tau", "final_val_mse", "best_val_mse")],
+            pa.field("best_val_epoch", pa.int64()),
+            *[pa.field(name, pa.float64()) for name in ("memorized_bits", "bits_per_param")],
+            pa.field("jacobian_rank", pa.int64()),
+            pa.field("train_time_s", pa.float64()),
+            pa.field("engine", pa.string()),
+            pa.field("device", pa.string()),
+        ]
+    ),
+    "curves": pa.schema([("cell_id", pa.string()), ("epoch", pa.int64()), ("tau", pa.float64()), ("val_mse", pa.float64())]),
+    "predictions": pa.schema(
+        [("cell_id", pa.string()), ("sample", pa.int64()), ("target", pa.float64()), ("prediction", pa.float64())]
+    ),
+    "plan": pa.schema([pa.field("cell_id", pa.string()), *_field_schema()]),
+}
+
+
+class Design(StrEnum):
+    """What the cells of a plan are: a product of lists, variants of the first that somebody asked about, or a search's."""
+
+    PRODUCT = "product"
+    VARIANTS = "variants"
+    SEARCH = "search"
+
+
+class Store:
+    """The parts of one run folder. Reading reports what it could not read in `unreadable`, by name and reason."""
+
+    def __init__(self, run_dir: str | Path):
+        self.path = Path(run_dir)
+        self.unreadable: dict[str, str] = {}
+
+    def write(self, outcomes: Sequence[Outcome]) -> None:
+        """Add one part of each kind. A cell's row is written last: where it exists, its curve and predictions do too."""
+        ids = {outcome.cell: outcome.cell.cell_id for outcome in outcomes}
+        curves = [dict(cell_id=ids[o.cell], epoch=p.epoch, tau=p.tau, val_mse=p.val_mse) for o in outcomes for p in o.curve]
+        predictions = [
+            dict(cell_id=ids[o.cell], sample=i, target=target, prediction=prediction)
+            for o in outcomes
+            for i, (target, prediction) in enumerate(o.predictions)
+        ]
+        for kind, rows in (
+            ("curves", curves),
+            ("predictions", predictions),
+            ("cells", [_row(o, ids[o.cell]) for o in outcomes]),
+        ):
+            if rows:
+                self._write_part(kind, rows)
+
+    def write_plan(self, cells: Iterable[Cell], design: Design = Design.PRODUCT, ratio: float | None = None) -> None:
+        """Replace the list of cells that this folder's tables and figures are about; `ratio`: that a search was asked for."""
+        rows = [{"cell_id": cell.cell_id, **dataclasses.asdict(cell)} for cell in cells]
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._write_table(
+            "plan", rows, self.path / "plan.parquet", {_DESIGN_KEY: design.encode(), _RATIO_KEY: str(ratio).encode()}
+        )
+
+    def design(self) -> tuple[Design, float | None]:
+        """What the planned cells are, a product where no plan can be read; and the ratio that a search was asked for."""
+        try:
+            about = pq.read_schema(self.path / "plan.parquet").metadata or {}
+            design = Design(about[_DESIGN_KEY].decode())
+            return design, float(about[_RATIO_KEY]) if design is Design.SEARCH else None
+        except (OSError, pa.ArrowException, KeyError, ValueError):
+            return Design.PRODUCT, None
+
+    def read_cells(self) -> pd.DataFrame:
+        """One row for each planned cell, in the order of the plan; those without an outcome have the status `pending`.
+
+        Where a cell has several rows, one that did not fail wins, then the newest.
+        """
+        plan = self._read(self.path / "plan.parquet", "plan")
+        if plan is None:
+            raise FileNotFoundError(
+                f"{self.path}: holds no plan.parquet that can be read;"
+                f" train into this folder first (memcap run_dir={self.path})"
+            )
+        planned = plan.to_pandas()
+        known = planned[["cell_id"]].merge(self._outcomes(), on="cell_id", how="left", indicator=True)
+        missing = (known.pop("_merge") == "left_only").to_numpy()
+        if missing.any():
+            known.loc[missing, list(FIELDS)] = planned.loc[missing, list(FIELDS)].to_numpy()
+            cells = cells_of(known[missing])
+            known.loc[missing, "n_params"] = [n_params(cell) for cell in cells]
+            known.loc[missing, "functional_dim"] = [functional_dim(cell) for cell in cells]
+            known.loc[missing, "status"] = PENDING
+            known = known.astype({name: planned.dtypes[name] for name in FIELDS} | {"n_params": int, "functional_dim": int})
+        return known.astype(dict.fromkeys((*_INTEGERS, *_NULLABLE_FIELDS), "Int64"))
+
+    def read_curves(self) -> pd.DataFrame:
+        """Learning curves of all cells: cell_id, epoch, tau, val_mse, by epoch."""
+        return self._newest("curves", ["cell_id", "epoch"])
+
+    def read_predictions(self) -> pd.DataFrame:
+        """Final predictions of all cells that kept them: cell_id, sample, target, prediction, in target units."""
+        return self._newest("predictions", ["cell_id", "sample"])
+
+    def statuses(self) -> dict[str, str]:
+        """How each cell that has a row ended, by cell_id."""
+        cells = self._outcomes()
+        return dict(zip(cells["cell_id"], cells["status"], strict=True))
+
+    def finished_ids(self, *, with_predictions: bool = False, with_jacobian_rank: bool = False) -> set[str]:
+        """The cells that need no training: those with a row whose status is not failed, and with all that belongs to it."""
+        cells = self._outcomes()
+        has_all = cells["status"] != Status.FAILED
+        if with_jacobian_rank:  # A diverged cell has none, nor has one whose Jacobian would be too large.
+            too_large = cells["n_samples"] * cells["n_params"] > MOST_NUMBERS
+            has_all &= cells["jacobian_rank"].notna() | (cells["status"] == Status.DIVERGED) | too_large
+        finished = set(cells.loc[has_all, "cell_id"])
+        for kind in ("curves", "predictions") if with_predictions else ("curves",):
+            finished &= set(self._read_parts(kind)["cell_id"].unique().to_pylist())
+        return finished
+
+    def _outcomes(self) -> pd.DataFrame:
+        cells = self._read_parts("cells").to_pandas()
+        cells["_failed"] = cells["status"] == Status.FAILED
+        cells = cells.sort_values("_failed", ascending=False, kind="stable").drop_duplicates("cell_id", keep="last")
+        return cells.drop(columns="_failed")
+
+    def _newest(self, kind: str, key: list[str]) -> pd.DataFrame:
+        """The rows of every cell from the newest part that has any: two trainings of a cell are never mixed."""
+        table = self._read_parts(kind, numbered=True).to_pandas()
+        newest = table.groupby("cell_id")["part"].transform("max")
+        return table[table["part"] == newest].drop(columns="part").sort_values(key, ignore_index=True)
+
+    def _read_parts(self, kind: str, *, numbered: bool = False) -> pa.Table:
+        """All readable parts, oldest first; `numbered` adds the place of each row's part in that order."""
+        tables = [table for path in self._parts(kind) if (table := self._read(path, kind)) is not None]
+        tables.insert(0, SCHEMAS[kind].empty_table())
+        if numbered:
+            tables = [t.append_column("part", pa.array([i] * len(t), pa.int64())) for i, t in enumerate(tables)]
+        return pa.concat_tables(tables)
+
+    def _parts(self, kind: str) -> list[Path]:
+        folder = self.path / kind
+        return sorted(path for path in folder.iterdir() if _PART_NAME.fullmatch(path.name)) if folder.is_dir() else []
+
+    def _read(self, path: Path, kind: str) -> pa.Table | None:
+        name = str(path.relative_to(self.path))
+        try:
+            table = pq.ParquetFile(path, page_checksum_verification=True).read()
+        except FileNotFoundError:
+            return None
+        except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
+            self.unreadable[name] = " ".join(str(error).split())
+            return None
+        version = (table.schema.metadata or {}).get(_VERSION_KEY, b"none").decode()
+        if version != str(SCHEMA_VERSION) or table.schema.remove_metadata() != SCHEMAS[kind]:
+            self.unreadable[name] = f"is of schema {version}, this program reads schema {SCHEMA_VERSION}"
+            return None
+        return table.replace_schema_metadata()
+
+    def _write_part(self, kind: str, rows: list[dict]) -> None:
+        folder = self.path / kind
+        folder.mkdir(parents=True, exist_ok=True)
+        numbers = [int(match[1]) for path in folder.iterdir() if (match := _PART_NAME.fullmatch(path.name))]
+        name = f"part-{max(numbers, default=-1) + 1:08d}-{secrets.token_hex(4)}.parquet"
+        self._write_table(kind, rows, folder / name)
+
+    def _write_table(
+        self, kind: str, rows: list[dict], path: Path, about: Mapping[bytes, bytes] = MappingProxyType({})
+    ) -> None:
+        schema = SCHEMAS[kind].with_metadata({_VERSION_KEY: str(SCHEMA_VERSION).encode(), **about})
+        table = pa.Table.from_pylist(rows, schema=schema)
+        write_atomically(path, lambda partial: pq.write_table(table, partial, write_page_checksum=True))
+
+
+def cells_of(table: pd.DataFrame) -> list[Cell]:
+    """The cells that the rows of a table describe."""
+
+    def value(name: str, entry: Any) -> Any:
+        kind = next(kind for kind in field_types()[name] if kind in _ARROW)
+        return None if pd.isna(entry) else kind(entry)
+
+    return [
+        Cell(**{name: value(name, entry) for name, entry in zip(FIELDS, row, strict=True)})
+        for row in zip(*(table[name] for name in FIELDS), strict=True)
+    ]
+
+
+def write_atomically(path: Path, write) -> None:
+    """Call `write` with a path beside `path`, flush what it wrote to the disk, and rename it into place."""
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    try:
+        write(partial)
+        with open(partial, "rb") as written:
+            os.fsync(written.fileno())
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def memorized_bits(cell: Cell, final_tau: float | None) -> float | None:
+    """Bits that a fit down to `final_tau` proves stored: n_samples * 0.5 * log2(1 / tau), the Gaussian rate-distortion bound.
+
+    Only for normal targets and a finite tau; 0 where the fit is worse than predicting the mean.
+    """
+    if cell.target != "normal" or final_tau is None or not math.isfinite(final_tau):
+        return None
+    if final_tau == 0:
+        return math.inf
+    return cell.n_samples * max(0.0, 0.5 * math.log2(1 / final_tau))
+
+
+def _row(outcome: Outcome, cell_id: str) -> dict:
+    cell = outcome.cell
+    bits = memorized_bits(cell, outcome.final_tau)
+    values = {field.name: getattr(outcome, field.name) for field in dataclasses.fields(outcome)}
+    return {
+        "cell_id": cell_id,
+        **dataclasses.asdict(cell),
+        **{name: values[name] for name in SCHEMAS["cells"].names if name in values},
+        "status": str(outcome.status),
+        "n_params": n_params(cell),
+        "functional_dim": functional_dim(cell),
+        "steps_to_tau": None if outcome.epoch_to_tau is None else outcome.epoch_to_tau * cell.steps_per_epoch,
+        **dict(zip(RUNG_COLUMNS, outcome.rung_epochs, strict=True)),
+        "memorized_bits": bits,
+        "bits_per_param": None if bits is None else bits / n_params(cell),
+    }

@@ -1,0 +1,198 @@
+"""What cannot be is said in one line, before any training: the setting, its value, the rule, the remedy; exit status 2."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+
+import bench
+from bench.commands.main import dispatch
+from tests.protocol.test_grid import compose
+
+
+def run_main(capsys, *overrides):
+    GlobalHydra.instance().clear()
+    return dispatch(overrides), capsys.readouterr()
+
+
+CASES = [
+    ("grid.width=[0]", "grid.width=0: must be at least 1; give 1 or more"),
+    ("grid.width=[-3,8]", "grid.width=-3: must be at least 1; give 1 or more"),
+    ("grid.width=[wide]", "grid.width=wide: must be a whole number; memcap run --help lists the fields"),
+    ("grid.width=[8.5]", "grid.width=8.5: must be a whole number; memcap run --help lists the fields"),
+    ("grid.depth=[true]", "grid.depth=true: must be a whole number; memcap run --help lists the fields"),
+    ("grid.depth=[-1]", "grid.depth=-1: must be at least 0; give 0 or more"),
+    ("grid.n_samples=[]", "grid.n_samples=[]: is empty, so the grid has no cells; give at least one value"),
+    (
+        "grid.learning_rate={from:1}",
+        "grid.learning_rate={'from': 1}: is not a list of values; write [1, 2, 3] or range(start, stop, step)",
+    ),
+    ("grid.seed='range(a)'", "grid.seed=range(a): must be a whole number; memcap run --help lists the fields"),
+    ("grid.seed='range(0)'", "grid.seed=[]: is empty, so the grid has no cells; give at least one value"),
+    ("grid.seed=[-1]", "grid.seed=-1: must be in 0..4294967295; give a seed in that range"),
+    ("grid.data_seed=[0]", "grid.seed=range(2): sets data_seed, which is swept too; sweep seed, or data_seed and init_seed"),
+    ("grid.load=[0]", "grid.load=0: must be a positive number, n_samples / n_params; give for example 0.5"),
+    ("width=64", "width=64: is swept by this grid, so one value has no effect; set grid.width=[64]"),
+    ("width=[16,32]", "width=[16,32]: is swept by this grid, so one value has no effect; set grid.width=[16,32]"),
+    ("d_in=[2,4]", "d_in=[2, 4]: is a list, and this is one value; sweep it as grid.d_in"),
+    ("lr=0.01", "lr: is not a setting; did you mean learning_rate?"),
+    ("seed=3", "seed: is not a setting; did you mean grid.seed?"),
+    (
+        "grid.seed=range(5)",
+        "a list of the grid is in brackets, grid.width=[16,32]; a range is text, \"grid.seed='range(5)'\"; several runs need -m",
+    ),
+    ("run_dir=/dev/null", "run_dir=/dev/null: cannot be written to (File exists); name a folder of yours"),
+    (
+        "grid.regularization=[nosuch]",
+        "grid.regularization=nosuch: is not a known regularization; choose from: dropout, early_stopping, input_noise, l1, max_norm, none, weight_decay",
+    ),
+    (
+        "grid.dropout=[0.1]",
+        "grid.dropout=[0.1]: is set by the names in grid.regularization; set regularization.<name>.dropout instead, or grid.regularization=null to sweep strengths directly",
+    ),
+    (
+        "weight_decay=0.1",
+        "weight_decay=0.1: is set by the names in grid.regularization; set regularization.<name>.weight_decay instead, or grid.regularization=null to sweep strengths directly",
+    ),
+    (
+        "regularization.dropout.dropout=1.0",
+        "regularization.dropout.dropout=1.0: must be in [0, 1); give a fraction such as 0.1; 0 is off",
+    ),
+    (
+        "+regularization.dropout.width=3",
+        "regularization.dropout.width=3: is not a strength; choose from: weight_decay, l1, dropout, input_noise, max_norm, patience",
+    ),
+    ("learning_rate=0", "learning_rate=0: must be positive; give a positive number"),
+    ("learning_rate=.inf", "learning_rate=.inf: must be a number; memcap run --help lists the fields"),
+    ("learning_rate=inf", "learning_rate=inf: must be finite; give a finite number"),
+    ("tau=1.5", "tau=1.5: must be in (0, 1), a fraction of the target variance; give for example 0.01"),
+    ("tau=null", "tau=null: must be a number; memcap run --help lists the fields"),
+    ("batch_size=0", "batch_size=0: must be at least 1; give a count, or null for the full batch"),
+    ("activation=rellu", "activation=rellu: must be one of relu, leaky_relu, tanh, gelu, silu, sigmoid; did you mean relu?"),
+    (
+        "init=he",
+        "init=he: must be one of he_normal, he_uniform, xavier_uniform, orthogonal, torch_default, uniform; did you mean he_normal?",
+    ),
+    ("dtype=float16", "dtype=float16: must be one of float32, float64, tf32; did you mean float64?"),
+    ("amsgrad=1", "amsgrad=1: must be true or false; memcap run --help lists the fields"),
+    ("momentum=0.9", "momentum=0.9: has no effect without optimizer=sgd; set that too, or leave momentum out"),
+    ("shuffle=true", "shuffle=true: has no effect without batch_size below n_samples; set that too, or leave shuffle out"),
+    ("grid.variants=[3]", "grid.variants=[3]: must be a list of mappings from fields to values; write [{}, {init: he_normal}]"),
+    ("grid.variants=[{widht:3}]", "variants.widht=...: is not a field of a cell; did you mean width?"),
+    (
+        "grid.variants=[{n_samples:1,target_scaling:minmax}]",
+        "target_scaling=minmax: needs two samples or more; raise n_samples or use target_scaling=none",
+    ),
+    (
+        "loss=hinge",
+        "loss=hinge: needs targets of -1 and 1; set target=rademacher and target_scaling=none, or use loss=mse",
+    ),
+    (
+        "grid.variants=[{loss:hinge,target:rademacher,target_scaling:minmax}]",
+        "loss=hinge: needs targets of -1 and 1; set target=rademacher and target_scaling=none, or use loss=mse",
+    ),
+    ("loss=mae", "loss=mae: must be one of mse, hinge; did you mean mse?"),
+    ("widht=3", "widht: is not a setting; did you mean width?"),
+    ("grid.widht=[3]", "grid.widht: is not a setting; did you mean grid.width?"),
+    ("fresh=maybe", "fresh=maybe: must be of type bool; see conf/config.yaml"),
+    ("threads=0", "threads=0: must be a whole number of at least 1; give 1 or more"),
+    ("n_predictions=-1", "n_predictions=-1: must be a whole number of at least 0; give 0 or more"),
+    ("jacobian_rank=1", "jacobian_rank=1: must be of type bool; see conf/config.yaml"),
+    ("run_dir=", "run_dir=: names no folder; name a folder of yours"),
+    ("device=gpu", "device=gpu: is not a device; choose auto, cpu, cuda or cuda:<index>"),
+    ("engine.name=fast", "engine=fast: is not an engine; choose from: auto, native, cuda, torch"),
+    ("executor.name=moon", "executor=moon: is not an executor; choose from: local"),
+    ("smoke", "smoke: sets nothing; give setting=value, as in grid=smoke"),
+    ("engine=fast", "engine=fast: is no choice of conf/engine; choose from: auto, cuda, native, torch"),
+    (
+        "grid.width=[8",
+        'grid.width=[8: cannot be read; a list is in brackets, what a shell would read itself in quotes: "grid.width=[16,32]"',
+    ),
+    ("engine.name=null", "engine.name=null: must be a name; choose a file of conf/engine, for example engine=auto"),
+]
+
+
+@pytest.mark.parametrize(("override", "message"), CASES, ids=[case[0] for case in CASES])
+def test_a_wrong_config_is_one_line_and_exit_status_2(override, message, monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    code, printed = run_main(capsys, "grid=smoke", override)
+    assert code == 2
+    assert printed.err == f"memcap: {message}\n" and printed.out == ""
+    assert not (tmp_path / "results").exists()
+
+
+def test_an_unknown_grid_is_named_with_those_there_are(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    code, printed = run_main(capsys, "grid=huge")
+    assert code == 2
+    known = "default, frontier, learning_rate, precision, published, question, regularization, smoke"
+    assert printed.err == f"memcap: grid=huge: is no choice of conf/grid; choose from: {known}\n"
+
+
+def test_load_and_n_samples_given_together_are_refused(monkeypatch, capsys):
+    """Of a grid file's n_samples load takes the place; not of those that the command line gives beside it."""
+    code, printed = run_main(capsys, "grid=smoke", "grid.n_samples=[8]", "grid.load=[0.5]")
+    message = "memcap: grid.load=[0.5]: stands in for n_samples, which is swept too; sweep one of them\n"
+    assert (code, printed.err) == (2, message)
+    with pytest.raises(bench.GridError, match="gives no sample at"):
+        compose("grid=smoke", "grid.n_samples=null", "grid.load=[0.0001]")
+
+
+def test_load_and_n_samples_swept_together_are_refused():
+    with pytest.raises(
+        bench.GridError, match=r"^load=\[0\.5\]: stands in for n_samples, which is swept too; sweep one of them$"
+    ):
+        bench.expand(load=[0.5], n_samples=[8])
+
+
+def test_early_stopping_without_validation_samples_is_refused():
+    with pytest.raises(
+        bench.GridError, match=r"^patience=5: watches the validation MSE, and n_val is 0; set n_val, for example n_val=256$"
+    ):
+        bench.expand(patience=5)
+
+
+def test_a_load_that_gives_no_sample_is_refused():
+    with pytest.raises(bench.GridError, match=r"^load=0\.001: gives no sample at 81 parameters; give 0\.012 or more$"):
+        bench.expand(load=0.001, depth=1, width=8, d_in=8)
+
+
+def test_an_unknown_field_of_the_api_is_refused():
+    with pytest.raises(bench.GridError, match=r"^n_sample=\.\.\.: is not a field of a cell; did you mean n_samples\?$"):
+        bench.expand(n_sample=3)
+
+
+def test_a_cell_made_by_hand_holds_one_value_a_field():
+    cell = dataclasses.replace(bench.Cell())
+    object.__setattr__(cell, "width", [4, 8])
+    with pytest.raises(bench.GridError, match=r"^width=\[4, 8\]: is a list, and this is one value; sweep it as grid\.width$"):
+        bench.run([cell])
+
+
+def test_run_checks_cells_made_by_hand(tmp_path):
+    with pytest.raises(
+        bench.GridError, match=r"^tau=2\.0: must be in \(0, 1\), a fraction of the target variance; give for example 0\.01$"
+    ):
+        bench.run([bench.Cell(tau=2.0)], run_dir=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_gpu_that_is_not_here_is_named():
+    import torch
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    with pytest.raises(
+        bench.GridError,
+        match=rf"^device=cuda:99: is not here: PyTorch sees {count} CUDA devices; use device=auto or device=cpu$",
+    ):
+        bench.run([bench.Cell()], device="cuda:99")
+
+
+def test_reporting_on_a_folder_without_a_run_says_how_to_make_one(capsys, tmp_path):
+    assert dispatch(["report", str(tmp_path)]) == 2
+    assert (
+        capsys.readouterr().err
+        == f"memcap: {tmp_path}: holds no plan.parquet that can be read; train into this folder first (memcap run_dir={tmp_path})\n"
+    )

@@ -1,0 +1,35 @@
+"""Run the tests of the fused core on a build with sanitizers (`make sanitize`): python tests/engines/sanitize.py <folder it is installed in>."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def main(installed: Path) -> int:
+    """Exit status of pytest; 2 where the sanitizers are not at work, so that no silence is taken for a pass."""
+    # An editable installation would bring the ordinary build.
+    sys.meta_path[:] = [finder for finder in sys.meta_path if "editable" not in type(finder).__module__]
+    sys.path.insert(0, str(installed))
+    # The distributions repeat by chance what the other tests do.
+    chosen = "(native or host or cuda) and not distributed"
+    suites = [
+        "tests/engines/test_native.py",
+        "tests/engines/test_cuda.py",
+        "tests/engines/test_exact.py",
+        "tests/engines/test_conformance.py",
+    ]
+    # A sanitizer ends the process after writing to the standard error stream, which pytest must not hold back.
+    status = pytest.main(["--import-mode=append", "--capture=sys", "-q", "-k", chosen, *suites, *sys.argv[2:]])
+    used = Path(getattr(sys.modules.get("bench.engines._native"), "__file__", "nothing"))
+    if not used.is_relative_to(installed) or not hasattr(ctypes.CDLL(None), "__asan_init"):
+        print(f"no sanitizers were at work: {used} was tested", file=sys.stderr)
+        return 2
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]).resolve()))

@@ -1,0 +1,195 @@
+"""The CUDA engine without a GPU: its queue, its slices and its kernels, on a device that is this host."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+import bench
+from bench.engines import record
+from bench.engines.choice import native_is_built
+from bench.engines.packs import Pack, budget_flops
+from bench.engines.task import spec_of
+from bench.protocol.cells import Cell, Status
+from bench.protocol.networks import n_params
+from tests.engines.test_packing import mixed_cells
+from tests.engines.training import NOT_BUILT, train, untimed
+
+if not native_is_built():
+    pytest.skip(NOT_BUILT, allow_module_level=True)
+
+from bench.engines.cuda.engine import CudaEngine, dealt
+from bench.engines.cuda.fits import Fits
+from bench.engines.cuda.tiles import KERNELS, WARP, kernels_for, threads_for
+from tests.engines.host_device import HostDevice
+
+# Cells whose batches are dealt to several shares, under every kernel.
+SHARED = [
+    Cell(n_samples=n, width=width, depth=2, dtype=dtype, n_val=60, max_epochs=12, tau=1e-9, batch_size=batch, shuffle=True)
+    for n, batch in ((600, None), (1100, None), (1100, 520))
+    for width, dtype in ((8, "float32"), (70, "float32"), (9, "float64"), (9, "tf32"), (70, "tf32"))
+] + [Cell(n_samples=2100, width=6, depth=1, max_epochs=8, tau=1e-9)]
+
+
+def bytes_of(cells: list[Cell], *devices: HostDevice, tensor_cores: bool = False) -> dict[Cell, str]:
+    outcomes = train(cells, engine=CudaEngine(devices, tensor_cores=tensor_cores), n_predictions=3)
+    return {cell: untimed(outcome) for cell, outcome in outcomes.items()}
+
+
+@pytest.fixture(scope="module")
+def cells() -> list[Cell]:
+    return mixed_cells(40, seed=5) + SHARED
+
+
+@pytest.fixture(scope="module")
+def alone(cells) -> dict[Cell, str]:
+    """Each trained by one thread, without a pause."""
+    return bytes_of(cells, HostDevice(epochs=(10**6,)))
+
+
+@pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize("threads", [3, 32, 64])
+def test_no_barrier_is_missing(threads, descending, cells, alone):
+    """Whichever thread comes first between two barriers, the results are those of a single thread."""
+    assert bytes_of(cells, HostDevice(threads=threads, descending=descending, epochs=(30,))) == alone
+
+
+@pytest.mark.parametrize("descending", [False, True])
+def test_no_barrier_is_missing_where_products_are_made_on_tensor_cores(descending):
+    """A thread of this host stands for a warp there."""
+    cells = [cell for cell in mixed_cells(30, seed=6) + SHARED[:2] if cell.dtype == "float32"]
+    alone = bytes_of(cells, HostDevice(epochs=(10**6,)), tensor_cores=True)
+    assert bytes_of(cells, HostDevice(threads=5, descending=descending, epochs=(30,)), tensor_cores=True) == alone
+    assert alone != bytes_of(cells, HostDevice())
+
+
+@pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize("team", [2, 8])
+def test_a_team_of_blocks_comes_to_the_bits_of_one(team, descending, alone):
+    device = HostDevice(threads=2, places=team * len(SHARED), team=team, descending=descending, epochs=(30,))
+    results = bytes_of(SHARED, device)
+    assert max(launch.team for launch in device.launches) == team
+    assert results == {cell: alone[cell] for cell in SHARED}
+
+
+def test_a_team_hands_back_the_weights_of_one(monkeypatch):
+    handed: list[bytes] = []
+    monkeypatch.setattr(
+        record, "rank", lambda cell, layers: handed.append(b"".join(part.tobytes() for part in sum(layers, ())))
+    )
+    for device in (HostDevice(), HostDevice(threads=3, places=8, team=8, descending=True, epochs=(30,))):
+        train(SHARED[-1:], engine=CudaEngine([device]), jacobian_rank=True)
+    assert handed[0] == handed[1]
+    assert len(handed[0]) == 8 * n_params(SHARED[-1])
+
+
+def test_neighbours_pauses_places_and_devices_do_not_enter_into_results(cells, alone):
+    assert bytes_of(cells[::-1], HostDevice(places=5, epochs=(1, 7))) == alone
+    assert bytes_of(cells, HostDevice(epochs=(2,)), HostDevice(places=2, epochs=(5,)), HostDevice(epochs=(50,))) == alone
+
+
+def test_a_record_that_is_full_is_read_and_goes_on(monkeypatch):
+    from bench.engines.cuda import lane
+
+    (cell,) = bench.expand(width=8, n_samples=20, max_epochs=100, tau=1e-9)
+    usual = bytes_of([cell], HostDevice())
+    monkeypatch.setattr(lane, "ROOM", 7)
+    assert bytes_of([cell], HostDevice()) == usual
+
+
+def test_more_cells_than_slots_take_turns(monkeypatch, cells, alone):
+    from bench.engines.cuda import lane
+
+    monkeypatch.setattr(lane, "SLOTS", 3)
+    assert bytes_of(cells, HostDevice(epochs=(11,))) == alone
+
+
+def test_cells_that_do_not_fit_into_memory_together_take_turns_and_one_that_never_fits_fails_alone():
+    small = [Cell(n_samples=20, width=8, init_seed=i, max_epochs=10, tau=1e-9) for i in range(6)]
+    huge = Cell(n_samples=20_000, max_epochs=1, tau=1e-9)
+    outcomes = train([*small, huge], engine=CudaEngine([HostDevice(free_bytes=60_000)]))
+    assert outcomes[huge].status is Status.FAILED
+    assert outcomes[huge].reason == "MemoryError: more than the device has free"
+    alone = bytes_of(small, HostDevice())
+    assert {cell: untimed(train([cell], engine=CudaEngine([HostDevice()]), n_predictions=3)[cell]) for cell in small} == alone
+    assert all(outcomes[cell].status is Status.CENSORED for cell in small)
+
+
+def test_a_cell_takes_the_kernel_with_the_most_samples_on_chip_and_where_none_fits_it_is_not_supported():
+    wide = Cell(width=100, depth=8, n_samples=1000)
+    assert [kernel.block for kernel in kernels_for(wide)] == [64, 32, 16]
+    device = HostDevice(scratch_bytes=227 << 10)
+    engine = CudaEngine([device])
+    assert engine.supports(wide)
+    assert not engine.supports(Cell(width=1000, depth=8, n_samples=1000))
+    fit = Fits(device).fit(wide)
+    assert fit is not None and fit.kernel.block == 32
+    assert fit.sizes.scratch <= 227 << 10 < 2 * fit.sizes.scratch
+
+
+def test_a_block_is_whole_warps_and_no_larger_than_its_kernel():
+    for kernel in KERNELS:
+        for width in (1, 5, 16, 64, 100, 300):
+            threads = threads_for(Cell(width=width), kernel)
+            assert threads % WARP == 0
+            assert threads <= kernel.threads
+
+
+def test_the_cell_with_the_most_work_left_comes_first():
+    """Few dear epochs are more work than many cheap ones, until some of them are done."""
+    cells = [Cell(n_samples=500, max_epochs=10, tau=1e-9), Cell(n_samples=50, max_epochs=95, tau=1e-9)]
+    device = HostDevice(epochs=(5,), places=2)
+    train(cells[::-1], engine=CudaEngine([device]))
+    assert [list(launch.order) for launch in device.launches[:2]] == [[0, 1], [1, 0]]
+
+
+def test_a_cell_without_room_waits_and_goes_on_when_others_have_ended():
+    """Memory that is refused, though there seemed to be enough, costs nothing but time."""
+
+    class Refusing(HostDevice):
+        refused = 0
+
+        def memory(self, n_bytes):
+            if n_bytes and len(self.launches) == 1 and self.refused < 3:
+                self.refused += 1
+                raise MemoryError("refused")
+            return super().memory(n_bytes)
+
+    from bench.engines.cuda import lane
+
+    cells = [Cell(n_samples=20, init_seed=i, max_epochs=50, tau=1e-9) for i in range(12)]
+    device = Refusing(epochs=(10,))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(lane, "ADMIT_S", 0.0)
+        outcomes = train(cells, engine=CudaEngine([device]), n_predictions=3)
+    assert {cell: untimed(outcome) for cell, outcome in outcomes.items()} == bytes_of(cells, HostDevice())
+
+
+def test_cells_are_dealt_to_devices_by_work_longest_first():
+    cells = [Cell(n_samples=n) for n in (100, 90, 80, 30, 20, 10)]
+    hands = dealt(cells, 2)
+    assert [[cell.n_samples for cell in hand] for hand in hands] == [[100, 30, 20, 10], [90, 80]]
+    loads = [sum(map(budget_flops, hand)) for hand in hands]
+    assert max(loads) <= 1.1 * min(loads)
+
+
+def test_closing_stops_after_the_slice_and_what_ended_is_kept():
+    cells = [Cell(n_samples=20, width=4, max_epochs=epochs, tau=1e-9, init_seed=epochs) for epochs in (5, 5000)]
+    device = HostDevice(epochs=(20,))
+    reports = CudaEngine([device]).train(Pack(tuple(cells), 1))
+    done = next(report.outcomes for report in reports if report.outcomes)
+    reports.close()
+    assert [outcome.cell for outcome in done] == [cells[0]]
+    assert not device._started  # nobody else may get the memory that a slice still writes to
+
+
+@pytest.mark.parametrize("d_in", [1, 2, 3, 5])
+def test_the_sizes_that_are_kept_are_those_of_the_cell_whatever_was_asked_before(d_in):
+    fits = Fits(HostDevice())
+    plain = Cell(n_samples=70, width=13, depth=2, d_in=d_in)
+    fields = ({"dropout": 0.1}, {"input_noise": 0.1}, {"n_val": 50}, {"batch_size": 20, "shuffle": True}, {"optimizer": "sgd"})
+    for cell in (plain, *(dataclasses.replace(plain, **own) for own in fields), *mixed_cells(60, seed=8)):
+        fit = fits.fit(cell)
+        assert fit is not None
+        assert fit.sizes == fits.device.measure(fit.kernel, [spec_of(cell, variance=1.0)])[0]

@@ -1,0 +1,163 @@
+"""The independent witness: one network at a time, nn.Module, autograd and torch.optim, written for clarity and not for speed.
+
+It shares with the engines what the protocol fixes (data, initial weights, the draws of `bench.protocol.philox`) and none of their arithmetic.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import nn
+
+from bench.protocol.cells import Cell
+from bench.protocol.networks import initial_layers
+from bench.protocol.noise import training_data, validation_data
+from bench.protocol.philox import dropout_masks, normals, permutation
+from bench.protocol.streams import kernel_key
+
+ACTIVATIONS = {
+    "relu": nn.ReLU,
+    "leaky_relu": nn.LeakyReLU,
+    "tanh": nn.Tanh,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "sigmoid": nn.Sigmoid,
+}
+
+
+def nearest_tf32(x):
+    """Eleven significant bits, by the number's mantissa and exponent; of two as near, the one away from zero."""
+    mantissa, exponent = np.frexp(x.detach().double().numpy())
+    whole = np.copysign(np.floor(np.abs(mantissa) * 2**11 + 0.5), mantissa)
+    return torch.from_numpy(np.ldexp(whole, exponent - 11)).float()
+
+
+class Tf32Product(torch.autograd.Function):
+    """x W', with factors rounded to TF32 here and in both products of its derivative."""
+
+    @staticmethod
+    def forward(ctx, x, weight):
+        ctx.save_for_backward(x, weight)
+        return nearest_tf32(x) @ nearest_tf32(weight).T
+
+    @staticmethod
+    def backward(ctx, *grads):
+        x, weight = ctx.saved_tensors
+        grad = nearest_tf32(grads[0])
+        return grad @ nearest_tf32(weight), grad.T @ nearest_tf32(x)
+
+
+class Network(nn.Module):
+    """A multilayer perceptron with the cell's initial weights; `masks` [layer, unit, sample] multiply the hidden activations."""
+
+    def __init__(self, cell: Cell):
+        super().__init__()
+        self.affine = nn.ModuleList()
+        for layer in initial_layers(cell):
+            linear = nn.Linear(layer.weight.shape[1], layer.weight.shape[0], dtype=getattr(torch, cell.storage))
+            with torch.no_grad():
+                linear.weight.copy_(torch.from_numpy(layer.weight))
+                linear.bias.copy_(torch.from_numpy(layer.bias))
+            self.affine.append(linear)
+        self.rounds = cell.dtype == "tf32"
+        self.activation = ACTIVATIONS[cell.activation]()
+        if cell.trainable == "readout":
+            self.affine[:-1].requires_grad_(False)
+
+    def forward(self, x, masks=None):
+        for i, linear in enumerate(self.affine[:-1]):
+            x = self.activation(self.apply_layer(linear, x))
+            if masks is not None:
+                x = x * masks[i].T
+        return self.apply_layer(self.affine[-1], x)[:, 0]
+
+    def apply_layer(self, linear, x):
+        return Tf32Product.apply(x, linear.weight) + linear.bias if self.rounds else linear(x)
+
+
+def make_optimizer(cell: Cell, params):
+    match cell.optimizer:
+        case "sgd":
+            return torch.optim.SGD(params, lr=cell.learning_rate, momentum=cell.momentum, weight_decay=cell.weight_decay)
+        case "adam":
+            kind = torch.optim.Adam
+        case "adamw":
+            kind = torch.optim.AdamW
+    return kind(
+        params,
+        lr=cell.learning_rate,
+        betas=(cell.beta1, cell.beta2),
+        eps=cell.eps,
+        weight_decay=cell.weight_decay,
+        amsgrad=cell.amsgrad,
+    )
+
+
+def make_schedule(cell: Cell, optimizer):
+    match cell.lr_schedule:
+        case "constant":
+            return torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
+        case "cosine":
+            return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=cell.max_epochs)
+        case "step":
+            return torch.optim.lr_scheduler.StepLR(optimizer, step_size=math.ceil(cell.max_epochs / 3), gamma=0.1)
+
+
+def mean_loss(cell: Cell, outputs, targets):
+    """The quadratic hinge as Geiger et al. 2019 write it, or the mean squared error."""
+    if cell.loss == "hinge":
+        return torch.relu(1 - targets * outputs).square().mean()
+    return ((outputs - targets) ** 2).mean()
+
+
+def plain_loop(cell: Cell, epochs: int | None = None):
+    """tau(e) and validation MSE(e) for e = 0, 1, ..., until the cell ends or `epochs` epochs are measured."""
+    dtype = getattr(torch, cell.storage)
+    data, val = training_data(cell), validation_data(cell)
+    x, y = torch.from_numpy(data.inputs).to(dtype), torch.from_numpy(data.targets).to(dtype)
+    val_x, val_y = torch.from_numpy(val.inputs).to(dtype), torch.from_numpy(val.targets).to(dtype)
+    network = Network(cell)
+    params = [p for p in network.parameters() if p.requires_grad]
+    optimizer = make_optimizer(cell, params)
+    schedule = make_schedule(cell, optimizer)
+    batch = min(cell.batch_size or cell.n_samples, cell.n_samples)
+    dropout_key, noise_key = (torch.tensor([kernel_key(cell, p, ("init_seed",))]) for p in ("dropout", "input noise"))
+    taus, vals, step, best, best_epoch = [], [], 0, math.inf, 0
+    for epoch in range(cell.max_epochs + 1):
+        with torch.no_grad():
+            taus.append(float(mean_loss(cell, network(x), y)) / data.target_variance)
+            if cell.n_val:
+                vals.append(float(mean_loss(cell, network(val_x), val_y)))
+                if vals[-1] < best:
+                    best, best_epoch = vals[-1], epoch
+        impatient = cell.patience is not None and epoch - best_epoch >= cell.patience
+        if taus[-1] <= cell.tau or not math.isfinite(taus[-1]) or impatient or epoch == cell.max_epochs or len(taus) == epochs:
+            break
+        order = np.arange(cell.n_samples)
+        if cell.shuffle and cell.batch_size:
+            order = permutation(kernel_key(cell, "batch order", ("init_seed",)), epoch, cell.n_samples)
+        for start in range(0, cell.n_samples, batch):
+            places = torch.from_numpy(order[start : start + batch])
+            inputs, masks, steps = x[places], None, torch.tensor([[step]])
+            if cell.input_noise:
+                inputs = inputs + cell.input_noise * normals(noise_key, steps, cell.d_in, places[None], dtype)[0, 0].T
+            if cell.dropout and cell.depth:
+                masks = dropout_masks(
+                    dropout_key, torch.tensor([cell.dropout], dtype=dtype), steps, cell.depth, cell.width, places[None]
+                )[0, :, 0]
+            optimizer.zero_grad()
+            loss = mean_loss(cell, network(inputs, masks), y[places])
+            loss = loss + cell.l1 * sum(p.abs().sum() for p in params)
+            loss.backward()
+            optimizer.step()
+            if cell.max_norm is not None:
+                with torch.no_grad():
+                    for linear in network.affine:
+                        if linear.weight.requires_grad:
+                            norm = linear.weight.norm(dim=1, keepdim=True)
+                            linear.weight.mul_(torch.clamp(cell.max_norm / norm, max=1.0))
+            step += 1
+        schedule.step()
+    return np.array(taus), np.array(vals)

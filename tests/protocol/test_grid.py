@@ -1,0 +1,194 @@
+"""Cells and grids: identity, order, coherence."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+
+import bench
+from bench.commands.config import config_dir, register_schema, settings, shipped_regularizations
+from bench.protocol.cells import DEFAULTS, FIELDS, PROTOCOL_VERSION, Cell, field_choices, field_types
+from bench.protocol.networks import functional_dim, initial_layers, n_params
+from bench.protocol.signal import propagation, uniform_gain
+
+
+def test_equal_cells_have_equal_ids_and_any_changed_field_changes_the_id(monkeypatch):
+    base = Cell()
+    assert Cell(tau=0.01).cell_id == base.cell_id
+    assert Cell(input_noise=1).cell_id == Cell(input_noise=1.0).cell_id
+    other = {int: 77, float: 0.077, str: "other", bool: True}
+    values = {name: field_choices()[name][-1] if name in field_choices() else other[field_types()[name][0]] for name in FIELDS}
+    values["optimizer"] = "sgd"
+    assert all(value != DEFAULTS[name] for name, value in values.items())
+    changed = {dataclasses.replace(base, **{name: value}).cell_id for name, value in values.items()}
+    assert len(changed | {base.cell_id}) == len(FIELDS) + 1
+    before = base.cell_id
+    monkeypatch.setattr("bench.protocol.cells.PROTOCOL_VERSION", PROTOCOL_VERSION + 1)
+    assert base.cell_id != before
+
+
+def test_an_id_is_the_same_in_every_process():
+    code = "from bench.protocol.cells import Cell; print(Cell(width=7, tau=0.05).cell_id)"
+    printed = {
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+        for _ in range(2)
+    }
+    assert printed == {Cell(width=7, tau=0.05).cell_id}
+
+
+def test_a_grid_is_the_product_in_the_order_of_the_fields_with_seeds_fastest():
+    cells = bench.expand(seed=range(2), width=[4, 8], depth=[1, 2], n_samples=[16])
+    assert [(c.depth, c.width, c.data_seed, c.init_seed) for c in cells] == [
+        (d, w, s, s) for d in (1, 2) for w in (4, 8) for s in (0, 1)
+    ]
+
+
+def test_a_grid_has_no_duplicates():
+    assert len(bench.expand(width=[4, 4, 8], seed=[0, 0])) == 2
+
+
+def test_seeds_of_data_and_initialisation_are_swept_apart_or_together():
+    assert len(bench.expand(data_seed=[0, 1], init_seed=[0, 1, 2])) == 6
+    assert [(c.data_seed, c.init_seed) for c in bench.expand(seed=[3, 5])] == [(3, 3), (5, 5)]
+
+
+def test_load_stands_in_for_n_samples():
+    cells = bench.expand(load=[0.25, 1, 2], depth=1, width=[8, 16])
+    assert [c.n_samples for c in cells] == [
+        round(load * n_params(c)) for c, load in zip(cells, [0.25, 0.25, 1, 1, 2, 2], strict=True)
+    ]
+
+
+def test_ranges_are_those_of_python():
+    assert [c.data_seed for c in bench.expand(seed="range(2, 8, 3)")] == [2, 5]
+    assert [c.data_seed for c in bench.expand(seed=range(2))] == [0, 1]
+
+
+def test_a_named_regularization_sets_its_strengths_and_turns_the_others_off():
+    cells = bench.expand(regularization=["none", "weight_decay", "dropout", "input_noise"])
+    shipped = shipped_regularizations()
+    assert [(c.regularization, c.weight_decay, c.dropout, c.input_noise) for c in cells] == [
+        ("none", 0.0, 0.0, 0.0),
+        ("weight_decay", shipped["weight_decay"]["weight_decay"], 0.0, 0.0),
+        ("dropout", 0.0, shipped["dropout"]["dropout"], 0.0),
+        ("input_noise", 0.0, 0.0, shipped["input_noise"]["input_noise"]),
+    ]
+
+
+def test_strengths_of_a_name_are_swept_by_lists():
+    cells = bench.expand(regularization={"none": {}, "mine": {"dropout": [0.1, 0.2], "weight_decay": [1e-4, 1e-3]}})
+    assert [(c.regularization, c.dropout, c.weight_decay) for c in cells] == [
+        ("none", 0, 0),
+        ("mine", 0.1, 1e-4),
+        ("mine", 0.1, 1e-3),
+        ("mine", 0.2, 1e-4),
+        ("mine", 0.2, 1e-3),
+    ]
+
+
+def test_a_regularization_given_by_strengths_is_named_after_them():
+    assert [c.regularization for c in bench.expand(dropout=[0, 0.1], weight_decay=[0, 0.01])] == [
+        "none",
+        "dropout",
+        "weight_decay",
+        "weight_decay+dropout",
+    ]
+
+
+def test_variants_replace_what_the_grid_says():
+    cells = bench.expand(depth=3, width=[4, 8], seed=range(2), variants=[{}, {"width": 16}, {"depth": 1, "init": "orthogonal"}])
+    assert [(c.depth, c.width, c.init) for c in cells if c.data_seed == 0] == [
+        (3, 4, "he_normal"),
+        (3, 8, "he_normal"),
+        (3, 16, "he_normal"),
+        (1, 4, "orthogonal"),
+        (1, 8, "orthogonal"),
+    ]
+
+
+def test_settings_without_effect_take_their_defaults_so_that_equal_runs_are_equal_cells():
+    cells = bench.expand(optimizer=["sgd", "adam"], momentum=[0.0, 0.9], amsgrad=[False, True], depth=1)
+    assert [(c.optimizer, c.momentum, c.amsgrad) for c in cells] == [
+        ("sgd", 0.0, False),
+        ("sgd", 0.9, False),
+        ("adam", 0.0, False),
+        ("adam", 0.0, True),
+    ]
+    assert {c.dropout for c in bench.expand(depth=[0, 1], dropout=0.3) if c.depth == 0} == {0.0}
+
+
+def test_a_regularization_that_a_cell_cannot_have_is_none():
+    cells = bench.expand(depth=[0, 1], regularization=["none", "dropout"])
+    assert [(c.depth, c.regularization, c.dropout) for c in cells] == [(0, "none", 0.0), (1, "none", 0.0), (1, "dropout", 0.1)]
+
+
+def test_numbers_of_numpy_are_numbers():
+    assert [c.width for c in bench.expand(width=np.array([4, 8]))] == [4, 8]
+    assert [c.learning_rate for c in bench.expand(learning_rate=np.logspace(-3, -2, 2))] == [0.001, 0.01]
+
+
+def test_equal_cells_have_equal_initial_weights_however_their_numbers_are_spelled():
+    for one, other in zip(initial_layers(Cell(init_scale=1)), initial_layers(Cell(init_scale=1.0)), strict=True):
+        assert np.array_equal(one.weight, other.weight)
+
+
+def test_a_trained_readout_has_one_dimension_for_each_feature_and_the_bias():
+    assert functional_dim(Cell(width=6, depth=1, trainable="readout")) == 7
+
+
+def compose(*overrides: str):
+    GlobalHydra.instance().clear()
+    register_schema()
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        return settings(hydra_compose("config", overrides=[*overrides, "run_dir=unused"]), overrides)
+
+
+def test_a_chosen_optimizer_is_the_one_that_trains():
+    for grid in ("smoke", "default", "question"):
+        assert {cell.optimizer for cell in compose(f"grid={grid}", "optimizer=adamw").cells} == {"adamw"}
+    chosen = compose("grid=default", "optimizer=sgd")
+    assert {(cell.learning_rate, cell.momentum) for cell in chosen.cells} == {(0.01, 0.9)}
+
+
+def test_load_on_the_command_line_replaces_the_sample_counts_of_the_grid():
+    chosen = compose("grid=smoke", "grid.load=[0.25,0.5]")
+    assert {cell.n_samples for cell in chosen.cells} == {
+        round(load * n_params(cell)) for cell in chosen.cells for load in (0.25, 0.5)
+    }
+
+
+def test_the_network_of_the_question_has_6601_parameters():
+    cell = Cell(d_in=2, depth=11, width=25)
+    assert n_params(cell) == 6601
+    assert functional_dim(cell) == 6601 - 11 * 25
+    assert functional_dim(dataclasses.replace(cell, activation="tanh")) == 6601
+
+
+@pytest.mark.parametrize(("half_width", "init"), [(0.1, "uniform"), (0.25, "uniform"), (1.0, "he_normal")])
+def test_the_second_moment_grows_by_its_known_factor_in_each_layer(half_width, init):
+    """width * a**2 / 6 for U(-a, a), 1 for he_normal."""
+    cells = [Cell(init=init, init_scale=half_width, depth=4, width=500, d_in=500, n_samples=200, init_seed=s) for s in range(3)]
+    signal = propagation(cells)
+    hidden = signal[(signal["layer"] > 1) & (signal["layer"] <= 4)]
+    assert hidden["gain"].mean() == pytest.approx(uniform_gain(500, half_width) if init == "uniform" else 1, rel=0.1)
+
+
+def test_a_dead_layer_is_counted_as_dead():
+    signal = propagation([Cell(init="uniform", init_scale=0.02, depth=12, width=6, d_in=1, n_samples=50)])
+    assert signal["variance_across_inputs"].iloc[-1] < 1e-20
+    cell = Cell(init="uniform", init_scale=0.02, depth=1, width=6, d_in=1, n_samples=1)
+    assert propagation([cell])["dead_units"].tolist()[0] == 1  # one sample: nothing varies
+    varied = propagation([dataclasses.replace(cell, n_samples=200)])["dead_units"].tolist()[0]
+    assert varied == 0  # one input, no bias: each unit is on for one sign of it
+    assert signal["dead_units"].isna().iloc[-1]
+
+
+def test_every_default_is_a_valid_value():
+    assert bench.expand(**{name: value for name, value in DEFAULTS.items() if name != "regularization"}) == [Cell()]

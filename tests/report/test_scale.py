@@ -1,0 +1,85 @@
+"""A hundred thousand cells: planning and reading stay within seconds (generous bounds; `make perf` has the figures)."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import bench
+from bench.statistics.survival import groups
+from bench.store.parts import SCHEMAS, Store
+from tests.conftest import ROOT
+from tests.engines.training import train
+
+AXES = dict(
+    depth=[1, 2, 3, 4, 6],
+    width=[8, 12, 16, 24, 32],
+    n_samples=[2**k for k in range(4, 12)],
+    learning_rate=[1e-4 * 2**k for k in range(10)],
+    seed=range(50),
+)
+
+
+PLANNING = """
+import time
+import bench
+from bench.protocol import grid
+from bench.engines import packs
+from bench.engines.torch_engine import TorchEngine
+from tests.report.test_scale import AXES
+engine = TorchEngine("cpu")
+started = time.perf_counter()
+cells = grid.check(bench.expand(**AXES))
+ids = {cell.cell_id for cell in cells}
+planned = packs.plan(cells, kind=engine.kind, slots=engine.slots, workers=2)
+elapsed = time.perf_counter() - started
+assert len(cells) == len(ids) == sum(len(pack.cells) for pack in planned) == 100_000
+print(elapsed)
+"""
+
+
+@pytest.mark.clock
+def test_expanding_hashing_and_packing_100000_cells_takes_under_ten_seconds():
+    """In a process of its own, where no signature is checked."""
+    done = subprocess.run([sys.executable, "-c", PLANNING], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 10
+
+
+@pytest.mark.clock
+def test_reading_the_tables_of_100000_finished_cells_takes_under_ten_seconds(tmp_path):
+    """In 300 parts, as ten minutes of training leave them; 20,000 groups of five seeds."""
+    count, parts = 100_000, 300
+    (outcome,) = train([bench.Cell(n_samples=8, depth=1, max_epochs=5)]).values()
+    store = Store(tmp_path)
+    store.write([outcome])
+    store.write_plan([outcome.cell])
+    (part,) = (tmp_path / "cells").iterdir()
+    for path, kind in ((part, "cells"), (tmp_path / "plan.parquet", "plan")):
+        table = pq.read_table(path)
+        frame = table.to_pandas().loc[np.zeros(count, dtype=int)].reset_index(drop=True)
+        seeds = frame.index % 5
+        frame = frame.assign(
+            cell_id=[f"{i:016x}" for i in frame.index], n_samples=1 + frame.index // 5, data_seed=seeds, init_seed=seeds
+        )
+        many = pa.Table.from_pandas(frame, schema=SCHEMAS[kind], preserve_index=False).replace_schema_metadata(
+            table.schema.metadata
+        )
+        path.unlink()
+        if kind == "plan":
+            pq.write_table(many, path)
+        else:
+            size = -(-count // parts)
+            for number in range(parts):
+                pq.write_table(many.slice(number * size, size), path.with_name(f"part-{number:08d}-{number:08x}.parquet"))
+    started = time.perf_counter()
+    grouped = groups(Store(tmp_path).read_cells())
+    elapsed = time.perf_counter() - started
+    assert len(grouped) == count // 5
+    assert grouped["n_censored"].sum() == count
+    assert elapsed < 10, elapsed

@@ -1,0 +1,304 @@
+"""Capacities: N50 and its interval cover the truth, bounds stay bounds, and power laws are found again."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.special import ndtr
+
+from bench.report.findings import findings
+from bench.statistics.capacity import capacities, spell
+from bench.statistics.clusters import clusters
+from bench.statistics.frontier import SHARPNESS, Frontier, design_effect, fit
+from bench.statistics.scaling import power_laws, residuals
+from tests.statistics import tables
+
+COUNTS = np.array([32, 48, 64, 96, 128, 192, 256, 384, 512])
+
+
+def draws(rng: np.random.Generator, seeds: int, together: float) -> np.ndarray:
+    """Uniform numbers [seed, count]; those of one seed correlate: 0 not at all, 1 they are one."""
+    shared, own = rng.standard_normal((seeds, 1)), rng.standard_normal((seeds, len(COUNTS)))
+    return ndtr(math.sqrt(together) * shared + math.sqrt(1 - together) * own)
+
+
+def fitted(success: np.ndarray) -> Frontier:
+    seeds = len(success)
+    return fit(np.tile(COUNTS, seeds), success.ravel(), np.repeat(np.arange(seeds), len(COUNTS)))
+
+
+@pytest.mark.parametrize("together", [0.0, 0.5, 1.0], ids=["independent", "half", "nested"])
+@pytest.mark.parametrize(("seeds", "sharpness"), [(3, 8), (5, 4), (5, 20), (10, 8)])
+def test_the_interval_of_n50_covers_the_truth_about_as_often_as_it_says(seeds, sharpness, together):
+    """Success curves whose N50 is known, between and on the counts; 150 grids each."""
+    rng = np.random.default_rng(int(100 * together) + seeds)
+    covered, errors = [], []
+    for _ in range(150):
+        middle = rng.uniform(90, 200)
+        found = fitted(draws(rng, seeds, together) < 1 / (1 + (COUNTS / middle) ** sharpness))
+        covered.append(found.low <= middle <= found.high)
+        errors.append(math.log(found.n50 / middle))
+    # 95 % less three standard errors of 150 draws; above, steps between counts leave more room than they take.
+    assert np.mean(covered) >= 0.895
+    assert abs(np.nanmean(errors)) < 0.08
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3])
+@pytest.mark.parametrize(("seeds", "sharpness"), [(5, 20), (10, 6), (20, 20)])
+def test_cells_that_are_stuck_at_every_count_do_not_pull_n50_down(seeds, sharpness, share):
+    """Success that falls from 1 - share, to one half at N50. A curve from 1 would cover 5 to 82 % of these where share is 0.3."""
+    rng = np.random.default_rng(seeds)
+    covered, errors = [], []
+    for _ in range(100):
+        middle = rng.uniform(90, 200)
+        success = (1 - share) / (1 + (COUNTS / middle) ** sharpness)
+        n50 = middle * (1 - 2 * share) ** (1 / sharpness)
+        found = fitted(draws(rng, seeds, 0.0) < success)
+        covered.append(found.low <= n50 <= found.high)
+        errors.append(math.log(found.n50 / n50))
+    # 95 % less three standard errors of 100 draws.
+    assert np.mean(covered) >= 0.885
+    assert abs(np.nanmean(errors)) < 0.08
+
+
+def test_the_design_effect_keeps_intervals_honest_that_without_it_are_not():
+    """Ten seeds that succeed together on all counts: as if each were nine."""
+    rng = np.random.default_rng(0)
+    covered = {"clusters": 0, "cells": 0}
+    for _ in range(100):
+        middle = rng.uniform(90, 200)
+        success = draws(rng, 10, 1.0) < 1 / (1 + (COUNTS / middle) ** 3)
+        alone = fit(np.tile(COUNTS, 10), success.ravel(), np.arange(success.size) // 2)
+        for name, found in (("clusters", fitted(success)), ("cells", alone)):
+            covered[name] += found.low <= middle <= found.high
+    assert covered["clusters"] >= 88
+    assert covered["cells"] <= 84
+
+
+def test_a_step_between_two_counts_puts_n50_at_their_geometric_mean_and_between_them():
+    found = fitted(np.tile(COUNTS <= 128, (5, 1)))
+    assert found.n50 == pytest.approx(math.sqrt(128 * 192), rel=0.02)
+    assert (found.low, found.high) == pytest.approx((128, 192), rel=0.02)
+    assert math.isinf(found.sharpness)
+
+
+def test_a_frontier_outside_the_counts_is_a_bound():
+    above, below = fitted(np.full((5, 9), True)), fitted(np.full((5, 9), False))
+    assert math.isnan(above.n50)
+    assert math.isnan(below.n50)
+    assert 384 < above.low <= 512
+    assert math.isinf(above.high)
+    assert (below.low, 32 <= below.high < 48) == (0, True)
+
+
+def test_one_seed_bounds_nothing():
+    found = fitted((COUNTS <= 128)[None, :])
+    assert found.n50 == pytest.approx(math.sqrt(128 * 192), rel=0.02)
+    assert (found.low, found.high) == (0, math.inf)
+
+
+def test_residuals_that_cancel_within_seeds_do_not_make_the_interval_narrower():
+    assert design_effect(np.array([1.0, -1.0, 1.0, -1.0]), np.array([0, 0, 1, 1])) == 1
+
+
+def table(*rows: dict) -> pd.DataFrame:
+    return tables.table(*rows).assign(setting="all cells")
+
+
+def curve(counts: list[int], most: float, **fields) -> list[dict]:
+    """Cells of five seeds that memorize up to `most` samples."""
+    return [
+        {"n_samples": n, "data_seed": s, "init_seed": s, **fields}
+        | ({"status": "memorized", "epoch_to_tau": 10} if n <= most else {"status": "censored"})
+        for n in counts
+        for s in range(5)
+    ]
+
+
+def test_each_network_has_its_capacity_over_parameters_dimensions_and_bits():
+    """d_in 8, depth 1, width 16: 161 parameters, 145 dimensions; at tau 0.01 a sample is worth 3.32 bits."""
+    rows = curve([32, 64, 128], 64, width=16, depth=1) + curve([32, 64, 128], 999, width=32, depth=1)
+    made = capacities(table(*rows))
+    inside, above = made.to_dict("records")
+    assert inside["n50"] == pytest.approx(math.sqrt(64 * 128), rel=0.02)
+    assert inside["n50_per_param"] == pytest.approx(inside["n50"] / 161)
+    assert inside["n50_per_dim"] == pytest.approx(inside["n50"] / 145)
+    assert inside["bits_per_param"] == pytest.approx(inside["n50"] * 3.3219281 / 161)
+    assert (inside["n_cells"], inside["n_seeds"], inside["rates"]) == (15, 5, "as asked")
+    assert math.isnan(above["n50"])
+    assert math.isnan(above["bits_per_param"])
+    assert spell(pd.Series(above)).startswith("> 1")
+    assert spell(pd.Series(inside)) == f"{inside['n50']:.0f} ({inside['n50_low']:.0f} to {inside['n50_high']:.0f})"
+
+
+def test_failed_and_pending_cells_count_neither_as_successes_nor_as_failures():
+    rows = curve([32, 64, 128], 64)
+    spoilt = [{**row, "status": status, "epoch_to_tau": None} for row in rows[:5] for status in ("failed", "pending")]
+    (clean,), (other,) = (capacities(table(*r)).to_dict("records") for r in (rows, rows + spoilt))
+    assert (clean["n50"], clean["n50_low"], clean["n_cells"]) == (other["n50"], other["n50_low"], other["n_cells"])
+
+
+def test_cells_that_stopped_early_or_diverged_did_not_memorize():
+    rows = curve([32, 64, 128], 64)
+    ended = [
+        {**row, "status": "diverged" if row["data_seed"] % 2 else "early_stopped"} if row["n_samples"] > 64 else row
+        for row in rows
+    ]
+    assert capacities(table(*ended))["n50"].equals(capacities(table(*rows))["n50"])
+
+
+def test_targets_that_are_not_normal_have_no_bits():
+    (row,) = capacities(table(*curve([32, 64], 32, target="rademacher"))).to_dict("records")
+    assert math.isnan(row["bits_per_param"])
+
+
+def test_a_single_sample_count_is_no_curve():
+    assert capacities(table(*curve([32], 32))).empty
+
+
+def test_swept_rates_give_a_capacity_at_the_default_and_one_at_the_best():
+    rows = curve([32, 64, 128], 32, learning_rate=0.003) + curve([32, 64, 128], 64, learning_rate=0.01)
+    made = capacities(table(*rows)).set_index("rates")
+    assert made.loc["default", "n50"] == pytest.approx(math.sqrt(32 * 64), rel=0.02)
+    assert made.loc["best", "n50"] == pytest.approx(math.sqrt(64 * 128), rel=0.02)
+    assert math.isnan(made.loc["best", "learning_rate"])
+    assert len(made) == 2
+
+
+def networks(n50, **columns) -> pd.DataFrame:
+    made = pd.DataFrame({"setting": "all cells", "rates": "as asked", "d_in": 8, "depth": 2, **columns})
+    made = made.assign(functional_dim=made["n_params"], n50=n50(made))
+    made = made.assign(n50_low=(0.9 * made["n50"]).fillna(200), n50_high=(1.1 * made["n50"]).fillna(math.inf))
+    return made.assign(side=np.where(made["n50"].isna(), "above", "inside"))
+
+
+def test_a_power_law_is_found_again_with_its_interval():
+    rng = np.random.default_rng(1)
+    covered = 0
+    for _ in range(200):
+        noise = np.exp(0.1 * rng.standard_normal(8))
+        (row, *_) = power_laws(
+            networks(lambda t, e=noise: 0.3 * t["n_params"] ** 0.9 * e, n_params=np.geomspace(50, 2000, 8))
+        ).to_dict("records")
+        covered += row["exponent_low"] <= 0.9 <= row["exponent_high"]
+    assert 180 <= covered <= 198
+    assert (row["model"], row["term"], row["n_networks"], row["n_above"]) == ("parameters", "n_params", 8, 0)
+    assert 0.05 < row["residual_sd"] < 0.2
+
+
+@pytest.mark.parametrize("exponent", [0.0, -0.5])
+def test_whether_depth_matters_at_the_same_parameters(exponent):
+    rng = np.random.default_rng(2)
+    shapes = {"n_params": np.tile([100.0, 300.0, 1000.0], 3), "depth": np.repeat([1, 2, 4], 3)}
+    noise = np.exp(0.03 * rng.standard_normal(9))
+    laws = power_laws(networks(lambda t: t["n_params"] * t["depth"] ** exponent * noise, **shapes)).set_index(["model", "term"])
+    row = laws.loc[("depth at the same parameters", "depth")]
+    assert row["exponent_low"] < exponent < row["exponent_high"]
+    assert (row["p_value"] < 0.001) == (exponent != 0)
+
+
+def test_networks_without_an_n50_are_left_out_and_counted():
+    n50 = [50.0, 90.0, 170.0, math.nan]
+    laws = power_laws(networks(lambda _: n50, n_params=[100, 200, 400, 800]))
+    assert list(laws["n_networks"].unique()) == [3]
+    assert list(laws["n_above"].unique()) == [1]
+
+
+def test_two_networks_or_one_size_make_no_law():
+    assert power_laws(networks(lambda t: t["n_params"] / 2, n_params=[100, 200])).empty
+    assert power_laws(networks(lambda _: [50.0, 60.0, 55.0], n_params=[100, 100, 100])).empty
+
+
+def test_a_frontier_is_above_or_below_the_counts_tried_whatever_its_interval_bounds():
+    """One seed bounds nothing, and yet it is above; four of ten at the least count are below, or may be the half that is not stuck."""
+    one = capacities(table(*[row for row in curve([32, 64], 999) if row["data_seed"] == 0])).iloc[0]
+    assert (one["side"], one["n50_low"], spell(one)) == ("above", 0, "unknown")
+    rows = [{"n_samples": n, "data_seed": s, "init_seed": s} for n in (100, 200, 400) for s in range(10)]
+    ended = [
+        row
+        | (
+            {"status": "memorized", "epoch_to_tau": 9}
+            if row["n_samples"] == 100 and row["data_seed"] < 4
+            else {"status": "censored"}
+        )
+        for row in rows
+    ]
+    few = capacities(table(*ended)).iloc[0]
+    assert few["side"] == "below"
+    assert few["n50_low"] < 100 < few["n50_high"] < 400
+    assert spell(few) == f"< {few['n50_high']:.0f}"
+    (sentence,) = [text for text in findings(tables.tables(tables.table(*ended))) if "N50" in text]
+    assert sentence.endswith("no network's N50 is known (5000 epochs to tau 0.01); it has only an upper bound.")
+
+
+def test_inputs_at_the_same_parameters_have_a_law_though_each_number_of_inputs_is_a_setting():
+    rows = []
+    for d_in, width, most in ((2, 24, 64), (4, 16, 64), (8, 10, 48), (4, 32, 128), (8, 20, 96), (2, 48, 128)):
+        rows += curve([24, 32, 48, 64, 96, 128, 192], most, d_in=d_in, width=width, depth=1)
+    made = tables.tables(tables.table(*rows)).scaling
+    (row,) = made[made["term"] == "d_in"].to_dict("records")
+    assert (row["setting"], row["n_networks"]) == ("all cells", 6)
+
+
+def test_rates_of_a_search_are_never_the_best_of_several():
+    rows = curve([16, 32, 64], 32, learning_rate=0.003) + curve([16, 40, 80], 40, learning_rate=0.01)
+    made = capacities(table(*rows), searched=True)
+    assert list(made["rates"]) == ["as asked", "as asked"]
+    assert list(made["n_cells"]) == [15, 15]
+
+
+def test_the_residuals_of_a_law_are_those_of_a_fit_by_numpy():
+    sizes = np.array([100.0, 200.0, 400.0, 800.0, 1600.0])
+    n50 = 0.5 * sizes**0.9 * np.array([1.0, 1.1, 0.95, 1.02, 0.9])
+    fields = {"n_params": [*sizes, 3200.0], "width": [4, 8, 16, 32, 64, 128]}
+    made = residuals(networks(lambda _: [*n50, math.nan], **fields), ["parameters"])
+    line = np.polynomial.Polynomial.fit(np.log(sizes), np.log(n50), 1)
+    assert made["residual"].to_numpy() == pytest.approx(np.log(n50) - line(np.log(sizes)), abs=1e-12)
+    assert (made["n50"] / made["fitted"]).to_numpy() == pytest.approx(np.exp(made["residual"]))
+    assert made["width"].tolist() == [4, 8, 16, 32, 64]
+    (row,) = power_laws(networks(lambda _: [*n50, math.nan], **fields), ["parameters"]).to_dict("records")
+    assert row["residual_sd"] == pytest.approx(math.sqrt(float(np.sum(made["residual"] ** 2)) / 3))
+    assert residuals(networks(lambda t: t["n_params"] / 2, **fields), ["parameters"]).empty
+
+
+def test_an_exact_law_leaves_no_residual_and_has_no_interval():
+    assert power_laws(networks(lambda t: t["n_params"] / 2, n_params=[100, 200, 400, 800])).empty
+
+
+def test_seeds_of_data_and_of_weights_swept_apart_are_as_many_observations_as_there_are_data():
+    """Two sets of data, each with ten initialisations, all of which fail or memorize with it: two observations, and no more known."""
+    rows = [
+        {"n_samples": n, "data_seed": data, "init_seed": init}
+        | ({"status": "memorized", "epoch_to_tau": 9} if n <= (64, 128)[data] else {"status": "censored"})
+        for n in (32, 64, 128, 256)
+        for data in range(2)
+        for init in range(10)
+    ]
+    (crossed,) = capacities(table(*rows)).to_dict("records")
+    assert (crossed["n_seeds"], crossed["n_cells"]) == (2, 80)
+    assert (crossed["n50_low"], crossed["n50_high"]) == (0, math.inf)
+    assert clusters(pd.DataFrame({"data_seed": [0, 1, 2, 0], "init_seed": [5, 5, 6, 5]})).tolist() == [0, 0, 1, 0]
+    assert clusters(pd.DataFrame({"data_seed": [3, 4, 3], "init_seed": [3, 4, 3]})).tolist() == [0, 1, 0]
+
+
+def test_a_rate_that_was_tried_at_some_counts_alone_does_not_split_the_curve_of_the_default():
+    rows = curve([8, 16, 24, 32, 48, 64], 32) + curve([24, 32], 999, learning_rate=0.01)
+    made = capacities(table(*rows)).set_index("rates")
+    assert made.loc["default", "n_cells"] == 30
+    assert 32 <= made.loc["default", "n50"] <= 48
+
+
+def test_a_table_without_settings_gets_them():
+    made = capacities(tables.table(*curve([32, 64], 32), *curve([32, 64], 32, dropout=0.1, regularization="dropout")))
+    assert made["setting"].tolist() == ["no regularization", "dropout"]
+
+
+def test_the_sharpness_of_a_logistic_curve_is_found_between_the_slopes_that_are_tried():
+    n = np.repeat(COUNTS, 400)
+    success = np.random.default_rng(1).random(len(n)) < 1 / (1 + (n / 128) ** 7.3)
+    found = fit(n, success, np.arange(len(n)) // 2)
+    assert found.sharpness == pytest.approx(7.3, rel=0.08)
+    assert min(abs(found.sharpness - SHARPNESS)) > 1e-6
