@@ -2,33 +2,43 @@
 
 from __future__ import annotations
 
-import sys
+import importlib
+import os
 from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
-import torch
 from jaxtyping import install_import_hook
 
 import tests.shapes
 from tests.turns import ALONE, turn
 
-# Benchmarks time the code as it ships, unchecked.
-CHECKED = "--benchmark-only" not in sys.argv
-
-with install_import_hook("bench", f"{tests.shapes.__name__}.check") if CHECKED else nullcontext():
-    import bench.engines.torch_engine
-    import bench.report.build
-    import bench.runs.run  # noqa: F401
-
 ROOT = Path(__file__).resolve().parents[1]
+
+# What the program imports of others. Whatever is first imported while the hook is in place is compiled from its source each time.
+OTHERS = ("torch", "numpy", "pandas", "scipy.optimize", "scipy.stats", "matplotlib.figure", "seaborn", "pyarrow.parquet", "jax")
 
 
 def pytest_addoption(parser):
     parser.addoption("--no-skips", action="store_true", help="fail if a test is skipped, except for want of a GPU")
 
 
+def pytest_collection(session):
+    """Import the program with the shapes in its signatures checked, before any test does; the process that only deals tests out does not."""
+    deals = session.config.getoption("numprocesses", None) and "PYTEST_XDIST_WORKER" not in os.environ
+    if not deals:
+        # Benchmarks time the code as it ships, unchecked.
+        checked = not session.config.getoption("benchmark_only", False)
+        for name in OTHERS:
+            importlib.import_module(name)
+        with install_import_hook("bench", f"{tests.shapes.__name__}.check") if checked else nullcontext():
+            for name in ("engines.torch_engine", "report.build", "runs.run"):
+                importlib.import_module(f"bench.{name}")
+
+
 def pytest_collection_modifyitems(items):
+    import torch
+
     if not torch.cuda.is_available():
         for item in items:
             if "gpu" in item.keywords:
@@ -58,6 +68,8 @@ def pytest_sessionfinish(session):
 @pytest.fixture(autouse=True)
 def _one_thread():
     """As the engine runs its packs."""
+    import torch
+
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -6,6 +6,7 @@ import ast
 import re
 from pathlib import Path
 
+import bench
 from tests.conftest import ROOT
 
 BENCH = ROOT / "bench"
@@ -98,3 +99,12 @@ def test_reading_results_imports_no_torch_and_no_hydra():
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             assert not {name.split(".")[0] for name in names} & {"torch", "hydra", "omegaconf"}, module
+
+
+def test_every_file_that_a_comment_names_is_there():
+    for path in [path for path in BENCH.rglob("*") if path.suffix in SUFFIXES]:
+        for name in re.findall(r"\b(?:bench|tests|conf)/[\w/]+\.(?:py|yaml|h|cu)\b", path.read_text()):
+            assert (ROOT / name).exists(), f"{path} names {name}"
+        for parts in (name.split(".")[1:] for name in re.findall(r"`(bench(?:\.\w+)+)", path.read_text())):
+            there = (_module(parts) or "").endswith((".py", ".pyi")) if parts[0] in FLOORS and parts[1:] else True
+            assert there and (parts[0] in FLOORS or hasattr(bench, parts[0])), f"{path} names bench.{'.'.join(parts)}"

@@ -120,7 +120,7 @@ def _compare(values: dict[str, Any]) -> bool:
         (folder / "provenance.json").unlink(missing_ok=True)
     except OSError as error:
         reason = f"cannot be written to ({error.strerror})"
-        raise GridError("run_dir", str(folder), reason, "name a folder of yours") from error
+        raise GridError("run_dir", str(folder), reason, "name a folder that you can write to") from error
     write_atomically(folder / "config.yaml", lambda partial: partial.write_text(dump(values), encoding="utf-8"))
     tables = []
     counts = {name: values[name] for name in (*COUNTS, "flops")}

@@ -24,6 +24,9 @@ EXECUTION = {
     "jacobian_rank": bool,
 }
 
+# The types of settings as a user calls them.
+_WORDS = {str: "a text", int: "a whole number", bool: "true or false", type(None): "null"}
+
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -81,10 +84,8 @@ def settings(config: DictConfig, overrides: Sequence[str] = ()) -> Settings:
     values = cast("dict[str, Any]", OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
     for name, types in EXECUTION.items():
         if not isinstance(values[name], types) or (types is int and isinstance(values[name], bool)):
-            wanted = " or ".join(
-                "null" if kind is type(None) else kind.__name__ for kind in (types if isinstance(types, tuple) else (types,))
-            )
-            raise GridError(name, values[name], f"must be of type {wanted}", "see conf/config.yaml")
+            wanted = " or ".join(_WORDS[kind] for kind in (types if isinstance(types, tuple) else (types,)))
+            raise GridError(name, values[name], f"must be {wanted}", "memcap run --help lists the settings")
     for name, value in (override.split("=", 1) for override in overrides if "=" in override):
         axis = "seed" if name in SEEDS and values["grid"]["seed"] is not None else name
         if name in FIELDS and values["grid"].get(axis) is not None:
@@ -93,7 +94,7 @@ def settings(config: DictConfig, overrides: Sequence[str] = ()) -> Settings:
     if values["grid"]["load"] is not None:
         given = any(override.partition("=")[0] == "grid.n_samples" for override in overrides)
         if given and values["grid"]["n_samples"] is not None:
-            rule = "stands in for n_samples, which is swept too"
+            rule = "replaces n_samples, which is swept too"
             raise GridError("grid.load", values["grid"]["load"], rule, "sweep one of them")
         # What the grid file says of n_samples gives way: load stands in for it.
         values["grid"]["n_samples"] = None

@@ -14,8 +14,7 @@ from typing import Any, NamedTuple, cast
 from omegaconf import OmegaConf
 
 from bench.commands.config import config_dir
-from bench.protocol.cells import DEFAULTS, field_choices
-from bench.protocol.columns import TABLES
+from bench.protocol.cells import DEFAULTS, SEEDS, field_choices
 from bench.protocol.fields import FIELD_LIST
 
 WIDTH = 118
@@ -77,14 +76,15 @@ grid.seed=[0,1,2] sets data_seed and init_seed together; grid.load=[0.5,1] sets 
     "diagnose": """\
 usage: memcap diagnose [--fail] [field=value ...]
 
-Trains the network that the fields describe, and about 30 variants of it, on noise. Says whether it memorizes as asked; if
-not, what holds it back and the smallest change that works. Leaves a page in run_dir.
+Trains the network that the fields describe, and about 30 variants of it, on noise. Says whether it memorizes as asked;
+if not, what holds it back and the smallest change that works. Leaves a page in run_dir.
 
 examples:
   memcap diagnose depth=2 width=8 n_samples=64 learning_rate=0.0001
   memcap diagnose --fail depth=4 width=16 n_samples=200 dropout=0.1
 
-  --fail    end with exit status 1 where fewer than half of the seeds memorize as asked; for scripts
+  --fail                  end with exit status 1 where fewer than half of the seeds memorize as asked; for scripts
+  grid.seed=[0,1,2,3,4]   the seeds of data and weights; every variant is trained once with each (default range(3))
 
 settings of the run, with a value to try; none changes a result:
 {execution}
@@ -94,8 +94,8 @@ fields of the network and its training:
     "report": """\
 usage: memcap report [FOLDER]
 
-Writes tables, figures and report.html of a run again, from the results in its folder. Trains nothing. Without a folder it
-takes results/default.
+Writes tables, figures and report.html of a run again, from the results in its folder. Trains nothing. Without a folder
+it takes results/default.
 
 example:
   memcap report results/smoke""",
@@ -117,8 +117,8 @@ shapes of the networks, each a list; shapes=table has 4 shapes, shapes=speed 120
     "columns": """\
 usage: memcap columns [TABLE ...]
 
-Says what a row of a table is, and of each column the unit, the meaning and where it comes from. Without a table it lists
-them: {tables}.
+Says what a row of a table is, and of each column the unit, the meaning and where it comes from. Without a table it
+lists them.
 
 example:
   memcap columns capacity""",
@@ -139,7 +139,6 @@ def print_help(command: str) -> int:
         "fields": _fields("diagnose" if command == "diagnose" else "config"),
         "compare": _aligned(comparison()),
         "shapes": _aligned(shapes()),
-        "tables": ", ".join(TABLES),
     }
     text = TEXTS[command]
     print(text.format(**{name: part for name, part in parts.items() if f"{{{name}}}" in text}))
@@ -185,8 +184,8 @@ def fields(config_name: str) -> dict[str, list[Setting]]:
         choices = field_choices().get(field.name)
         meaning = f"{field.meaning} ({', '.join(choices)})" if choices else field.meaning
         default = _spelled(changed.get(field.name, DEFAULTS[field.name]))
-        # The name follows from the strengths.
-        if field.name != "regularization":
+        # The name of a regularization follows from the strengths; a diagnosis sweeps both seeds together.
+        if field.name != "regularization" and not (config_name == "diagnose" and field.name in SEEDS):
             topics.setdefault(field.topic, []).append(Setting(field.name, default, meaning, field.example))
     return topics
 

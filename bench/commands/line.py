@@ -6,6 +6,7 @@ import dataclasses
 import os
 import re
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 
 import hydra
@@ -25,7 +26,7 @@ EXIT_BAD_CONFIG = 2
 EXIT_INTERRUPTED = 130
 EXIT_PIPE = 141
 
-KEPT = "what had finished is kept, and the same command goes on from there"
+KEPT = "finished cells are kept, and the same command goes on from there"
 
 # How Hydra and OmegaConf say that a key is not in the schema: on the command line, and in a file.
 _UNKNOWN_KEY = re.compile(r"(?:Could not override|Key) '([^'=]+)'(?:\. To append| not in)")
@@ -54,12 +55,15 @@ def composed(config_name: str, arguments: Sequence[str]) -> list[tuple[DictConfi
         OmegaConf.resolve(config)
         kept.append((config, list(HydraConfig.get().overrides.task)))
 
-    # Hydra reads the arguments of the process.
-    before, sys.argv = sys.argv, [sys.argv[0], *arguments]
-    try:
-        hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=config_name)(keep)()
-    finally:
-        sys.argv = before
+    with tempfile.TemporaryDirectory(prefix="memcap-") as folder:
+        # Under -m Hydra leaves a multirun.yaml, which is no result.
+        several = [f"hydra.sweep.dir={folder}"] if {"-m", "--multirun"} & set(arguments) else []
+        # Hydra reads the arguments of the process.
+        before, sys.argv = sys.argv, [sys.argv[0], *arguments, *several]
+        try:
+            hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=config_name)(keep)()
+        finally:
+            sys.argv = before
     return kept
 
 
@@ -93,16 +97,16 @@ def one_line(error: Exception, known: Sequence[str] | None = None) -> str:
         return f"{lists}; several runs need -m"
     if isinstance(error, OverrideParseException):
         if "=" not in error.override:
-            return f"{error.override}: sets nothing; give setting=value, as in grid=smoke"
+            return f"{error.override}: is not a setting; write setting=value, as in grid=smoke"
         remedy = 'a list is in brackets, what a shell would read itself in quotes: "grid.width=[16,32]"'
         return f"{error.override}: cannot be read; {remedy}"
     choice = _UNKNOWN_CHOICE.search(text)
     if choice:
-        return f"{choice[1]}={choice[2]}: is no choice of conf/{choice[1]}; choose from: {', '.join(choice[3].split())}"
+        return f"{choice[1]}={choice[2]}: is not in conf/{choice[1]}; choose from: {', '.join(choice[3].split())}"
     group = _UNKNOWN_GROUP.search(text)
     if group:
         remedy = {"regularization": "set a strength itself, dropout=0.1", "grid": "describe one cell, depth=2 width=8"}
-        return f"{group[1]}: is no choice of this command; {remedy.get(group[1], 'see conf/diagnose.yaml')}"
+        return f"{group[1]}: cannot be chosen in this command; {remedy.get(group[1], 'see conf/diagnose.yaml')}"
     unknown = _UNKNOWN_KEY.search(text)
     if unknown:
         fields = [name for name in AXES if name not in ("seed", "load")]

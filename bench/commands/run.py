@@ -25,8 +25,8 @@ def train_and_report(runs: list[Settings]) -> None:
     """
     for number, chosen in enumerate(runs):
         if chosen.run_dir in [other.run_dir for other in runs[:number]]:
-            remedy = "sweep grid.<field>=[...] in one run, or tell the folders apart, as in run_dir=results/tau-${tau}"
-            raise GridError("run_dir", chosen.run_dir, "is that of another run of this command", remedy)
+            remedy = "sweep grid.<field>=[...] in one run, or give each run its own folder, as in run_dir=results/tau-${tau}"
+            raise GridError("run_dir", chosen.run_dir, "is also the folder of another run of this command", remedy)
     for chosen in runs:
         _train_and_report(chosen)
 

@@ -15,7 +15,7 @@ ENGINES = ("auto", "native", "cuda", "torch")
 # What each engine trains on: kinds of torch devices.
 DEVICES_OF = {"native": ("cpu",), "cuda": ("cuda",), "torch": ("cpu", "cuda")}
 
-NOT_BUILT = "the native engine is not built beside this code (pip install -e . builds it, where there is a C++ compiler)"
+NOT_BUILT = "the native engine is not built in this installation (pip install -e . builds it, where there is a C++ compiler)"
 
 
 class EngineSpec(NamedTuple):
@@ -51,12 +51,12 @@ def resolve(engine: str, device: str) -> EngineSpec:
     if engine != "auto":
         if kind not in DEVICES_OF[engine]:
             remedy = f"use device={DEVICES_OF[engine][0]}, or engine=torch"
-            raise GridError("device", device, f"cannot be had with engine={engine}", remedy)
+            raise GridError("device", device, f"does not work with engine={engine}", remedy)
         if engine == "native" and not native_is_built():
             raise GridError(
                 "engine",
                 engine,
-                "is not built beside this code",
+                "is not built in this installation",
                 "pip install -e . where there is a C++ compiler, or use engine=torch",
             )
         if engine == "cuda" and (reason := _why_not_cuda(device)):
@@ -88,7 +88,9 @@ def _resolve_device(device: str) -> str:
     if kind != "cuda" or (index and not index.isdigit()):
         raise GridError("device", device, "is not a device", "choose auto, cpu, cuda or cuda:<index>")
     if int(index or 0) >= count:
-        raise GridError("device", device, f"is not here: PyTorch sees {count} CUDA devices", "use device=auto or device=cpu")
+        raise GridError(
+            "device", device, f"is not on this machine: PyTorch sees {count} CUDA devices", "use device=auto or device=cpu"
+        )
     return device
 
 

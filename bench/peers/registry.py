@@ -52,7 +52,7 @@ def why_not(name: str, device: str) -> str | None:
     package = peer.needs.partition(".")[0]
     if importlib.util.find_spec(package) is None or importlib.util.find_spec(peer.needs) is None:
         return (
-            "it is not built beside this code (pip install -e .)"
+            "it is not built in this installation (pip install -e .)"
             if name == "native"
             else f"{peer.needs} is not installed (pip install -e '.[{EXTRA_OF[name]}]')"
         )

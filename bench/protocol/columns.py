@@ -45,9 +45,12 @@ _WILSON = "Wilson 1927, doi 10.1080/01621459.1927.10502953"
 _RATE_DISTORTION = "rate-distortion of a Gaussian"
 
 
+_BY_NAME = {column.name: column for column in FIELD_COLUMNS}
+
+
 def _fields(*names: str, but: tuple[str, ...] = ()) -> tuple[Column, ...]:
-    """The fields of these names; all `but` some where none is named."""
-    return tuple(c for c in FIELD_COLUMNS if c.name not in but and (not names or c.name in names))
+    """The fields of these names in this order; all `but` some where none is named."""
+    return tuple(_BY_NAME[name] for name in names or _BY_NAME if name not in but)
 
 
 _GROUP_FIELDS = _fields(but=("data_seed", "init_seed"))
@@ -444,7 +447,7 @@ _VALIDATION = (
     _CELL_ID,
     _SETTING,
     *_fields("data_seed", "target", "target_scaling", "n_samples", "n_val"),
-    *(column for column in _CELLS if column.name in ("best_val_mse", "best_val_epoch", "final_val_mse")),
+    *(c for name in ("best_val_mse", "best_val_epoch", "final_val_mse") for c in _CELLS if c.name == name),
     Column(
         "validation_variance",
         "target units^2",

@@ -169,7 +169,7 @@ def _checked_axes(base: Mapping[str, Any], axes: Mapping[str, Any]) -> dict[str,
         _check_name(f"grid.{name}", name)
         lists[name] = [_check_value(name, value, of=f"grid.{name}") for value in _values(f"grid.{name}", values)]
     if "load" in lists and "n_samples" in lists:
-        raise GridError("grid.load", axes["load"], "stands in for n_samples, which is swept too", "sweep one of them")
+        raise GridError("grid.load", axes["load"], "replaces n_samples, which is swept too", "sweep one of them")
     for seed in SEEDS:
         if "seed" in lists and seed in lists:
             raise GridError(
@@ -302,7 +302,7 @@ def _coherent(cell: Cell) -> Cell:
     """The cell, if its fields make sense together."""
     if cell.patience is not None and cell.n_val == 0:
         raise GridError(
-            "patience", cell.patience, "watches the validation MSE, and n_val is 0", "set n_val, for example n_val=256"
+            "patience", cell.patience, "needs a validation error, and n_val is 0", "set n_val, for example n_val=256"
         )
     if cell.target_scaling != "none" and cell.n_samples < 2:
         raise GridError(

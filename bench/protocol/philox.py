@@ -5,7 +5,7 @@ The specification, for every engine and language. All words are unsigned 32-bit 
 *Generator.* Philox4x32-10 (Salmon, Moraes, Dror and Shaw 2011, doi 10.1145/2063384.2063405; multipliers D2511F53 and
 CD9E8D57, Weyl increments 9E3779B9 and BB67AE85, ten rounds): four counter words and two key words in, four words out.
 The key is `streams.kernel_key(cell, purpose, ("init_seed",))` for the purposes "dropout", "input noise" and "batch order".
-Known answers of the authors' Random123 library (tests/test_randomness.py repeats them), counter and key to output:
+Known answers of the authors' Random123 library (tests/protocol/test_randomness.py repeats them), counter and key to output:
 
     00000000 00000000 00000000 00000000, 00000000 00000000 -> 6627e8d5 e169c58d bc57ac4c 9b00dbd8
     ffffffff ffffffff ffffffff ffffffff, ffffffff ffffffff -> 408f276d 41c83b0e a20bc7c6 6d5451fd

@@ -163,7 +163,7 @@ def _rates(rates: pd.DataFrame, variants: bool) -> list[str]:
         return []
     compared = rates[rates["default_n_seeds"].notna()]
     span = f"Learning rates {rates['lowest_rate'].min():g} to {rates['highest_rate'].max():g}"
-    chosen = "the best of the swept rates (chosen on the same seeds, and as optimistic as that is)"
+    chosen = "the best of the swept rates (chosen on the same seeds, so a little too good)"
     if compared.empty:
         best = int((rates["best_fraction_memorized"] >= MAJORITY).sum())
         text = f"{span}, without the default: in {len(rates)} combinations most seeds memorized in {best} at {chosen}"
@@ -180,7 +180,7 @@ def _rates(rates: pd.DataFrame, variants: bool) -> list[str]:
         text += f"; where both do, the best takes {100 * shares.median():.0f} % of the epochs in the median"
     reached = rates[rates["best_fraction_memorized"] >= MAJORITY]
     edge = int(reached["best_at_edge"].sum())
-    ends = f"{edge} are at an end of the sweep; beyond may be better."
+    ends = f"{edge} are at an end of the sweep: a rate beyond it may be better."
     return [f"{text}. Of {len(reached)} best rates at which most seeds memorize, {ends}"]
 
 

@@ -72,7 +72,8 @@ def drawings(tables: Tables) -> Iterator[Drawing]:
         yield partial(_fans, tables)
     if len(tables.predictions):
         yield partial(_predictions, tables)
-    if len(tables.signal_propagation):
+    # One sample varies across no inputs, and zeros have no place on a logarithmic axis.
+    if (tables.signal_propagation["variance_across_inputs"] > 0).any():
         yield partial(_signal, tables.signal_propagation)
 
 
@@ -172,9 +173,9 @@ def _capacity(tables: Tables, shown: pd.DataFrame) -> Picture:
     with_n50 = shown[shown["n50"].notna()]
     left = tables.capacity["setting"].nunique() - shown["setting"].nunique()
     caption = (
-        "The sample count at which half of the seeds memorize, N50, with its 95 % interval, against the parameters of the"
-        " network; arrows: more than this, or less. Lines of bits are for orientation: what networks that store so"
-        " many bits for each parameter could hold at this tau."
+        "N50, the sample count that half of the seeds memorize, with its 95 % interval, against the number of parameters. An"
+        " arrow means that N50 lies beyond that point. The lines of bits are for orientation: what networks that store so many"
+        " bits for each parameter could hold at this tau."
     )
     if left:
         caption += (
@@ -189,8 +190,8 @@ def _capacity(tables: Tables, shown: pd.DataFrame) -> Picture:
 def _incidence(tables: Tables) -> Picture:
     shown = tables.incidence[tables.incidence["setting"].isin(drawn(tables))]
     caption = (
-        "The share of each setting's cells that had memorized by an epoch, over all its networks and sample counts, with its"
-        " 95 % interval; those that stopped early or diverged never will, and count so (Kaplan-Meier with competing ends)."
+        "The share of cells that had memorized by each epoch, over all networks and sample counts of a setting, with its 95 %"
+        " interval. A cell that stopped early or diverged counts as never memorizing (Kaplan-Meier with competing ends)."
     )
     last = shown.drop_duplicates("setting", keep="last")
     ends = [f"{row['setting']} {100 * row['memorized']:.0f} %" for _, row in last.iterrows()]
@@ -201,8 +202,8 @@ def _incidence(tables: Tables) -> Picture:
 def _ranking(regularizers: pd.DataFrame) -> Picture:
     first, last = regularizers.iloc[0], regularizers.iloc[-1]
     caption = (
-        "What each regularizer takes away from cells that memorize without it, the strongest first: the share that still"
-        " memorizes, and how many times the epochs of the same cell without it the median takes. Bars: 95 % intervals."
+        "What each regularizer does to cells that memorize without it, the strongest first. Left: the share that still"
+        " memorizes. Right: how many times as many epochs it takes, in the median. Bars are 95 % intervals."
     )
     alt = (
         f"Of {len(regularizers)} regularizers and strengths, {first['regularizer']} hinders memorization most"
@@ -216,8 +217,8 @@ def _fans(tables: Tables) -> Picture:
     fans, shown = tables.learning_fans, drawn(tables)
     own = fans[fans["setting"].isin(shown)]
     caption = (
-        "How tau falls, for each setting: at each epoch the median over cells, and between which values the inner 80 % lie."
-        " A cell that has ended keeps its last tau; one that diverged counts as infinite."
+        "How tau falls in each setting: the median over cells at each epoch, and the band that holds the inner 80 % of them. A"
+        " cell that has ended keeps its last tau; one that diverged counts as infinite."
     )
     last = own.drop_duplicates(["setting", "samples"], keep="last")
     ends = [
@@ -231,8 +232,8 @@ def _fans(tables: Tables) -> Picture:
 def _predictions(tables: Tables) -> Picture:
     predicted = tables.predictions[tables.predictions["setting"].isin(drawn(tables))]
     caption = (
-        "Targets and final predictions of the first training samples: for each setting its first cell, with its seeds of data"
-        " and of weights, and its tau over all samples."
+        "Targets and final predictions of the first training samples, for the first cell of each setting. The title gives its"
+        " seeds of data and of weights, and its tau over all samples."
     )
     taus = predicted.drop_duplicates("setting")
     alt = "Predictions against targets. Final tau: " + "; ".join(
@@ -242,7 +243,10 @@ def _predictions(tables: Tables) -> Picture:
 
 
 def _signal(signal: pd.DataFrame) -> Picture:
-    caption = "What tells inputs apart in the untrained networks: the variance of each layer's pre-activations across inputs."
+    caption = (
+        "How well each layer of the untrained networks tells inputs apart: the variance of its pre-activations across inputs."
+        " Near 0 a layer is blind to the input."
+    )
     last = signal.groupby("setting", sort=False)["variance_across_inputs"].last()
     alt = "Variance across inputs at the output of the untrained network: " + "; ".join(
         f"{label} {value:.2g}" for label, value in last.items()

@@ -19,8 +19,8 @@ MOST_ROWS, MOST_COLUMNS = 80, 16
 ALWAYS_NAMED = ("n_samples", "d_in", "depth", "width", "learning_rate", "tau", "max_epochs")
 
 SIGNAL_TITLE = (
-    "at initialisation, of the first seed: the mean square of each layer's pre-activations, their variance across inputs"
-    " (0: blind to the input), and the share of units that answer the same to all"
+    "before training, first seed: the mean square of each layer's pre-activations, their variance across inputs (0: blind to"
+    " the input), and the share of dead units, which answer the same to all inputs"
 )
 
 PROPORTIONS = ("n50_per_param", "n50_per_dim", "bits_per_param")
@@ -35,7 +35,7 @@ def capacity_table(groups: pd.DataFrame) -> str:
     table = entries.pivot_table(
         index=index, columns="n_samples", values="entry", aggfunc="first", sort=False, fill_value=""
     ).sort_index(axis=1)
-    title = "median epoch to tau (seeds that memorized), by n_samples; '-' where fewer than half did"
+    title = "median epoch at which tau was reached (seeds that memorized), by n_samples; '-' where fewer than half did"
     text = f"{title}\n\n{table.head(MOST_ROWS).to_string()}"
     return text + (f"\n... {len(table) - MOST_ROWS} more rows in tables/groups.csv" if len(table) > MOST_ROWS else "")
 
@@ -45,7 +45,10 @@ def frontier_table(capacity: pd.DataFrame) -> str:
     if capacity.empty:
         return ""
     shown = capacity_columns(capacity)
-    title = "N50, the sample count at which half of the seeds memorize, with its 95 % interval; by parameter and dimension"
+    title = (
+        "N50: the sample count that half of the seeds memorize, with its 95 % interval; also over the parameters and over the"
+        " dimensions\nsharpness: how steeply the share of seeds that memorize falls at N50; step: all at once"
+    )
     return f"{title}\n\n{shown.head(MOST_ROWS).to_string(index=False)}"
 
 
@@ -78,7 +81,8 @@ def evidence_table(evidence: pd.DataFrame) -> str:
             "cost": ["-" if math.isnan(value) else f"{value:.2g}" for value in evidence["cost"]],
         }
     )
-    title = "medians over seeds; tau left: of the targets' variance; cost: training FLOPs over those of the asked budget"
+    cost = "training FLOPs over those of the asked budget"
+    title = f"medians over seeds; tau left: the share of variance unexplained; cost: {cost}"
     widths = {name: max(map(len, [name, *shown[name]])) for name in ("change", "lever")}
     aligned = shown.assign(**{name: shown[name].str.ljust(width) for name, width in widths.items()})
     aligned = aligned.rename(columns={name: name.ljust(width) for name, width in widths.items()})

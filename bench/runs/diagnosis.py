@@ -86,5 +86,7 @@ def plan(asked: Sequence[Cell]) -> list[Cell]:
         bench.GridError: cells that differ in more.
     """
     if len({dataclasses.replace(cell, data_seed=0, init_seed=0) for cell in asked}) > 1:
-        raise grid.GridError("grid", "...", "describes several cells, and a diagnosis is of one", "sweep nothing but the seeds")
+        raise grid.GridError(
+            "grid", "...", "describes several networks, and a diagnosis is about one", "sweep nothing but the seeds"
+        )
     return grid.check(variant for rung in zip(*map(ladder, asked), strict=True) for variant in rung)

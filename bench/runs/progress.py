@@ -15,7 +15,7 @@ LINE_EVERY_S = 15.0
 
 # Of cells as they are planned: of all of a run, or of a round of a search. The time left supposes that all spend their budgets
 # at the speed of those before: it falls as cells memorize sooner, and may rise where what comes is slower.
-_BAR = "{percentage:3.0f}%|{bar:24}| {postfix} [{elapsed} gone, {remaining} left at this speed]"
+_BAR = "{percentage:3.0f}%|{bar:24}| {postfix} [{elapsed} elapsed, {remaining} left at this speed]"
 
 
 class Progress:
@@ -57,4 +57,4 @@ class Progress:
             self._last_line = now
             share = self._spent / self._budget
             left = f", {elapsed * (1 / share - 1):.0f} s left at this speed" if 0 < share < 1 and not force else ""
-            print(f"{100 * share:.0f} %: {text}; {elapsed:.0f} s gone{left}", file=sys.stderr, flush=True)
+            print(f"{100 * share:.0f} %: {text}; {elapsed:.0f} s elapsed{left}", file=sys.stderr, flush=True)

@@ -68,9 +68,8 @@ def run(
         config_text: the same as YAML, to keep as config.yaml.
 
     Returns:
-        The fields of every cell and what the README's list of columns names. Epochs are counts, times seconds, `*_tau`
-        fractions of the target variance, `*_val_mse` squared target units. A cell that failed has the status "failed" and a
-        reason.
+        The columns of `cells` (`bench.protocol.columns`; `memcap columns cells` prints them with their units). A cell that
+        failed has the status "failed" and a reason.
 
     Raises:
         bench.GridError: a cell, device, engine or number of threads that cannot be.
@@ -87,7 +86,7 @@ def run(
         if value is not None and (type(value) is not int or value < least):
             raise grid.GridError(name, value, f"must be a whole number of at least {least}", f"give {least} or more")
     if run_dir == "":
-        raise grid.GridError("run_dir", run_dir, "names no folder", "name a folder of yours")
+        raise grid.GridError("run_dir", run_dir, "names no folder", "give a folder")
     with tempfile.TemporaryDirectory(prefix="memcap-") if run_dir is None else nullcontext(run_dir) as folder:
         store = Store(prepared(Path(folder), fresh=fresh))
         if progress:

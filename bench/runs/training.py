@@ -50,7 +50,7 @@ class Training:
         rest = [cell for cell in cells if cell not in held]
         if rest and not self._broken:
             if self._spec.by_cost:
-                print(f"memcap: {len(rest)} of the cells are wide: engine=torch trains them, faster")
+                print(f"memcap: engine=torch trains the {len(rest)} widest cells, which it is faster for")
             else:
                 print(f"memcap: {len(rest)} cells are too large for engine={self._spec.name}; engine=torch trains them")
         self.asked += len(cells)
@@ -83,7 +83,7 @@ class Training:
                 if report.error and by.name == "cuda":
                     self._broken = True
                     lost += [outcome.cell for outcome in report.outcomes]
-                    print(f"memcap: the CUDA engine broke ({report.error}); engine=torch trains the rest, {len(lost)} cells")
+                    print(f"memcap: the CUDA engine failed ({report.error}); engine=torch trains the rest, {len(lost)} cells")
                     continue
                 writer.add(report.outcomes)
                 self.trained += len(report.outcomes)

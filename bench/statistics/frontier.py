@@ -23,7 +23,7 @@ STUCK = np.array([0.0, 0.05, 0.1, 0.2, 0.3, 0.4])
 BEYOND, STEP = 1.5, 0.02
 
 # A search stops when it likes what it sees, and its intervals pay for that with this factor on the deviance allowed: found by
-# simulation, so that they cover (tests/test_search.py).
+# simulation, so that they cover (tests/runs/test_search.py).
 SEQUENTIAL = 1.6
 
 # Log-likelihoods closer than this are equal: the most likely N50 is then the middle of those that are equally likely.

@@ -33,10 +33,11 @@ SIGNAL_FIELDS = ("init", "init_scale", "activation", "width", "depth", "d_in")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Tables:
-    """What a run says; tables without rows have nothing to say. Columns: the README, and the functions that make them.
+    """What a run says. A table without rows has nothing to say. `bench.protocol.columns` tells what the columns are.
 
-    `design`: of variants the groups vary the first of them, and `evidence` says what came of each change; else it has no rows.
-    A search has no maps: its sample counts are where the frontier is. `search_ratio`: how well it was asked to know each N50.
+    `design` says what the cells are: a product of lists; variants of the first of them, and then `evidence` has rows; or a
+    search, which has no maps, since its sample counts are where the frontier is. `search_ratio`: how well a search was asked to
+    know each N50.
     """
 
     design: Design

@@ -35,8 +35,8 @@ def prepared(folder: Path, *, fresh: bool) -> Path:
     """
     held = [name for name in CONTENTS if (folder / name).exists()]
     if held and "plan.parquet" not in held:
-        reason = f"holds {', '.join(held)}, and no run that they are of"
-        raise GridError("run_dir", str(folder), reason, "name a new folder, or that of a run")
+        reason = f"holds {', '.join(held)}, but no run that they belong to"
+        raise GridError("run_dir", str(folder), reason, "name a new folder, or the folder of a run")
     if fresh:
         _forget(folder)
     try:
@@ -45,7 +45,7 @@ def prepared(folder: Path, *, fresh: bool) -> Path:
             pass
     except OSError as error:
         reason = f"cannot be written to ({error.strerror})"
-        raise GridError("run_dir", str(folder), reason, "name a folder of yours") from error
+        raise GridError("run_dir", str(folder), reason, "name a folder that you can write to") from error
     return folder
 
 

@@ -43,7 +43,7 @@ CASES = [
         "grid.seed=range(5)",
         "a list of the grid is in brackets, grid.width=[16,32]; a range is text, \"grid.seed='range(5)'\"; several runs need -m",
     ),
-    ("run_dir=/dev/null", "run_dir=/dev/null: cannot be written to (File exists); name a folder of yours"),
+    ("run_dir=/dev/null", "run_dir=/dev/null: cannot be written to (File exists); name a folder that you can write to"),
     (
         "grid.regularization=[nosuch]",
         "grid.regularization=nosuch: is not a known regularization; choose from: dropout, early_stopping, input_noise, l1, max_norm, none, weight_decay",
@@ -96,16 +96,16 @@ CASES = [
     ("loss=mae", "loss=mae: must be one of mse, hinge; did you mean mse?"),
     ("widht=3", "widht: is not a setting; did you mean width?"),
     ("grid.widht=[3]", "grid.widht: is not a setting; did you mean grid.width?"),
-    ("fresh=maybe", "fresh=maybe: must be of type bool; see conf/config.yaml"),
+    ("fresh=maybe", "fresh=maybe: must be true or false; memcap run --help lists the settings"),
     ("threads=0", "threads=0: must be a whole number of at least 1; give 1 or more"),
     ("n_predictions=-1", "n_predictions=-1: must be a whole number of at least 0; give 0 or more"),
-    ("jacobian_rank=1", "jacobian_rank=1: must be of type bool; see conf/config.yaml"),
-    ("run_dir=", "run_dir=: names no folder; name a folder of yours"),
+    ("jacobian_rank=1", "jacobian_rank=1: must be true or false; memcap run --help lists the settings"),
+    ("run_dir=", "run_dir=: names no folder; give a folder"),
     ("device=gpu", "device=gpu: is not a device; choose auto, cpu, cuda or cuda:<index>"),
     ("engine.name=fast", "engine=fast: is not an engine; choose from: auto, native, cuda, torch"),
     ("executor.name=moon", "executor=moon: is not an executor; choose from: local"),
-    ("smoke", "smoke: sets nothing; give setting=value, as in grid=smoke"),
-    ("engine=fast", "engine=fast: is no choice of conf/engine; choose from: auto, cuda, native, torch"),
+    ("smoke", "smoke: is not a setting; write setting=value, as in grid=smoke"),
+    ("engine=fast", "engine=fast: is not in conf/engine; choose from: auto, cuda, native, torch"),
     (
         "grid.width=[8",
         'grid.width=[8: cannot be read; a list is in brackets, what a shell would read itself in quotes: "grid.width=[16,32]"',
@@ -128,13 +128,13 @@ def test_an_unknown_grid_is_named_with_those_there_are(monkeypatch, capsys, tmp_
     code, printed = run_main(capsys, "grid=huge")
     assert code == 2
     known = "default, frontier, learning_rate, precision, published, question, regularization, smoke"
-    assert printed.err == f"memcap: grid=huge: is no choice of conf/grid; choose from: {known}\n"
+    assert printed.err == f"memcap: grid=huge: is not in conf/grid; choose from: {known}\n"
 
 
 def test_load_and_n_samples_given_together_are_refused(monkeypatch, capsys):
     """Of a grid file's n_samples load takes the place; not of those that the command line gives beside it."""
     code, printed = run_main(capsys, "grid=smoke", "grid.n_samples=[8]", "grid.load=[0.5]")
-    message = "memcap: grid.load=[0.5]: stands in for n_samples, which is swept too; sweep one of them\n"
+    message = "memcap: grid.load=[0.5]: replaces n_samples, which is swept too; sweep one of them\n"
     assert (code, printed.err) == (2, message)
     with pytest.raises(bench.GridError, match="gives no sample at"):
         compose("grid=smoke", "grid.n_samples=null", "grid.load=[0.0001]")
@@ -142,14 +142,14 @@ def test_load_and_n_samples_given_together_are_refused(monkeypatch, capsys):
 
 def test_load_and_n_samples_swept_together_are_refused():
     with pytest.raises(
-        bench.GridError, match=r"^load=\[0\.5\]: stands in for n_samples, which is swept too; sweep one of them$"
+        bench.GridError, match=r"^load=\[0\.5\]: replaces n_samples, which is swept too; sweep one of them$"
     ):
         bench.expand(load=[0.5], n_samples=[8])
 
 
 def test_early_stopping_without_validation_samples_is_refused():
     with pytest.raises(
-        bench.GridError, match=r"^patience=5: watches the validation MSE, and n_val is 0; set n_val, for example n_val=256$"
+        bench.GridError, match=r"^patience=5: needs a validation error, and n_val is 0; set n_val, for example n_val=256$"
     ):
         bench.expand(patience=5)
 
@@ -185,7 +185,7 @@ def test_a_gpu_that_is_not_here_is_named():
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     with pytest.raises(
         bench.GridError,
-        match=rf"^device=cuda:99: is not here: PyTorch sees {count} CUDA devices; use device=auto or device=cpu$",
+        match=rf"^device=cuda:99: is not on this machine: PyTorch sees {count} CUDA devices; use device=auto or device=cpu$",
     ):
         bench.run([bench.Cell()], device="cuda:99")
 

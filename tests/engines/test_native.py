@@ -115,7 +115,7 @@ def test_auto_leaves_to_torch_what_it_trains_faster_there_and_engine_native_does
     cells = [Cell(**wide), Cell(**wide | {"batch_size": 16}), *(Cell(**wide | fields) for fields in less)]
     table = bench.run(cells, device="cpu", run_dir=tmp_path / "auto")
     assert table["engine"].tolist() == ["torch"] * 2 + ["native"] * len(less)
-    assert "memcap: 2 of the cells are wide: engine=torch trains them, faster\n" in capsys.readouterr().out
+    assert "memcap: engine=torch trains the 2 widest cells, which it is faster for\n" in capsys.readouterr().out
     (entry,) = json.loads((tmp_path / "auto" / "provenance.json").read_text())["runs"]
     assert entry["cells_left_to_torch"] == 2
     table = bench.run(cells, device="cpu", engine="native", run_dir=tmp_path / "native")

@@ -164,7 +164,7 @@ def test_what_goes_wrong_while_finding_out_is_a_reason_and_no_end(monkeypatch):
 @pytest.mark.parametrize(
     ("engine", "device", "message"),
     [
-        ("cuda", "cpu", r"^device=cpu: cannot be had with engine=cuda; use device=cuda, or engine=torch$"),
+        ("cuda", "cpu", r"^device=cpu: does not work with engine=cuda; use device=cuda, or engine=torch$"),
         ("native", "cuda:0", r"^device=cuda:0: is not here: .*$"),
         ("cuda", "auto", r"^engine=cuda: needs an NVIDIA GPU, and PyTorch sees none; use engine=auto$"),
     ],
@@ -207,7 +207,7 @@ def test_when_a_gpu_breaks_torch_trains_what_it_had_not_ended_and_the_trial_is_h
         [400, "torch", "censored"],
         [401, "torch", "censored"],
     ]
-    said = "the CUDA engine broke (RuntimeError: CUDA_ERROR_ILLEGAL_ADDRESS: an illegal access); engine=torch trains the rest, 2 cells"
+    said = "the CUDA engine failed (RuntimeError: CUDA_ERROR_ILLEGAL_ADDRESS: an illegal access); engine=torch trains the rest, 2 cells"
     assert said in capsys.readouterr().out
     (entry,) = json.loads((tmp_path / "provenance.json").read_text())["runs"]
     assert entry["cells_left_to_torch"] == 2

@@ -269,7 +269,7 @@ def test_the_command_leaves_tables_a_figure_and_provenance(tmp_path):
         ("rounds=0", "memcap: rounds=0: must be a whole number of at least 1; see conf/compare.yaml"),
         ("flops=-1", "memcap: flops=-1: must be a positive number; give for example 4.0e+10"),
         ("round=3", "memcap: round: is not a setting; did you mean rounds?"),
-        ("run_dir=/dev/null", "memcap: run_dir=/dev/null: cannot be written to (Not a directory); name a folder of yours"),
+        ("run_dir=/dev/null", "memcap: run_dir=/dev/null: cannot be written to (Not a directory); name a folder that you can write to"),
         (
             "shapes.variants=[{width: 4, activation: tanh}]",
             "memcap: shapes.variants=activation: is not part of a shape; a shape is d_in, width, depth, n_samples; all else is the same for every peer",

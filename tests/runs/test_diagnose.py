@@ -132,7 +132,7 @@ def test_two_equal_causes_are_both_named():
 
 def test_a_diagnosis_reads_as_evidence_signals_and_verdict():
     text = str(bench.diagnose(dataclasses.replace(LINEAR, n_samples=64, max_epochs=50), seeds=[0]))
-    assert text.startswith("medians over seeds; tau left: of the targets' variance; cost: ")
+    assert text.startswith("medians over seeds; tau left: the share of variance unexplained; cost: ")
     assert "\n\nas asked\n\n" in text
     assert "it leaves 85.9 % of the variance on average.\n" in text
 
@@ -265,22 +265,22 @@ def test_the_command_trains_prints_the_verdict_and_leaves_a_page(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["grid.width=[4,8]"], "grid=...: describes several cells, and a diagnosis is of one; sweep nothing but the seeds"),
-        (["regularization=dropout"], "regularization: is no choice of this command; set a strength itself, dropout=0.1"),
+        (["grid.width=[4,8]"], "grid=...: describes several networks, and a diagnosis is about one; sweep nothing but the seeds"),
+        (["regularization=dropout"], "regularization: cannot be chosen in this command; set a strength itself, dropout=0.1"),
         (
             ["+regularization=dropout"],
             "regularization=dropout: has no effect on a diagnosis; set its strength itself, dropout=0.1 or weight_decay=0.001",
         ),
-        (["grid=smoke"], "grid: is no choice of this command; describe one cell, depth=2 width=8"),
+        (["grid=smoke"], "grid: cannot be chosen in this command; describe one cell, depth=2 width=8"),
         (["data_seed=7"], "data_seed=7: is swept by this grid, so one value has no effect; set grid.seed=[7]"),
         (
             ["-m", "depth=1,2"],
-            "run_dir=results/diagnose: is that of another run of this command; sweep grid.<field>=[...] in one run, or tell the"
+            "run_dir=results/diagnose: is also the folder of another run of this command; sweep grid.<field>=[...] in one run, or tell the"
             " folders apart, as in run_dir=results/tau-${tau}",
         ),
         (["depht=3"], "depht: is not a setting; did you mean depth?"),
         (["depth=-1"], "depth=-1: must be at least 0; give 0 or more"),
-        (["patience=5"], "patience=5: watches the validation MSE, and n_val is 0; set n_val, for example n_val=256"),
+        (["patience=5"], "patience=5: needs a validation error, and n_val is 0; set n_val, for example n_val=256"),
     ],
 )
 def test_what_cannot_be_diagnosed_is_one_line_and_exit_status_2(arguments, message, tmp_path):

@@ -15,8 +15,8 @@ def test_lines_tell_the_share_of_the_work_and_the_time_left(capsys, monkeypatch)
         shown.update([Outcome(bench.Cell(), Status.MEMORIZED)], flops=20.0, budget_freed=80.0)
         shown.update([Outcome(bench.Cell(), Status.CENSORED)] * 9, flops=900.0, budget_freed=0.0)
     first, last = capsys.readouterr().err.splitlines()
-    assert first == "10 %: 1/10 cells: 1 memorized; 0.0 useful GFLOP/s; 20 s gone, 180 s left at this speed"
-    assert last == "100 %: 10/10 cells: 1 memorized, 9 censored; 0.0 useful GFLOP/s; 60 s gone"
+    assert first == "10 %: 1/10 cells: 1 memorized; 0.0 useful GFLOP/s; 20 s elapsed, 180 s left at this speed"
+    assert last == "100 %: 10/10 cells: 1 memorized, 9 censored; 0.0 useful GFLOP/s; 60 s elapsed"
 
 
 def test_what_is_not_shown_prints_nothing(capsys):

@@ -299,7 +299,7 @@ def test_ctrl_c_stops_within_a_second_keeps_what_is_finished_and_says_how_to_go_
     # A second, and what a host that does other things takes beside it to end three processes.
     assert time.monotonic() - sent < 3
     assert process.returncode == 130
-    assert "memcap: stopped; what had finished is kept, and the same command goes on from there" in errors
+    assert "memcap: stopped; finished cells are kept, and the same command goes on from there" in errors
     assert "Traceback" not in errors
     table = Store(tmp_path).read_cells()
     assert set(table["status"]) > {PENDING}
@@ -340,7 +340,7 @@ def test_files_of_another_s_are_neither_overwritten_nor_removed(tmp_path, fresh)
     with pytest.raises(bench.GridError) as error:
         bench.run(bench.Cell(), run_dir=tmp_path, fresh=fresh)
     assert str(error.value) == (
-        f"run_dir={tmp_path}: holds figures, and no run that they are of; name a new folder, or that of a run"
+        f"run_dir={tmp_path}: holds figures, but no run that they belong to; name a new folder, or the folder of a run"
     )
     assert [path.name for path in tmp_path.rglob("*")] == ["figures", "mine.png"]
 

@@ -213,8 +213,8 @@ def test_findings_say_what_an_untuned_rate_hides():
             rows += seeds(["memorized" if epoch else "censored"] * 2, [epoch] * 2, n_samples=n, learning_rate=rate)
     assert findings(tables(table(*rows)))[3:] == [
         "Learning rates 0.001 to 0.01: in 2 combinations most seeds memorized in 1 at the default rate, in 2 at the best of the"
-        " swept rates (chosen on the same seeds, and as optimistic as that is); where both do, the best takes 33 % of the epochs in"
-        " the median. Of 2 best rates at which most seeds memorize, 2 are at an end of the sweep; beyond may be better.",
+        " swept rates (chosen on the same seeds, so a little too good); where both do, the best takes 33 % of the epochs in"
+        " the median. Of 2 best rates at which most seeds memorize, 2 are at an end of the sweep: a rate beyond it may be better.",
     ]
 
 

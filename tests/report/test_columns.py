@@ -1,0 +1,93 @@
+"""One list tells what every column of every table is, and nothing else: in tables/README.md, in the page, and for all tables."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pandas as pd
+
+from bench.protocol.cells import FIELDS
+from bench.protocol.columns import ASKED, TABLES, columns_of
+from bench.protocol.fields import FIELD_LIST
+from bench.store.parts import RUNG_COLUMNS, SCHEMAS
+from tests.conftest import ROOT
+
+REFERENCE = ROOT / "results" / "reference"
+
+
+def tables(run_dir: Path) -> list[Path]:
+    """Every table of a run with all kinds of cells, and of the published runs and comparisons."""
+    return [*run_dir.glob("tables/*.csv"), *REFERENCE.glob("*/tables/*.csv")]
+
+
+def columns(path: Path) -> list[str]:
+    return list(pd.read_csv(path, nrows=0).columns)
+
+
+def test_every_column_of_every_table_is_in_the_list_in_its_order(run_dir):
+    for path in tables(run_dir):
+        listed, own = list(columns_of(path.stem)), columns(path)
+        assert set(own) <= set(listed), (path, set(own) - set(listed))
+        if path.stem != "thresholds":  # Has the fields that vary, those of the maps first.
+            assert own == [name for name in listed if name in own], path
+
+
+def test_every_column_of_the_list_is_in_a_table(run_dir):
+    seen: dict[str, set[str]] = {name: set() for name in TABLES}
+    for path in tables(run_dir):
+        seen[path.stem] |= set(columns(path))
+    for name, there in seen.items():
+        missing = set(columns_of(name)) - there
+        # Of the fields this one has those that vary.
+        assert missing <= (set(FIELDS) if name == "thresholds" else set()), (name, missing)
+
+
+def test_the_list_of_cells_is_the_schema_of_the_store():
+    assert [column.name for column in TABLES["cells"].columns] == SCHEMAS["cells"].names
+    assert set(RUNG_COLUMNS) < set(columns_of("cells"))
+
+
+def test_the_fields_are_those_of_a_cell_in_their_order():
+    assert tuple(field.name for field in FIELD_LIST) == FIELDS
+    assert all(field.unit and field.meaning and field.example for field in FIELD_LIST)
+
+
+def test_every_column_has_a_unit_a_meaning_and_a_source_that_is_there():
+    for table in TABLES.values():
+        names = [column.name for column in table.columns]
+        assert len(set(names)) == len(names)
+        for column in table.columns:
+            assert column.unit and column.meaning and column.source
+            if column.source != ASKED:
+                files = re.findall(r"\b\w+/\w+\.py", column.source)
+                assert files and all((ROOT / "bench" / file).exists() for file in files), column
+
+
+def test_the_page_of_the_tables_tells_of_each_column_that_is_there_and_of_no_other(run_dir):
+    sections = re.split(r"^## (\w+)\.csv$", (run_dir / "tables" / "README.md").read_text(), flags=re.MULTILINE)[1:]
+    told = {
+        name: re.findall(r"^\| `([\w.]+)` \|", text, re.MULTILINE) for name, text in zip(*[iter(sections)] * 2, strict=True)
+    }
+    assert told == {path.stem: columns(path) for path in run_dir.glob("tables/*.csv")}
+    assert "| `load` | samples / parameter | n\\_samples / n\\_params | statistics/survival.py |" in "".join(sections)
+
+
+def test_the_pages_of_the_published_tables_are_those_that_a_run_would_write():
+    from bench.protocol.columns import readme
+
+    for folder in REFERENCE.glob("*/tables"):
+        order = [name for name in TABLES if (folder / f"{name}.csv").exists()]
+        expected = readme({name: columns(folder / f"{name}.csv") for name in order})
+        assert (folder / "README.md").read_text() == expected, folder
+
+
+def test_headers_of_the_page_tell_what_their_columns_are(run_dir):
+    page = (run_dir / "report.html").read_text()
+    for table in re.findall(
+        r"<table[^>]*id=\"(?:groups|capacity-table|log-rank|published-table)\".*?</thead>", page, re.DOTALL
+    ):
+        headers = re.findall(r"<th [^>]*>", table)
+        assert headers and all(re.search(r' title="[^"]{8,}"', header) for header in headers)
+    assert 'title="N50, the sample count at which half of the seeds memorize' in page
+    assert '"title": "final_tau", "about": "tau when training ended' in page
