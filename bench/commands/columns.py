@@ -1,13 +1,11 @@
-"""`memcap columns [TABLE]`: what the columns of a table mean, and in which unit they are."""
+"""`memcap columns [TABLE ...]`: what the columns of a table mean, and in which unit they are."""
 
 from __future__ import annotations
 
-import sys
 import textwrap
 from collections.abc import Sequence
 
-from bench.commands.help import asks_for_help, print_help
-from bench.commands.line import EXIT_BAD_CONFIG, exit_status
+from bench.commands.exits import UsageError
 from bench.protocol.columns import TABLES
 from bench.protocol.names import did_you_mean
 
@@ -15,15 +13,13 @@ WIDTH = 110
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print the tables, or the columns of those that are named; the exit status is 0 or 2 (no such table)."""
-    if asks_for_help(arguments):
-        return print_help("columns")
+    """Print the tables, or the columns of those that are named; the exit status is 0."""
     for name in arguments:
         if name not in TABLES:
-            remedy = did_you_mean(name, TABLES, f"choose from: {', '.join(TABLES)}")
-            print(f"memcap: {name}: is not a table; {remedy}", file=sys.stderr)
-            return EXIT_BAD_CONFIG
-    return exit_status(lambda: print("\n\n".join(_columns(name) for name in arguments) if arguments else _tables()))
+            choices = f"choose from: {', '.join(TABLES)}"
+            raise UsageError(f"{name}: is not a table; {did_you_mean(name, TABLES, choices)}")
+    print("\n\n".join(_columns(name) for name in arguments) if arguments else _tables())
+    return 0
 
 
 def _tables() -> str:

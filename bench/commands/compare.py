@@ -13,8 +13,8 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
 from bench.commands.config import dump
-from bench.commands.help import asks_for_help, print_help
-from bench.commands.line import composed, exit_status
+from bench.commands.exits import NO, exit_status
+from bench.commands.line import composed
 from bench.peers.registry import PEERS, SHAPE, why_not
 from bench.protocol import grid
 from bench.protocol.cells import Cell
@@ -28,24 +28,18 @@ if TYPE_CHECKING:
 COUNTS = ("rounds", "networks", "epochs")
 SETTINGS = ("peers", *COUNTS, "flops", "device", "run_dir", "shapes")
 AXES = (*SHAPE, "variants")
+LISTED = "memcap compare --help lists the settings"
 PACKAGES = (*provenance.PACKAGES, "jax", "jaxlib", "optax", "keras")
-
-EXIT_UNSOUND = 1
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Compare what the arguments ask for.
-
-    The exit status is 0, 1 (a peer failed, or its losses differ), 2 (wrong settings) or 130 (Ctrl-C).
-    """
-    if asks_for_help(arguments):
-        return print_help("compare")
+    """Compare what the arguments ask for; the exit status is 0, or 1 where a peer failed or its losses differ."""
 
     def compare() -> int:
         node = dict.fromkeys(SETTINGS) | {"shapes": dict.fromkeys(AXES)}
         ConfigStore.instance().store(name="schema", node=node)
         sound = [_compare(_checked(OmegaConf.to_container(config))) for config, _ in composed("compare", arguments)]
-        return 0 if all(sound) else EXIT_UNSOUND
+        return 0 if all(sound) else NO
 
     settings = [*SETTINGS, *(f"shapes.{axis}" for axis in AXES)]
     return exit_status(compare, settings, stopped="the tables keep the shapes that were done")
@@ -59,7 +53,7 @@ def _checked(values: Any) -> dict[str, Any]:
     """
     for name in COUNTS:
         if type(values[name]) is not int or values[name] < 1:
-            raise GridError(name, values[name], "must be a whole number of at least 1", "see conf/compare.yaml")
+            raise GridError(name, values[name], "must be a whole number of at least 1", LISTED)
     if type(values["flops"]) not in (int, float) or not values["flops"] > 0:
         raise GridError("flops", values["flops"], "must be a positive number", "give for example 4.0e+10")
     known = f"choose from: {', '.join(PEERS)}"
@@ -70,7 +64,7 @@ def _checked(values: Any) -> dict[str, Any]:
             raise GridError("peers", name, "is not a peer", known)
     for name in ("device", "run_dir"):
         if not isinstance(values[name], str) or not values[name]:
-            raise GridError(name, values[name], "must be a text", "see conf/compare.yaml")
+            raise GridError(name, values[name], "must be a text", LISTED)
     return cast("dict[str, Any]", values)
 
 
@@ -109,6 +103,7 @@ def _compare(values: dict[str, Any]) -> bool:
     from bench.peers import comparison
     from bench.report import plots, terminal
     from bench.report.style import save
+    from bench.store.tables import write_tables
 
     spec = resolve("auto", values["device"])
     peers = _peers(values["peers"], spec.device)
@@ -128,7 +123,7 @@ def _compare(values: dict[str, Any]) -> bool:
         tables.append(made)
         print(terminal.compared_shape(made), flush=True)
         table = pd.concat(tables, ignore_index=True)
-        _write(folder, {"comparison": table, "summary": comparison.summary(table)})
+        write_tables(folder / "tables", {"comparison": table, "summary": comparison.summary(table)})
     table, summary = pd.concat(tables, ignore_index=True), comparison.summary(pd.concat(tables))
     figure = plots.speeds(table, summary)
     for ending in ("png", "svg"):
@@ -150,8 +145,3 @@ def _compare(values: dict[str, Any]) -> bool:
 
 def _spell_shape(row: pd.Series) -> str:
     return ", ".join(f"{name} {row[name]}" for name in SHAPE)
-
-
-def _write(folder: Path, tables: Mapping[str, pd.DataFrame]) -> None:
-    for name, table in tables.items():
-        write_atomically(folder / "tables" / f"{name}.csv", lambda partial, table=table: table.to_csv(partial, index=False))

@@ -24,6 +24,8 @@ EXECUTION = {
     "jacobian_rank": bool,
 }
 
+DEFAULT_OF = {"engine": "auto", "executor": "local"}
+
 # The types of settings as a user calls them.
 _WORDS = {str: "a text", int: "a whole number", bool: "true or false", type(None): "null"}
 
@@ -156,5 +158,5 @@ def _search(values: Any, axes: Mapping[str, Any]) -> Search | None:
 def _named(values: Mapping[str, Any], group: str) -> str:
     name = values[group].get("name")
     if not isinstance(name, str):
-        raise GridError(f"{group}.name", name, "must be a name", f"choose a file of conf/{group}, for example {group}=auto")
+        raise GridError(f"{group}.name", name, "must be a name", f"choose one by name, {group}={DEFAULT_OF[group]}")
     return name

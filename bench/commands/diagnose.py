@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Sequence
 
 from bench.commands.config import Settings
-from bench.commands.help import asks_for_help, print_help
-from bench.commands.line import EXIT_NO, compose, exit_status
+from bench.commands.exits import NO
+from bench.commands.line import compose
 from bench.commands.run import train_and_report
 from bench.protocol.grid import GridError
 
@@ -17,19 +17,17 @@ FAIL = "--fail"
 def main(arguments: Sequence[str]) -> int:
     """Diagnose the network that the arguments describe.
 
-    The exit status is 0, 2 (wrong settings) or 130 (Ctrl-C); with `--fail` 1 where fewer than half of the seeds memorize as
-    asked.
+    The exit status is 0; with `--fail` 1 where fewer than half of the seeds memorize as asked.
     """
-    if asks_for_help(arguments):
-        return print_help("diagnose")
     settings = [argument for argument in arguments if argument != FAIL]
+    tables = train_and_report([_laddered(chosen) for chosen in compose("diagnose", settings)])
+    if FAIL not in arguments:
+        return 0
+    from bench.statistics.survival import groups
+    from bench.statistics.verdict import memorizes
 
-    def diagnose() -> int:
-        runs = [_laddered(chosen) for chosen in compose("diagnose", settings)]
-        train_and_report(runs)
-        return EXIT_NO if FAIL in arguments and not all(_memorizes(chosen) for chosen in runs) else 0
-
-    return exit_status(diagnose)
+    # The first group of each is the network as asked.
+    return 0 if all(memorizes(groups(cells).iloc[0]) for cells in tables) else NO
 
 
 def _laddered(chosen: Settings) -> Settings:
@@ -40,13 +38,3 @@ def _laddered(chosen: Settings) -> Settings:
         remedy = "set its strength itself, dropout=0.1 or weight_decay=0.001"
         raise GridError("regularization", name, "has no effect on a diagnosis", remedy)
     return dataclasses.replace(chosen, cells=tuple(plan(chosen.cells)), variants=True)
-
-
-def _memorizes(chosen: Settings) -> bool:
-    """Whether at least half of the seeds memorized as asked."""
-    from bench.statistics.survival import groups
-    from bench.statistics.verdict import MAJORITY
-    from bench.store.parts import Store
-
-    asked = groups(Store(chosen.run_dir).read_cells()).iloc[0]
-    return bool(asked["n_memorized"] >= MAJORITY * max(1, asked["n_seeds"]))

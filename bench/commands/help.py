@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -71,7 +71,9 @@ settings of grid=frontier, which searches the sample count that half of the seed
 {search}
 
 fields of a network and its training. depth=4 sets one value, grid.depth=[1,2,4] trains every value.
-grid.seed=[0,1,2] sets data_seed and init_seed together; grid.load=[0.5,1] sets n_samples to that times the parameters.
+grid.seed=[0,1,2] sets data_seed and init_seed together. grid.load=[0.5,1] sets n_samples to that times the parameters.
+grid.regularization=[none,dropout] takes names: {regularizations}.
+"grid.variants=[{{}},{{init: orthogonal}}]" repeats the grid with other values.
 {fields}""",
     "diagnose": """\
 usage: memcap diagnose [--fail] [field=value ...]
@@ -112,7 +114,8 @@ examples:
 settings:
 {compare}
 
-shapes of the networks, each a list; shapes=table has 4 shapes, shapes=speed 120:
+shapes of the networks, each a list; shapes=table has 4 shapes, shapes=speed 120.
+"shapes.variants=[{{width: 8, depth: 1}},{{width: 64, depth: 4}}]" names them one by one:
 {shapes}""",
     "columns": """\
 usage: memcap columns [TABLE ...]
@@ -125,24 +128,19 @@ example:
 }
 
 
-def asks_for_help(arguments: Sequence[str]) -> bool:
-    """Whether a command is to say what it does, and to do nothing."""
-    return any(argument in ("-h", "--help") for argument in arguments)
-
-
-def print_help(command: str) -> int:
-    """Print what `memcap COMMAND --help` says; the exit status."""
-    parts = {
-        "grids": _grids(),
-        "execution": _aligned(execution("diagnose" if command == "diagnose" else "config")),
-        "search": _aligned(search()),
-        "fields": _fields("diagnose" if command == "diagnose" else "config"),
-        "compare": _aligned(comparison()),
-        "shapes": _aligned(shapes()),
+def help_of(command: str) -> str:
+    """What `memcap COMMAND --help` says."""
+    config = "diagnose" if command == "diagnose" else "config"
+    parts: dict[str, Callable[[], str]] = {
+        "grids": _grids,
+        "execution": lambda: _aligned(execution(config)),
+        "search": lambda: _aligned(search()),
+        "fields": lambda: _fields(config),
+        "compare": lambda: _aligned(commented("compare")),
+        "shapes": lambda: _aligned(shapes()),
+        "regularizations": lambda: ", ".join(sorted(path.stem for path in (config_dir() / "regularization").glob("*.yaml"))),
     }
-    text = TEXTS[command]
-    print(text.format(**{name: part for name, part in parts.items() if f"{{{name}}}" in text}))
-    return 0
+    return TEXTS[command].format_map({name: make() for name, make in parts.items() if f"{{{name}}}" in TEXTS[command]})
 
 
 def execution(config_name: str) -> list[Setting]:
@@ -162,11 +160,6 @@ def search() -> list[Setting]:
         "most_cells": "cells that a network trains in all",
     }
     return [Setting(f"search.{name}", str(values[name]), meaning, EXAMPLES[name]) for name, meaning in meanings.items()]
-
-
-def comparison() -> list[Setting]:
-    """The settings of a comparison."""
-    return commented("compare")
 
 
 def shapes() -> list[Setting]:
@@ -195,9 +188,8 @@ def commented(config_name: str) -> list[Setting]:
     text = (config_dir() / f"{config_name}.yaml").read_text(encoding="utf-8")
     text = text.replace("${hydra:runtime.choices.grid}", "GRID")
     return [
-        Setting(found["name"], found["value"], found["meaning"], EXAMPLES[found["name"]])
+        Setting(found["name"], found["value"].replace(" ", ""), found["meaning"], EXAMPLES[found["name"]])
         for found in _COMMENTED.finditer(text)
-        if found["name"] in EXAMPLES
     ]
 
 

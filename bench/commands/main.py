@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from bench.commands.line import EXIT_BAD_CONFIG
+from bench.commands.exits import UsageError, exit_status
 from bench.protocol.names import did_you_mean
 from bench.protocol.version import __version__
 
-# Each command is a file of this folder with a function `main(arguments) -> exit status`.
+# Each command is a file of this folder with a function `main(arguments) -> exit status`. Only the one that runs is imported.
 COMMANDS = {
     "run": "train the networks of a grid; write tables, maps and report.html (what memcap does without a command)",
     "diagnose": "say why a network does not memorize, and what to change",
@@ -34,6 +34,8 @@ examples:
   memcap diagnose depth=4 width=16 n_samples=200
   memcap report results/smoke"""
 
+HELP, VERSION = ("-h", "--help"), ("-V", "--version")
+
 
 def main() -> None:
     """Entry point of `memcap` and `python -m bench`; ends the process with the command's exit status."""
@@ -44,24 +46,37 @@ def dispatch(arguments: Sequence[str]) -> int:
     """Run the command that the arguments begin with, `run` if they begin with a setting.
 
     Returns:
-        the exit status: 0; 1 where a command found what it was told to fail for; 2 for wrong arguments; 130 for Ctrl-C.
+        the exit status: 0; 1 where a command found what it was told to fail for; 2 for wrong use; 130 for Ctrl-C.
     """
-    first, rest = (arguments[0], arguments[1:]) if arguments else ("", [])
-    if first in ("-h", "--help", "help"):
-        lines = [f"  {name:<12}{about}" for name, about in COMMANDS.items()]
-        print(USAGE.format(commands="\n".join(lines)))
-        return 0
-    if first in ("-V", "--version"):
+    return exit_status(lambda: _dispatch(list(arguments)))
+
+
+def _dispatch(arguments: list[str]) -> int:
+    first = arguments[0] if arguments else ""
+    if first in COMMANDS:
+        name, rest = first, arguments[1:]
+    elif first and first not in (*HELP, "help") and "=" not in first and not first.startswith("-"):
+        raise UsageError(f"{first}: is not a command; {_remedy(first)}")
+    else:
+        name, rest = "run", arguments
+    if set(rest) & set(VERSION):
         print(f"memcap {__version__}")
         return 0
-    if first in COMMANDS:
-        return _command(first)(rest)
-    if first and "=" not in first and not first.startswith("-"):
-        remedy = did_you_mean(first, COMMANDS, "memcap --help lists the commands; a setting is name=value, as in grid=smoke")
-        print(f"memcap: {first}: is not a command; {remedy}", file=sys.stderr)
-        return EXIT_BAD_CONFIG
-    return _command("run")(arguments)
+    if first not in COMMANDS and (first == "help" or set(rest) & set(HELP)):
+        lines = [f"  {command:<12}{about}" for command, about in COMMANDS.items()]
+        print(USAGE.format(commands="\n".join(lines)))
+        return 0
+    if set(rest) & set(HELP):
+        from bench.commands.help import help_of
+
+        print(help_of(name))
+        return 0
+    return importlib.import_module(f"bench.commands.{name}").main(rest)
 
 
-def _command(name: str) -> Callable[[Sequence[str]], int]:
-    return importlib.import_module(f"bench.commands.{name}").main
+def _remedy(word: str) -> str:
+    from bench.commands.config import config_dir
+
+    if (config_dir() / "grid" / f"{word}.yaml").exists():
+        return f"did you mean grid={word}?"
+    return did_you_mean(word, COMMANDS, "memcap --help lists the commands; a setting is name=value, as in grid=smoke")

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from bench.commands.config import Settings, dump
-from bench.commands.help import asks_for_help, print_help
-from bench.commands.line import compose, exit_status
+from bench.commands.line import compose
 from bench.protocol.grid import GridError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Train what the arguments ask for; the exit status is 0, 2 (wrong settings) or 130 (Ctrl-C)."""
-    if asks_for_help(arguments):
-        return print_help("run")
-    return exit_status(lambda: train_and_report(compose("config", arguments)))
+    """Train what the arguments ask for, and write its report; the exit status is 0."""
+    train_and_report(compose("config", arguments))
+    return 0
 
 
-def train_and_report(runs: list[Settings]) -> None:
+def train_and_report(runs: list[Settings]) -> list[pd.DataFrame]:
     """Train what each of the settings asks for, write its report, and print what a terminal shows of it.
+
+    Returns:
+        The table of cells of each.
 
     Raises:
         GridError: two of them ask for one folder.
@@ -27,15 +32,14 @@ def train_and_report(runs: list[Settings]) -> None:
         if chosen.run_dir in [other.run_dir for other in runs[:number]]:
             remedy = "sweep grid.<field>=[...] in one run, or give each run its own folder, as in run_dir=results/tau-${tau}"
             raise GridError("run_dir", chosen.run_dir, "is also the folder of another run of this command", remedy)
-    for chosen in runs:
-        _train_and_report(chosen)
+    return [_train_and_report(chosen) for chosen in runs]
 
 
-def _train_and_report(chosen: Settings) -> None:
+def _train_and_report(chosen: Settings) -> pd.DataFrame:
     from bench.report.build import build
     from bench.runs.run import run
 
-    run(
+    cells = run(
         chosen.cells,
         run_dir=chosen.run_dir,
         device=chosen.device,
@@ -48,7 +52,7 @@ def _train_and_report(chosen: Settings) -> None:
         search=chosen.search,
         variants=chosen.variants,
         progress=True,
-        config=chosen.resolved,
-        config_text=dump(chosen.resolved),
+        config=dump(chosen.resolved),
     )
     build(chosen.run_dir)
+    return cells

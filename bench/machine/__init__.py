@@ -1,4 +1,1 @@
-"""The machine under the program: its cores, child processes, memory and energy.
-
-Nothing here knows what a cell is.
-"""
+"""The machine under the program: its cores, child processes, memory and energy. Nothing here knows what a cell is."""

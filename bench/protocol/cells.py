@@ -143,7 +143,8 @@ def _described() -> str:
         choices = " | ".join(
             field_choices().get(field.name) or [_WORDS.get(kind, kind.__name__) for kind in field_types()[field.name]]
         )
-        lines.append(f"        {field.name} ({choices}, default {DEFAULTS[field.name]}): {field.meaning} [{field.unit}]")
+        meaning = field.meaning.replace("null", "None")
+        lines.append(f"        {field.name} ({choices}, default {DEFAULTS[field.name]}): {meaning} [{field.unit}]")
     return "\n".join([*lines, "    "])
 
 

@@ -1,7 +1,7 @@
 """The columns of every table that this program writes: name, unit, meaning and source of each, in one list.
 
-`tables/README.md` of a run, the tooltips of report.html and `memcap columns` are written from it. A test holds every table to
-it.
+`tables/README.md` of a run, the tooltips of report.html and `memcap columns` are written from it, the code that makes a table
+takes its columns from it, and a test holds every table to it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from bench.protocol.cells import LADDER
 from bench.protocol.fields import FIELD_LIST
+from bench.protocol.theory import GRIGSBY
 
 
 class Column(NamedTuple):
@@ -18,7 +20,7 @@ class Column(NamedTuple):
 
     Attributes:
         name: as it stands in the table.
-        unit: "1" for a number without one, "fraction" for one between 0 and 1.
+        unit: one of UNITS_IN_WORDS, or a unit of measurement; "1" for a number without one.
         meaning: of one entry.
         source: the file in bench/ that computes it, and the publication that it follows; "asked" for a field of a cell.
     """
@@ -38,12 +40,17 @@ class Table(NamedTuple):
 
 ASKED = "asked"
 
+# What is no measurement.
+UNITS_IN_WORDS = {
+    "name": "one of a few names",
+    "text": "words",
+    "true or false": "a choice",
+    "seed": "a number that names a random draw",
+}
+
 FIELD_COLUMNS = tuple(Column(field.name, field.unit, field.meaning, ASKED) for field in FIELD_LIST)
 
-_GRIGSBY = "Grigsby et al. 2022, arXiv 2209.04036"
-_WILSON = "Wilson 1927, doi 10.1080/01621459.1927.10502953"
 _RATE_DISTORTION = "rate-distortion of a Gaussian"
-
 
 _BY_NAME = {column.name: column for column in FIELD_COLUMNS}
 
@@ -56,89 +63,118 @@ def _fields(*names: str, but: tuple[str, ...] = ()) -> tuple[Column, ...]:
 _GROUP_FIELDS = _fields(but=("data_seed", "init_seed"))
 
 _SETTING = Column("setting", "text", "what varies beside depth, width and n_samples, with its values", "statistics/settings.py")
-_CELL_ID = Column("cell_id", "text", "16 hexadecimal digits, a hash of all fields of the cell", "protocol/cells.py")
+_CELL_ID = Column(
+    "cell_id", "text", "16 hexadecimal digits, a hash of all fields and of the protocol's version", "protocol/cells.py"
+)
 _SIZES = (
     Column("n_params", "parameters", "P, the number of weights and biases", "protocol/networks.py"),
     Column(
         "functional_dim",
         "dimensions",
-        "how many dimensions the functions have that the network can represent, at most: P - depth*width for relu and"
-        " leaky_relu, else P; width + 1 for a trained readout",
-        f"protocol/networks.py; {_GRIGSBY}",
+        "upper bound on the number of dimensions of the functions that the trained parameters reach: P - depth*width for"
+        " relu and leaky_relu, else P; width + 1 for a trained readout",
+        f"protocol/networks.py; {GRIGSBY}",
     ),
 )
 
 
-def _ends(name: str, of: str, unit: str, source: str) -> tuple[Column, ...]:
+def _ends(name: str, of: str, unit: str, source: str, more: str = "") -> tuple[Column, ...]:
     """The two ends of a 95 % interval."""
-    return tuple(Column(f"{name}_{end}", unit, f"{end} end of the 95 % interval of {of}", source) for end in ("low", "high"))
+    return tuple(
+        Column(f"{name}_{end}", unit, f"{end} end of the 95 % interval of {of}{more}", source) for end in ("low", "high")
+    )
 
 
 _SURVIVAL = "statistics/survival.py"
-_FRACTION = (
-    Column("fraction_memorized", "fraction", "n_memorized / n_seeds", _SURVIVAL),
-    *_ends("fraction", "fraction_memorized", "fraction", f"statistics/survival.py, statistics/clusters.py; {_WILSON}"),
-)
+_WILSON = "Wilson 1927, doi 10.1080/01621459.1927.10502953"
+_AS_MANY_AS = "; counts as many independent cells as the spread between seeds allows, where data and init seeds are swept apart"
+
+
+def _fraction(source: str) -> tuple[Column, ...]:
+    """The share of a group that memorized, with its interval."""
+    return (
+        Column("fraction_memorized", "fraction", "n_memorized / n_seeds", source),
+        *_ends("fraction", "fraction_memorized", "fraction", f"{source}, statistics/clusters.py; {_WILSON}", _AS_MANY_AS),
+    )
+
+
 _N_MEMORIZED = Column("n_memorized", "cells", "how many of n_seeds reached tau", _SURVIVAL)
 _N_SEEDS = Column("n_seeds", "cells", "cells of the group that have a result; failed and pending cells have none", _SURVIVAL)
 _MEDIAN_EPOCH = Column(
     "median_epoch_to_tau",
     "epochs",
-    "the epoch by which half of the seeds had reached tau; infinite where fewer did",
-    f"{_SURVIVAL}; Kaplan and Meier 1958",
+    "the epoch by which half of the seeds had reached tau (the Kaplan-Meier median); infinite where fewer did",
+    _SURVIVAL,
 )
 _MEDIAN_TAU = Column(
-    "median_final_tau", "fraction", "median of final_tau over the seeds whose training stayed finite", _SURVIVAL
+    "median_final_tau",
+    "of the variance",
+    "median of final_tau over the seeds; an infinite one counts, one that is not a number does not",
+    _SURVIVAL,
 )
 
 _MEASURED = "engines/record.py"
+_TO_TAU = "the first epoch at which the training loss / target variance was at most"
 _CELLS = (
     _CELL_ID,
     *FIELD_COLUMNS,
     *_SIZES,
-    Column("target_variance", "target units^2", "variance of the targets trained on; tau divides by it", "protocol/noise.py"),
+    Column(
+        "target_variance",
+        "target units^2",
+        "variance of the targets trained on, by which tau divides; of targets that do not vary, that of their distribution",
+        "protocol/noise.py",
+    ),
     Column(
         "status",
         "name",
         "how the cell ended: memorized, censored (budget spent), early_stopped, diverged (loss not finite), failed (an error),"
         " pending (not trained yet)",
-        _MEASURED,
+        "engines/record.py, runs/executors/local.py, store/parts.py",
     ),
-    Column("reason", "text", "why a cell failed, diverged or stopped early", _MEASURED),
-    Column(
-        "epoch_to_tau",
-        "epochs",
-        "the first epoch at which train MSE / target variance was at most tau; empty: never",
-        _MEASURED,
-    ),
+    Column("reason", "text", "why a cell failed, diverged or stopped early", "engines/record.py, runs/executors/local.py"),
+    Column("epoch_to_tau", "epochs", f"{_TO_TAU} tau; empty: never", _MEASURED),
     Column("steps_to_tau", "optimizer steps", "optimizer steps up to epoch_to_tau", "store/parts.py"),
     *(
-        Column(f"epoch_to_{rung}", "epochs", f"the first epoch at which tau was at most {rung}; empty: never", _MEASURED)
-        for rung in ("0.5", "0.1", "0.01", "0.001")
+        Column(
+            f"epoch_to_{rung:g}",
+            "epochs",
+            f"{_TO_TAU} {rung:g}; empty: not before training ended, and it ends at the cell's own tau",
+            _MEASURED,
+        )
+        for rung in LADDER
     ),
     Column("epochs_run", "epochs", "how many epochs the cell trained", _MEASURED),
-    Column("final_tau", "fraction", "tau when training ended: train MSE / variance of the training targets", _MEASURED),
-    Column("best_tau", "fraction", "the lowest tau of any epoch", _MEASURED),
-    Column("final_val_mse", "target units^2", "validation MSE when training ended; empty without n_val", _MEASURED),
+    Column(
+        "final_tau", "of the variance", "tau when training ended: training loss / variance of the training targets", _MEASURED
+    ),
+    Column("best_tau", "of the variance", "the lowest tau of any epoch", _MEASURED),
+    Column(
+        "final_val_mse",
+        "target units^2",
+        "validation MSE (with loss=hinge the hinge loss) when training ended; empty without n_val",
+        _MEASURED,
+    ),
     Column("best_val_mse", "target units^2", "the lowest validation MSE of any epoch; empty without n_val", _MEASURED),
     Column("best_val_epoch", "epochs", "the epoch of best_val_mse", _MEASURED),
     Column(
         "memorized_bits",
         "bits",
-        "n_samples * log2(1 / final_tau) / 2, what the fit proves stored; empty for targets that are not normal",
+        "n_samples * log2(1 / final_tau) / 2, what the fit proves stored; 0 where final_tau is above 1, infinite where it"
+        " is 0, empty for targets that are not normal",
         f"store/parts.py; {_RATE_DISTORTION}",
     ),
     Column("bits_per_param", "bits / parameter", "memorized_bits / n_params", "store/parts.py"),
     Column(
         "jacobian_rank",
         "dimensions",
-        "rank of d f(x_i) / d theta over the training inputs when the cell ended, to compare with functional_dim; empty unless"
-        " jacobian_rank=true",
+        "rank of the derivatives of each training prediction by each trained parameter when the cell ended, to compare with"
+        " functional_dim; empty unless jacobian_rank=true, where the cell diverged, and where they are too many",
         "protocol/jacobian.py; Bona-Pellissier, Malgouyres and Bachoc 2024, arXiv 2402.08269",
     ),
     Column("train_time_s", "s", "the cell's share of the time that its pack trained", _MEASURED),
-    Column("engine", "name", "the engine that trained the cell", "engines/choice.py"),
-    Column("device", "name", "the device that it trained on", "engines/choice.py"),
+    Column("engine", "name", "the engine that trained the cell", "engines/api.py"),
+    Column("device", "text", "where it trained: the CPU with its instructions (cpu avx2), or the GPU's name", "engines/api.py"),
 )
 
 _GROUPS = (
@@ -153,7 +189,7 @@ _GROUPS = (
     Column("n_diverged", "cells", "how many had a loss that was not finite", _SURVIVAL),
     Column("n_failed", "cells", "how many ended in an error; they count in no other column", _SURVIVAL),
     Column("n_pending", "cells", "how many are planned and not trained yet; they count in no other column", _SURVIVAL),
-    *_FRACTION,
+    *_fraction(_SURVIVAL),
     _MEDIAN_EPOCH,
     Column(
         "expected_running_time",
@@ -170,31 +206,39 @@ _THRESHOLD_SOURCE = "statistics/thresholds.py"
 _THRESHOLDS = (
     _SETTING,
     *_GROUP_FIELDS,
-    Column("threshold", "fraction", "a threshold that training passed on its way, or the cells' own tau", _THRESHOLD_SOURCE),
-    _N_SEEDS,
+    Column(
+        "threshold",
+        "of the variance",
+        f"one of {', '.join(f'{rung:g}' for rung in LADDER)} above the cells' own tau, or that tau",
+        _THRESHOLD_SOURCE,
+    ),
+    _N_SEEDS._replace(source=_THRESHOLD_SOURCE),
     Column("n_memorized", "cells", "how many of n_seeds reached the threshold", _THRESHOLD_SOURCE),
-    *_FRACTION,
+    *_fraction(_THRESHOLD_SOURCE),
     Column(
         "median_epoch_to_tau",
         "epochs",
         "the epoch by which half of the seeds had reached the threshold; infinite where fewer did",
-        f"{_THRESHOLD_SOURCE}; Kaplan and Meier 1958",
+        _THRESHOLD_SOURCE,
     ),
 )
 
 _CAPACITY_SOURCE = "statistics/capacity.py"
 _FRONTIER = "statistics/frontier.py"
+_PROFILE = f"{_FRONTIER}; Wichmann and Hill 2001, Venzon and Moolgavkar 1988, Kish 1965"
 _RATES = Column(
     "rates",
     "name",
     'which learning rate the row is about: "as asked" where one was trained; of several the "default" of the optimizer, or the'
-    ' "best" at each sample count',
+    ' "best" at each sample count (most seeds memorize, then in the fewest epochs, then the least is left); learning_rate is'
+    " empty in best rows",
     "statistics/rates.py",
 )
 _N50 = Column(
     "n50",
     "samples",
-    "N50, the sample count at which half of the seeds memorize within the budget; empty where the cells do not bound it",
+    "N50, the sample count at which half of the seeds memorize within the budget; empty where its interval has an open"
+    " end, and where it likeliest lies outside the counts tried",
     f"{_CAPACITY_SOURCE}, {_FRONTIER}",
 )
 _CAPACITY = (
@@ -206,20 +250,28 @@ _CAPACITY = (
     Column(
         "n_seeds",
         "seeds",
-        "how many cells count as independent: those that share a data seed count once, or an init seed where that alone varies",
+        "how many cells count as independent: cells of the same data seed are one where several initialisations share it;"
+        " of the same init seed where that alone recurs",
         "statistics/clusters.py",
     ),
     Column("least_n_samples", "samples", "the smallest sample count that was tried", _CAPACITY_SOURCE),
     Column("most_n_samples", "samples", "the largest sample count that was tried", _CAPACITY_SOURCE),
     _N50,
-    Column("n50_low", "samples", "low end of the 95 % interval of N50 (profile likelihood); 0: no lower bound", _FRONTIER),
-    Column("n50_high", "samples", "high end of the 95 % interval of N50; infinite: no upper bound", _FRONTIER),
+    Column(
+        "n50_low",
+        "samples",
+        "low end of the 95 % interval of N50; 0: no lower bound. By the profile likelihood of a success curve that is"
+        " logistic in ln(n_samples), with a share of seeds that memorize at no count, and a critical value for as few"
+        " seeds as there are",
+        _PROFILE,
+    ),
+    Column("n50_high", "samples", "high end of the 95 % interval of N50; infinite: no upper bound", _PROFILE),
     Column("side", "name", "where N50 likeliest lies: inside, above or below the sample counts tried", _FRONTIER),
     Column(
         "sharpness",
         "1",
-        "how steeply the share of seeds that memorize falls with n_samples: -d logit / d ln(n_samples) at N50, without seeds"
-        " that are stuck at every count; infinite for a step. A search makes it too large",
+        "how steeply the share of seeds that memorize falls with n_samples: -d logit / d ln(n_samples), without seeds that"
+        " memorize at no count; infinite: all at once. In a search it comes out too large",
         _FRONTIER,
     ),
     Column("n50_per_param", "samples / parameter", "n50 / n_params", _CAPACITY_SOURCE),
@@ -234,6 +286,7 @@ _CAPACITY = (
 
 _SCALING_SOURCE = "statistics/scaling.py"
 _MODEL = Column("model", "name", "what N50 is taken to be a power law in", _SCALING_SOURCE)
+_LEFT_OUT = "networks with a hidden layer that are left out, because"
 _SCALING = (
     _SETTING,
     _RATES,
@@ -247,10 +300,10 @@ _SCALING = (
         "two-sided p of a capacity proportional to the network's size alone: exponent 1 for sizes, 0 for depth and inputs",
         _SCALING_SOURCE,
     ),
-    Column("n_networks", "networks", "networks in the fit, those whose N50 is known", _SCALING_SOURCE),
-    Column("n_above", "networks", "left out: only a lower bound of N50 is known", _SCALING_SOURCE),
-    Column("n_below", "networks", "left out: only an upper bound of N50 is known", _SCALING_SOURCE),
-    Column("n_vague", "networks", "left out: no bound of N50 is known", _SCALING_SOURCE),
+    Column("n_networks", "networks", "networks in the fit: those with a hidden layer whose N50 is known", _SCALING_SOURCE),
+    Column("n_above", "networks", f"{_LEFT_OUT} only a lower bound of N50 is known", _SCALING_SOURCE),
+    Column("n_below", "networks", f"{_LEFT_OUT} only an upper bound of N50 is known", _SCALING_SOURCE),
+    Column("n_vague", "networks", f"{_LEFT_OUT} no bound of N50 is known", _SCALING_SOURCE),
     Column("residual_sd", "1", "standard deviation of ln(N50) about the fit", _SCALING_SOURCE),
 )
 _SCALING_RESIDUALS = (
@@ -271,39 +324,55 @@ _THEORY = (
     Column(
         "kind",
         "name",
-        "what the line says: always fits, exists (some weights fit so many), exists for binary labels, ceiling (no exact fit of"
-        " generic targets beyond), worst case, reference, information (by a number of bits)",
+        "what the line says of its sample count: always fits; exists (some weights fit so many); exists for binary labels;"
+        " ceiling (no exact fit of generic targets beyond); worst case (some data of more samples cannot be fitted);"
+        " information (what a number of bits would give); reference (for comparison only)",
         _THEORY_SOURCE,
     ),
     Column("n_samples", "samples", "the sample count that theory names for this network", _THEORY_SOURCE),
     Column("source", "text", "who says so", _THEORY_SOURCE),
-    Column("tau", "fraction", "the threshold that the line is drawn for; empty where it depends on none", _THEORY_SOURCE),
+    Column(
+        "tau", "of the variance", "the threshold that the line is drawn for; empty where it depends on none", _THEORY_SOURCE
+    ),
 )
 
 _INCIDENCE_SOURCE = "statistics/incidence.py"
 _INCIDENCE = (
     _SETTING,
     Column("epoch", "epochs", "the epoch that the row is about", _INCIDENCE_SOURCE),
-    Column("memorized", "fraction", "cells that had reached tau by then", f"{_INCIDENCE_SOURCE}; Kaplan and Meier 1958"),
-    *_ends("memorized", "memorized", "fraction", f"{_INCIDENCE_SOURCE}; {_WILSON}"),
-    Column("early_stopped", "fraction", "cells that early stopping had ended by then; they never memorize", _INCIDENCE_SOURCE),
-    Column("diverged", "fraction", "cells that had diverged by then; they never memorize", _INCIDENCE_SOURCE),
+    Column(
+        "memorized",
+        "fraction",
+        "share of the cells that had reached tau by then; a cell whose budget is spent counts until then (Kaplan-Meier)",
+        _INCIDENCE_SOURCE,
+    ),
+    *_ends("memorized", "memorized", "fraction", f"{_INCIDENCE_SOURCE}, statistics/clusters.py; {_WILSON}"),
+    Column("early_stopped", "fraction", "share of the cells that early stopping had ended by then", _INCIDENCE_SOURCE),
+    Column("diverged", "fraction", "share of the cells that had diverged by then", _INCIDENCE_SOURCE),
     Column("n_cells", "cells", "cells of the setting that have a result", _INCIDENCE_SOURCE),
 )
 _LOG_RANK_SOURCE = f"{_INCIDENCE_SOURCE}; Mantel 1966, Peto and Peto 1972"
 _LOG_RANK = (
     _SETTING,
     Column("n_pairs", "pairs", "pairs of a cell with the regularizer and the same cell without", _INCIDENCE_SOURCE),
-    Column("n_strata", "strata", "networks and sample counts among them; each is a stratum", _INCIDENCE_SOURCE),
+    Column(
+        "n_strata", "strata", "combinations of network, training settings and sample count, each a stratum", _INCIDENCE_SOURCE
+    ),
     Column("observed", "cells", "regularized cells that memorized", _LOG_RANK_SOURCE),
-    Column("expected", "cells", "regularized cells that would have memorized if the regularizer did nothing", _LOG_RANK_SOURCE),
+    Column(
+        "expected",
+        "cells",
+        "regularized cells that would have memorized if the regularizer did nothing; it may exceed n_pairs",
+        _LOG_RANK_SOURCE,
+    ),
     Column(
         "statistic",
         "1",
-        "observed - expected summed over seeds, over the root of the sum of squares; negative where the regularizer hinders",
+        "each seed's observed - expected, summed, over the root of the sum of their squares; negative where the"
+        " regularizer hinders",
         f"{_LOG_RANK_SOURCE}, Lin and Wei 1989",
     ),
-    Column("n_seeds", "seeds", "independent observations: cells that share a data seed count as one", "statistics/clusters.py"),
+    Column("n_seeds", "seeds", "independent observations: the cells of one seed count as one", "statistics/clusters.py"),
     Column(
         "p_value",
         "fraction",
@@ -314,7 +383,12 @@ _LOG_RANK = (
 
 _RANKING_SOURCE = "statistics/ranking.py"
 _REGULARIZERS = (
-    Column("regularizer", "text", "the strengths that are switched on", _RANKING_SOURCE),
+    Column(
+        "regularizer",
+        "text",
+        "the strengths that are switched on, and the optimizer where it is not that of the first row",
+        _RANKING_SOURCE,
+    ),
     *_fields("regularization", "optimizer", "weight_decay", "l1", "dropout", "input_noise", "max_norm", "patience"),
     Column("at_default", "true or false", "whether the strengths are those of conf/regularization", _RANKING_SOURCE),
     Column(
@@ -325,41 +399,47 @@ _REGULARIZERS = (
     ),
     Column("n_memorized", "pairs", "how many of n_pairs memorized with the regularizer", _RANKING_SOURCE),
     Column("fraction_memorized", "fraction", "n_memorized / n_pairs", _RANKING_SOURCE),
-    *_ends("fraction", "fraction_memorized", "fraction", f"{_RANKING_SOURCE}, statistics/clusters.py; {_WILSON}"),
+    *_ends(
+        "fraction",
+        "fraction_memorized",
+        "fraction",
+        f"{_RANKING_SOURCE}, statistics/clusters.py; {_WILSON}; Korn and Graubard 1998",
+        "; counts as many independent pairs as the spread between seeds allows",
+    ),
     Column(
         "median_delay",
         "1",
-        "median over pairs: epochs to tau with the regularizer over those without; infinite where fewer than half memorized",
+        "median over pairs: epochs to tau with the regularizer over those without, each at least 1; infinite where fewer"
+        " than half memorized",
         _RANKING_SOURCE,
     ),
-    *_ends("delay", "median_delay", "1", f"{_RANKING_SOURCE}; Woodruff 1952"),
-    Column("median_final_tau", "fraction", "median of final_tau with the regularizer", _RANKING_SOURCE),
+    *_ends("delay", "median_delay", "1", f"{_RANKING_SOURCE}; Woodruff 1952", "; empty for one seed"),
+    Column("median_final_tau", "of the variance", "median of final_tau with the regularizer", _RANKING_SOURCE),
     Column("rank", "1", "1: hinders memorization most", _RANKING_SOURCE),
 )
 
 _RATES_SOURCE = "statistics/rates.py"
-_AT_A_RATE = (
-    Column("learning_rate", "1", "the rate", _RATES_SOURCE),
-    _N_MEMORIZED,
-    _N_SEEDS,
-    *_FRACTION,
-    _MEDIAN_EPOCH,
-    _MEDIAN_TAU,
-)
+_AT_A_RATE = (_N_MEMORIZED, _N_SEEDS, *_fraction(_SURVIVAL), _MEDIAN_EPOCH, _MEDIAN_TAU)
 _LEARNING_RATES = (
     *_fields(but=("data_seed", "init_seed", "learning_rate")),
     *_SIZES,
     Column("n_rates", "rates", "how many learning rates were swept", _RATES_SOURCE),
     Column("lowest_rate", "1", "the lowest of them", _RATES_SOURCE),
     Column("highest_rate", "1", "the highest of them", _RATES_SOURCE),
-    *(
-        Column(f"best_{c.name}", c.unit, f"at the best of the swept rates, chosen on the same seeds: {c.meaning}", c.source)
-        for c in _AT_A_RATE
+    Column(
+        "best_learning_rate",
+        "1",
+        "the best of them: most seeds memorize, then in the fewest epochs, then the least is left, then the smallest",
+        _RATES_SOURCE,
     ),
     *(
-        Column(f"default_{c.name}", c.unit, f"at the default rate of the optimizer (empty if not swept): {c.meaning}", c.source)
+        Column(f"best_{c.name}", c.unit, f"at the best rate, which is chosen on the same seeds: {c.meaning}", c.source)
         for c in _AT_A_RATE
     ),
+    Column(
+        "default_learning_rate", "1", "the optimizer's default rate; empty, as what follows, if it was not swept", _RATES_SOURCE
+    ),
+    *(Column(f"default_{c.name}", c.unit, f"at the default rate: {c.meaning}", c.source) for c in _AT_A_RATE),
     Column(
         "best_at_edge",
         "true or false",
@@ -374,10 +454,10 @@ _LEARNING_FANS = (
     Column("samples", "name", "which cells: below (n_samples up to functional_dim) or above", _FANS_SOURCE),
     Column("epoch", "epochs", "the epoch that the row is about", _FANS_SOURCE),
     Column("n_cells", "cells", "cells with a learning curve; one that has ended keeps its last tau", _FANS_SOURCE),
-    Column("tau_median", "fraction", "median tau of the cells; a cell that diverged counts as infinite", _FANS_SOURCE),
-    Column("tau_p10", "fraction", "a tenth of the cells is at this tau or below", _FANS_SOURCE),
-    Column("tau_p90", "fraction", "nine tenths of the cells are at this tau or below", _FANS_SOURCE),
-    Column("threshold", "fraction", "the tau at which training stops", _FANS_SOURCE),
+    Column("tau_median", "of the variance", "median tau of the cells; a cell that diverged counts as infinite", _FANS_SOURCE),
+    Column("tau_p10", "of the variance", "a tenth of the cells is at this tau or below", _FANS_SOURCE),
+    Column("tau_p90", "of the variance", "nine tenths of the cells are at this tau or below", _FANS_SOURCE),
+    Column("threshold", "of the variance", "the tau at which training stops", _FANS_SOURCE),
 )
 
 _PUBLISHED_SOURCE = "statistics/published.py"
@@ -437,7 +517,7 @@ _SIGNAL = (
     Column(
         "dead_units",
         "fraction",
-        "hidden units whose activation is the same for all inputs; empty for the output",
+        "share of the hidden units whose activation is the same for all inputs; empty for the output",
         _SIGNAL_SOURCE,
     ),
 )
@@ -463,7 +543,7 @@ _PREDICTIONS = (
     _SETTING,
     *_fields("depth", "width", "n_samples", "data_seed", "init_seed"),
     *(column for column in _CELLS if column.name == "final_tau"),
-    Column("sample", "1", "number of the training sample, from 0", _MEASURED),
+    Column("sample", "1", "number of the training sample, from 0", "store/parts.py"),
     Column("target", "target units", "its target", "protocol/noise.py"),
     Column("prediction", "target units", "what the network predicts for it when training ended", _MEASURED),
 )
@@ -473,13 +553,11 @@ _PEER = (
     Column("peer", "name", "who trained", "peers/registry.py"),
     Column("label", "text", "who trained, in words", "peers/registry.py"),
 )
-_PEAK = (
-    Column("peak", "text", "how the machine's peak was measured", "engines/peak.py"),
-    Column("peak_gflops", "GFLOP/s", "the machine's peak, median over rounds", "engines/peak.py"),
-)
-_GFLOPS = (
-    "useful work of a call over its time; useful work: 6 * n_samples * multiply-accumulates of a forward pass, per epoch and"
-    " network"
+_PEAK = Column(
+    "peak",
+    "name",
+    "how the machine's peak was measured: fma (multiply-adds on registers) or gemm (a large float32 matrix product)",
+    "engines/peak.py",
 )
 _COMPARISON = (
     *_fields("d_in", "width", "depth", "n_samples"),
@@ -489,70 +567,86 @@ _COMPARISON = (
     Column("epochs", "epochs", "epochs of one call", _COMPARISON_SOURCE),
     Column("n_rounds", "rounds", "timed calls", _COMPARISON_SOURCE),
     Column("error", "text", "why the peer has no result; empty if it has", _COMPARISON_SOURCE),
-    *_PEAK,
-    Column("gflops", "GFLOP/s", f"{_GFLOPS}; median over rounds", _COMPARISON_SOURCE),
-    Column("gflops_low", "GFLOP/s", "the least over rounds", _COMPARISON_SOURCE),
-    Column("gflops_high", "GFLOP/s", "the most over rounds", _COMPARISON_SOURCE),
+    _PEAK,
+    Column("peak_gflops", "GFLOP/s", "the machine's peak in float32, median over rounds", "engines/peak.py"),
+    Column(
+        "gflops",
+        "GFLOP/s",
+        "useful work of a call over its time, median over rounds; useful work is 6 * n_samples * multiply-accumulates of a"
+        " forward pass, per epoch and network",
+        _COMPARISON_SOURCE,
+    ),
+    Column("gflops_low", "GFLOP/s", "the least of gflops over rounds", _COMPARISON_SOURCE),
+    Column("gflops_high", "GFLOP/s", "the most of gflops over rounds", _COMPARISON_SOURCE),
     Column("of_peak", "fraction", "gflops over the peak of the same round, median over rounds", _COMPARISON_SOURCE),
     Column("slower", "1", "GFLOP/s of this program over the peer's in the same round, median over rounds", _COMPARISON_SOURCE),
-    Column("slower_low", "1", "the least over rounds", _COMPARISON_SOURCE),
-    Column("slower_high", "1", "the most over rounds", _COMPARISON_SOURCE),
+    Column("slower_low", "1", "the least of slower over rounds", _COMPARISON_SOURCE),
+    Column("slower_high", "1", "the most of slower over rounds", _COMPARISON_SOURCE),
     Column(
         "loss_difference",
         "1",
-        "relative difference of the losses from those of the first peer that is not ours",
+        "largest relative difference of the losses from those of the first peer that is not ours: of any network in the"
+        " first two epochs, of the median network after that",
         _COMPARISON_SOURCE,
     ),
     Column(
-        "peak_memory_mb", "1e6 bytes", "most memory of the peer's process in a call, its libraries included", "machine/usage.py"
+        "peak_memory_mb",
+        "1e6 bytes",
+        "most memory of the peer's process in a call, its libraries included; empty where the system does not tell",
+        "machine/usage.py",
     ),
     Column(
         "joules_per_tflop",
         "J/TFLOP",
-        "energy of the whole machine over useful work; empty where it is not told",
+        "energy of the processor packages, with all that runs on them, over useful work, median over rounds; empty where"
+        " the system does not tell",
         "machine/usage.py",
     ),
 )
+_OVER_SHAPES = (("", "geometric mean"), ("_low", "least"), ("_high", "largest"))
 _SUMMARY = (
     *_PEER,
     Column("n_shapes", "shapes", "shapes at which the peer has a result", _COMPARISON_SOURCE),
     *(
         Column(f"{name}{end}", unit, f"{of} over shapes of {name} in comparison.csv", _COMPARISON_SOURCE)
         for name, unit in (("gflops", "GFLOP/s"), ("of_peak", "fraction"), ("slower", "1"), ("joules_per_tflop", "J/TFLOP"))
-        for end, of in (("", "geometric mean"), ("_low", "least"), ("_high", "largest"))
+        for end, of in _OVER_SHAPES
     ),
     Column("peak_memory_mb", "1e6 bytes", "largest over shapes of peak_memory_mb in comparison.csv", "machine/usage.py"),
-    *_PEAK,
+    _PEAK,
+    Column("peak_gflops", "GFLOP/s", "median over shapes of peak_gflops in comparison.csv", "engines/peak.py"),
 )
 
 # The tables of a run, in the order of their worth to a reader, then those of `memcap compare`.
 TABLES = {
     "cells": Table("a cell: one training run", _CELLS),
     "groups": Table("a group of cells that differ in their seeds alone", _GROUPS),
-    "capacity": Table("a network under one protocol, trained on two sample counts or more", _CAPACITY),
-    "thresholds": Table(
-        "a group of seeds and a threshold that its training passed on the way; only the fields that vary", _THRESHOLDS
-    ),
+    "capacity": Table("a network and how it trains, at two sample counts or more", _CAPACITY),
+    "thresholds": Table("a group of seeds at one threshold. Of the fields it has those that vary", _THRESHOLDS),
     "scaling": Table("a term of a power law through the known N50 of a setting", _SCALING),
     "scaling_residuals": Table("a network in the fit of a power law", _SCALING_RESIDUALS),
     "theory": Table("a network and a sample count that theory names for it", _THEORY),
-    "incidence": Table("a setting and an epoch: who had memorized by then; a spent budget censors", _INCIDENCE),
+    "incidence": Table("a setting and an epoch: who had memorized by then", _INCIDENCE),
     "log_rank": Table("a setting against the same cells without a regularizer: a stratified log-rank test", _LOG_RANK),
     "regularizers": Table("a regularizer at one strength, against the same cells without any", _REGULARIZERS),
-    "learning_rates": Table("a network, sample count and protocol at which several learning rates were swept", _LEARNING_RATES),
-    "learning_fans": Table("a setting and an epoch: how tau is spread over its cells", _LEARNING_FANS),
+    "learning_rates": Table(
+        "a network, sample count and way to train for which several learning rates were swept", _LEARNING_RATES
+    ),
+    "learning_fans": Table(
+        "a setting, a side of the functional dimension and an epoch: how tau spreads over cells", _LEARNING_FANS
+    ),
     "published": Table("a published claim that the run has cells for", _PUBLISHED),
     "evidence": Table("the network that was asked about, or one change to it", _EVIDENCE),
     "signal_propagation": Table("a layer of an untrained network", _SIGNAL),
     "validation": Table("a cell with validation samples", _VALIDATION),
     "predictions": Table("a training sample of the first cell of a setting (with n_predictions)", _PREDICTIONS),
-    "comparison": Table("a shape of networks and a peer (make compare)", _COMPARISON),
-    "summary": Table("a peer over all shapes (make compare)", _SUMMARY),
+    "comparison": Table("a shape of networks and a peer (memcap compare)", _COMPARISON),
+    "summary": Table("a peer over all shapes (memcap compare)", _SUMMARY),
 }
 
 
 def columns_of(table: str) -> dict[str, Column]:
-    """The columns of a table by name.
+    """The columns of a table by name, in their order.
 
     Raises:
         KeyError: no table has this name.
@@ -582,8 +676,9 @@ def readme(tables: Mapping[str, Sequence[str]]) -> str:
     """The page of a folder of tables, given their names with those of their columns: what each column means."""
     head = (
         "# What the columns mean\n\nEach table is a CSV file. Infinite epochs mean never; an empty entry means that there is"
-        " nothing to say. `..._low` and `..._high` are the ends of a 95 % interval. `source`: the file in bench/ that computes"
-        " the column, and the publication that it follows; `asked` are the fields of a cell, which are inputs."
+        " nothing to say. `source` names the file in bench/ that computes the column, and the publication that it follows;"
+        " `asked` are the fields of a cell, which are inputs. Units: `1` is a number without one, `of the variance` a share of"
+        " the targets' variance."
     )
     parts = [f"## {name}.csv\n\n{markdown(name, columns)}" for name, columns in tables.items()]
     return "\n\n".join([head, *parts]) + "\n"

@@ -35,7 +35,7 @@ FIELD_LIST = (
     Field("width", NETWORK, "units", "units of each hidden layer", "64"),
     Field("activation", NETWORK, "name", "activation function of the hidden layers", "tanh"),
     Field("init", NETWORK, "name", "how the initial weights are drawn", "orthogonal"),
-    Field("init_scale", NETWORK, "1", "half-width of init=uniform; a factor on the weights of the others", "0.25"),
+    Field("init_scale", NETWORK, "1", "half-width of init=uniform; a factor on what the others draw", "0.25"),
     Field("init_seed", NETWORK, "seed", "draws the initial weights, and what training draws (dropout, noise, shuffling)", "1"),
     Field("trainable", NETWORK, "name", "which weights train: all of them, or the last layer only", "readout"),
     Field(
@@ -52,7 +52,7 @@ FIELD_LIST = (
         "lr_schedule",
         OPTIMISATION,
         "name",
-        "cosine falls to 0 over the budget; step takes a tenth after each third of it",
+        "cosine: falls to 0 over the budget; step: a tenth of itself after each third of the budget",
         "cosine",
     ),
     Field("momentum", OPTIMISATION, "1", "momentum of sgd", "0.9"),
@@ -68,15 +68,35 @@ FIELD_LIST = (
         "type of the numbers; tf32 is float32 with the factors of matrix products rounded to TF32",
         "float64",
     ),
-    Field("regularization", REGULARIZATION, "name", "the name of what is switched on below; set by the strengths", "dropout"),
-    Field("weight_decay", REGULARIZATION, "1", "L2 penalty in the gradient; decoupled with adamw; 0: off", "0.001"),
-    Field("l1", REGULARIZATION, "1", "L1 penalty in the gradient; 0: off", "0.0001"),
+    Field(
+        "regularization",
+        REGULARIZATION,
+        "name",
+        "the name of what is switched on; it follows from the strengths below",
+        "dropout",
+    ),
+    Field(
+        "weight_decay",
+        REGULARIZATION,
+        "1",
+        "this times each parameter is added to the gradient (L2); adamw takes it off the parameters; 0: off",
+        "0.001",
+    ),
+    Field("l1", REGULARIZATION, "1", "this times the sign of each parameter is added to the gradient (L1); 0: off", "0.0001"),
     Field(
         "dropout", REGULARIZATION, "fraction", "probability that a hidden unit is set to 0 in a training step; 0: off", "0.1"
     ),
     Field("input_noise", REGULARIZATION, "inputs' std", "std of fresh noise added to the inputs in each step; 0: off", "0.1"),
     Field("max_norm", REGULARIZATION, "1", "largest norm of the weights into a unit; null: off", "2.0"),
-    Field("patience", REGULARIZATION, "epochs", "stop after so many epochs without a better validation MSE; null: off", "50"),
-    Field("tau", CRITERION, "fraction", "memorized where train MSE / variance of the targets is at most this", "0.1"),
+    Field(
+        "patience",
+        REGULARIZATION,
+        "epochs",
+        "stop after so many epochs without a better validation MSE (needs n_val); null: off",
+        "50",
+    ),
+    Field(
+        "tau", CRITERION, "of the variance", "memorized where training loss / variance of the targets is at most this", "0.1"
+    ),
     Field("max_epochs", CRITERION, "epochs", "the budget: training passes over the training set", "1000"),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-# What other programs call a field, and what it is called here.
+# What other programs call a field or a choice, and what it is called here.
 ALIASES = {
     "lr": "learning_rate",
     "epochs": "max_epochs",
@@ -19,10 +19,15 @@ ALIASES = {
     "samples": "n_samples",
     "threshold": "tau",
     "wd": "weight_decay",
+    "fp32": "float32",
+    "fp64": "float64",
+    "double": "float64",
 }
 
 # Names less alike than this are no slips of each other (`difflib`: twice the shared letters over all letters).
 ALIKE = 0.6
+# From here on a name is taken for a slip of an alias.
+SURE = 0.8
 
 
 def did_you_mean(name: str, known: Iterable[str], otherwise: str) -> str:
@@ -41,9 +46,10 @@ def did_you_mean(name: str, known: Iterable[str], otherwise: str) -> str:
     """
     known = list(known)
     prefix, _, last = name.rpartition(".")
-    wanted = ALIASES.get(last, last)
+    slip = difflib.get_close_matches(last, ALIASES, n=1, cutoff=SURE)
+    wanted = ALIASES.get(last) or (ALIASES[slip[0]] if slip else last)
     exact = [other for other in known if other == f"{prefix}.{wanted}".lstrip(".")]
     exact += [other for other in known if other.rpartition(".")[2] == wanted]
-    exact += [other for other in known if other.startswith(wanted)]
+    exact += [other for other in known if other.startswith(wanted) and len(wanted) > 1]
     close = exact or difflib.get_close_matches(name, known, n=1, cutoff=ALIKE)
     return f"did you mean {close[0]}?" if close else otherwise

@@ -10,13 +10,15 @@ import pandas as pd
 
 from bench.protocol.activations import ACTIVATIONS
 from bench.protocol.cells import Cell
+from bench.protocol.columns import columns_of
 from bench.protocol.networks import initial_layers
 from bench.protocol.noise import training_data
 
 # Samples to measure on: the relative error of a second moment is about 1 / sqrt(this many).
 MOST_SAMPLES = 2000
 
-COLUMNS = ["cell_id", "layer", "second_moment", "variance_across_inputs", "gain", "dead_units"]
+# Of the table of a run, those that are measured here.
+COLUMNS = ["cell_id", *(name for name, column in columns_of("signal_propagation").items() if "signal" in column.source)]
 
 
 def propagation(cells: Iterable[Cell]) -> pd.DataFrame:

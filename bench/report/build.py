@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bench.protocol.columns import readme
 from bench.report import terminal
 from bench.report.drawing import draw
 from bench.report.findings import findings
@@ -13,6 +12,7 @@ from bench.report.pictures import Picture, drawings
 from bench.statistics import tables
 from bench.statistics.tables import Tables
 from bench.store.parts import Design, Store, write_atomically
+from bench.store.tables import write_tables
 
 
 def build(run_dir: str | Path) -> Path:
@@ -23,23 +23,13 @@ def build(run_dir: str | Path) -> Path:
     """
     store = Store(run_dir)
     made = tables.make(store)
-    _write_tables(made, store.path / "tables")
+    write_tables(store.path / "tables", made.named())
     pictures = _draw(made, store.path / "figures")
     sentences = findings(made)
     text = page(store, made, pictures, sentences)
     write_atomically(store.path / "report.html", lambda partial: partial.write_text(text, encoding="utf-8"))
     _print(made, sentences, store)
     return store.path / "report.html"
-
-
-def _write_tables(made: Tables, folder: Path) -> None:
-    folder.mkdir(exist_ok=True)
-    for stale in folder.glob("*.csv"):
-        stale.unlink()
-    for name, table in made.named().items():
-        write_atomically(folder / f"{name}.csv", lambda partial, table=table: table.to_csv(partial, index=False, na_rep=""))
-    text = readme({name: [str(column) for column in table] for name, table in made.named().items()})
-    write_atomically(folder / "README.md", lambda partial: partial.write_text(text, encoding="utf-8"))
 
 
 def _draw(made: Tables, folder: Path) -> list[Picture]:

@@ -19,7 +19,7 @@ import pandas as pd
 from itables.options import dt_bundle
 
 from bench.protocol.cells import FIELDS, SEEDS
-from bench.protocol.columns import columns_of
+from bench.protocol.columns import UNITS_IN_WORDS, columns_of
 from bench.protocol.fields import FIELD_LIST
 from bench.report import terminal
 from bench.report.pictures import OWN, Picture, drawn
@@ -246,7 +246,7 @@ def _table_html(table: pd.DataFrame, table_id: str) -> str:
 
 
 def _html(table: pd.DataFrame, table_id: str, name: str, renamed: Mapping[str, Sequence[str]] = MappingProxyType({})) -> str:
-    """A table whose headers say that they are columns', and tell in a tooltip what these are in the table of this name.
+    """A table as HTML. Each header has the scope of a column, and a tooltip with what it is in the table called `name`.
 
     `renamed`: the headers that are called otherwise there, with the columns that they stand for.
     """
@@ -268,4 +268,4 @@ def _html(table: pd.DataFrame, table_id: str, name: str, renamed: Mapping[str, S
 def tooltip(table: str, column: str) -> str:
     """What a column of a table is, and its unit."""
     known = columns_of(table)[column]
-    return known.meaning if known.unit in ("text", "name", "true or false") else f"{known.meaning} [{known.unit}]"
+    return known.meaning if known.unit in UNITS_IN_WORDS else f"{known.meaning} [{known.unit}]"

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
+import yaml
 
 from bench.engines.choice import EngineSpec, resolve
 from bench.machine.cores import available_cores
@@ -39,8 +39,7 @@ def run(
     search: Search | None = None,
     variants: bool = False,
     progress: bool = False,
-    config: Mapping[str, Any] | None = None,
-    config_text: str | None = None,
+    config: str | None = None,
 ) -> pd.DataFrame:
     """Train the cells and return their table, one row for each cell in the order given.
 
@@ -64,8 +63,7 @@ def run(
         variants: the cells are variants of the first and its seeds; the report then says what each one changes, and what held
             the first back.
         progress: say what is trained, and show progress on the standard error stream.
-        config: the resolved configuration, to write down in provenance.json.
-        config_text: the same as YAML, to keep as config.yaml.
+        config: the resolved configuration as YAML, to keep as config.yaml and in provenance.json.
 
     Returns:
         The columns of `cells` (`bench.protocol.columns`; `memcap columns cells` prints them with their units). A cell that
@@ -101,7 +99,6 @@ def run(
             design,
             spec,
             config,
-            config_text,
             progress=progress,
             executor=executor,
             threads=threads or available_cores(),
@@ -117,8 +114,7 @@ def _train_planned(
     search: Search | None,
     design: Design,
     spec: EngineSpec,
-    config: Mapping[str, Any] | None,
-    config_text: str | None,
+    config: str | None,
     *,
     progress: bool,
     threads: int,
@@ -133,8 +129,8 @@ def _train_planned(
     # First of all, since what has a plan is a run's; that of a search which goes on holds more than its first round.
     if not search or not (store.path / "plan.parquet").exists():
         store.write_plan(planned, design, ratio)
-    if config_text is not None:
-        write_atomically(store.path / "config.yaml", lambda partial: partial.write_text(config_text, encoding="utf-8"))
+    if config is not None:
+        write_atomically(store.path / "config.yaml", lambda partial: partial.write_text(config, encoding="utf-8"))
     wanted = {"n_predictions": n_predictions, "jacobian_rank": jacobian_rank}
     training = Training(store, spec, executor=executor, threads=threads, progress=progress, **wanted)
     rounds, told = 0, set()
@@ -161,7 +157,8 @@ def _train_planned(
         if training.left_to_torch:
             counts["cells_left_to_torch"] = training.left_to_torch
         times = {"started_at": started_at.isoformat(timespec="seconds"), "wall_time_s": wall_time_s}
-        provenance.append(store.path, {**times, **counts, **facts, "config": config})
+        asked_for = {"config": None if config is None else yaml.safe_load(config)}
+        provenance.append(store.path, {**times, **counts, **facts, **asked_for})
 
 
 def _plans(asked: list[Cell], search: Search | None, store: Store) -> Iterator[list[Cell]]:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from bench.protocol.cells import Status
+from bench.protocol.columns import columns_of
 from bench.statistics.clusters import clusters
 from bench.statistics.frontier import fit
 from bench.statistics.rates import at_default_rate, best_over_rates
@@ -24,25 +25,7 @@ Known = Literal["value", "more", "less", "nothing"]
 # What cells of one success curve share.
 CURVE_FIELDS = tuple(name for name in GROUP_FIELDS if name != "n_samples")
 
-COLUMNS = [
-    "setting",
-    *CURVE_FIELDS,
-    "rates",
-    "n_params",
-    "functional_dim",
-    "n_cells",
-    "n_seeds",
-    "least_n_samples",
-    "most_n_samples",
-    "n50",
-    "n50_low",
-    "n50_high",
-    "side",
-    "sharpness",
-    "n50_per_param",
-    "n50_per_dim",
-    "bits_per_param",
-]
+COLUMNS = list(columns_of("capacity"))
 
 
 def capacities(cells: pd.DataFrame, *, searched: bool = False) -> pd.DataFrame:

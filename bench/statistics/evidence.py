@@ -8,7 +8,7 @@ from enum import StrEnum
 import numpy as np
 import pandas as pd
 
-from bench.protocol.cells import FIELDS
+from bench.protocol.columns import columns_of
 from bench.statistics.settings import changed_fields
 
 
@@ -47,20 +47,7 @@ WATCHED = ("n_val", "regularization", "data_seed", "init_seed")
 # Batches are in proportion where an epoch has as many steps but for this factor: batches are whole.
 SAME_STEPS = 1.5
 
-COLUMNS = (
-    "setting",
-    "levers",
-    "n_memorized",
-    "n_seeds",
-    "n_diverged",
-    "n_failed",
-    "n_pending",
-    "median_epoch_to_tau",
-    "median_final_tau",
-    "cost",
-    *(name for name in FIELDS if name in LEVER_OF),
-    "functional_dim",
-)
+COLUMNS = list(columns_of("evidence"))
 
 
 def evidence(groups: pd.DataFrame) -> pd.DataFrame:
@@ -76,7 +63,7 @@ def evidence(groups: pd.DataFrame) -> pd.DataFrame:
     epochs = groups["median_epoch_to_tau"].where(groups["median_epoch_to_tau"] < np.inf, groups["max_epochs"].astype(float))
     cost = epochs.where(groups["n_seeds"] > 0) * _epoch_macs(groups) / float(asked["max_epochs"] * _epoch_macs(asked))
     levers = [" + ".join(pulled(row, asked)) for _, row in groups.iterrows()]
-    return groups.assign(levers=levers, cost=cost)[list(COLUMNS)].reset_index(drop=True)
+    return groups.assign(levers=levers, cost=cost)[COLUMNS].reset_index(drop=True)
 
 
 def pulled(row: pd.Series, asked: pd.Series) -> list[Lever]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from bench.protocol.columns import columns_of
+
 # The inner 80 % of cells lie between these.
 LOW, HIGH = 0.1, 0.9
 
 BELOW, ABOVE = "below", "above"
 
-COLUMNS = ["setting", "samples", "epoch", "n_cells", "tau_median", "tau_p10", "tau_p90", "threshold"]
+COLUMNS = list(columns_of("learning_fans"))
 
 
 def fans(curves: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from scipy import stats
 
 from bench.protocol.cells import Status
+from bench.protocol.columns import columns_of
 from bench.statistics.clusters import clusters, effective_number
 from bench.statistics.ranking import NETWORK_KEY, PAIR_KEY
 from bench.statistics.settings import regularized
@@ -19,12 +20,12 @@ from bench.store.parts import PENDING
 # Points of a curve for each factor of ten in epochs.
 POINTS_PER_DECADE = 12
 
-CURVE_COLUMNS = ["setting", "epoch", "memorized", "memorized_low", "memorized_high", "early_stopped", "diverged", "n_cells"]
+CURVE_COLUMNS = list(columns_of("incidence"))
 
 # Exchanges of labels that a test tries, where there are more than these.
 RESAMPLES = 9999
 
-TEST_COLUMNS = ["setting", "n_pairs", "n_strata", "observed", "expected", "statistic", "n_seeds", "p_value"]
+TEST_COLUMNS = list(columns_of("log_rank"))
 
 
 def incidence(cells: pd.DataFrame) -> pd.DataFrame:

@@ -12,6 +12,7 @@ from scipy import stats
 
 from bench.protocol import theory
 from bench.protocol.cells import SEEDS, Status
+from bench.protocol.columns import columns_of
 from bench.protocol.networks import HOMOGENEOUS
 from bench.statistics.agreement import agreement, mean_interval, ratio_interval
 from bench.statistics.capacity import Known, what_is_known
@@ -41,20 +42,7 @@ BELKIN = "Belkin, Hsu, Ma and Mandal, PNAS 2019"
 GEIGER = "Geiger et al., Phys. Rev. E 100, 012115 (2019), arXiv 1809.09349"
 ARPIT = "Arpit et al., ICML 2017"
 
-COLUMNS = [
-    "claim",
-    "about",
-    "source",
-    "they",
-    "here",
-    "n_cells",
-    "agree",
-    "value",
-    "low",
-    "high",
-    "theirs_low",
-    "theirs_high",
-]
+COLUMNS = list(columns_of("published"))
 
 
 def published(cells: pd.DataFrame, capacity: pd.DataFrame) -> pd.DataFrame:

@@ -9,6 +9,7 @@ import pandas as pd
 from jaxtyping import Float, Shaped
 
 from bench.protocol.cells import DEFAULT_STRENGTHS, FIELDS, SEEDS, STRENGTHS, Status
+from bench.protocol.columns import columns_of
 from bench.statistics.clusters import clusters, effective_number, fraction_effect
 from bench.statistics.settings import regularized, spell, strengths_on
 from bench.statistics.survival import wilson_interval
@@ -23,21 +24,7 @@ NETWORK_KEY = [name for name in PAIR_KEY if name not in SEEDS]
 # What makes a row: the regularization with its strengths. Decoupled weight decay is that of the optimizer adamw.
 ROW_KEY = ["regularization", "optimizer", *STRENGTHS]
 
-COLUMNS = [
-    "regularizer",
-    *ROW_KEY,
-    "at_default",
-    "n_pairs",
-    "n_memorized",
-    "fraction_memorized",
-    "fraction_low",
-    "fraction_high",
-    "median_delay",
-    "delay_low",
-    "delay_high",
-    "median_final_tau",
-    "rank",
-]
+COLUMNS = list(columns_of("regularizers"))
 
 
 def ranking(cells: pd.DataFrame) -> pd.DataFrame:

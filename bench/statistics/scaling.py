@@ -11,26 +11,13 @@ import pandas as pd
 from jaxtyping import Float
 from scipy import stats
 
+from bench.protocol.columns import columns_of
 from bench.statistics.capacity import Known, what_is_known
 from bench.statistics.frontier import TWO_SIDED
 
-COLUMNS = [
-    "setting",
-    "rates",
-    "model",
-    "term",
-    "exponent",
-    "exponent_low",
-    "exponent_high",
-    "p_value",
-    "n_networks",
-    "n_above",
-    "n_below",
-    "n_vague",
-    "residual_sd",
-]
+COLUMNS = list(columns_of("scaling"))
 
-RESIDUAL_COLUMNS = ["setting", "rates", "model", "depth", "width", "d_in", "n_params", "n50", "fitted", "residual"]
+RESIDUAL_COLUMNS = list(columns_of("scaling_residuals"))
 
 # Each model: what N50 is a power law in. The last term is the one it is about.
 MODELS = {

@@ -81,10 +81,10 @@ def verdict(evidence: pd.DataFrame) -> Verdict:
         return _undecided(f"{pending} cells have no result yet; the same command goes on from there")
     if asked["n_seeds"] == 0:
         return _undecided("the cell that was asked about has no result")
-    if _works(asked):
+    if memorizes(asked):
         text = f"Memorizable as it is: {_count(asked)} memorized, by epoch {asked['median_epoch_to_tau']:.0f} in the median."
         return Verdict(Cause.NOTHING, (), asked["setting"], (text,))
-    works = [row for _, row in tried.iterrows() if row["levers"] and _works(row)]
+    works = [row for _, row in tried.iterrows() if row["levers"] and memorizes(row)]
     clear = [row for row in works if Lever.TASK not in _levers(row) and _clearly_better(row, asked)]
     clear.sort(key=_cost_of)
     if not clear:
@@ -268,7 +268,8 @@ def width_for(asked: pd.Series, dimension: float) -> int | None:
     return high
 
 
-def _works(row: pd.Series) -> bool:
+def memorizes(row: pd.Series) -> bool:
+    """Whether at least half of the seeds of a group memorized; not where none has a result."""
     return bool(row["n_seeds"] > 0 and row["n_memorized"] >= MAJORITY * row["n_seeds"])
 
 

@@ -110,7 +110,7 @@ CASES = [
         "grid.width=[8",
         'grid.width=[8: cannot be read; a list is in brackets, what a shell would read itself in quotes: "grid.width=[16,32]"',
     ),
-    ("engine.name=null", "engine.name=null: must be a name; choose a file of conf/engine, for example engine=auto"),
+    ("engine.name=null", "engine.name=null: must be a name; choose one by name, engine=auto"),
 ]
 
 
@@ -141,9 +141,7 @@ def test_load_and_n_samples_given_together_are_refused(monkeypatch, capsys):
 
 
 def test_load_and_n_samples_swept_together_are_refused():
-    with pytest.raises(
-        bench.GridError, match=r"^load=\[0\.5\]: replaces n_samples, which is swept too; sweep one of them$"
-    ):
+    with pytest.raises(bench.GridError, match=r"^load=\[0\.5\]: replaces n_samples, which is swept too; sweep one of them$"):
         bench.expand(load=[0.5], n_samples=[8])
 
 

@@ -8,11 +8,14 @@ import subprocess
 import sys
 
 import pytest
+import yaml
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
 import bench
 from bench.commands import help as help_texts
+from bench.commands.config import dump
+from bench.commands.line import compose
 from bench.commands.main import COMMANDS, dispatch
 from bench.protocol import grid
 from bench.protocol.cells import DEFAULTS, FIELDS, Cell
@@ -51,7 +54,8 @@ def test_the_module_is_the_same_command():
 
 
 def test_the_version_is_that_of_the_package(memcap):
-    assert memcap("--version") == (0, f"memcap {bench.__version__}\n", "")
+    for arguments in (["--version"], ["-V"], ["run", "--version"], ["diagnose", "depth=1", "--version"]):
+        assert memcap(*arguments) == (0, f"memcap {bench.__version__}\n", "")
     assert importlib.metadata.version("memcap") == bench.__version__
 
 
@@ -107,6 +111,7 @@ def test_the_examples_of_settings_are_settings(memcap, tmp_path):
     [
         ("diganose", "did you mean diagnose?"),
         ("reports", "did you mean report?"),
+        ("smoke", "did you mean grid=smoke?"),
         ("xyzzy", "memcap --help lists the commands; a setting is name=value, as in grid=smoke"),
     ],
 )
@@ -119,11 +124,30 @@ def test_an_unknown_command_is_one_line_with_the_nearest(command, remedy, memcap
     [
         ("lr=0.1", "did you mean learning_rate?"),
         ("seeds=5", "did you mean grid.seed?"),
+        ("hiden=5", "did you mean width?"),
         ("fail_under=1", "memcap COMMAND --help lists the settings"),
     ],
 )
 def test_an_unknown_setting_names_what_was_meant_or_where_they_are_listed(setting, remedy, memcap):
     assert memcap(setting) == (2, "", f"memcap: {setting.split('=')[0]}: is not a setting; {remedy}\n")
+
+
+def test_an_unknown_choice_names_what_was_meant():
+    with pytest.raises(bench.GridError, match=r"dtype=fp32: must be one of .*; did you mean float32\?$"):
+        bench.expand(dtype="fp32")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["diagnose", "--fale"], "--fale: is not an option of this command; did you mean --fail?"),
+        (["grid=smoke", "--fail"], "--fail: is not an option of this command; memcap COMMAND --help lists them"),
+        (["compare", "-x"], "-x: is not an option of this command; memcap COMMAND --help lists them"),
+        (["compare", "grid=smoke"], "grid: cannot be chosen in this command; memcap COMMAND --help lists the settings"),
+    ],
+)
+def test_an_unknown_option_is_one_line(arguments, message, memcap):
+    assert memcap(*arguments) == (2, "", f"memcap: {message}\n")
 
 
 @pytest.mark.parametrize(("name", "meant"), [("lr", "learning_rate"), ("seeds", "seed"), ("epochs", "max_epochs")])
@@ -141,9 +165,20 @@ def test_a_diagnosis_ends_with_status_1_where_the_answer_is_no_and_that_is_asked
     assert memcap("diagnose", "--fail", *small[1:], "n_samples=1", "fresh=true")[0] == 0
 
 
-def test_a_report_is_of_one_folder(memcap):
+def test_a_report_is_of_one_folder_whatever_its_name(memcap, tmp_path):
     message = "memcap: a b: is not one folder; write memcap report results/default\n"
     assert memcap("report", "a", "b") == (2, "", message)
+    message = "memcap: grid=smoke: is not a folder; a report has no settings, write memcap report results/default\n"
+    assert memcap("report", "grid=smoke") == (2, "", message)
+    bench.run(bench.expand(n_samples=[4, 8], max_epochs=2), run_dir=tmp_path / "tau=1")
+    assert memcap("report", "tau=1")[0] == 0
+
+
+def test_a_configuration_is_the_same_as_text_and_as_values():
+    """The run keeps the text, and its provenance the values."""
+    for path in (ROOT / "conf/grid").glob("*.yaml"):
+        (settings,) = compose("config", [f"grid={path.stem}"])
+        assert yaml.safe_load(dump(settings.resolved)) == settings.resolved
 
 
 def test_several_grids_run_in_one_command(memcap, tmp_path):
@@ -167,7 +202,8 @@ def test_an_unknown_table_is_one_line_with_the_nearest(memcap):
     assert memcap("columns", "capacities") == (2, "", "memcap: capacities: is not a table; did you mean capacity?\n")
 
 
-def test_output_that_nobody_reads_to_its_end_is_no_error():
-    command = f"{sys.executable} -m bench columns cells groups capacity | head -1"
+@pytest.mark.parametrize("arguments", ["columns cells groups", "run --help", "--help"])
+def test_output_that_nobody_reads_to_its_end_is_no_error(arguments):
+    command = f"{sys.executable} -m bench {arguments} | head -1; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, env=os.environ)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode in (0, 141) and done.stderr == ""

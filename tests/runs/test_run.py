@@ -211,7 +211,7 @@ def test_memorized_bits_are_the_rate_distortion_of_a_gaussian():
 
 
 def test_provenance_tells_what_ran_and_names_no_host(tmp_path):
-    bench.run(CELLS[:1], run_dir=tmp_path, engine="torch", device="cpu", config={"asked": 1})
+    bench.run(CELLS[:1], run_dir=tmp_path, engine="torch", device="cpu", config="asked: 1\n")
     (run,) = json.loads((tmp_path / "provenance.json").read_text())["runs"]
     assert run["packages"]["torch"] and run["python"] and run["cpu"]["model"]
     assert (run["engine"], run["device"], run["cells_planned"], run["config"]) == ("torch", "cpu", 1, {"asked": 1})
@@ -354,16 +354,16 @@ def test_a_search_that_is_stopped_before_it_trains_leaves_a_folder_that_it_goes_
     with monkeypatch.context() as patched:
         patched.setattr("bench.runs.run.write_atomically", stop)
         with pytest.raises(KeyboardInterrupt):
-            bench.run(network, search=search, run_dir=tmp_path, config_text="")
+            bench.run(network, search=search, run_dir=tmp_path, config="")
     assert Store(tmp_path).design() == (Design.SEARCH, 3.0)
     assert set(Store(tmp_path).read_cells()["status"]) == {"pending"}
-    assert len(bench.run(network, search=search, run_dir=tmp_path, config_text="")) == 8
+    assert len(bench.run(network, search=search, run_dir=tmp_path, config="")) == 8
 
 
 @pytest.mark.parametrize("removed", range(4))
 def test_forgetting_that_is_interrupted_leaves_a_folder_that_can_still_be_used(tmp_path, monkeypatch, removed):
     cell = bench.Cell(d_in=2, depth=1, width=4, n_samples=8, tau=0.1, max_epochs=20)
-    bench.run(cell, run_dir=tmp_path, config_text="")
+    bench.run(cell, run_dir=tmp_path, config="")
     unlink, count = Path.unlink, itertools.count()
 
     def interrupted(self, **options):

@@ -1,7 +1,5 @@
-"""Where packs run. An executor takes packs and yields reports; closing it stops the work."""
+"""The list of executors, by the name that `executor=` gives."""
 
 from bench.runs.executors.local import run_local
-
-__all__ = ["EXECUTORS", "run_local"]
 
 EXECUTORS = {"local": run_local}

@@ -1,0 +1,28 @@
+"""Tables as CSV files in a folder, with a page that says what their columns are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from bench.protocol.columns import TABLES, readme
+from bench.store.parts import write_atomically
+
+
+def write_tables(folder: Path, tables: Mapping[str, pd.DataFrame]) -> None:
+    """Replace the tables of a folder by these, each a CSV file of its name, and write README.md beside them.
+
+    Args:
+        folder: is made if it is not there.
+        tables: by name; each name and column stands in `bench.protocol.columns`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for stale in folder.glob("*.csv"):
+        if stale.stem not in tables:
+            stale.unlink()
+    for name, table in tables.items():
+        write_atomically(folder / f"{name}.csv", lambda partial, table=table: table.to_csv(partial, index=False, na_rep=""))
+    text = readme({name: [str(column) for column in tables[name]] for name in TABLES if name in tables})
+    write_atomically(folder / "README.md", lambda partial: partial.write_text(text, encoding="utf-8"))
