@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 # Processes that run the tests.
 WORKERS ?= 2
+# Where there is no browser, the tests install Debian's: for root on Debian, or with SETUP=apt. SETUP=none installs nothing.
+SETUP ?= auto
 PY := $(if $(VENV),$(VENV)/bin/python,$(PYTHON))
 RUN_READY := $(if $(VENV),$(VENV)/.installed-run,packages-here)
 PEERS_READY := $(if $(VENV),$(VENV)/.installed-peers,)
@@ -16,7 +18,7 @@ BUILT := pyproject.toml constraints.txt $(wildcard bench/engines/fused/*)
 comma := ,
 EXTRA := $(if $(shell nvidia-smi -L 2>/dev/null),[cuda])
 
-.PHONY: help bench diagnose test sanitize gpu-evidence occupancy lint format compare perf report clean
+.PHONY: help bench diagnose test test-exhaustive test-all sanitize gpu-evidence occupancy lint format compare perf report clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -30,8 +32,15 @@ diagnose: $(RUN_READY)  ## why does a network not memorize? ARGS='depth=4 width=
 report: $(RUN_READY)  ## rebuild tables, figures and report.html of a finished run; RUN=results/default
 	$(PY) -m bench report $(RUN)
 
-test: $(DEV_READY)  ## run the whole test suite; ARGS='-k packing'
-	$(PY) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+PYTEST = $(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=25
+
+test: $(DEV_READY) browser  ## run the test suite, but for what takes long; ARGS='-k packing'
+	$(PYTEST) -m "not exhaustive" $(ARGS)
+
+test-exhaustive: $(DEV_READY) browser  ## run the tests that take long: every protocol, build and chip
+	$(PYTEST) -m exhaustive $(ARGS)
+
+test-all: test test-exhaustive  ## run both
 
 lint: $(DEV_READY)  ## check format, style and types
 	$(PY) -m ruff format --check .
@@ -63,6 +72,10 @@ perf: $(DEV_READY)  ## benchmark the engine's step, planning, store and tables; 
 clean:  ## remove the environment and caches; results stay
 	rm -rf .venv .pytest_cache .ruff_cache .hypothesis .benchmarks build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: browser
+browser: $(DEV_READY)
+	@$(PY) tests/report/chrome.py 2>/dev/null || sh tests/report/install_browser.sh $(SETUP)
 
 .PHONY: packages-here
 packages-here:

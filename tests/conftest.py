@@ -1,16 +1,18 @@
-"""Shapes in signatures are checked here and nowhere else; a skip needs a reason that CI accepts; some tests run alone."""
+"""Shapes in signatures are checked here and nowhere else; some tests run alone; commands run in this process."""
 
 from __future__ import annotations
 
-import importlib
+import gc
+import importlib.util
 import os
-from contextlib import nullcontext
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from jaxtyping import install_import_hook
 
 import tests.shapes
+from tests.skips import pytest_addoption, pytest_runtest_logreport, pytest_sessionfinish  # noqa: F401
 from tests.turns import ALONE, turn
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -19,26 +21,37 @@ ROOT = Path(__file__).resolve().parents[1]
 OTHERS = ("torch", "numpy", "pandas", "scipy.optimize", "scipy.stats", "matplotlib.figure", "seaborn", "pyarrow.parquet", "jax")
 
 
-def pytest_addoption(parser):
-    parser.addoption("--no-skips", action="store_true", help="fail if a test is skipped, except for want of a GPU")
-
-
 def pytest_collection(session):
     """Import the program with the shapes in its signatures checked, before any test does; the process that only deals tests out does not."""
     deals = session.config.getoption("numprocesses", None) and "PYTEST_XDIST_WORKER" not in os.environ
     if not deals:
-        # Benchmarks time the code as it ships, unchecked.
-        checked = not session.config.getoption("benchmark_only", False)
         for name in OTHERS:
-            importlib.import_module(name)
-        with install_import_hook("bench", f"{tests.shapes.__name__}.check") if checked else nullcontext():
+            if importlib.util.find_spec(name.partition(".")[0]):
+                importlib.import_module(name)
+        # Benchmarks time the code as it ships, unchecked.
+        checked = [] if session.config.getoption("benchmark_only", False) else with_shapes()
+        with install_import_hook(checked, f"{tests.shapes.__name__}.check"):
             for name in ("engines.torch_engine", "report.build", "runs.run"):
                 importlib.import_module(f"bench.{name}")
+
+
+def pytest_collection_finish():
+    """What was imported stays: the collector of garbage need not look through it again and again."""
+    gc.collect()
+    gc.freeze()
+
+
+def with_shapes() -> list[str]:
+    """The modules that write shapes; a check of every call slows the others down and finds nothing."""
+    paths = [path for path in (ROOT / "bench").rglob("*.py") if "from jaxtyping import" in path.read_text()]
+    return [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in paths]
 
 
 def pytest_collection_modifyitems(items):
     import torch
 
+    # Workers take whole files in this order, and shall not be left with a long one at the end: last come the rooms' small ones.
+    items.sort(key=lambda item: item.path.parent != ROOT / "tests")
     if not torch.cuda.is_available():
         for item in items:
             if "gpu" in item.keywords:
@@ -51,26 +64,34 @@ def pytest_runtest_protocol(item):
         return (yield)
 
 
-def pytest_runtest_logreport(report):
-    if report.skipped and "gpu" not in report.keywords:
-        SKIPPED.append(report.nodeid)
+class Done(NamedTuple):
+    """What a command left: its exit status, and what it printed."""
+
+    status: int
+    out: str
+    err: str
 
 
-SKIPPED: list[str] = []
+@pytest.fixture
+def memcap(monkeypatch, capsys, tmp_path):
+    """Runs a command in this process, as from a shell in an empty folder."""
+    from hydra.core.global_hydra import GlobalHydra
+
+    from bench.commands.main import dispatch
+
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> Done:
+        GlobalHydra.instance().clear()
+        status = dispatch(arguments)
+        return Done(status, *capsys.readouterr())
+
+    return run
 
 
-def pytest_sessionfinish(session):
-    if session.config.getoption("--no-skips") and SKIPPED:
-        print("\nskipped, though --no-skips was asked for:", *SKIPPED, sep="\n  ")
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
-
-
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="session")
 def _one_thread():
-    """As the engine runs its packs."""
+    """As the engine runs its packs; before any fixture trains."""
     import torch
 
-    threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -13,6 +14,9 @@ ALONE = ("clock", "gpu")
 # Folders can be locked, and leave no file behind.
 GATE, ROOM = Path(__file__).parent, Path(__file__).parents[1]
 
+# What the test that runs in this thread holds.
+_own = threading.local()
+
 
 @contextmanager
 def turn(*, alone: bool) -> Iterator[None]:
@@ -21,11 +25,32 @@ def turn(*, alone: bool) -> Iterator[None]:
         yield
         return
     with _opened(GATE) as gate, _opened(ROOM) as room:
-        # Whoever waits to be alone holds the gate, so that nobody enters before.
-        fcntl.flock(gate, fcntl.LOCK_EX)
-        fcntl.flock(room, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
-        fcntl.flock(gate, fcntl.LOCK_UN)
+        _own.folders = gate, room
+        _enter(fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
         yield
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Held within a test while it measures: when others have ended what they are at, so that they need not wait for its beginning."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        yield
+        return
+    fcntl.flock(_own.folders[1], fcntl.LOCK_UN)
+    _enter(fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        fcntl.flock(_own.folders[1], fcntl.LOCK_UN)
+        _enter(fcntl.LOCK_SH)
+
+
+def _enter(how: int) -> None:
+    gate, room = _own.folders
+    # Whoever waits to be alone holds the gate, so that nobody enters before.
+    fcntl.flock(gate, fcntl.LOCK_EX)
+    fcntl.flock(room, how)
+    fcntl.flock(gate, fcntl.LOCK_UN)
 
 
 @contextmanager

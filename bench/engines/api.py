@@ -22,7 +22,7 @@ class TrainReport(NamedTuple):
 
 @runtime_checkable
 class Engine(Protocol):
-    """One conformance suite (tests/engines/test_conformance.py) runs over every implementation."""
+    """One conformance suite (tests/engines/test_conformance.py and those beside it) runs over every implementation."""
 
     name: str
 

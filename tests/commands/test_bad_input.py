@@ -5,17 +5,9 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from hydra.core.global_hydra import GlobalHydra
 
 import bench
-from bench.commands.main import dispatch
 from tests.protocol.test_grid import compose
-
-
-def run_main(capsys, *overrides):
-    GlobalHydra.instance().clear()
-    return dispatch(overrides), capsys.readouterr()
-
 
 CASES = [
     ("grid.width=[0]", "grid.width=0: must be at least 1; give 1 or more"),
@@ -115,27 +107,20 @@ CASES = [
 
 
 @pytest.mark.parametrize(("override", "message"), CASES, ids=[case[0] for case in CASES])
-def test_a_wrong_config_is_one_line_and_exit_status_2(override, message, monkeypatch, capsys, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    code, printed = run_main(capsys, "grid=smoke", override)
-    assert code == 2
-    assert printed.err == f"memcap: {message}\n" and printed.out == ""
+def test_a_wrong_config_is_one_line_and_exit_status_2(override, message, memcap, tmp_path):
+    assert memcap("grid=smoke", override) == (2, "", f"memcap: {message}\n")
     assert not (tmp_path / "results").exists()
 
 
-def test_an_unknown_grid_is_named_with_those_there_are(monkeypatch, capsys, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    code, printed = run_main(capsys, "grid=huge")
-    assert code == 2
+def test_an_unknown_grid_is_named_with_those_there_are(memcap):
     known = "default, frontier, learning_rate, precision, published, question, regularization, smoke"
-    assert printed.err == f"memcap: grid=huge: is not in conf/grid; choose from: {known}\n"
+    assert memcap("grid=huge") == (2, "", f"memcap: grid=huge: is not in conf/grid; choose from: {known}\n")
 
 
-def test_load_and_n_samples_given_together_are_refused(monkeypatch, capsys):
+def test_load_and_n_samples_given_together_are_refused(memcap):
     """Of a grid file's n_samples load takes the place; not of those that the command line gives beside it."""
-    code, printed = run_main(capsys, "grid=smoke", "grid.n_samples=[8]", "grid.load=[0.5]")
     message = "memcap: grid.load=[0.5]: replaces n_samples, which is swept too; sweep one of them\n"
-    assert (code, printed.err) == (2, message)
+    assert memcap("grid=smoke", "grid.n_samples=[8]", "grid.load=[0.5]") == (2, "", message)
     with pytest.raises(bench.GridError, match="gives no sample at"):
         compose("grid=smoke", "grid.n_samples=null", "grid.load=[0.0001]")
 
@@ -188,9 +173,6 @@ def test_a_gpu_that_is_not_here_is_named():
         bench.run([bench.Cell()], device="cuda:99")
 
 
-def test_reporting_on_a_folder_without_a_run_says_how_to_make_one(capsys, tmp_path):
-    assert dispatch(["report", str(tmp_path)]) == 2
-    assert (
-        capsys.readouterr().err
-        == f"memcap: {tmp_path}: holds no plan.parquet that can be read; train into this folder first (memcap run_dir={tmp_path})\n"
-    )
+def test_reporting_on_a_folder_without_a_run_says_how_to_make_one(memcap, tmp_path):
+    rule = "holds no plan.parquet that can be read; train into this folder first"
+    assert memcap("report", str(tmp_path)) == (2, "", f"memcap: {tmp_path}: {rule} (memcap run_dir={tmp_path})\n")

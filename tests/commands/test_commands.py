@@ -9,14 +9,13 @@ import sys
 
 import pytest
 import yaml
-from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
 import bench
 from bench.commands import help as help_texts
 from bench.commands.config import dump
 from bench.commands.line import compose
-from bench.commands.main import COMMANDS, dispatch
+from bench.commands.main import COMMANDS
 from bench.protocol import grid
 from bench.protocol.cells import DEFAULTS, FIELDS, Cell
 from bench.protocol.columns import TABLES
@@ -25,20 +24,6 @@ from tests.conftest import ROOT
 
 # What the examples of some fields need beside them.
 PARTNERS = {"patience": {"n_val": 1}, "loss": {"target": "rademacher"}}
-
-
-@pytest.fixture
-def memcap(monkeypatch, capsys, tmp_path):
-    """Runs a command in an empty folder; its exit status and what it printed."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str):
-        GlobalHydra.instance().clear()
-        status = dispatch(arguments)
-        printed = capsys.readouterr()
-        return status, printed.out, printed.err
-
-    return run
 
 
 def test_without_a_command_a_grid_is_trained_as_by_run(memcap, tmp_path):

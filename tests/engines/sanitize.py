@@ -14,13 +14,16 @@ def main(installed: Path) -> int:
     # An editable installation would bring the ordinary build.
     sys.meta_path[:] = [finder for finder in sys.meta_path if "editable" not in type(finder).__module__]
     sys.path.insert(0, str(installed))
-    # The distributions repeat by chance what the other tests do.
-    chosen = "(native or host or cuda) and not distributed"
+    # The distributions repeat by chance what the other tests do, and every pair is among every protocol.
+    chosen = "(native or host or cuda) and not distributed and not pair"
     suites = [
         "tests/engines/test_native.py",
         "tests/engines/test_cuda.py",
         "tests/engines/test_exact.py",
         "tests/engines/test_conformance.py",
+        "tests/engines/test_shapes.py",
+        "tests/engines/test_distributions.py",
+        "tests/engines/test_ends.py",
     ]
     # A sanitizer ends the process after writing to the standard error stream, which pytest must not hold back.
     status = pytest.main(["--import-mode=append", "--capture=sys", "-q", "-k", chosen, *suites, *sys.argv[2:]])

@@ -24,12 +24,12 @@ from bench.engines.cuda.fits import Fits
 from bench.engines.cuda.tiles import KERNELS, WARP, kernels_for, threads_for
 from tests.engines.host_device import HostDevice
 
-# Cells whose batches are dealt to several shares, under every kernel.
+# Cells whose batches are dealt to several shares, under every kernel. A first epoch, a next and a last: more repeat what these do.
 SHARED = [
-    Cell(n_samples=n, width=width, depth=2, dtype=dtype, n_val=60, max_epochs=12, tau=1e-9, batch_size=batch, shuffle=True)
+    Cell(n_samples=n, width=width, depth=2, dtype=dtype, n_val=60, max_epochs=3, tau=1e-9, batch_size=batch, shuffle=True)
     for n, batch in ((600, None), (1100, None), (1100, 520))
     for width, dtype in ((8, "float32"), (70, "float32"), (9, "float64"), (9, "tf32"), (70, "tf32"))
-] + [Cell(n_samples=2100, width=6, depth=1, max_epochs=8, tau=1e-9)]
+] + [Cell(n_samples=2100, width=6, depth=1, max_epochs=3, tau=1e-9)]
 
 
 def bytes_of(cells: list[Cell], *devices: HostDevice, tensor_cores: bool = False) -> dict[Cell, str]:
@@ -48,14 +48,20 @@ def alone(cells) -> dict[Cell, str]:
     return bytes_of(cells, HostDevice(epochs=(10**6,)))
 
 
-@pytest.mark.parametrize("descending", [False, True])
-@pytest.mark.parametrize("threads", [3, 32, 64])
+@pytest.mark.parametrize(
+    ("threads", "descending"),
+    [
+        (3, True),
+        (64, False),
+        *(pytest.param(*way, marks=pytest.mark.exhaustive) for way in ((3, False), (32, False), (32, True), (64, True))),
+    ],
+)
 def test_no_barrier_is_missing(threads, descending, cells, alone):
     """Whichever thread comes first between two barriers, the results are those of a single thread."""
     assert bytes_of(cells, HostDevice(threads=threads, descending=descending, epochs=(30,))) == alone
 
 
-@pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize("descending", [pytest.param(False, marks=pytest.mark.exhaustive), True])
 def test_no_barrier_is_missing_where_products_are_made_on_tensor_cores(descending):
     """A thread of this host stands for a warp there."""
     cells = [cell for cell in mixed_cells(30, seed=6) + SHARED[:2] if cell.dtype == "float32"]
@@ -64,8 +70,10 @@ def test_no_barrier_is_missing_where_products_are_made_on_tensor_cores(descendin
     assert alone != bytes_of(cells, HostDevice())
 
 
-@pytest.mark.parametrize("descending", [False, True])
-@pytest.mark.parametrize("team", [2, 8])
+@pytest.mark.parametrize(
+    ("team", "descending"),
+    [(2, False), (8, True), *(pytest.param(*way, marks=pytest.mark.exhaustive) for way in ((2, True), (8, False)))],
+)
 def test_a_team_of_blocks_comes_to_the_bits_of_one(team, descending, alone):
     device = HostDevice(threads=2, places=team * len(SHARED), team=team, descending=descending, epochs=(30,))
     results = bytes_of(SHARED, device)

@@ -8,9 +8,10 @@ import random
 import pytest
 
 from bench.protocol.cells import Cell
-from tests.engines.test_conformance import CASES, assert_same_curve, median_difference
+from tests.engines.protocols import CASES
 from tests.engines.test_packing import mixed_cells
 from tests.engines.training import train, untimed
+from tests.engines.witness import assert_same_curve, median_difference
 
 pytestmark = pytest.mark.gpu
 

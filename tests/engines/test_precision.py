@@ -55,6 +55,18 @@ def by_the_newer_interface():
     torch.backends.mkldnn.matmul.fp32_precision = "bf16"
 
 
+@pytest.fixture
+def _given_back():
+    """What a test allows is allowed to no other."""
+    settings = torch.backends.cuda.matmul, torch.backends.mkldnn.matmul
+    before = [setting.fp32_precision for setting in settings]
+    yield
+    torch.set_float32_matmul_precision("highest")
+    for setting, value in zip(settings, before, strict=True):
+        setting.fp32_precision = value
+
+
+@pytest.mark.usefixtures("_given_back")
 @pytest.mark.parametrize("allow", [as_it_comes, by_the_older_interface, by_the_newer_interface])
 def test_what_a_process_allows_does_not_enter_into_training_and_is_given_back(allow, monkeypatch):
     seen = {}
@@ -66,15 +78,14 @@ def test_what_a_process_allows_does_not_enter_into_training_and_is_given_back(al
             return work(self, argument)
 
         monkeypatch.setattr(Chunk, name, watched)
-    with full_precision():  # which puts back what this test changes
-        allow()
-        before = allowed()
-        bench.run([Cell(max_epochs=3)], engine="torch", n_predictions=1)
-        assert seen.keys() == {"run", "predict"}
-        for older, on_cuda, cuda, mkldnn in seen.values():
-            assert (older, on_cuda) == ("highest", "False")
-            assert {cuda, mkldnn} <= {"ieee", "none"}
-        assert allowed() == before
+    allow()
+    before = allowed()
+    bench.run([Cell(max_epochs=3)], engine="torch", n_predictions=1)
+    assert seen.keys() == {"run", "predict"}
+    for older, on_cuda, cuda, mkldnn in seen.values():
+        assert (older, on_cuda) == ("highest", "False")
+        assert {cuda, mkldnn} <= {"ieee", "none"}
+    assert allowed() == before
 
 
 def test_an_environment_that_allows_tf32_does_not_either():

@@ -31,8 +31,14 @@ def native_builds() -> tuple[str, ...]:
 # The same with the products of float32 as its tensor cores make them.
 TENSOR_CORES_ON_HOST = f"{CUDA_ON_HOST}, 3xTF32"
 
-# What the conformance suite is repeated for.
+# What conformance is shown for.
 ENGINES = ("torch", *native_builds(), CUDA_ON_HOST)
+
+
+def every(*engines: str) -> list:
+    """Parameters of a test, an engine each; the builds that this processor would not take are for `make test-all`."""
+    slower = native_builds()[1:]
+    return [pytest.param(name, marks=pytest.mark.exhaustive) if name in slower else name for name in engines]
 
 
 def engine_named(name: str, threads: int = 2) -> Engine:

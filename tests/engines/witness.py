@@ -5,13 +5,15 @@ It shares with the engines what the protocol fixes (data, initial weights, the d
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
+import pytest
 import torch
 from torch import nn
 
-from bench.protocol.cells import Cell
+from bench.protocol.cells import Cell, Outcome
 from bench.protocol.networks import initial_layers
 from bench.protocol.noise import training_data, validation_data
 from bench.protocol.philox import dropout_masks, normals, permutation
@@ -149,7 +151,8 @@ def plain_loop(cell: Cell, epochs: int | None = None):
                 )[0, :, 0]
             optimizer.zero_grad()
             loss = mean_loss(cell, network(inputs, masks), y[places])
-            loss = loss + cell.l1 * sum(p.abs().sum() for p in params)
+            if cell.l1:
+                loss = loss + cell.l1 * sum(p.abs().sum() for p in params)
             loss.backward()
             optimizer.step()
             if cell.max_norm is not None:
@@ -161,3 +164,31 @@ def plain_loop(cell: Cell, epochs: int | None = None):
             step += 1
         schedule.step()
     return np.array(taus), np.array(vals)
+
+
+# The witness is slow, and the same for every engine.
+plain = functools.cache(plain_loop)
+
+
+def assert_same_curve(cell: Cell, outcome: Outcome, tolerance: float, epochs: int | None = None) -> None:
+    tau, val_mse = plain(cell, epochs)
+    if epochs is None:
+        assert outcome.epochs_run == len(tau) - 1
+        assert outcome.final_tau == pytest.approx(tau[-1], rel=tolerance)
+    compared = 0
+    for point in outcome.curve:
+        if point.epoch < len(tau):
+            assert point.tau == pytest.approx(tau[point.epoch], rel=tolerance)
+            if cell.n_val:
+                assert point.val_mse == pytest.approx(val_mse[point.epoch], rel=tolerance)
+            compared += 1
+    assert compared >= min(14, len(tau))
+
+
+def median_difference(outcomes: dict[Cell, Outcome], epochs: int) -> float:
+    """Over all cells: the largest relative difference from the plain loop's losses up to this epoch."""
+    largest = []
+    for cell, outcome in outcomes.items():
+        tau, _ = plain(cell, epochs)
+        largest.append(max(abs(point.tau / tau[point.epoch] - 1) for point in outcome.curve if point.epoch < len(tau)))
+    return float(np.median(largest))

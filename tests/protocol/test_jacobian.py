@@ -18,7 +18,7 @@ from bench.protocol.jacobian import jacobian, rank
 from bench.protocol.networks import functional_dim, initial_layers, n_params
 from bench.protocol.noise import training_data
 from bench.store import provenance
-from tests.engines.training import ENGINES, engine_named, native_builds, train
+from tests.engines.training import ENGINES, engine_named, every, native_builds, train
 from tests.engines.witness import Network
 
 
@@ -68,7 +68,7 @@ TRAINED = [
 ROUNDED = dataclasses.replace(BASE, dtype="tf32")
 
 
-@pytest.mark.parametrize("name", ENGINES)
+@pytest.mark.parametrize("name", every(*ENGINES))
 def test_the_weights_whose_rank_is_taken_are_those_that_predict(name, monkeypatch):
     handed = {}
     monkeypatch.setattr(record, "rank", lambda cell, layers: handed.update({cell: layers}))
@@ -82,9 +82,14 @@ def test_the_weights_whose_rank_is_taken_are_those_that_predict(name, monkeypatc
         np.testing.assert_allclose(outputs, predicted, rtol=0, atol=1e-12 if cell.dtype == "float64" else 1e-5)
 
 
-@pytest.mark.parametrize("name", ENGINES)
-def test_every_engine_comes_to_the_same_rank(name):
-    ranks = {cell: outcome.jacobian_rank for cell, outcome in train([*TRAINED, ROUNDED], jacobian_rank=True).items()}
+@pytest.fixture(scope="module")
+def ranks() -> dict[Cell, int | None]:
+    """By the torch engine."""
+    return {cell: outcome.jacobian_rank for cell, outcome in train([*TRAINED, ROUNDED], jacobian_rank=True).items()}
+
+
+@pytest.mark.parametrize("name", every(*ENGINES))
+def test_every_engine_comes_to_the_same_rank(name, ranks):
     assert all(0 < ranks[cell] <= min(cell.n_samples, functional_dim(cell)) for cell in TRAINED)
     assert ranks[dataclasses.replace(BASE, depth=0)] == BASE.d_in + 1
     outcomes = train([*TRAINED, ROUNDED], engine=engine_named(name), jacobian_rank=True)

@@ -1,4 +1,4 @@
-"""Where a Chrome or Chromium and its driver are on this machine: python tests/report/chrome.py prints them, or fails."""
+"""Where a Chrome or Chromium and its driver are on this machine: python tests/report/chrome.py fails where one is missing."""
 
 from __future__ import annotations
 

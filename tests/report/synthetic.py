@@ -19,6 +19,11 @@ CURVE_POINTS = 40
 PARTS = 50
 
 
+def a_thousand() -> list[Cell]:
+    """1,056 cells: two depths, two widths, three sample counts, four regularizations, 22 seeds."""
+    return bench.expand(depth=[1, 2], width=[4, 8], n_samples=[32, 64, 128], regularization=list(SLOWER), seed=range(22))
+
+
 def ten_thousand() -> list[Cell]:
     """10,560 cells: four depths, six widths, ten sample counts, four regularizations, eleven seeds."""
     return bench.expand(

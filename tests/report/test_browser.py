@@ -24,17 +24,20 @@ FLAGS = (
 )
 
 
+FOUND = find()
+
+pytestmark = pytest.mark.skipif(FOUND is None, reason=INSTALL)
+
+
 @pytest.fixture(scope="module")
 def browser():
-    found = find()
-    if found is None:
-        pytest.skip(INSTALL)
+    assert FOUND is not None
     options = webdriver.ChromeOptions()
-    options.binary_location = found.browser
+    options.binary_location = FOUND.browser
     for flag in FLAGS:
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    with webdriver.Chrome(options=options, service=Service(found.driver)) as chrome:
+    with webdriver.Chrome(options=options, service=Service(FOUND.driver)) as chrome:
         yield chrome
 
 

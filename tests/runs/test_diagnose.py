@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import subprocess
-import sys
 from typing import get_args
 
 import numpy as np
@@ -21,7 +18,6 @@ from bench.runs.diagnosis import plan
 from bench.runs.ladder import SOUND, ladder
 from bench.statistics.evidence import Lever
 from bench.statistics.verdict import Cause
-from tests.conftest import ROOT
 from tests.engines.training import train
 
 # Depth 0 is linear regression: its optimum, its rates and its budget are known exactly.
@@ -239,21 +235,11 @@ def test_a_diagnosis_costs_a_stated_multiple_of_the_asked_budget():
         assert sum(map(budget_flops, cells)) < 65 * budget_flops(cell)
 
 
-def command(*arguments: str, cwd) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-m", "bench", "diagnose", *arguments],
-        cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-    )
-
-
-def test_the_command_trains_prints_the_verdict_and_leaves_a_page(tmp_path):
-    done = command("depth=0", "d_in=4", "n_samples=40", "max_epochs=60", "grid.seed=[3]", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "* Held back by capacity" in done.stdout
-    assert "* A linear model fits any 5 samples (d_in + 1); of 40 it leaves 87.5 % of the variance on average." in done.stdout
+def test_the_command_trains_prints_the_verdict_and_leaves_a_page(memcap, tmp_path):
+    done = memcap("diagnose", "depth=0", "d_in=4", "n_samples=40", "max_epochs=60", "grid.seed=[3]")
+    assert done.status == 0, done.err
+    assert "* Held back by capacity" in done.out
+    assert "* A linear model fits any 5 samples (d_in + 1); of 40 it leaves 87.5 % of the variance on average." in done.out
     page = (tmp_path / "results/diagnose/report.html").read_text()
     assert "<h1>Diagnosis: does this network memorize noise?</h1>" in page and "Verdict</h2>" in page
     assert "Held back by capacity" in page
@@ -265,7 +251,10 @@ def test_the_command_trains_prints_the_verdict_and_leaves_a_page(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["grid.width=[4,8]"], "grid=...: describes several networks, and a diagnosis is about one; sweep nothing but the seeds"),
+        (
+            ["grid.width=[4,8]"],
+            "grid=...: describes several networks, and a diagnosis is about one; sweep nothing but the seeds",
+        ),
         (["regularization=dropout"], "regularization: cannot be chosen in this command; set a strength itself, dropout=0.1"),
         (
             ["+regularization=dropout"],
@@ -283,9 +272,9 @@ def test_the_command_trains_prints_the_verdict_and_leaves_a_page(tmp_path):
         (["patience=5"], "patience=5: needs a validation error, and n_val is 0; set n_val, for example n_val=256"),
     ],
 )
-def test_what_cannot_be_diagnosed_is_one_line_and_exit_status_2(arguments, message, tmp_path):
-    done = command(*arguments, cwd=tmp_path)
-    assert (done.returncode, done.stderr) == (2, f"memcap: {message}\n")
+def test_what_cannot_be_diagnosed_is_one_line_and_exit_status_2(arguments, message, memcap, tmp_path):
+    done = memcap("diagnose", *arguments)
+    assert (done.status, done.err) == (2, f"memcap: {message}\n")
     assert not (tmp_path / "results").exists()
 
 

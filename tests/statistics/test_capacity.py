@@ -30,8 +30,20 @@ def fitted(success: np.ndarray) -> Frontier:
     return fit(np.tile(COUNTS, seeds), success.ravel(), np.repeat(np.arange(seeds), len(COUNTS)))
 
 
-@pytest.mark.parametrize("together", [0.0, 0.5, 1.0], ids=["independent", "half", "nested"])
-@pytest.mark.parametrize(("seeds", "sharpness"), [(3, 8), (5, 4), (5, 20), (10, 8)])
+# How alike the cells of a seed are.
+INDEPENDENT, HALF, NESTED = 0.0, 0.5, 1.0
+# Few seeds and many, and every likeness; each design with each likeness for `make test-all`.
+SOME = {(3, 8, HALF), (5, 20, INDEPENDENT), (10, 8, NESTED)}
+
+
+@pytest.mark.parametrize(
+    ("seeds", "sharpness", "together"),
+    [
+        pytest.param(*design, together, marks=() if (*design, together) in SOME else pytest.mark.exhaustive)
+        for design in ((3, 8), (5, 4), (5, 20), (10, 8))
+        for together in (INDEPENDENT, HALF, NESTED)
+    ],
+)
 def test_the_interval_of_n50_covers_the_truth_about_as_often_as_it_says(seeds, sharpness, together):
     """Success curves whose N50 is known, between and on the counts; 150 grids each."""
     rng = np.random.default_rng(int(100 * together) + seeds)
@@ -46,8 +58,9 @@ def test_the_interval_of_n50_covers_the_truth_about_as_often_as_it_says(seeds, s
     assert abs(np.nanmean(errors)) < 0.08
 
 
-@pytest.mark.parametrize("share", [0.1, 0.3])
-@pytest.mark.parametrize(("seeds", "sharpness"), [(5, 20), (10, 6), (20, 20)])
+# Of each design the larger share, which pulls the more; the smaller one for `make test-all`.
+@pytest.mark.parametrize("share", [pytest.param(0.1, marks=pytest.mark.exhaustive), 0.3])
+@pytest.mark.parametrize(("seeds", "sharpness"), [pytest.param(5, 20, marks=pytest.mark.exhaustive), (10, 6), (20, 20)])
 def test_cells_that_are_stuck_at_every_count_do_not_pull_n50_down(seeds, sharpness, share):
     """Success that falls from 1 - share, to one half at N50. A curve from 1 would cover 5 to 82 % of these where share is 0.3."""
     rng = np.random.default_rng(seeds)

@@ -103,7 +103,15 @@ def simulated(rng, *, clusters: int, size: int, spread: float) -> tuple[np.ndarr
 
 
 @pytest.mark.parametrize(
-    ("clusters", "size", "spread"), [(200, 1, 0.0), (20, 9, 0.0), (20, 9, 0.7), (10, 9, 0.7), (5, 9, 0.7), (3, 9, 0.7)]
+    ("clusters", "size", "spread"),
+    [
+        (20, 9, 0.7),
+        (3, 9, 0.7),
+        *(
+            pytest.param(*design, marks=pytest.mark.exhaustive)
+            for design in ((200, 1, 0.0), (20, 9, 0.0), (10, 9, 0.7), (5, 9, 0.7))
+        ),
+    ],
 )
 def test_the_interval_of_the_median_covers_it_as_often_as_it_says_also_when_pairs_share_seeds(clusters, size, spread):
     rng = np.random.default_rng(1)
