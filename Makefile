@@ -18,6 +18,10 @@ BUILT := pyproject.toml constraints.txt $(wildcard bench/engines/fused/*)
 comma := ,
 EXTRA := $(if $(shell nvidia-smi -L 2>/dev/null),[cuda])
 
+# Settings go through ARGS: as a variable of make one would be lost.
+FIELDS := grid run_dir device engine threads fresh depth width n_samples d_in seed tau max_epochs learning_rate dropout weight_decay
+$(foreach name,$(FIELDS),$(if $(findstring command,$(origin $(name))),$(error $(name)= is no variable of make; write GRID=name, or ARGS='$(name)=...')))
+
 .PHONY: help bench diagnose test test-exhaustive test-all sanitize gpu-evidence occupancy lint format compare perf report clean
 
 help:  ## list the targets
@@ -87,14 +91,21 @@ $(VENV)/.python:
 	$(PYTHON) -m venv $(VENV)
 	@touch $@
 
+define TELL_BUILT
+@$(PY) -c 'import importlib.util as u; u.find_spec("bench.engines._native") or print("memcap: the training core was not compiled, so PyTorch trains, several times slower; $(PY) -m pip install -v -e . shows why")'
+endef
+
 $(VENV)/.installed-run: $(VENV)/.python $(BUILT)
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.$(EXTRA)'
+	$(TELL_BUILT)
 	@touch $@
 
 $(VENV)/.installed-peers: $(VENV)/.python $(BUILT)
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(if $(EXTRA),cuda$(comma))peers]'
+	$(TELL_BUILT)
 	@touch $@ $(VENV)/.installed-run
 
 $(VENV)/.installed-dev: $(VENV)/.python $(BUILT)
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(TELL_BUILT)
 	@touch $@ $(VENV)/.installed-run $(VENV)/.installed-peers

@@ -59,7 +59,7 @@ what is missing. Ctrl-C keeps what had finished.
 
 examples:
   memcap grid=smoke
-  memcap run grid.depth=[1,2] grid.width=[16,64] tau=0.1 run_dir=results/mine
+  memcap run 'grid.depth=[1,2]' 'grid.width=[16,64]' tau=0.1 run_dir=results/mine
   memcap -m grid=smoke,question
 
 {grids}
@@ -70,7 +70,9 @@ settings of the run, with a value to try; none changes a result:
 settings of grid=frontier, which searches the sample count that half of the seeds memorize:
 {search}
 
-fields of a network and its training. depth=4 sets one value, grid.depth=[1,2,4] trains every value.
+fields of a network and its training. tau=0.1 sets one value, grid.tau=[0.1,0.01] trains every value. A field that the
+grid sweeps already takes a list: grid.depth=[4]. The default grid sweeps depth, width, n_samples, regularization and
+seed. In a shell quote what has brackets, and write no space in a list.
 grid.seed=[0,1,2] sets data_seed and init_seed together. grid.load=[0.5,1] sets n_samples to that times the parameters.
 grid.regularization=[none,dropout] takes names: {regularizations}.
 "grid.variants=[{{}},{{init: orthogonal}}]" repeats the grid with other values.
@@ -78,7 +80,7 @@ grid.regularization=[none,dropout] takes names: {regularizations}.
     "diagnose": """\
 usage: memcap diagnose [--fail] [field=value ...]
 
-Trains the network that the fields describe, and about 30 variants of it, on noise. Says whether it memorizes as asked;
+Trains the network that the fields describe, and 20 to 30 variants of it, on noise. Says whether it memorizes as asked;
 if not, what holds it back and the smallest change that works. Leaves a page in run_dir.
 
 examples:
@@ -109,7 +111,7 @@ exit status 1 where a library failed or its losses differ.
 
 examples:
   memcap compare
-  memcap compare shapes=speed peers=[native,jax] rounds=3
+  memcap compare shapes=speed 'peers=[native,jax]' rounds=3
 
 settings:
 {compare}

@@ -11,8 +11,9 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from bench.commands.config import Settings, config_dir, register_schema, settings
+from bench.commands.config import EXECUTION, Settings, config_dir, register_schema, settings
 from bench.commands.exits import UsageError
+from bench.protocol.cells import FIELDS
 from bench.protocol.names import did_you_mean
 
 # Hydra's options that a command passes on to it: several runs; show the configuration in place of running.
@@ -35,6 +36,8 @@ def composed(config_name: str, arguments: Sequence[str]) -> list[tuple[DictConfi
         if argument.startswith("-") and argument.partition("=")[0] not in OPTIONS:
             known = {*OPTIONS, "--help", "--version", "--fail"} - {argument}
             remedy = did_you_mean(argument, sorted(known), "memcap COMMAND --help lists them")
+            if argument.strip("-").partition("=")[0] in (*FIELDS, *EXECUTION):
+                remedy = f"settings have no dashes, write {argument.strip('-').partition('=')[0]}=..."
             raise UsageError(f"{argument}: is not an option of this command; {remedy}")
     # Hydra then raises what it would else print at length; a wrong config becomes one line.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")

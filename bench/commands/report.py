@@ -18,6 +18,8 @@ def main(arguments: Sequence[str]) -> int:
     folder = arguments[0] if arguments else DEFAULT
     if "=" in folder and not Path(folder).exists():
         raise UsageError(f"{folder}: is not a folder; a report has no settings, write memcap report {DEFAULT}")
+    if not Path(folder).is_dir():
+        raise UsageError(f"{folder}: there is no such folder; name that of a run, as in memcap report {DEFAULT}")
     from bench.report.build import build
 
     def report() -> None:

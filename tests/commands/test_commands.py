@@ -127,6 +127,11 @@ def test_an_unknown_choice_names_what_was_meant():
     [
         (["diagnose", "--fale"], "--fale: is not an option of this command; did you mean --fail?"),
         (["grid=smoke", "--fail"], "--fail: is not an option of this command; memcap COMMAND --help lists them"),
+        (["run", "--depth=2"], "--depth=2: is not an option of this command; settings have no dashes, write depth=..."),
+        (
+            ["report", "results/nope"],
+            "results/nope: there is no such folder; name that of a run, as in memcap report results/default",
+        ),
         (["compare", "-x"], "-x: is not an option of this command; memcap COMMAND --help lists them"),
         (["compare", "grid=smoke"], "grid: cannot be chosen in this command; memcap COMMAND --help lists the settings"),
     ],

@@ -48,12 +48,12 @@ EVERY_PROTOCOL = pytest.param(CASES, id="every protocol", marks=pytest.mark.exha
 @pytest.mark.parametrize("cases", [EVERY_PAIR, EVERY_PROTOCOL])
 @pytest.mark.parametrize("name", every(*ENGINES, TENSOR_CORES_ON_HOST))
 def test_float32_losses_are_those_of_the_plain_loop_for_twenty_epochs(name, cases):
-    """The median is 2e-6 at most; with TF32 for a single factor of the backward pass alone it would be 7e-6 and more."""
+    """With TF32 for a single factor of the backward pass alone the median would be 7e-6 and more, and 8e-6 over every pair."""
     cells = [dataclasses.replace(cell, dtype="float32", max_epochs=20) for cell in cases.values()]
     outcomes = train(cells, engine=engine_named(name))
     for cell, outcome in outcomes.items():
         assert_same_curve(cell, outcome, tolerance=1e-3, epochs=21)
-    assert median_difference(outcomes, 21) < 4e-6
+    assert median_difference(outcomes, 21) < (4e-6 if cases is FEW else 3e-6)
 
 
 @pytest.mark.parametrize("cases", [EVERY_PAIR, EVERY_PROTOCOL])

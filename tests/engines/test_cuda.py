@@ -24,12 +24,12 @@ from bench.engines.cuda.fits import Fits
 from bench.engines.cuda.tiles import KERNELS, WARP, kernels_for, threads_for
 from tests.engines.host_device import HostDevice
 
-# Cells whose batches are dealt to several shares, under every kernel. A first epoch, a next and a last: more repeat what these do.
+# Cells whose batches are dealt to several shares, under every kernel. A first epoch and a last one: more repeat what these do.
 SHARED = [
-    Cell(n_samples=n, width=width, depth=2, dtype=dtype, n_val=60, max_epochs=3, tau=1e-9, batch_size=batch, shuffle=True)
+    Cell(n_samples=n, width=width, depth=2, dtype=dtype, n_val=60, max_epochs=2, tau=1e-9, batch_size=batch, shuffle=True)
     for n, batch in ((600, None), (1100, None), (1100, 520))
     for width, dtype in ((8, "float32"), (70, "float32"), (9, "float64"), (9, "tf32"), (70, "tf32"))
-] + [Cell(n_samples=2100, width=6, depth=1, max_epochs=3, tau=1e-9)]
+] + [Cell(n_samples=2100, width=6, depth=1, max_epochs=2, tau=1e-9)]
 
 
 def bytes_of(cells: list[Cell], *devices: HostDevice, tensor_cores: bool = False) -> dict[Cell, str]:

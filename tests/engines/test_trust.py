@@ -165,7 +165,7 @@ def test_what_goes_wrong_while_finding_out_is_a_reason_and_no_end(monkeypatch):
     ("engine", "device", "message"),
     [
         ("cuda", "cpu", r"^device=cpu: does not work with engine=cuda; use device=cuda, or engine=torch$"),
-        ("native", "cuda:0", r"^device=cuda:0: is not here: .*$"),
+        ("native", "cuda:0", r"^device=cuda:0: is not on this machine: .*$"),
         ("cuda", "auto", r"^engine=cuda: needs an NVIDIA GPU, and PyTorch sees none; use engine=auto$"),
     ],
 )
@@ -201,7 +201,7 @@ def test_when_a_gpu_breaks_torch_trains_what_it_had_not_ended_and_the_trial_is_h
     assert distrusted("host", "v1", lambda: None) is None
     assert distrusted("host", "v1", lambda: "never asked") is None
     cells = bench.expand(width=8, n_samples=20, tau=1e-6, max_epochs=[5, 400, 401])
-    table = bench.run(cells, run_dir=tmp_path)
+    table = bench.run(cells, run_dir=tmp_path, threads=1)
     assert table[["max_epochs", "engine", "status"]].to_numpy().tolist() == [
         [5, "cuda", "censored"],
         [400, "torch", "censored"],
@@ -216,8 +216,8 @@ def test_when_a_gpu_breaks_torch_trains_what_it_had_not_ended_and_the_trial_is_h
 
 def test_a_search_goes_on_with_torch_when_the_gpu_breaks(tmp_path, on_gpus):
     on_gpus(None, BreakingDevice(epochs=(10,)))
-    search = bench.Search(most_cells=12)
-    table = bench.run(bench.expand(width=4, d_in=2, depth=1, max_epochs=50), run_dir=tmp_path, search=search)
+    search = bench.Search(most_cells=8)
+    table = bench.run(bench.expand(width=4, d_in=2, depth=1, max_epochs=50), run_dir=tmp_path, search=search, threads=1)
     assert set(table["engine"]) <= {"cuda", "torch"}
     assert "torch" in set(table["engine"])
     assert not (table["status"] == "failed").any()
@@ -230,6 +230,6 @@ def test_a_gpu_that_breaks_before_it_trains_is_tried_again_too(tmp_path, on_gpus
     on_gpus(None, HostDevice())
     monkeypatch.setattr(HostDevice, "memory", broken)
     assert distrusted("host", "v1", lambda: None) is None
-    table = bench.run(bench.expand(width=8, n_samples=20, max_epochs=5), run_dir=tmp_path)
+    table = bench.run(bench.expand(width=8, n_samples=20, max_epochs=5), run_dir=tmp_path, threads=1)
     assert table["engine"].tolist() == ["torch"]
     assert distrusted("host", "v1", lambda: "it errs") == "it errs"

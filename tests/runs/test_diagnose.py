@@ -260,12 +260,12 @@ def test_the_command_trains_prints_the_verdict_and_leaves_a_page(memcap, tmp_pat
             ["+regularization=dropout"],
             "regularization=dropout: has no effect on a diagnosis; set its strength itself, dropout=0.1 or weight_decay=0.001",
         ),
-        (["grid=smoke"], "grid: cannot be chosen in this command; describe one cell, depth=2 width=8"),
+        (["grid=smoke"], "grid: cannot be chosen in this command; describe one network, depth=2 width=8"),
         (["data_seed=7"], "data_seed=7: is swept by this grid, so one value has no effect; set grid.seed=[7]"),
         (
             ["-m", "depth=1,2"],
-            "run_dir=results/diagnose: is also the folder of another run of this command; sweep grid.<field>=[...] in one run, or tell the"
-            " folders apart, as in run_dir=results/tau-${tau}",
+            "run_dir=results/diagnose: is also the folder of another run of this command; sweep grid.<field>=[...] in one run, or give each"
+            " run its own folder, as in run_dir=results/tau-${tau}",
         ),
         (["depht=3"], "depht: is not a setting; did you mean depth?"),
         (["depth=-1"], "depth=-1: must be at least 0; give 0 or more"),
