@@ -28,16 +28,14 @@ EPOCHS = 6
 # What this process has loaded anyway is asked here; the others each have a process of their own.
 HERE = ("native", "torch", "vmap", "loop")
 
-# It takes half a minute to compile a program in C++ for each size of pack.
-COMPILED = ("compile",)
+# A program in C++ is compiled for each size of pack, Keras and Hydra take seconds to start.
+SLOW = ("compile", "keras", "multirun")
 
 
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(
-            name, marks=[pytest.mark.gpu] * ("cpu" not in peer.devices) + [pytest.mark.exhaustive] * (name in COMPILED)
-        )
+        pytest.param(name, marks=[pytest.mark.gpu] * ("cpu" not in peer.devices) + [pytest.mark.exhaustive] * (name in SLOW))
         for name, peer in PEERS.items()
     ],
 )
