@@ -36,7 +36,8 @@ diagnose: $(RUN_READY)  ## why does a network not memorize? ARGS='depth=4 width=
 report: $(RUN_READY)  ## rebuild tables, figures and report.html of a finished run; RUN=results/default
 	$(PY) -m bench report $(RUN)
 
-PYTEST = $(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=25
+# Compiled Python is kept, whatever the environment says: tests start many processes.
+PYTEST = PYTHONDONTWRITEBYTECODE= $(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=25
 
 test: $(DEV_READY) browser  ## run the test suite, but for what takes long; ARGS='-k packing'
 	$(PYTEST) -m "not exhaustive" $(ARGS)

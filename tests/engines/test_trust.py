@@ -103,17 +103,17 @@ def test_a_pass_is_kept_for_this_device_and_these_versions_and_a_failure_is_not(
 
 
 @pytest.mark.parametrize(
-    ("program", "reason"),
+    ("program", "timeout_s", "reason"),
     [
-        ("print('right')", None),
-        ("print('it errs'); raise SystemExit(1)", "it errs"),
-        ("raise OSError('no driver')", "OSError: no driver"),
-        ("import os; os.abort()", "the trial ended with status -6: nothing was said"),
-        ("import time; time.sleep(60)", "the trial did not end in 2 s"),
+        ("print('right')", 60, None),
+        ("print('it errs'); raise SystemExit(1)", 60, "it errs"),
+        ("raise OSError('no driver')", 60, "OSError: no driver"),
+        ("import os; os.abort()", 60, "the trial ended with status -6: nothing was said"),
+        ("import time; time.sleep(60)", 0.5, "the trial did not end in 0.5 s"),
     ],
 )
-def test_a_trial_is_held_in_a_process_of_its_own_and_a_crash_or_silence_is_a_failure(program, reason):
-    assert tried([sys.executable, "-c", program], timeout_s=2) == reason
+def test_a_trial_is_held_in_a_process_of_its_own_and_a_crash_or_silence_is_a_failure(program, timeout_s, reason):
+    assert tried([sys.executable, "-c", program], timeout_s=timeout_s) == reason
 
 
 @pytest.fixture

@@ -17,11 +17,17 @@ SCRIPT = ROOT / "tests" / "report" / "install_browser.sh"
 
 @pytest.mark.parametrize(("flags", "status"), [([], 0), (["--no-skips"], 1)], ids=["green", "no skips"])
 def test_without_a_browser_its_tests_are_skipped_with_one_reason_and_fail_where_skips_are_not_allowed(flags, status, tmp_path):
-    # All of tests/conftest.py that bears on skips, so that the program need not be imported.
+    # All of tests/conftest.py that bears on skips, so that the program need not be imported, nor what other tests need.
     alone = ["--noconftest", "-p", "tests.skips", "-p", "no:cacheprovider"]
     command = [sys.executable, "-m", "pytest", "-q", "-rs", *alone, "tests/report/test_browser.py", *flags]
     hidden = {name: value for name, value in os.environ.items() if name != "CHROMEWEBDRIVER" and "XDIST" not in name}
-    done = subprocess.run(command, cwd=ROOT, env=hidden | {"PATH": str(tmp_path)}, capture_output=True, text=True)
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env=hidden | {"PATH": str(tmp_path), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == status, done.stdout
     skipped = [line for line in done.stdout.splitlines() if line.startswith("SKIPPED")]
     assert {line.partition(": ")[2] for line in skipped} == {INSTALL}
