@@ -106,6 +106,8 @@ def _compare(values: dict[str, Any]) -> bool:
     from bench.store.tables import write_tables
 
     spec = resolve("auto", values["device"])
+    if spec.notice:
+        print(f"memcap: {spec.notice}")
     peers = _peers(values["peers"], spec.device)
     folder = Path(values["run_dir"])
     started, started_at = time.perf_counter(), datetime.now(UTC)

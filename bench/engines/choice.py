@@ -6,6 +6,8 @@ import importlib.util
 from typing import NamedTuple
 
 from bench.engines.api import Engine, TrainReport
+from bench.engines.cuda.ways import WAYS, Way
+from bench.machine import gpus
 from bench.protocol.grid import GridError
 
 __all__ = ["ENGINES", "Engine", "EngineSpec", "TrainReport", "make_engine", "resolve"]
@@ -15,6 +17,17 @@ ENGINES = ("auto", "native", "cuda", "torch")
 # What each engine trains on: kinds of torch devices.
 DEVICES_OF = {"native": ("cpu",), "cuda": ("cuda",), "torch": ("cpu", "cuda")}
 
+# The first cuda-core whose kernels can be had by their handle, which their attributes are set by.
+LEAST_CUDA_CORE = (0, 6)
+
+# What happens to cells whose way the CUDA engine gets wrong.
+INSTEAD_OF: dict[Way, str] = {
+    "float32": "the torch engine trains cells of that dtype",
+    "3xtf32": "float32 is multiplied without tensor cores",
+    "float64": "the torch engine trains cells of that dtype",
+    "tf32": "the torch engine trains cells of that dtype",
+}
+
 NOT_BUILT = "the native engine is not built in this installation (pip install -e . builds it, where there is a C++ compiler)"
 
 
@@ -22,13 +35,15 @@ class EngineSpec(NamedTuple):
     """An engine by name, and where it trains: what a worker process needs to make its own.
 
     `device` is cpu, cuda:<index>, or, for the CUDA engine, cuda: all that are here. `notice` says why `auto` took no
-    faster engine. `by_cost` leaves to torch the cells that it trains faster (`bench.engines.cost`).
+    faster engine or device. `by_cost` leaves to torch the cells that it trains faster (`bench.engines.cost`). By the
+    `distrusted` ways to make products, which the CUDA engine gets wrong here (`cuda.ways`), it trains no cell.
     """
 
     name: str
     device: str
     notice: str | None = None
     by_cost: bool = False
+    distrusted: tuple[Way, ...] = ()
 
 
 def resolve(engine: str, device: str) -> EngineSpec:
@@ -44,11 +59,13 @@ def resolve(engine: str, device: str) -> EngineSpec:
     """
     if engine not in ENGINES:
         raise GridError("engine", engine, "is not an engine", f"choose from: {', '.join(ENGINES)}")
-    asked, device = device, _resolve_device(device)
+    asked = device
+    device, idle = _resolve_device(device)
     kind = device.partition(":")[0]
     if engine == "cuda" and (asked, kind) == ("auto", "cpu"):
-        raise GridError("engine", engine, "needs an NVIDIA GPU, and PyTorch sees none", "use engine=auto")
-    if engine != "auto":
+        raise GridError("engine", engine, f"needs an NVIDIA GPU, and {idle or 'PyTorch sees none'}", "use engine=auto")
+    notice = f"{idle}; training on {'the CPU' if kind == 'cpu' else device}" if idle else None
+    if engine not in ("auto", "cuda"):
         if kind not in DEVICES_OF[engine]:
             remedy = f"use device={DEVICES_OF[engine][0]}, or engine=torch"
             raise GridError("device", device, f"does not work with engine={engine}", remedy)
@@ -59,39 +76,60 @@ def resolve(engine: str, device: str) -> EngineSpec:
                 "is not built in this installation",
                 "pip install -e . where there is a C++ compiler, or use engine=torch",
             )
-        if engine == "cuda" and (reason := _why_not_cuda(device)):
-            raise GridError("engine", engine, f"cannot be used: {reason}", "use engine=torch")
-        return EngineSpec(engine, _first(device) if engine == "torch" else device)
+        return EngineSpec(engine, _first(device) if engine == "torch" else device, notice)
     if kind == "cpu":
+        if engine == "cuda":
+            raise GridError("device", device, "does not work with engine=cuda", "use device=cuda, or engine=torch")
         if native_is_built():
-            return EngineSpec("native", device, by_cost=True)
-        return EngineSpec(
-            "torch",
-            device,
-            f"{NOT_BUILT}; the torch engine trains, several times slower",
-        )
-    reason = _why_not_cuda(device)
-    if reason is None:
-        return EngineSpec("cuda", device)
-    return EngineSpec("torch", _first(device), f"the CUDA engine cannot be used: {reason}; the torch engine trains, slower")
+            return EngineSpec("native", device, notice, by_cost=True)
+        return EngineSpec("torch", device, _joined(notice, f"{NOT_BUILT}; the torch engine trains, several times slower"))
+    against = _against_cuda(device)
+    if set(against) == set(WAYS):
+        reason = "; ".join(dict.fromkeys(against.values()))
+        if engine == "cuda":
+            raise GridError("engine", engine, f"cannot be used: {reason}", "use engine=torch")
+        said = f"the CUDA engine cannot be used: {reason}; the torch engine trains, slower"
+        return EngineSpec("torch", _first(device), _joined(notice, said))
+    said = [f"the CUDA engine gets {way} wrong, {reason}; {INSTEAD_OF[way]}" for way, reason in against.items()]
+    return EngineSpec("cuda", device, _joined(notice, *said), distrusted=tuple(against))
 
 
-def _resolve_device(device: str) -> str:
-    import torch
+def _joined(*notices: str | None) -> str | None:
+    """What there is to say, in one line."""
+    return "; ".join(filter(None, notices)) or None
 
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if device == "auto":
-        return "cuda" if count else "cpu"
-    if device == "cpu":
-        return device
+
+def _resolve_device(device: str) -> tuple[str, str | None]:
+    """What `auto` stands for here, else the device itself; and why a GPU is left idle, if `auto` does so."""
     kind, _, index = device.partition(":")
-    if kind != "cuda" or (index and not index.isdigit()):
+    if device == "cpu":
+        return device, None
+    if device != "auto" and (kind != "cuda" or (index and not index.isdigit())):
         raise GridError("device", device, "is not a device", "choose auto, cpu, cuda or cuda:<index>")
-    if int(index or 0) >= count:
-        raise GridError(
-            "device", device, f"is not on this machine: PyTorch sees {count} CUDA devices", "use device=auto or device=cpu"
-        )
-    return device
+    found = gpus.find()
+    if device == "auto":
+        return _auto_device(found)
+    if int(index or 0) >= found.count:
+        rule = f"is not on this machine: PyTorch sees {found.count} CUDA devices{_because(found.why_none)}"
+        raise GridError("device", device, rule, "use device=auto or device=cpu")
+    troubles = [found.troubles.get(number) for number in ([int(index)] if index else range(found.count))]
+    if trouble := next(filter(None, troubles), None):
+        raise GridError("device", device, f"cannot be used: {trouble}", "use device=auto or device=cpu")
+    return device, None
+
+
+def _auto_device(found: gpus.Gpus) -> tuple[str, str | None]:
+    """All GPUs, or the first that can be used, else the CPU; where a GPU is left idle, why."""
+    if found.usable and not found.troubles:
+        return "cuda", None
+    idle = "; ".join(f"cuda:{index} cannot be used: {trouble}" for index, trouble in found.troubles.items())
+    if found.why_none:
+        idle = f"the NVIDIA GPU here cannot be used: {found.why_none}"
+    return (f"cuda:{found.usable[0]}" if found.usable else "cpu"), idle or None
+
+
+def _because(reason: str | None) -> str:
+    return f" ({reason})" if reason else ""
 
 
 def _first(device: str) -> str:
@@ -104,29 +142,47 @@ def native_is_built() -> bool:
     return importlib.util.find_spec("bench.engines._native") is not None
 
 
-def cuda_is_installed() -> bool:
-    """Whether there is what compiles and launches kernels."""
-    return all(importlib.util.find_spec(name) is not None for name in ("cuda", "cuda.core", "cuda.bindings"))
+def why_no_cuda_core() -> str | None:
+    """Why there is nothing that compiles and launches kernels, in one line, or None."""
+    if not all(importlib.util.find_spec(name) is not None for name in ("cuda", "cuda.core", "cuda.bindings")):
+        return "cuda-core is not installed (pip install 'memcap[cuda]')"
+    try:
+        from cuda import core
+    except (
+        Exception
+    ) as error:  # It refuses bindings that are older than it: with an ImportError, or an error of the bindings' own.
+        return f"cuda-core cannot be imported: {one_line(error)} (pip install --upgrade 'memcap[cuda]')"
+    version = core.__version__
+    if tuple(int(part) for part in version.split(".")[:2]) < LEAST_CUDA_CORE:
+        least = ".".join(map(str, LEAST_CUDA_CORE))
+        return f"cuda-core {version} is too old, {least} is the least (pip install --upgrade 'memcap[cuda]')"
+    return None
 
 
 def cuda_is_usable(device: str) -> bool:
-    """Whether the CUDA engine is installed and right on this device."""
-    return _why_not_cuda(device) is None
+    """Whether the CUDA engine is installed, and right on this device for float32."""
+    return "float32" not in _against_cuda(device)
 
 
-def _why_not_cuda(device: str) -> str | None:
-    """What speaks against the CUDA engine on this device, in one line, or None."""
-    if not cuda_is_installed():
-        return "cuda-core is not installed (pip install 'memcap[cuda]')"
-    try:
-        from bench.engines.cuda.gpu import why_not
+def _against_cuda(device: str) -> dict[Way, str]:
+    """What speaks against each way of the CUDA engine that cannot be used on this device, in one line."""
+    reason = why_no_cuda_core()
+    if reason is None:
+        try:
+            from bench.engines.cuda.gpu import verdicts
 
-        return why_not(device)
-    except Exception as error:
-        # Any error: drivers and compilers refuse in ways of their own, and what they raise is not ours to list. None may
-        # cost more than the speed: with engine=auto torch trains instead and the reason is printed, with engine=cuda the reason
-        # is the error. What ends a process ends that of the trial.
-        return " ".join(f"{type(error).__name__}: {error}".split())
+            return verdicts(device)
+        except Exception as error:
+            # Any error: drivers and compilers refuse in ways of their own, and what they raise is not ours to list. None may
+            # cost more than the speed: with engine=auto torch trains instead and the reason is printed, with engine=cuda the
+            # reason is the error. What ends a process ends that of the trial.
+            reason = one_line(error)
+    return dict.fromkeys(WAYS, reason)
+
+
+def one_line(error: Exception) -> str:
+    """An error's kind and message."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def make_engine(spec: EngineSpec, threads: int = 1) -> Engine:
@@ -136,10 +192,9 @@ def make_engine(spec: EngineSpec, threads: int = 1) -> Engine:
 
         return NativeEngine(threads)
     if spec.name == "cuda":
-        from bench.engines.cuda.engine import CudaEngine
-        from bench.engines.cuda.gpu import gpus
+        from bench.engines.cuda.on_gpus import engine_on
 
-        return CudaEngine(gpus(spec.device))
+        return engine_on(spec.device, distrusted=spec.distrusted)
     from bench.engines.torch_engine import TorchEngine
 
     return TorchEngine(spec.device)

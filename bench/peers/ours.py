@@ -23,16 +23,17 @@ def native(problem: Problem, device: str) -> Float32[np.ndarray, "cell epoch"]:
 
 
 def cuda(problem: Problem, device: str) -> Float32[np.ndarray, "cell epoch"]:
-    """The same of the CUDA engine, on all GPUs that `device` names."""
-    return _train(problem, _made("cuda", device))
+    """The same of the CUDA engine, on all GPUs that `device` names, by multiply-adds."""
+    from bench.engines.cuda.on_gpus import engine_on
+
+    return _train(problem, engine_on(device, products="fma"))
 
 
 def cuda_3xtf32(problem: Problem, device: str) -> Float32[np.ndarray, "cell epoch"]:
     """The same with products of float32 on tensor cores, three for one."""
-    from bench.engines.cuda.engine import CudaEngine
-    from bench.engines.cuda.gpu import gpus
+    from bench.engines.cuda.on_gpus import engine_on
 
-    return _train(problem, CudaEngine(gpus(device), tensor_cores=True))
+    return _train(problem, engine_on(device, products="3xtf32"))
 
 
 def torch(problem: Problem, device: str) -> Float32[np.ndarray, "cell epoch"]:

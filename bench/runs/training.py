@@ -52,7 +52,10 @@ class Training:
             if self._spec.by_cost:
                 print(f"memcap: engine=torch trains the {len(rest)} widest cells, which it is faster for")
             else:
-                print(f"memcap: {len(rest)} cells are too large for engine={self._spec.name}; engine=torch trains them")
+                why = f"too large for engine={self._spec.name}" + ", or of a dtype that it gets wrong here" * bool(
+                    self._spec.distrusted
+                )
+                print(f"memcap: {len(rest)} cells are {why}; engine=torch trains them")
         self.asked += len(cells)
         with (
             Progress(len(cells), sum(map(budget_flops, cells)), shown=self._progress) as shown,

@@ -42,7 +42,7 @@ class HostDevice:
         free_bytes: int = 1 << 40,
         descending: bool = False,
     ):
-        self.name = "host"
+        self.name = self.arch = "host"
         self.scratch_bytes = scratch_bytes
         self.launches: list[Launch] = []
         self._threads, self._places, self._team = threads, places, team

@@ -22,6 +22,7 @@ if not native_is_built():
 from bench.engines.cuda.engine import CudaEngine, dealt
 from bench.engines.cuda.fits import Fits
 from bench.engines.cuda.tiles import KERNELS, WARP, kernels_for, threads_for
+from bench.engines.cuda.ways import Products
 from tests.engines.host_device import HostDevice
 
 # Cells whose batches are dealt to several shares, under every kernel. A first epoch and a last one: more repeat what these do.
@@ -32,8 +33,8 @@ SHARED = [
 ] + [Cell(n_samples=2100, width=6, depth=1, max_epochs=2, tau=1e-9)]
 
 
-def bytes_of(cells: list[Cell], *devices: HostDevice, tensor_cores: bool = False) -> dict[Cell, str]:
-    outcomes = train(cells, engine=CudaEngine(devices, tensor_cores=tensor_cores), n_predictions=3)
+def bytes_of(cells: list[Cell], *devices: HostDevice, products: Products = "auto") -> dict[Cell, str]:
+    outcomes = train(cells, engine=CudaEngine(devices, products=products), n_predictions=3)
     return {cell: untimed(outcome) for cell, outcome in outcomes.items()}
 
 
@@ -65,8 +66,8 @@ def test_no_barrier_is_missing(threads, descending, cells, alone):
 def test_no_barrier_is_missing_where_products_are_made_on_tensor_cores(descending):
     """A thread of this host stands for a warp there."""
     cells = [cell for cell in mixed_cells(30, seed=6) + SHARED[:2] if cell.dtype == "float32"]
-    alone = bytes_of(cells, HostDevice(epochs=(10**6,)), tensor_cores=True)
-    assert bytes_of(cells, HostDevice(threads=5, descending=descending, epochs=(30,)), tensor_cores=True) == alone
+    alone = bytes_of(cells, HostDevice(epochs=(10**6,)), products="3xtf32")
+    assert bytes_of(cells, HostDevice(threads=5, descending=descending, epochs=(30,)), products="3xtf32") == alone
     assert alone != bytes_of(cells, HostDevice())
 
 
@@ -134,6 +135,23 @@ def test_a_cell_takes_the_kernel_with_the_most_samples_on_chip_and_where_none_fi
     fit = Fits(device).fit(wide)
     assert fit is not None and fit.kernel.block == 32
     assert fit.sizes.scratch <= 227 << 10 < 2 * fit.sizes.scratch
+
+
+def test_a_chip_that_gains_by_it_multiplies_large_networks_on_tensor_cores_and_small_ones_not():
+    device = HostDevice()
+    device.arch = "sm_90"
+    large, small, double = Cell(width=64, depth=4), Cell(width=16, depth=4), Cell(width=64, depth=4, dtype="float64")
+
+    def ways(**asked) -> list[str]:
+        return [fit.kernel.way for cell in (large, small, double) if (fit := Fits(device, **asked).fit(cell))]
+
+    assert ways() == ["3xtf32", "float32", "float64"]
+    assert ways(products="fma") == ["float32", "float32", "float64"]
+    assert ways(products="3xtf32") == ["3xtf32", "3xtf32", "float64"]
+    assert ways(distrusted=("3xtf32",)) == ["float32", "float32", "float64"]
+    assert ways(distrusted=("3xtf32", "float32")) == ["float64"]
+    device.arch = "sm_86"
+    assert ways() == ["float32", "float32", "float64"]
 
 
 def test_a_block_is_whole_warps_and_no_larger_than_its_kernel():

@@ -8,7 +8,7 @@ import threading
 import numpy as np
 import pytest
 
-pytest.importorskip("cuda.core", reason="cuda-core is not installed (NVIDIA has none for macOS)")
+pytest.importorskip("cuda.core", reason="cuda-core is not installed (NVIDIA has none for macOS)", exc_type=ImportError)
 
 from bench.engines.cuda import compiler
 from bench.engines.cuda.compiler import Resources, cached_kernel, compile_ahead, compile_kernel, resources

@@ -18,16 +18,16 @@ pytestmark = pytest.mark.gpu
 
 @pytest.fixture(scope="module")
 def engine():
-    from bench.engines.choice import EngineSpec, make_engine
+    from bench.engines.cuda.on_gpus import engine_on
 
-    return make_engine(EngineSpec("cuda", "cuda:0"))
+    return engine_on("cuda:0", products="fma")
 
 
 def test_the_engine_is_trusted_here(tmp_path, monkeypatch):
-    from bench.engines.cuda.gpu import why_not
+    from bench.engines.cuda.gpu import verdicts
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert why_not("cuda:0") is None
+    assert verdicts("cuda:0") == {}
 
 
 def test_losses_are_those_of_the_plain_loop(engine):
@@ -38,10 +38,9 @@ def test_losses_are_those_of_the_plain_loop(engine):
 
 
 def on_tensor_cores():
-    from bench.engines.cuda.engine import CudaEngine
-    from bench.engines.cuda.gpu import gpus
+    from bench.engines.cuda.on_gpus import engine_on
 
-    return CudaEngine(gpus("cuda:0"), tensor_cores=True)
+    return engine_on("cuda:0", products="3xtf32")
 
 
 def test_float32_losses_are_those_of_the_plain_loop_by_multiply_adds_and_on_tensor_cores(engine):

@@ -52,7 +52,7 @@ def engine_named(name: str, threads: int = 2) -> Engine:
         from tests.engines.host_device import HostDevice
 
         # Pauses every few epochs, so that what is tested is also that cells go on.
-        return CudaEngine([HostDevice(epochs=(1, 9, 30))], tensor_cores=name == TENSOR_CORES_ON_HOST)
+        return CudaEngine([HostDevice(epochs=(1, 9, 30))], products="3xtf32" if name == TENSOR_CORES_ON_HOST else "fma")
     from bench.engines.native_engine import NativeEngine
 
     return NativeEngine(threads, instruction_set=name.split()[1])

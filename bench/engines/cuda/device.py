@@ -46,6 +46,9 @@ class Device(Protocol):
     # As the table's `device` column names it.
     name: str
 
+    # The chip's kind, which decides how products are made: "sm_90".
+    arch: str
+
     # Scratch that a block of threads can have on chip, in bytes.
     scratch_bytes: int
 

@@ -2,20 +2,21 @@
 
 A cell's result depends on the cell and on the kind of chip alone, bit for bit: which kernel trains it follows from its shape,
 sums have a fixed order, and where several blocks share a cell's samples they add the same parts in the same order as one would.
-It trains every cell whose activations fit on the chip for 16 samples; `supports` is false for the others, which go to the torch
-engine.
+It trains every cell whose activations fit on the chip for 16 samples, in a way that passed its trial (`trust`); `supports` is
+false for the others, which go to the torch engine.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from bench.engines.api import TrainReport
 from bench.engines.cuda.device import Device
 from bench.engines.cuda.fits import Fits
 from bench.engines.cuda.lane import Lane
 from bench.engines.cuda.trust import forget
+from bench.engines.cuda.ways import Products, Way
 from bench.engines.packs import Pack, budget_flops
 from bench.protocol.cells import Cell
 
@@ -29,16 +30,16 @@ class CudaEngine:
     name = "cuda"
     threaded = True
 
-    def __init__(self, devices: Sequence[Device], *, tensor_cores: bool = False):
-        """`tensor_cores` makes the products of float32 cells there, three for one (3xTF32); tf32 cells always use them."""
-        self._fits = [Fits(device, tensor_cores=tensor_cores) for device in devices]
+    def __init__(self, devices: Sequence[Device], *, products: Products = "auto", distrusted: Collection[Way] = ()):
+        """`products`: how those of float32 cells are made (`ways.ways_for`). Ways that are `distrusted` are not taken."""
+        self._fits = [Fits(device, products=products, distrusted=distrusted) for device in devices]
 
     def device_name(self) -> str:
         """What the table says in its `device` column; of GPUs of several kinds the names of all."""
         return ", ".join(dict.fromkeys(fits.device.name for fits in self._fits))
 
     def supports(self, cell: Cell) -> bool:
-        """Whether the activations of a block of its samples fit on the chip: on each, where there are several kinds."""
+        """Whether it has a trusted way, and a block of its activations fits on the chip: on each of several kinds."""
         return all(fits.fit(cell) is not None for fits in self._fits)
 
     def kind(self, cell: Cell) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 from bench.engines.cuda.device import Device
 from bench.engines.cuda.tiles import Kernel, Sizes, kernels_for
+from bench.engines.cuda.ways import Products, Way, ways_for
 from bench.engines.task import spec_of
 from bench.protocol.cells import Cell
 
@@ -26,20 +28,23 @@ class Fit(NamedTuple):
 class Fits:
     """The answers of one device, each asked for once."""
 
-    def __init__(self, device: Device, *, tensor_cores: bool = False):
-        """`tensor_cores`: see `tiles.kernels_for`."""
+    def __init__(self, device: Device, *, products: Products = "auto", distrusted: Collection[Way] = ()):
+        """`products`: see `ways.ways_for`. No cell takes a `distrusted` way: it takes its next, or has no kernel."""
         self.device = device
-        self._tensor_cores = tensor_cores
+        self._products: Products = products
+        self._distrusted = distrusted
         self._known: dict[tuple[object, ...], Fit | None] = {}
 
     def fit(self, cell: Cell) -> Fit | None:
-        """The kernel for a cell, or None where the scratch of none fits on chip."""
+        """The kernel for a cell, or None where it has no way that is trusted, or the scratch of no kernel fits on chip."""
         key = tuple(getattr(cell, name) for name in SIZE_FIELDS)
         if key not in self._known:
             spec = spec_of(cell, variance=1.0)
+            ways = [way for way in ways_for(cell, self.device.arch, self._products) if way not in self._distrusted]
             fits = (
                 Fit(kernel, self.device.measure(kernel, [spec])[0])
-                for kernel in kernels_for(cell, tensor_cores=self._tensor_cores)
+                for way in ways
+                for kernel in kernels_for(cell, tensor_cores=way == "3xtf32")
             )
             self._known[key] = next((fit for fit in fits if fit.sizes.scratch <= self.device.scratch_bytes), None)
         return self._known[key]

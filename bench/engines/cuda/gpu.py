@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import ctypes
-import functools
 import time
 from collections.abc import Sequence
 
@@ -19,12 +18,17 @@ from jaxtyping import UInt8
 from bench.engines.cuda.compiler import ENTRY, cached_kernel, fingerprint
 from bench.engines.cuda.device import Launch, Memory
 from bench.engines.cuda.tiles import WARP, Kernel, Sizes
-from bench.engines.cuda.trust import distrusted, tried
+from bench.engines.cuda.trust import Finding, findings, tried
+from bench.engines.cuda.ways import Way
 from bench.engines.task import Spec
 from bench.machine.child import command
+from bench.protocol.cells import Dtype
 
 # Shared memory that the kernels have beside their scratch, in bytes, and some more.
 STATIC_BYTES = 1 << 10
+
+# Of the memory that a multiprocessor shares between its cache and its blocks, in percent.
+WHOLE_CARVEOUT = 100
 
 # Blocks that every chip with clusters runs as one.
 MOST_TEAM = 8
@@ -141,7 +145,7 @@ class Gpu:
             at += (1 + launch.teams) * words.itemsize
             order_at += launch.order.nbytes
 
-    def multiply_adds(self, dtype: str) -> float:
+    def multiply_adds(self, dtype: Dtype) -> float:
         """GFLOP/s of multiply-adds on registers alone: what the chip can do at most, in the kernels' own form of them."""
         kernel = Kernel(dtype, block=64, rows=4)
         blocks = PEAK_WAVES * self._device.properties.multiprocessor_count
@@ -170,12 +174,17 @@ class Gpu:
         self._device.set_current()
         entry = core.ObjectCode.from_cubin(cached_kernel(kernel, self.arch).tobytes()).get_kernel(name)
         if name == ENTRY:
-            # Beyond 48 KB only where it is asked for; cuda-core has no way to ask.
-            attribute = driver.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
-            device = driver.CUdevice(self._device.device_id)
-            (error,) = driver.cuKernelSetAttribute(attribute, self.scratch_bytes, entry.handle, device)
-            if error != driver.CUresult.CUDA_SUCCESS:
-                raise RuntimeError(f"{self.scratch_bytes} bytes of shared memory for a block were refused: {error}")
+            # Beyond 48 KB only where it is asked for, and all that there is whatever the kernel, so that kernels of other needs
+            # run beside it on a multiprocessor; cuda-core has no way to ask.
+            attributes = driver.CUfunction_attribute
+            asked = {
+                attributes.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES: self.scratch_bytes,
+                attributes.CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT: WHOLE_CARVEOUT,
+            }
+            for attribute, value in asked.items():
+                (error,) = driver.cuKernelSetAttribute(attribute, value, entry.handle, driver.CUdevice(self._device.device_id))
+                if error != driver.CUresult.CUDA_SUCCESS:
+                    raise RuntimeError(f"{attribute.name} = {value} was refused: {error}")
         return entry
 
     def _launch(self, number: int, config: core.LaunchConfig, entry: core.Kernel, *arguments: object) -> None:
@@ -193,14 +202,27 @@ def gpus(device: str) -> list[Gpu]:
     return [Gpu(int(index))] if index else [Gpu(number) for number in range(torch.cuda.device_count())]
 
 
-def why_not(device: str) -> str | None:
-    """What the CUDA engine does wrong on these devices, or None: found out by training a few cells, once."""
+def trials(device: str) -> list[tuple[Gpu, dict[Way, Finding]]]:
+    """What is found of each way on each of these devices, by training a few cells, once."""
+    results = []
     for gpu in gpus(device):
         versions = f"torch {torch.__version__}, driver {driver_version()}, kernels {fingerprint()}"
-        reason = distrusted(gpu.name, versions, functools.partial(tried, command(TRIAL, str(gpu.torch_device))))
-        if reason is not None:
-            return f"on {gpu.name} {reason}"
-    return None
+
+        def check(way: Way, gpu: Gpu = gpu) -> Finding:
+            return tried(command(TRIAL, str(gpu.torch_device), way), f"{gpu.name}-{way}")
+
+        results.append((gpu, findings(gpu.name, versions, check)))
+    return results
+
+
+def verdicts(device: str) -> dict[Way, str]:
+    """What speaks against each way that the CUDA engine gets wrong on one of these devices."""
+    return {
+        way: f"on {gpu.name} {finding.reason}"
+        for gpu, found in trials(device)
+        for way, finding in found.items()
+        if finding.reason is not None
+    }
 
 
 def driver_version() -> str:

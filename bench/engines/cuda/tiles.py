@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from bench.protocol.cells import Cell
+from bench.engines.cuda.ways import Way
+from bench.protocol.cells import Cell, Dtype
 
 WARP = 32
 
@@ -24,7 +25,7 @@ FMA_ROWS, TENSOR_ROWS = (4, 8), (16, 32)
 REALS = {"float32": "float", "float64": "double"}
 
 # Products of heads and tails that make up one on tensor cores, by dtype (fused/tensor_tiles.h).
-PASSES = {"tf32": 1, "float32": 3}
+PASSES: dict[Dtype, int] = {"tf32": 1, "float32": 3}
 
 
 class Kernel(NamedTuple):
@@ -33,7 +34,7 @@ class Kernel(NamedTuple):
     Samples in a block, rows of a tile (which is a thread's, on tensor cores a warp's), and where products are made.
     """
 
-    dtype: str
+    dtype: Dtype
     block: int
     rows: int
     tensor_cores: bool = False
@@ -42,6 +43,11 @@ class Kernel(NamedTuple):
     def name(self) -> str:
         """Of files and tests."""
         return f"{self.dtype}-{self.block}-{self.rows}{'-tensor' * self.tensor_cores}"
+
+    @property
+    def way(self) -> Way:
+        """How it makes products (`ways`)."""
+        return "3xtf32" if self.tensor_cores and self.dtype == "float32" else self.dtype
 
     @property
     def threads(self) -> int:
@@ -66,7 +72,7 @@ class Kernel(NamedTuple):
         return {"MEMCAP_TILES": self.tiles, "MEMCAP_THREADS": str(self.threads), "MEMCAP_RESIDENT": str(self.resident)}
 
 
-TILES = (
+TILES: tuple[tuple[Dtype, int, bool], ...] = (
     *(("float32", rows, False) for rows in FMA_ROWS),
     ("float64", FMA_ROWS[0], False),
     *((dtype, rows, True) for dtype in PASSES for rows in TENSOR_ROWS),

@@ -1,36 +1,54 @@
-"""Whether the CUDA engine is right on this machine: found out by training on it, and kept for this chip, driver and version."""
+"""Whether the CUDA engine is right on this machine: found out by training on it, each way to make products apart.
+
+What passed is kept for this chip, driver and version.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
 import json
+import re
 import statistics
 import subprocess
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import get_args
+from typing import NamedTuple, get_args
 
 from bench.engines.api import Engine
 from bench.engines.cuda.compiler import cache_folder, write_cached
+from bench.engines.cuda.ways import WAYS, Way
 from bench.engines.packs import plan
 from bench.machine.child import environment
 from bench.protocol.cells import Activation, Cell, Outcome
 
 # Relative differences of losses that rounding explains, over so few epochs. A factor next to the middle of two numbers of TF32,
 # a thousandth apart, may go to either.
-TOLERANCES = {"float32": 1e-3, "float64": 1e-8, "tf32": 5e-3}
+TOLERANCES: dict[Way, float] = {"float32": 1e-3, "3xtf32": 1e-3, "float64": 1e-8, "tf32": 5e-3}
 
-# The same of all cells of a dtype in the median, up to this epoch: where a product takes other factors it is 1e-5 and more.
-MEDIAN_TOLERANCE, MEDIAN_EPOCH = 2e-6, 3
+# The same of all cells of a way in the median, up to this epoch: where a product takes other factors it is 1e-5 and more. One
+# factor of TF32 that goes to the other side moves a loss of the trial by 1e-6 to 3e-6, and one in a cell is to be expected.
+MEDIAN_TOLERANCES: dict[Way, float] = {"float32": 2e-6, "3xtf32": 2e-6, "float64": 1e-10, "tf32": 5e-6}
+MEDIAN_EPOCH = 3
 EPOCHS = 12
 
 # A trial takes seconds once the kernels are compiled, which takes a minute on one core.
 TRIAL_S = 300.0
 
+# How a line of a traceback begins that names the exception.
+EXCEPTION = re.compile(r"^[A-Za-z_][\w.]*(?:Error|Exception|Interrupt|Warning)\b")
 
-def trial_cells() -> list[Cell]:
-    """Small cells of every kind: each activation, loss, optimizer and regularizer, for every kernel."""
+
+class Finding(NamedTuple):
+    """What a trial found: what speaks against a way, or None, and the median difference of its cells' first losses."""
+
+    reason: str | None
+    median: float | None = None
+
+
+def trial_cells(way: Way) -> list[Cell]:
+    """Small cells of every kind: each activation, loss, optimizer and regularizer, for every kernel of the way."""
     # 70 samples fill more than one block of 64; 20 and 6 take the smaller blocks; widths on both sides of the wide tiles.
     shapes = [Cell(n_samples=n, width=width, depth=2, d_in=5) for n in (70, 20, 6) for width in (13, 70)]
     shared = [Cell(n_samples=1100, width=24, depth=1, batch_size=batch, shuffle=True) for batch in (None, 600)]
@@ -46,46 +64,51 @@ def trial_cells() -> list[Cell]:
     ]
     base = Cell(n_samples=70, width=13, depth=2, d_in=5)
     cells = [*shapes, *shared, *(dataclasses.replace(base, **kind) for kind in kinds)]
-    return [dataclasses.replace(cell, dtype=dtype, max_epochs=EPOCHS, tau=1e-9) for cell in cells for dtype in TOLERANCES]
+    dtype = "float32" if way == "3xtf32" else way
+    return [dataclasses.replace(cell, dtype=dtype, max_epochs=EPOCHS, tau=1e-9) for cell in cells]
 
 
-def disagreement(engine: Engine, judge: Engine, cells: Iterable[Cell]) -> str | None:
-    """What an engine does otherwise than the one it is held against, or None."""
+def compared(engine: Engine, judge: Engine, cells: Iterable[Cell], way: Way) -> Finding:
+    """What an engine does otherwise than the one it is held against, on cells of one way."""
     cells = list(cells)
     ours, theirs = (_trained(each, cells) for each in (engine, judge))
-    early: dict[str, list[float]] = {}
+    reasons: list[str] = []
+    differences = []
     for cell in cells:
         one, other, largest = ours[cell], theirs[cell], 0.0
         if one.status is not other.status or one.epochs_run != other.epochs_run:
-            return f"{_spell(cell)} ends as {one.status} ({one.reason}), where {judge.name} ends as {other.status}"
+            reasons.append(f"{_spell(cell)} ends as {one.status} ({one.reason}), where {judge.name} ends as {other.status}")
+            continue
         for mine, its in zip(one.curve, other.curve, strict=True):
             pairs = [(mine.tau, its.tau), *([(mine.val_mse, its.val_mse)] if cell.n_val else [])]
             for a, b in pairs:
-                if not (a is not None and b is not None and abs(a - b) <= TOLERANCES[cell.dtype] * abs(b)):
-                    return f"{_spell(cell)} at epoch {mine.epoch} comes to {a}, where {judge.name} comes to {b}"
-                if a != b and mine.epoch <= MEDIAN_EPOCH:
+                if not (a is not None and b is not None and abs(a - b) <= TOLERANCES[way] * abs(b)):
+                    reasons.append(f"{_spell(cell)} at epoch {mine.epoch} comes to {a}, where {judge.name} comes to {b}")
+                elif a != b and mine.epoch <= MEDIAN_EPOCH:
                     largest = max(largest, abs(a - b) / abs(b))
-        early.setdefault(cell.dtype, []).append(largest)
-    for dtype, differences in early.items():
-        if (median := statistics.median(differences)) > MEDIAN_TOLERANCE:
-            return (
-                f"cells of dtype={dtype} part from those of {judge.name} by {median:.1e} in the median in {MEDIAN_EPOCH} epochs"
-            )
-    return None
+        differences.append(largest)
+    median = statistics.median(differences) if differences else None
+    if not reasons and median is not None and median > MEDIAN_TOLERANCES[way]:
+        reasons.append(f"cells part from those of {judge.name} by {median:.1e} in the median in {MEDIAN_EPOCH} epochs")
+    return Finding(reasons[0] if reasons else None, median)
 
 
-def distrusted(name: str, versions: str, check: Callable[[], str | None]) -> str | None:
-    """Why not to use the device `name` under these versions, or None; what `check` found is kept, a pass only."""
-    path = _kept(name)
-    try:
-        if json.loads(path.read_text()) == {"device": name, "versions": versions}:
-            return None
-    except (OSError, ValueError):
-        pass  # Not checked yet, or not readable: check.
-    reason = check()
-    if reason is None:
-        write_cached(path, json.dumps({"device": name, "versions": versions}).encode())
-    return reason
+def findings(name: str, versions: str, check: Callable[[Way], Finding], ways: Iterable[Way] = WAYS) -> dict[Way, Finding]:
+    """What is known of each way on the device `name` under these versions.
+
+    Ways that passed are kept, with their medians; what is not kept is checked now, all of it at once.
+    """
+    path, ways = _kept(name), tuple(ways)
+    passed = _passed(path, name, versions)
+    unknown = [way for way in ways if way not in passed]
+    if unknown:
+        with ThreadPoolExecutor(len(unknown)) as pool:
+            found = dict(zip(unknown, pool.map(check, unknown), strict=True))
+        passed |= {way: finding for way, finding in found.items() if finding.reason is None}
+        kept = {"device": name, "versions": versions, "medians": {way: finding.median for way, finding in passed.items()}}
+        write_cached(path, json.dumps(kept).encode())
+        return {way: passed.get(way) or found[way] for way in ways}
+    return {way: passed[way] for way in ways}
 
 
 def forget(name: str) -> None:
@@ -95,21 +118,55 @@ def forget(name: str) -> None:
 
 
 def _kept(name: str) -> Path:
-    """Where a passed trial is kept."""
-    return cache_folder() / f"trusted-{name.replace(' ', '-').replace('/', '-')}.json"
+    """Where passed trials are kept."""
+    return cache_folder() / f"trusted-{_file_name(name)}.json"
 
 
-def tried(command: list[str], timeout_s: float = TRIAL_S) -> str | None:
-    """What a process that holds a trial says against the device in its last line; a crash or silence speaks against it too."""
+def _passed(path: Path, name: str, versions: str) -> dict[Way, Finding]:
+    """What is kept of these versions; nothing where it cannot be read, or is of others."""
+    try:
+        kept = json.loads(path.read_text())
+        if (kept["device"], kept["versions"]) == (name, versions):
+            return {way: Finding(None, kept["medians"][way]) for way in WAYS if way in kept["medians"]}
+    except (OSError, ValueError, LookupError, TypeError):
+        pass
+    return {}
+
+
+def tried(command: list[str], what: str, timeout_s: float = TRIAL_S) -> Finding:
+    """What a process that holds a trial found: its last line, a finding in JSON. A crash or silence speaks against the device.
+
+    All that such a process printed is kept in the cache, in a file that is named for `what` was tried.
+    """
     try:
         done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=timeout_s)
-    except subprocess.TimeoutExpired:
-        return f"the trial did not end in {timeout_s:g} s"
-    if done.returncode == 0:
-        return None
-    lines = (done.stdout + done.stderr).split("\n")
-    said = next((line for line in reversed(lines) if line.strip()), "nothing was said")
-    return said if done.returncode == 1 else f"the trial ended with status {done.returncode}: {said}"
+    except subprocess.TimeoutExpired as error:
+        printed = [
+            part if isinstance(part, str) else part.decode(errors="replace") for part in (error.stdout, error.stderr) if part
+        ]
+        _keep_text(what, "".join(printed))
+        return Finding(f"the trial did not end in {timeout_s:g} s")
+    try:
+        return Finding(**json.loads(done.stdout.strip().splitlines()[-1]))
+    except (LookupError, ValueError, TypeError):
+        _keep_text(what, done.stdout + done.stderr)
+    said = essence(done.stdout + done.stderr)
+    return Finding(said if done.returncode == 1 else f"the trial ended with status {done.returncode}: {said}")
+
+
+def essence(text: str) -> str:
+    """What a program that failed says, in a line: the last exception's own, since libraries add hints below it."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    named = [line for line in lines if EXCEPTION.match(line)]
+    return next(iter(named[-1:] + lines[-1:]), "nothing was said")
+
+
+def _keep_text(what: str, text: str) -> None:
+    write_cached(cache_folder() / f"trial-{_file_name(what)}.txt", text.encode())
+
+
+def _file_name(text: str) -> str:
+    return re.sub(r"[^\w.-]", "-", text)
 
 
 def _trained(engine: Engine, cells: list[Cell]) -> dict[Cell, Outcome]:
