@@ -22,7 +22,7 @@ EXTRA := $(if $(shell nvidia-smi -L 2>/dev/null),[cuda])
 FIELDS := grid run_dir device engine threads fresh depth width n_samples d_in seed tau max_epochs learning_rate dropout weight_decay
 $(foreach name,$(FIELDS),$(if $(findstring command,$(origin $(name))),$(error $(name)= is no variable of make; write GRID=name, or ARGS='$(name)=...')))
 
-.PHONY: help bench diagnose test test-exhaustive test-all sanitize gpu-evidence occupancy lint format compare perf report clean
+.PHONY: help bench diagnose test test-exhaustive test-all sanitize gpu-evidence occupancy lint format compare capacity-check reference perf report clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -70,6 +70,12 @@ occupancy: $(DEV_READY)  ## what would bound each shape on a GPU, by a model; ne
 
 compare: $(PEERS_READY)  ## the same networks trained by other libraries, turn by turn; ARGS='shapes=speed peers=[native,jax]'
 	$(PY) -m bench compare $(ARGS)
+
+capacity-check: $(RUN_READY)  ## does training learn what it did? against the reference, or a run; ARGS='base=results/old head=results/new'
+	$(PY) -m bench check capacity $(ARGS)
+
+reference: $(DEV_READY)  ## train the reference of capacity-check anew; its diff says what changed
+	$(PY) -m tests.gates.make_reference
 
 perf: $(DEV_READY)  ## benchmark the engine's step, planning, store and tables; ARGS='--benchmark-json=perf.json'
 	$(PY) -m pytest tests/perf/benchmarks.py --benchmark-only --benchmark-disable-gc -s $(ARGS)

@@ -43,6 +43,8 @@ EXAMPLES = {
     "ratio": "1.3",
     "cells_per_round": "8",
     "most_cells": "64",
+    "base": "results/old",
+    "head": "results/new",
     "peers": "[native,jax]",
     "rounds": "3",
     "networks": "16",
@@ -119,6 +121,20 @@ settings:
 shapes of the networks, each a list; shapes=table has 4 shapes, shapes=speed 120.
 "shapes.variants=[{{width: 8, depth: 1}},{{width: 64, depth: 4}}]" names them one by one:
 {shapes}""",
+    "check": """\
+usage: memcap check capacity [setting=value ...]
+
+Trains a small grid with every optimizer, regularizer, activation, initialisation and schedule. Compares it with the
+reference that comes with this program, or with another run, and names the settings that moved. Ends with exit status 1
+where more moved than rounding explains. Writes check.md, check.json and check.xml into run_dir.
+
+examples:
+  memcap check capacity
+  memcap check capacity engine=torch
+  memcap check capacity base=results/old head=results/new
+
+settings:
+{check}""",
     "columns": """\
 usage: memcap columns [TABLE ...]
 
@@ -139,6 +155,7 @@ def help_of(command: str) -> str:
         "search": lambda: _aligned(search()),
         "fields": lambda: _fields(config),
         "compare": lambda: _aligned(commented("compare")),
+        "check": lambda: _aligned([*commented("check"), _group("engine", "who trains", "torch")]),
         "shapes": lambda: _aligned(shapes()),
         "regularizations": lambda: ", ".join(sorted(path.stem for path in (config_dir() / "regularization").glob("*.yaml"))),
     }

@@ -16,6 +16,7 @@ COMMANDS = {
     "diagnose": "say why a network does not memorize, and what to change",
     "report": "write the tables, maps and report.html of a finished run again",
     "compare": "train the same networks with other libraries and compare speed and losses",
+    "check": "hold what networks learn here against a base: another version, machine or library",
     "columns": "say what the columns of the tables mean, and in which unit they are",
 }
 

@@ -618,6 +618,47 @@ _SUMMARY = (
 )
 
 # The tables of a run, in the order of their worth to a reader, then those of `memcap compare`.
+_LEARNED = "gates/learned.py"
+_LEARNED_SETTING = Column(
+    "setting", "text", "the fields, but for seeds and n_samples, in which the cell is not as most are; usual: none", _LEARNED
+)
+_SCHEMA_OF = {column.name: column for column in _CELLS}
+_LEARNED_CELLS = (
+    _CELL_ID,
+    _LEARNED_SETTING,
+    *(_SCHEMA_OF[name] for name in ("n_samples", "data_seed", "init_seed", "dtype")),
+    *(_SCHEMA_OF[name] for name in ("status", "epoch_to_tau", "final_tau", "engine", "device")),
+)
+_LEARNED_CURVES = (
+    _CELL_ID,
+    Column("epoch", "epochs", "epochs trained so far, of those of the learning curve up to 20", _LEARNED),
+    Column(
+        "tau", "of the variance", "training loss / target variance after that epoch, every digit of it", "engines/record.py"
+    ),
+)
+_JUDGED = "gates/capacity.py"
+_CHECK_SETTINGS = (
+    _LEARNED_SETTING,
+    Column("n_cells", "cells", "cells of the setting that base and head trained", _JUDGED),
+    Column(
+        "largest_difference",
+        "fraction",
+        "largest |tau of the head / tau of the base - 1| of a cell in its first 20 epochs; infinite: one side has none",
+        _JUDGED,
+    ),
+    Column("tolerance", "fraction", "up to which rounding explains a difference, by the cells' dtype", _JUDGED),
+    Column("n_beyond", "cells", "cells whose difference exceeds the tolerance", _JUDGED),
+    Column("moved", "true or false", "whether these are more than half", _JUDGED),
+    Column("n_memorized_base", "cells", "cells that reached tau in the base", _JUDGED),
+    Column("n_memorized_head", "cells", "cells that reached tau in the head", _JUDGED),
+    Column(
+        "median_epoch_ratio",
+        "1",
+        "epochs to tau of the head over those of the base, the median of the cells that reached tau in both; empty: none",
+        "statistics/paired.py",
+    ),
+)
+
 TABLES = {
     "cells": Table("a cell: one training run", _CELLS),
     "groups": Table("a group of cells that differ in their seeds alone", _GROUPS),
@@ -642,6 +683,9 @@ TABLES = {
     "predictions": Table("a training sample of the first cell of a setting (with n_predictions)", _PREDICTIONS),
     "comparison": Table("a shape of networks and a peer (memcap compare)", _COMPARISON),
     "summary": Table("a peer over all shapes (memcap compare)", _SUMMARY),
+    "learned_cells": Table("a cell of the reference (memcap check capacity)", _LEARNED_CELLS),
+    "learned_curves": Table("a cell and an epoch of the reference (memcap check capacity)", _LEARNED_CURVES),
+    "check_settings": Table("a setting, base beside head (memcap check capacity)", _CHECK_SETTINGS),
 }
 
 

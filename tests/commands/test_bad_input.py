@@ -113,7 +113,7 @@ def test_a_wrong_config_is_one_line_and_exit_status_2(override, message, memcap,
 
 
 def test_an_unknown_grid_is_named_with_those_there_are(memcap):
-    known = "default, frontier, learning_rate, precision, published, question, regularization, smoke"
+    known = "check, default, frontier, learning_rate, precision, published, question, regularization, smoke"
     assert memcap("grid=huge") == (2, "", f"memcap: grid=huge: is not in conf/grid; choose from: {known}\n")
 
 

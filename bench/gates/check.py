@@ -1,0 +1,93 @@
+"""What a check found: one row for each thing that was tested, and the whole as text, Markdown, JSON and JUnit XML."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, NamedTuple
+from xml.etree import ElementTree
+
+from bench.store.parts import write_atomically
+
+
+class Verdict(StrEnum):
+    """How a test ended. `skipped`: it could not be held here, for the reason that is given."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+# As a reader of a pull request sees them.
+MARKS = {Verdict.PASSED: "🟢", Verdict.FAILED: "🔴", Verdict.SKIPPED: "⚪"}
+
+
+class Finding(NamedTuple):
+    """A thing that was tested, how that ended, and what there is to say of it in a sentence."""
+
+    test: str
+    verdict: Verdict
+    said: str
+
+
+class Check(NamedTuple):
+    """All findings of a check of a head against a base."""
+
+    name: str
+    base: str
+    head: str
+    findings: Sequence[Finding]
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing failed, and something was tested at all."""
+        verdicts = [finding.verdict for finding in self.findings]
+        return Verdict.FAILED not in verdicts and Verdict.PASSED in verdicts
+
+    def text(self) -> str:
+        """For a terminal."""
+        width = max(len(finding.test) for finding in self.findings)
+        lines = [f"{finding.test:<{width}}  {finding.verdict:<7}  {finding.said}" for finding in self.findings]
+        return "\n".join([f"{self.name}: {self.head} against {self.base}", "", *lines])
+
+    def markdown(self) -> str:
+        """For the summary of a job, or a comment."""
+        rows = [f"| {MARKS[verdict]} {verdict} | {test} | {_cell(said)} |" for test, verdict, said in self.findings]
+        head = [f"### {self.name}: {'passed' if self.passed else 'failed'}", "", f"{self.head} against {self.base}", ""]
+        return "\n".join([*head, "| | test | found |", "| --- | --- | --- |", *rows, ""])
+
+    def as_json(self) -> dict[str, Any]:
+        """For programs."""
+        findings = [{"test": test, "verdict": str(verdict), "said": said} for test, verdict, said in self.findings]
+        return {"check": self.name, "base": self.base, "head": self.head, "passed": self.passed, "findings": findings}
+
+    def junit(self) -> str:
+        """For what reads the results of tests: a case for each finding."""
+        count = {verdict: sum(finding.verdict is verdict for finding in self.findings) for verdict in Verdict}
+        numbers = {"tests": len(self.findings), "failures": count[Verdict.FAILED], "skipped": count[Verdict.SKIPPED]}
+        suite = ElementTree.Element("testsuite", {"name": self.name, **{name: str(value) for name, value in numbers.items()}})
+        for test, verdict, said in self.findings:
+            case = ElementTree.SubElement(suite, "testcase", {"classname": f"memcap.{self.name}", "name": test})
+            if verdict is Verdict.PASSED:
+                ElementTree.SubElement(case, "system-out").text = said
+            else:
+                ElementTree.SubElement(case, "failure" if verdict is Verdict.FAILED else "skipped", {"message": said})
+        return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True)
+
+    def write(self, folder: Path) -> None:
+        """Leave check.md, check.json and check.xml in a folder."""
+        made = {
+            "check.md": self.markdown(),
+            "check.json": json.dumps(self.as_json(), indent=2) + "\n",
+            "check.xml": self.junit(),
+        }
+        for name, text in made.items():
+            write_atomically(folder / name, lambda partial, text=text: partial.write_text(text, encoding="utf-8"))
+
+
+def _cell(text: str) -> str:
+    """A text as a cell of a Markdown table."""
+    return html.escape(text, quote=False).replace("|", "\\|")
