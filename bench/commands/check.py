@@ -48,8 +48,9 @@ def main(arguments: Sequence[str]) -> int:
 
 def reference_dir() -> Path:
     """The tables of the reference: in results/ of a checkout, inside the package of an installed wheel."""
-    inside = Path(__file__).resolve().parents[1] / "reference"
-    return inside if inside.is_dir() else inside.parents[1] / "results" / "reference" / GRID / "tables"
+    package = Path(__file__).resolve().parents[1]
+    places = (package / "reference" / GRID / "tables", package.parent / "results" / "reference" / GRID / "tables")
+    return next((place for place in places if place.is_dir()), places[-1])
 
 
 def _checked(values: Any) -> dict[str, Any]:
