@@ -47,10 +47,12 @@ test-exhaustive: $(DEV_READY) browser  ## run the tests that take long: every pr
 
 test-all: test test-exhaustive  ## run both
 
-lint: $(DEV_READY)  ## check format, style and types
+lint: $(DEV_READY)  ## check format, style, types and workflows
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
 	$(PY) -m pyright $(if $(VENV),,--pythonpath $$(command -v $(PYTHON)))
+	$(PY) -m check_jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(PY) -m check_jsonschema --builtin-schema vendor.github-actions .github/actions/*/action.yml
 
 format: $(DEV_READY)  ## rewrite the code in the house's format
 	$(PY) -m ruff format .
