@@ -22,7 +22,7 @@ EXTRA := $(if $(shell nvidia-smi -L 2>/dev/null),[cuda])
 FIELDS := grid run_dir device engine threads fresh depth width n_samples d_in seed tau max_epochs learning_rate dropout weight_decay
 $(foreach name,$(FIELDS),$(if $(findstring command,$(origin $(name))),$(error $(name)= is no variable of make; write GRID=name, or ARGS='$(name)=...')))
 
-.PHONY: help bench diagnose test test-exhaustive test-all sanitize gpu-evidence occupancy lint format compare capacity-check reference perf report clean
+.PHONY: help bench diagnose test test-exhaustive test-all sanitize gpu-evidence occupancy lint format compare perf-check capacity-check reference perf report clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -72,6 +72,12 @@ occupancy: $(DEV_READY)  ## what would bound each shape on a GPU, by a model; ne
 
 compare: $(PEERS_READY)  ## the same networks trained by other libraries, turn by turn; ARGS='shapes=speed peers=[native,jax]'
 	$(PY) -m bench compare $(ARGS)
+
+# A commit, and an interpreter of another environment.
+BASE ?=
+BASE_PYTHON ?=
+perf-check: $(DEV_READY)  ## is this checkout slower than a base? BASE=<git ref>, or BASE_PYTHON=<python> of another environment
+	$(PY) -m bench check speed $(if $(BASE),base=$(BASE)) $(if $(BASE_PYTHON),base_python=$(BASE_PYTHON)) $(ARGS)
 
 capacity-check: $(RUN_READY)  ## does training learn what it did? against the reference, or a run; ARGS='base=results/old head=results/new'
 	$(PY) -m bench check capacity $(ARGS)

@@ -45,6 +45,9 @@ EXAMPLES = {
     "most_cells": "64",
     "base": "results/old",
     "head": "results/new",
+    "base_python": "old/bin/python",
+    "margin": "0.1",
+    "limit_s": "600",
     "peers": "[native,jax]",
     "rounds": "3",
     "networks": "16",
@@ -123,18 +126,28 @@ shapes of the networks, each a list; shapes=table has 4 shapes, shapes=speed 120
 {shapes}""",
     "check": """\
 usage: memcap check capacity [setting=value ...]
+       memcap check speed [setting=value ...]
 
-Trains a small grid with every optimizer, regularizer, activation, initialisation and schedule. Compares it with the
-reference that comes with this program, or with another run, and names the settings that moved. Ends with exit status 1
-where more moved than rounding explains. Writes check.md, check.json and check.xml into run_dir.
+A head is held against a base. The exit status is 1 where it fails, and 2 where nothing could be checked. What was found is
+left in run_dir: check.md, check.json, check.xml and tables.
+
+capacity trains a small grid with every optimizer, regularizer, activation, initialisation and schedule. It compares it with
+the reference that comes with this program, or with another run, and names the settings that moved.
+
+speed builds two commits of a checkout and runs benchmarks on both in turn, until the ratios of their times are known. It
+names the groups that are slower by more than a margin.
 
 examples:
   memcap check capacity
   memcap check capacity engine=torch
   memcap check capacity base=results/old head=results/new
+  memcap check speed base=HEAD~1
 
-settings:
-{check}""",
+settings of memcap check capacity:
+{check_capacity}
+
+settings of memcap check speed:
+{check_speed}""",
     "columns": """\
 usage: memcap columns [TABLE ...]
 
@@ -155,7 +168,10 @@ def help_of(command: str) -> str:
         "search": lambda: _aligned(search()),
         "fields": lambda: _fields(config),
         "compare": lambda: _aligned(commented("compare")),
-        "check": lambda: _aligned([*commented("check"), _group("engine", "who trains", "torch")]),
+        "check_capacity": lambda: _aligned([*commented("check_capacity"), _group("engine", "who trains", "torch")]),
+        "check_speed": lambda: _aligned(
+            [s._replace(example="HEAD~1") if s.name == "base" else s for s in commented("check_speed")]
+        ),
         "shapes": lambda: _aligned(shapes()),
         "regularizations": lambda: ", ".join(sorted(path.stem for path in (config_dir() / "regularization").glob("*.yaml"))),
     }

@@ -16,7 +16,7 @@ COMMANDS = {
     "diagnose": "say why a network does not memorize, and what to change",
     "report": "write the tables, maps and report.html of a finished run again",
     "compare": "train the same networks with other libraries and compare speed and losses",
-    "check": "hold what networks learn here against a base: another version, machine or library",
+    "check": "hold a head against a base: does it learn the same, is it as fast?",
     "columns": "say what the columns of the tables mean, and in which unit they are",
 }
 

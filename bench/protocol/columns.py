@@ -659,6 +659,26 @@ _CHECK_SETTINGS = (
     ),
 )
 
+_SPEED = "gates/speed.py"
+_GROUP = Column("group", "text", "benchmarks that are judged together", "tests/perf/benchmarks.py")
+_CHECK_GROUPS = (
+    _GROUP,
+    Column("n_benchmarks", "benchmarks", "how many those are", _SPEED),
+    Column("n_rounds", "rounds", "rounds in which both sides ran them", _SPEED),
+    Column("ratio", "1", "time of the head over that of the base, the geometric mean over benchmarks and rounds", _SPEED),
+    Column("ratio_low", "1", "low end of its interval, which holds for all groups and looks at once", _SPEED),
+    Column("ratio_high", "1", "high end of that interval; empty after one round", _SPEED),
+    Column("slower", "true or false", "whether the whole interval lies beyond the margin", _SPEED),
+    Column("known", "true or false", "whether the high end is within 2 % of the ratio, or the group is slower", _SPEED),
+)
+_CHECK_TIMES = (
+    Column("round", "rounds", "its number, from 0", "gates/rounds.py"),
+    Column("side", "name", "base or head", "gates/rounds.py"),
+    _GROUP,
+    Column("benchmark", "name", "the benchmark, as pytest names it", "gates/rounds.py"),
+    Column("time_s", "s", "the least of its repeats in that round", "gates/rounds.py"),
+)
+
 TABLES = {
     "cells": Table("a cell: one training run", _CELLS),
     "groups": Table("a group of cells that differ in their seeds alone", _GROUPS),
@@ -685,6 +705,8 @@ TABLES = {
     "summary": Table("a peer over all shapes (memcap compare)", _SUMMARY),
     "learned_cells": Table("a cell of the reference (memcap check capacity)", _LEARNED_CELLS),
     "learned_curves": Table("a cell and an epoch of the reference (memcap check capacity)", _LEARNED_CURVES),
+    "check_groups": Table("a group of benchmarks, base beside head (memcap check speed)", _CHECK_GROUPS),
+    "check_times": Table("a benchmark on one side in one round (memcap check speed)", _CHECK_TIMES),
     "check_settings": Table("a setting, base beside head (memcap check capacity)", _CHECK_SETTINGS),
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from bench.commands.check import GRID, reference_dir
+from bench.commands.check_capacity import GRID, reference_dir
 from bench.commands.line import compose
 from bench.gates.learned import write
 from bench.gates.train import by_reference_build

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 import bench
-from bench.commands.check import reference_dir
+from bench.commands.check_capacity import reference_dir
 from bench.commands.line import compose
 from bench.engines.torch_engine import TorchEngine
 from bench.gates import capacity

@@ -1,4 +1,4 @@
-"""`memcap check`: what it finds, what it leaves, and how it ends."""
+"""`memcap check capacity`: what it finds, what it leaves, and how it ends."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 import bench
-from bench.commands import check
+from bench.commands import check_capacity
 from bench.commands.line import compose
 from bench.engines import torch_engine
 from bench.gates import train
@@ -22,8 +22,8 @@ def small(monkeypatch, tmp_path):
     """A reference of three small cells in place of the one that is shipped, which this machine has just trained."""
     cells = bench.expand(width=4, n_samples=8, seed=range(3), max_epochs=40)
     (chosen,) = compose("config", ["grid=smoke"])
-    monkeypatch.setattr(check, "compose", lambda *asked: [dataclasses.replace(chosen, cells=tuple(cells))])
-    monkeypatch.setattr(check, "reference_dir", lambda: tmp_path / "reference")
+    monkeypatch.setattr(check_capacity, "compose", lambda *asked: [dataclasses.replace(chosen, cells=tuple(cells))])
+    monkeypatch.setattr(check_capacity, "reference_dir", lambda: tmp_path / "reference")
     made = train.by_reference_build(cells, 1)
     if isinstance(made, str):
         pytest.skip(made)
@@ -75,7 +75,7 @@ def test_two_runs_are_held_against_each_other(memcap, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "check: needs to know what; write memcap check capacity"),
+        ([], "check: needs to know what; write memcap check capacity or memcap check speed"),
         (["capcity"], "capcity: is not a check; did you mean capacity?"),
         (["capacity", "base=nowhere"], "base=nowhere: is not the folder of a run; name one, as in results/default"),
         (["capacity", "head=nowhere"], "head=nowhere: is not the folder of a run; name one, as in results/default"),

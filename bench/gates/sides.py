@@ -1,0 +1,137 @@
+"""Base and head built beside each other, each into a folder of its own: two commits, or one for two interpreters."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+# Of branches that a head may have left, the first that there is.
+MAIN = ("main", "origin/main", "master", "origin/master")
+
+# What pip is told beside what to build: the environment has all that the build needs, and what the program needs.
+PIP = ("install", "--quiet", "--disable-pip-version-check", "--no-deps", "--no-build-isolation", "--no-warn-conflicts")
+
+
+class CannotBuild(Exception):
+    """A side that there is not, or that cannot be built. The message is one line: what, and why."""
+
+
+class Side(NamedTuple):
+    """A program to be measured: what it is in words, who runs it, and the folder that it was installed into."""
+
+    what: str
+    python: str
+    site: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables under which its interpreter imports it, and nothing else by its name."""
+        return {**os.environ, "PYTHONPATH": str(self.site)}
+
+
+def commit_of(root: Path, ref: str) -> str:
+    """The commit that a name stands for.
+
+    Raises:
+        CannotBuild: there is no git, no checkout, or no such commit.
+    """
+    return _git(root, "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}", reason=f"{ref} is no commit of {root}")
+
+
+def usual_base(root: Path) -> str:
+    """The commit where the head left the main branch; on the main branch, and without one, the commit before the head.
+
+    Raises:
+        CannotBuild: there is none.
+    """
+    head = commit_of(root, "HEAD")
+    for branch in MAIN:
+        try:
+            left = _git(root, "merge-base", "HEAD", branch, reason="")
+        except CannotBuild:
+            continue
+        if left != head:
+            return left
+    return commit_of(root, "HEAD~1")
+
+
+def of_commit(root: Path, commit: str, kept: Path, python: str = sys.executable) -> Side:
+    """A commit, built once and kept.
+
+    Raises:
+        CannotBuild: pip refuses it.
+    """
+    site = kept / f"{commit[:16]}-{_tag(python)}"
+    if not site.is_dir():
+        with tempfile.TemporaryDirectory(prefix="memcap-") as folder:
+            sources = Path(folder) / "sources"
+            sources.mkdir()
+            archive = Path(folder) / "sources.tar"
+            _git(root, "archive", f"--output={archive}", commit, reason=f"{commit[:12]} cannot be read")
+            shutil.unpack_archive(archive, sources, filter="data")
+            _install(python, sources, site, commit[:12])
+    return Side(f"commit {commit[:12]}", python, site)
+
+
+def of_working_tree(root: Path, kept: Path, python: str = sys.executable) -> Side:
+    """The files as they are, with what is not committed yet, if there is any.
+
+    Raises:
+        CannotBuild: there is no checkout, or pip refuses it.
+    """
+    commit = commit_of(root, "HEAD")
+    if not _git(root, "status", "--porcelain", reason="git does not say what was changed"):
+        return of_commit(root, commit, kept, python)
+    names = _git(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard", reason="git lists no files").split("\0")
+    files = [Path(name) for name in sorted(filter(None, names)) if (root / name).is_file()]
+    digest = hashlib.sha256()
+    for name in files:
+        digest.update(str(name).encode() + (root / name).read_bytes())
+    site = kept / f"dirty-{digest.hexdigest()[:16]}-{_tag(python)}"
+    if not site.is_dir():
+        with tempfile.TemporaryDirectory(prefix="memcap-") as folder:
+            for name in files:
+                (Path(folder) / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(root / name, Path(folder) / name)
+            _install(python, Path(folder), site, "the working tree")
+    return Side(f"the working tree, commit {commit[:12]} with changes", python, site)
+
+
+def _install(python: str, sources: Path, site: Path, what: str) -> None:
+    partial = site.with_name(f"{site.name}.{os.getpid()}")
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    done = subprocess.run([python, "-m", "pip", *PIP, "--target", str(partial), str(sources)], capture_output=True, text=True)
+    if done.returncode:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise CannotBuild(f"{what} cannot be built: {_last_line(done.stderr)}")
+    partial.replace(site)
+
+
+def _tag(python: str) -> str:
+    """What of an interpreter decides which compiled code it takes."""
+    code = "import sys; print(sys.implementation.cache_tag)"
+    try:
+        return subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise CannotBuild(f"{python} is no Python that runs") from error
+
+
+def _git(root: Path, *arguments: str, reason: str) -> str:
+    try:
+        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True)
+    except FileNotFoundError as error:
+        raise CannotBuild("git is not installed") from error
+    if done.returncode:
+        said = _last_line(done.stderr)
+        raise CannotBuild(" ".join(filter(None, [reason, f"({said})" if said else ""])) or "git failed")
+    return done.stdout.strip("\n")
+
+
+def _last_line(text: str) -> str:
+    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
