@@ -3,6 +3,10 @@ PYTHON ?= python3
 VENV ?= .venv
 # Processes that run the tests.
 WORKERS ?= 2
+# Evidence of a GPU: A (four minutes), B (seven), C (an hour) or all (A and B). Wheels for a machine that reaches no registry, and its Python.
+STAGE ?= all
+WHEELS ?= .whl
+FOR ?= 3.12
 # Where there is no browser, the tests install Debian's: for root on Debian, or with SETUP=apt. SETUP=none installs nothing.
 SETUP ?= auto
 PY := $(if $(VENV),$(VENV)/bin/python,$(PYTHON))
@@ -22,7 +26,7 @@ EXTRA := $(if $(shell nvidia-smi -L 2>/dev/null),[cuda])
 FIELDS := grid run_dir device engine threads fresh depth width n_samples d_in seed tau max_epochs learning_rate dropout weight_decay
 $(foreach name,$(FIELDS),$(if $(findstring command,$(origin $(name))),$(error $(name)= is no variable of make; write GRID=name, or ARGS='$(name)=...')))
 
-.PHONY: help bench diagnose test test-exhaustive test-all sanitize gpu-evidence occupancy lint format compare perf-check capacity-check reference perf report clean
+.PHONY: help bench diagnose test test-exhaustive test-all sanitize gpu-evidence occupancy lint format compare perf-check capacity-check reference perf report clean wheels
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -64,8 +68,17 @@ sanitize: $(DEV_READY)  ## the fused core's tests on a build that reports errors
 	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0 \
 		$(PY) tests/engines/sanitize.py build/sanitize $(ARGS)
 
-gpu-evidence: $(DEV_READY)  ## on a machine with an NVIDIA GPU: tests, sanitizers, speeds, the default grid; into results/<device>
-	$(PY) tests/engines/gpu_evidence.py $(ARGS)
+gpu-evidence: $(DEV_READY)  ## on a machine with an NVIDIA GPU: tests, sanitizers, speeds; STAGE=A; into results/reference/<device>, or OUT
+	$(PY) tests/engines/gpu/evidence.py $(STAGE) --wheels $(WHEELS) $(ARGS)
+
+# Of what a machine that trains networks on GPUs may lack.
+LACKING := hydra-core omegaconf itables beartype cuda-core cuda-bindings cuda-pathfinder
+
+wheels: $(DEV_READY)  ## for make gpu-evidence on a machine that reaches no registry; WHEELS=.whl FOR=3.12
+	rm -f $(WHEELS)/*.whl
+	$(PY) -m pip download --quiet --disable-pip-version-check --no-deps -c constraints.txt -d $(WHEELS) --only-binary=:all: \
+		--implementation cp --python-version $(FOR) $(addprefix --platform manylinux,_2_28_x86_64 _2_17_x86_64 2014_x86_64) $(LACKING)
+	$(PY) -m pip wheel --quiet --disable-pip-version-check --no-deps -c constraints.txt -w $(WHEELS) antlr4-python3-runtime
 
 occupancy: $(DEV_READY)  ## what would bound each shape on a GPU, by a model; needs none; ARGS=sm_100
 	$(PY) -m bench.engines.cuda.occupancy $(ARGS)

@@ -12,7 +12,7 @@ import pytest
 from jaxtyping import install_import_hook
 
 import tests.shapes
-from tests.skips import pytest_addoption, pytest_runtest_logreport, pytest_sessionfinish  # noqa: F401
+from tests.skips import NEED_GPU, pytest_addoption, pytest_runtest_logreport, pytest_sessionfinish  # noqa: F401
 from tests.turns import ALONE, turn
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -54,7 +54,7 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.path.parent != ROOT / "tests")
     if not torch.cuda.is_available():
         for item in items:
-            if "gpu" in item.keywords:
+            if any(name in item.keywords for name in NEED_GPU):
                 item.add_marker(pytest.mark.skip(reason="no NVIDIA GPU here"))
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+# Marks of tests that need a GPU, which CI has not: of the CUDA engine, and of engine=torch there.
+NEED_GPU = ("gpu", "gpu_torch")
+
 SKIPPED: list[str] = []
 
 
@@ -12,7 +15,7 @@ def pytest_addoption(parser):
 
 
 def pytest_runtest_logreport(report):
-    if report.skipped and "gpu" not in report.keywords:
+    if report.skipped and not any(name in report.keywords for name in NEED_GPU):
         SKIPPED.append(report.nodeid)
 
 

@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-ALONE = ("clock", "gpu")
+from tests.skips import NEED_GPU
+
+ALONE = ("clock", *NEED_GPU)
 
 # Folders can be locked, and leave no file behind.
 GATE, ROOM = Path(__file__).parent, Path(__file__).parents[1]

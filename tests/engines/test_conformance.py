@@ -34,7 +34,7 @@ def test_float64_losses_are_those_of_the_plain_loop(name, outcome_of):
     assert_same_curve(CASES[name], outcome_of(name), tolerance=1e-8)
 
 
-@pytest.mark.gpu
+@pytest.mark.gpu_torch
 def test_losses_on_cuda_are_those_of_the_plain_loop():
     outcomes = train(list(CASES.values()), device="cuda")
     for cell in CASES.values():

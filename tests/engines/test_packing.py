@@ -160,7 +160,7 @@ def test_padding_adds_less_than_a_granule_or_a_quarter(size):
     assert 0 <= padded(size, granule=16, steps=4) - size < max(16, size / 4)
 
 
-@pytest.mark.gpu
+@pytest.mark.gpu_torch
 def test_on_cuda_neighbours_change_rounding_only():
     cells = [Cell(n_samples=100, init_seed=i, data_seed=i, max_epochs=50, dtype="float64") for i in range(20)]
     together = train(cells, device="cuda")
