@@ -105,12 +105,12 @@ def steps(results: Path, *, device: str = "cuda:0", quick: bool = False) -> list
     bench = (sys.executable, "-m", "bench")
     sanitizer = ("compute-sanitizer", "--error-exitcode", "3", "--tool")
     # Others' libraries cannot train on a stand-in, and take longer on this machine's cores.
-    theirs, flops = ("cuda:0", "1e12") if device == "cuda:0" else ("cpu", "1e10")
+    theirs, flops = ("cuda:0", "1e12") if device == "cuda:0" else ("cpu", "1e9")
     peers = "[cuda,torch,jax]" if quick else "[cuda,cuda_3xtf32,torch,jax,vmap,loop]"
     sizes = (
         ("networks=8", "rounds=1", "epochs=20", "flops=1e8")
         if quick
-        else ("networks=64", "rounds=2", "epochs=100", f"flops={flops}")
+        else ("networks=64", "rounds=2", "epochs=50", f"flops={flops}")
     )
     shapes = ("16,1,64",) if quick else ()
     few = ("fma",) if quick else ("fma", "3xtf32")
@@ -164,7 +164,6 @@ class Evidence:
         """Keep a step's end, and say it."""
         self.done.append(done)
         self.running.replace(self.logs / f"{done.step.stage}-{done.step.name}.txt")
-        print(self._told(done), flush=True)
         left_out = [*archive(self.logs, self._file("logs", "tgz")), *archive(self.results, self._file("results", "tgz"))]
         parts = [
             self._head,
@@ -173,6 +172,7 @@ class Evidence:
             *map(self._told, self.done),
         ]
         write_whole(self._file("evidence", "txt"), "\n".join(parts).encode()[:MOST_BYTES])
+        print(self._told(done), flush=True)
 
     def summary(self) -> str:
         """A line for each step."""
@@ -257,14 +257,23 @@ def site_of(wheels: Path, site: Path, environment: dict[str, str]) -> str:
         with zipfile.ZipFile(wheel) as archived:
             archived.extractall(site)
     said = f"{len(found)} wheels of {wheels}"
-    if (site / "cuda").exists():
-        asked = [sys.executable, "-c", "from cuda import core; from cuda.bindings import nvrtc; nvrtc.nvrtcVersion()"]
-        tried = subprocess.run(asked, env=environment, capture_output=True, text=True, timeout=60)
-        if tried.returncode:
-            for path in site.glob("cuda*"):
-                shutil.rmtree(path)
-            said += f"; not those for CUDA, which do not work here:\n{tried.stderr}"
+    if (site / "cuda").exists() and (reason := why_no_cuda(environment)):
+        for path in site.glob("cuda*"):
+            shutil.rmtree(path)
+        said += f"; not those for CUDA, which do not work here:\n{reason}"
     return said
+
+
+def why_no_cuda(environment: dict[str, str]) -> str | None:
+    """What speaks against cuda-core and the compiler as they are on the path, or None."""
+    asked = [sys.executable, "-c", "from cuda import core; from cuda.bindings import nvrtc; nvrtc.nvrtcVersion()"]
+    try:
+        subprocess.run(asked, env=environment, capture_output=True, text=True, timeout=60, check=True)
+    except subprocess.TimeoutExpired as error:
+        return str(error)
+    except subprocess.CalledProcessError as error:
+        return error.stderr
+    return None
 
 
 def stand_in(device: str, site: Path) -> dict[str, str]:
@@ -288,12 +297,14 @@ def name_of_gpu() -> str | None:
 
 @contextlib.contextmanager
 def stoppable() -> Iterator[None]:
-    """SIGTERM ends this process as an exception, so that it takes its steps with it."""
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    """Signals end this process as an exception, so that it takes its steps with it; nor do these ignore one, as this process may."""
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, lambda number, _: sys.exit(128 + number)) for number in signals]
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in zip(signals, before, strict=True):
+            signal.signal(number, handler)
 
 
 def main(arguments: Sequence[str]) -> int:
