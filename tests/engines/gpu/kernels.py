@@ -59,11 +59,8 @@ def measured(fits: Fits, cell: Cell, places: int, slices_s: list[float]) -> tupl
     """GFLOP/s of the fastest slice with a cell at every place, and the seconds in which the host prepared the cells."""
     began = time.perf_counter()
     lane = Lane(fits, [dataclasses.replace(cell, init_seed=seed) for seed in range(places)], "cuda", 0, False)
-    waiting = places
-    while waiting:
-        before = len(lane._running)
+    while lane._waiting:
         lane.admit()
-        waiting -= len(lane._running) - before
     host_s = time.perf_counter() - began
     speeds = []
     for length_s in slices_s:
