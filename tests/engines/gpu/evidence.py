@@ -69,7 +69,12 @@ PYTEST = (
 )
 SPEED = ("shapes=speed", "shapes.width=[16,32,64,128]", "shapes.depth=[1,2,4,8]", "shapes.n_samples=[256,1024,4096]")
 
-TWO_SHAPES = "shapes.variants=[{d_in:8,width:128,depth:4,n_samples:1024},{d_in:2,width:64,depth:3,n_samples:256}]"
+# Of a small comparison, with a GPU and without one.
+LARGE = (
+    "shapes.variants=[{d_in:8,width:128,depth:4,n_samples:1024},{d_in:2,width:64,depth:3,n_samples:256}]",
+    *("networks=64", "rounds=2", "epochs=50", "flops=1e12"),
+)
+SMALL = ("shapes.variants=[{d_in:2,width:16,depth:3,n_samples:64}]", "networks=8", "rounds=1", "epochs=20", "flops=1e8")
 
 
 class Step(NamedTuple):
@@ -104,14 +109,9 @@ def steps(results: Path, *, device: str = "cuda:0", quick: bool = False) -> list
 
     bench = (sys.executable, "-m", "bench")
     sanitizer = ("compute-sanitizer", "--error-exitcode", "3", "--tool")
-    # Others' libraries cannot train on a stand-in, and take longer on this machine's cores.
-    theirs, flops = ("cuda:0", "1e12") if device == "cuda:0" else ("cpu", "1e9")
+    # Others' libraries cannot train on a stand-in, and this machine's cores are no GPU.
+    theirs, sizes = ("cuda:0", LARGE) if device == "cuda:0" else ("cpu", SMALL)
     peers = "[cuda,torch,jax]" if quick else "[cuda,cuda_3xtf32,torch,jax,vmap,loop]"
-    sizes = (
-        ("networks=8", "rounds=1", "epochs=20", "flops=1e8")
-        if quick
-        else ("networks=64", "rounds=2", "epochs=50", f"flops={flops}")
-    )
     shapes = ("16,1,64",) if quick else ()
     few = ("fma",) if quick else ("fma", "3xtf32")
     return [
@@ -135,7 +135,7 @@ def steps(results: Path, *, device: str = "cuda:0", quick: bool = False) -> list
             ),
         ),
         Step("B", "grid", 55, 14, (*bench, *(("grid=smoke",) if quick else ()), "engine=cuda", "fresh=true", f"run_dir={results / 'default'}")),
-        Step("B", "compare", 65, 40, (*bench, "compare", f"peers={peers}", f"device={theirs}", TWO_SHAPES, *sizes, f"run_dir={results / 'compare'}")),
+        Step("B", "compare", 65, 40, (*bench, "compare", f"peers={peers}", f"device={theirs}", *sizes, f"run_dir={results / 'compare'}")),
         Step("B", "conformance", 40, 12, (*PYTEST, "-k", "tf32_losses" if quick else "plain_loop", "tests/engines/test_gpu.py")),
         Step("C", "tests", 900, 12, (*PYTEST[:-1], "gpu", "tests/engines/test_gpu.py")),
         Step("C", "synccheck", 300, 12, (*sanitizer, "synccheck", *own("smoke", *few))),
