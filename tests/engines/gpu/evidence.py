@@ -111,7 +111,7 @@ def steps(results: Path, *, device: str = "cuda:0", quick: bool = False) -> list
     sanitizer = ("compute-sanitizer", "--error-exitcode", "3", "--tool")
     # Others' libraries cannot train on a stand-in, and this machine's cores are no GPU.
     theirs, sizes = ("cuda:0", LARGE) if device == "cuda:0" else ("cpu", SMALL)
-    peers = "[cuda,torch,jax]" if quick else "[cuda,cuda_3xtf32,torch,jax,vmap,loop]"
+    peers = "[cuda,torch]" if quick else "[cuda,cuda_3xtf32,torch,jax,vmap,loop]"
     shapes = ("16,1,64",) if quick else ()
     few = ("fma",) if quick else ("fma", "3xtf32")
     return [

@@ -24,7 +24,18 @@ class PeersOnTheCpu(importlib.machinery.SourceFileLoader):
             module.PEERS[name] = module.PEERS[name]._replace(devices=("cpu", "cuda"))
 
 
-CHANGED = {"torch.cuda": TorchThatSeesOne, "bench.peers.registry": PeersOnTheCpu}
+class NothingAhead(importlib.machinery.SourceFileLoader):
+    def exec_module(self, module: ModuleType) -> None:
+        super().exec_module(module)
+        # What is compiled for GPUs no stand-in runs.
+        module.__dict__.update(compile_ahead=lambda kernels, arch: None)
+
+
+CHANGED = {
+    "torch.cuda": TorchThatSeesOne,
+    "bench.peers.registry": PeersOnTheCpu,
+    "bench.engines.cuda.compiler": NothingAhead,
+}
 
 
 class InPlace(importlib.abc.MetaPathFinder):
