@@ -169,7 +169,7 @@ def _against_cuda(device: str) -> dict[Way, str]:
     reason = why_no_cuda_core()
     if reason is None:
         try:
-            from bench.engines.cuda.gpu import verdicts
+            from bench.engines.cuda.verdicts import verdicts
 
             return verdicts(device)
         except Exception as error:

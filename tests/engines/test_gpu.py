@@ -24,7 +24,7 @@ def engine():
 
 
 def test_the_engine_is_trusted_here(tmp_path, monkeypatch):
-    from bench.engines.cuda.gpu import verdicts
+    from bench.engines.cuda.verdicts import verdicts
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert verdicts("cuda:0") == {}

@@ -22,7 +22,7 @@ from tests.conftest import ROOT
 from tests.engines.gpu import evidence, kernels, smoke
 from tests.engines.gpu.evidence import GRACE_S, MOST_BYTES, STAGES, Evidence, Step, archive, run, site_of, steps
 from tests.engines.gpu.fake_device import FakeDevice
-from tests.engines.gpu.ways import WAYS
+from tests.engines.gpu.ways import fits_of, kernels_of
 from tests.engines.training import NOT_BUILT
 
 SCRIPT = ROOT / "tests/engines/gpu/evidence.py"
@@ -194,17 +194,17 @@ def test_without_a_gpu_one_line_says_so(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "way", ["fma", "float64", *(pytest.param(way, marks=pytest.mark.exhaustive) for way in ("3xtf32", "tf32"))]
+    "way", ["float32", "float64", *(pytest.param(way, marks=pytest.mark.exhaustive) for way in ("3xtf32", "tf32"))]
 )
 def test_the_smoke_test_finds_every_kernel_right_that_is_and_a_device_wrong_that_trains_nothing(way, capsys):
     if not native_is_built():
         pytest.skip(NOT_BUILT)
     from tests.engines.host_device import HostDevice
 
-    cells = 2 * len(WAYS[way].kernels) + 1
+    cells = 2 * len(kernels_of(way)) + 1
     assert smoke.wrong(way, HostDevice(epochs=(7,), places=8, team=8)) == 0
     printed = capsys.readouterr().out
-    assert all(kernel.name in printed for kernel in WAYS[way].kernels)
+    assert all(kernel.name in printed for kernel in kernels_of(way))
     assert "blocks 8" in printed and f"{way}: {cells} of {cells} right" in printed
     assert smoke.wrong(way, FakeDevice()) == cells
 
@@ -220,7 +220,7 @@ def test_the_smoke_test_goes_on_after_a_kernel_that_fails(capsys):
 
 def test_speeds_are_those_of_full_slices():
     cell = Cell(d_in=8, width=4, depth=1, n_samples=16, max_epochs=10**6, tau=1e-30)
-    speed, host_s = kernels.measured(WAYS["fma"].fits(FakeDevice()), cell, 5, [0.1, 0.1])
+    speed, host_s = kernels.measured(fits_of("float32", FakeDevice()), cell, 5, [0.1, 0.1])
     assert speed > 0 and host_s > 0
 
 

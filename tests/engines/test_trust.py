@@ -204,9 +204,9 @@ def test_what_goes_wrong_while_finding_out_is_a_reason_and_no_end(monkeypatch):
         raise OSError("no driver\nhere")
 
     pytest.importorskip("cuda.core", reason="cuda-core is not installed (NVIDIA has none for macOS)", exc_type=ImportError)
-    from bench.engines.cuda import gpu
+    from bench.engines.cuda import verdicts
 
-    monkeypatch.setattr(gpu, "verdicts", broken)
+    monkeypatch.setattr(verdicts, "verdicts", broken)
     assert engines._against_cuda("cuda") == dict.fromkeys(WAYS, "OSError: no driver here")
     monkeypatch.setattr(engines, "why_no_cuda_core", lambda: "it is not installed")
     assert engines._against_cuda("cuda") == dict.fromkeys(WAYS, "it is not installed")

@@ -77,6 +77,8 @@ def compile_ahead(kernels: Iterable[Kernel], arch: str) -> None:
     Raises:
         ImportError, RuntimeError: as `compile_kernel`.
     """
+    # Imports cuda-core, which threads that did so at once would find half done.
+    fingerprint()
     with ThreadPoolExecutor(available_cores()) as pool:
         deque(pool.map(lambda kernel: cached_kernel(kernel, arch), kernels), maxlen=0)
 

@@ -15,13 +15,10 @@ from cuda import core
 from cuda.bindings import driver
 from jaxtyping import UInt8
 
-from bench.engines.cuda.compiler import ENTRY, cached_kernel, fingerprint
+from bench.engines.cuda.compiler import ENTRY, cached_kernel
 from bench.engines.cuda.device import Launch, Memory
 from bench.engines.cuda.tiles import WARP, Kernel, Sizes
-from bench.engines.cuda.trust import Finding, findings, tried
-from bench.engines.cuda.ways import Way
 from bench.engines.task import Spec
-from bench.machine.child import command
 from bench.protocol.cells import Dtype
 
 # Shared memory that the kernels have beside their scratch, in bytes, and some more.
@@ -38,9 +35,6 @@ CLUSTERS_FROM = 9
 
 NS_PER_S = 1e9
 FLOPS_PER_GFLOP = 1e9
-
-# The module whose process trains the trial.
-TRIAL = "bench.engines.cuda.trial"
 
 # The multiply-adds that measure a chip: of one thread in a round (kernels.cu), rounds, blocks for each multiprocessor, and
 # repeats, the best of which counts. Tenths of a second in all, so that the clock has risen from idle.
@@ -200,29 +194,6 @@ def gpus(device: str) -> list[Gpu]:
     """Those that a device name stands for: cuda (all that are here) or cuda:<index>."""
     _, _, index = device.partition(":")
     return [Gpu(int(index))] if index else [Gpu(number) for number in range(torch.cuda.device_count())]
-
-
-def trials(device: str) -> list[tuple[Gpu, dict[Way, Finding]]]:
-    """What is found of each way on each of these devices, by training a few cells, once."""
-    results = []
-    for gpu in gpus(device):
-        versions = f"torch {torch.__version__}, driver {driver_version()}, kernels {fingerprint()}"
-
-        def check(way: Way, gpu: Gpu = gpu) -> Finding:
-            return tried(command(TRIAL, str(gpu.torch_device), way), f"{gpu.name}-{way}")
-
-        results.append((gpu, findings(gpu.name, versions, check)))
-    return results
-
-
-def verdicts(device: str) -> dict[Way, str]:
-    """What speaks against each way that the CUDA engine gets wrong on one of these devices."""
-    return {
-        way: f"on {gpu.name} {finding.reason}"
-        for gpu, found in trials(device)
-        for way, finding in found.items()
-        if finding.reason is not None
-    }
 
 
 def driver_version() -> str:

@@ -1,7 +1,7 @@
 """A trial of the CUDA engine: `python -m bench.engines.cuda.trial cuda:0` prints what is found of each way to make products.
 
 With a way after the device it is held in this process, which a faulty driver or kernel may end, and its last line is a finding
-in JSON: so `gpu.trials` runs it.
+in JSON: so `verdicts.trials` runs it.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ import sys
 
 from bench.engines.cuda.compiler import compile_ahead
 from bench.engines.cuda.engine import CudaEngine
-from bench.engines.cuda.gpu import gpus, trials
+from bench.engines.cuda.gpu import gpus
 from bench.engines.cuda.tiles import kernels_for
 from bench.engines.cuda.trust import Finding, compared, trial_cells
+from bench.engines.cuda.verdicts import trials
 from bench.engines.cuda.ways import WAYS, Way
 from bench.engines.torch_engine import TorchEngine
 

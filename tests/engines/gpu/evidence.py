@@ -113,11 +113,11 @@ def steps(results: Path, *, device: str = "cuda:0", quick: bool = False) -> list
     theirs, sizes = ("cuda:0", LARGE) if device == "cuda:0" else ("cpu", SMALL)
     peers = "[cuda,torch]" if quick else "[cuda,cuda_3xtf32,torch,jax,vmap,loop]"
     shapes = ("16,1,64",) if quick else ()
-    few = ("fma",) if quick else ("fma", "3xtf32")
+    few = ("float32",) if quick else ("float32", "3xtf32")
     return [
         Step("A", "versions", 35, 20, own("versions")),
         Step("A", "compile", 70, 24, own("compiled", *(("--first", "1") if quick else ()))),
-        Step("A", "smoke", 48, 60, own("smoke", *(("fma",) if quick else ()))),
+        Step("A", "smoke", 48, 60, own("smoke", *(("float32",) if quick else ()))),
         Step("A", "kernels", 75, 66, own("kernels", *shapes)),
         # On another machine than stage A, or another day.
         Step("B", "compile", 25, 1, own("compiled", *(("--first", "1") if quick else ()))),
@@ -131,7 +131,7 @@ def steps(results: Path, *, device: str = "cuda:0", quick: bool = False) -> list
             (
                 *("ncu", "--clock-control", "none", "--kernel-name", "train", "--launch-skip", "1", "--launch-count", "3"),
                 *(word for section in SECTIONS for word in ("--section", section)),
-                *own("kernels", *(shapes or ("128,4,1024",)), "--ways", "fma", "3xtf32", "--slices", "0.02", "0.02"),
+                *own("kernels", *(shapes or ("128,4,1024",)), "--ways", "float32", "3xtf32", "--slices", "0.02", "0.02"),
             ),
         ),
         Step("B", "grid", 55, 14, (*bench, *(("grid=smoke",) if quick else ()), "engine=cuda", "fresh=true", f"run_dir={results / 'default'}")),

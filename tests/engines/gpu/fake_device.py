@@ -104,10 +104,5 @@ def gpus(device: str) -> list:
     return [Host(epochs=(50,), places=2)]
 
 
-def why_not(device: str) -> str | None:
-    """It is used, though it is wrong."""
-    return None
-
-
 def driver_version() -> str:
     return "none"

@@ -12,9 +12,10 @@ import time
 from bench.engines.cuda.fits import Fits
 from bench.engines.cuda.lane import Lane
 from bench.engines.cuda.tiles import threads_for
+from bench.engines.cuda.ways import WAYS, Way
 from bench.engines.packs import epoch_flops
 from bench.protocol.cells import Cell
-from tests.engines.gpu.ways import WAYS
+from tests.engines.gpu.ways import dtype_of, fits_of
 
 # What matters most comes first: time may run out.
 SHAPES = [(width, depth, 1024) for width in (128, 64, 32, 16) for depth in (4, 8, 2, 1)]
@@ -24,7 +25,7 @@ SHAPES += [(width, 2, n_samples) for width in (128, 32) for n_samples in (256, 4
 SLICES_S = (0.03, 0.1, 0.1)
 
 
-def main(shapes: list[tuple[int, int, int]], ways: list[str], slices_s: list[float]) -> None:
+def main(shapes: list[tuple[int, int, int]], ways: list[Way], slices_s: list[float]) -> None:
     """Print a line for each shape and way as it is measured."""
     from bench.engines.cuda.gpu import gpus
 
@@ -37,10 +38,8 @@ def main(shapes: list[tuple[int, int, int]], ways: list[str], slices_s: list[flo
     for width, depth, n_samples in shapes:
         for way in ways:
             # Never memorized, never spent.
-            cell = Cell(
-                d_in=8, width=width, depth=depth, n_samples=n_samples, dtype=WAYS[way].dtype, max_epochs=10**6, tau=1e-30
-            )
-            fits = WAYS[way].fits(gpu)
+            cell = Cell(d_in=8, width=width, depth=depth, n_samples=n_samples, dtype=dtype_of(way), max_epochs=10**6, tau=1e-30)
+            fits = fits_of(way, gpu)
             fit = fits.fit(cell)
             if fit is None:
                 print(f"{width:5} {depth:5} {n_samples:7}  {way:8} does not fit on the chip", flush=True)
@@ -79,7 +78,7 @@ def shape(text: str) -> tuple[int, int, int]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("shapes", nargs="*", type=shape, default=SHAPES)
-    parser.add_argument("--ways", nargs="+", choices=WAYS, default=["fma", "3xtf32", "tf32"])
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=["float32", "3xtf32", "tf32"])
     parser.add_argument("--slices", nargs="+", type=float, default=SLICES_S)
     asked = parser.parse_args()
     main(asked.shapes, asked.ways, asked.slices)

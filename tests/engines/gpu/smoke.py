@@ -17,9 +17,10 @@ import torch
 from bench.engines.cuda.device import Device
 from bench.engines.cuda.tiles import Kernel
 from bench.engines.cuda.trust import EPOCHS, MEDIAN_EPOCH, TOLERANCES
+from bench.engines.cuda.ways import WAYS, Way
 from bench.engines.torch_engine import TorchEngine
 from bench.protocol.cells import Cell, Dtype
-from tests.engines.gpu.ways import WAYS, OneKernel, engine_of
+from tests.engines.gpu.ways import OneKernel, dtype_of, engine_of, kernels_of
 from tests.engines.training import train
 
 STARTED = time.perf_counter()
@@ -28,7 +29,7 @@ STARTED = time.perf_counter()
 BEYOND, WIDTHS = 6, (13, 70)
 
 
-def main(names: list[str], device: str) -> int:
+def main(names: list[Way], device: str) -> int:
     """Exit status 1 where a kernel is wrong or fails."""
     if not names:
         children = {name: subprocess.Popen([sys.executable, "-m", __spec__.name, "--device", device, name]) for name in WAYS}
@@ -41,9 +42,9 @@ def main(names: list[str], device: str) -> int:
     return int(sum(wrong(name, gpus(device)[0]) for name in names) > 0)
 
 
-def wrong(name: str, device: Device) -> int:
+def wrong(name: Way, device: Device) -> int:
     """Train the cells of a way, each alone, and print a line for each; how many are wrong."""
-    failures, kernels, dtype = 0, WAYS[name].kernels, WAYS[name].dtype
+    failures, kernels, dtype = 0, kernels_of(name), dtype_of(name)
     # The last alone is shared by a cluster of blocks, where the chip has them.
     cells = [(kernel, cell) for kernel in kernels for cell in cells_of(kernel, dtype)] + [(kernels[0], shared(dtype))]
     for kernel, cell in cells:
@@ -96,7 +97,7 @@ def held_against_torch(kernel: Kernel, cell: Cell, device: Device) -> tuple[str,
     apart = {a.epoch: abs(a.tau / b.tau - 1) for a, b in zip(ours.curve, theirs.curve, strict=True)}
     early, late = max(d for epoch, d in apart.items() if epoch <= MEDIAN_EPOCH), max(apart.values())
     # Losses that are not numbers are never right.
-    return f"{said} {MEDIAN_EPOCH} epochs {early:.1e} all {late:.1e}", late <= TOLERANCES[cell.dtype]
+    return f"{said} {MEDIAN_EPOCH} epochs {early:.1e} all {late:.1e}", late <= TOLERANCES[kernel.way]
 
 
 if __name__ == "__main__":

@@ -1,39 +1,29 @@
-"""The ways in which the CUDA engine makes products, by the names that evidence has for them."""
+"""A way to make products, forced: with the kernels that the engine would choose, or with one of them."""
 
 from __future__ import annotations
-
-from typing import NamedTuple
 
 from bench.engines.cuda.device import Device
 from bench.engines.cuda.engine import CudaEngine
 from bench.engines.cuda.fits import Fit, Fits
 from bench.engines.cuda.tiles import KERNELS, Kernel
+from bench.engines.cuda.ways import Way
 from bench.engines.task import spec_of
 from bench.protocol.cells import Cell, Dtype
 
 
-class Way(NamedTuple):
-    """A precision, and where its products are made."""
-
-    dtype: Dtype
-    tensor_cores: bool
-
-    @property
-    def kernels(self) -> list[Kernel]:
-        """Those that make products in this way."""
-        return [kernel for kernel in KERNELS if (kernel.dtype, kernel.tensor_cores) == self]
-
-    def fits(self, device: Device) -> Fits:
-        """What says which of them trains a cell."""
-        return Fits(device, tensor_cores=self.tensor_cores and self.dtype == "float32")
+def dtype_of(way: Way) -> Dtype:
+    """Of the cells that take it."""
+    return "float32" if way == "3xtf32" else way
 
 
-WAYS = {
-    "fma": Way("float32", False),
-    "3xtf32": Way("float32", True),
-    "tf32": Way("tf32", True),
-    "float64": Way("float64", False),
-}
+def kernels_of(way: Way) -> list[Kernel]:
+    """Those that make products in this way."""
+    return [kernel for kernel in KERNELS if kernel.way == way]
+
+
+def fits_of(way: Way, device: Device) -> Fits:
+    """What says which of them trains a cell."""
+    return Fits(device, products="3xtf32" if way == "3xtf32" else "fma")
 
 
 class OneKernel(Fits):
