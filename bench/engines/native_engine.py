@@ -15,8 +15,9 @@ from jaxtyping import Float
 
 from bench.engines._native import Queue, instruction_sets
 from bench.engines.api import TrainReport
+from bench.engines.draws import Draws
 from bench.engines.packs import Pack, epoch_flops
-from bench.engines.record import Record
+from bench.engines.record import RecordTable
 from bench.engines.task import layers_of, prepare
 from bench.protocol.cells import Cell, Outcome, Status
 
@@ -61,26 +62,31 @@ class NativeEngine:
         queue = Queue(min(self.threads, len(pack.cells)), self.instruction_set)
         waiting = list(reversed(list(enumerate(pack.cells))))
         running: dict[int, _Running] = {}
+        draws = Draws()
+        table = RecordTable(1)  # A cell is taken in when it has ended, and all at once.
         try:
             while waiting or running:
                 outcomes = []
                 while waiting and self._has_room(running):
                     number, cell = waiting.pop()
                     try:
-                        running[number] = _push(queue, number, cell, n_predictions, jacobian_rank)
+                        running[number] = _push(queue, number, cell, draws, n_predictions, jacobian_rank)
                     except (MemoryError, TypeError, ValueError) as error:  # Too large; the cells beside it can train.
                         outcomes.append(self._failed(cell, f"{type(error).__name__}: {error}"))
                 ended, progress = queue.poll(REPORT_S) if running else ([], [])
                 flops = sum(epochs * epoch_flops(pack.cells[number]) for number, epochs in progress)
                 for number, trained, last, time_s, tau, val_mse, predictions, params in ended:
-                    record, targets, _ = running.pop(number)
+                    cell, (variance, targets, _) = pack.cells[number], running.pop(number)
                     if not trained:
-                        outcomes.append(self._failed(record.cell, "MemoryError: no memory for its arrays"))
+                        outcomes.append(self._failed(cell, "MemoryError: no memory for its arrays"))
                         continue
-                    _absorb(record, last, time_s, tau, val_mse)
+                    row = np.zeros(1, dtype=np.int64)
+                    table.begin(row, [cell], np.array([variance]))
+                    measures = np.array(tau, dtype=np.float64), np.array(val_mse, dtype=np.float64)
+                    table.absorb(row, row + last + 1, row == 0, *measures, np.array([time_s]))
                     pairs = tuple(zip(targets.tolist(), predictions, strict=True))
-                    layers = layers_of(record.cell, np.array(params)) if jacobian_rank else None
-                    outcomes.append(record.outcome(self.name, self.device_name(), pairs, layers))
+                    layers = [layers_of(cell, np.array(params))] if jacobian_rank else None
+                    outcomes += table.outcomes(row, self.name, self.device_name(), [pairs], layers)
                 yield TrainReport(outcomes, flops)
         finally:
             queue.close()
@@ -96,24 +102,16 @@ class NativeEngine:
 
 
 class _Running(NamedTuple):
-    """A cell in the queue, the targets of its predictions, and the bytes handed over."""
+    """Of a cell in the queue the variance of its targets, those of its predictions, and the bytes handed over."""
 
-    record: Record
+    variance: float
     targets: Float[np.ndarray, " sample"]
     n_bytes: int
 
 
-def _absorb(record: Record, last: int, time_s: float, tau: list[float], val_mse: list[float]) -> None:
-    """Take in all of a cell's epochs, the last of which ended it."""
-    dtype = record.cell.storage
-    measured = np.array(val_mse).astype(dtype) if record.cell.n_val else None
-    record.absorb(np.array(tau).astype(dtype), measured, np.arange(last + 1) < last, time_s)
-
-
-def _push(queue: Queue, number: int, cell: Cell, n_predictions: int, gives_params: bool) -> _Running:
+def _push(queue: Queue, number: int, cell: Cell, draws: Draws, n_predictions: int, gives_params: bool) -> _Running:
     """Hand a cell to the threads; what is needed to read its results."""
-    prepared = prepare(cell)
+    prepared = prepare(cell, draws)
     count = min(n_predictions, cell.n_samples)
-    queue.push(number, bytes(prepared.spec), count, gives_params, *prepared.arrays)
-    record = Record(cell, prepared.spec.variance)
-    return _Running(record, prepared.targets[:count].astype(cell.storage), prepared.n_bytes)
+    queue.push(number, prepared.spec, count, gives_params, *prepared.arrays)
+    return _Running(prepared.variance, prepared.targets[:count].astype(cell.storage), prepared.n_bytes)

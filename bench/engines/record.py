@@ -1,125 +1,280 @@
-"""A cell's record while it trains: chunks of measured epochs go in, the outcome comes out. Shared by all engines."""
+"""The records of cells while they train: chunks of measured epochs go in, outcomes come out. Shared by all engines."""
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import repeat
+from operator import attrgetter
+from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int, Shaped
 
 from bench.engines.schedules import curve_epochs
-from bench.protocol.cells import LADDER, Cell, CurvePoint, Outcome, Status
+from bench.protocol.cells import LADDER, Cell, Curve, Outcome, Status
 from bench.protocol.jacobian import rank
 from bench.protocol.networks import Layer
 
+# Where an epoch is not known yet: among numbers there is no None.
+NEVER = -1
 
-class Record:
-    """Bookkeeping of one cell. `epoch` is the next epoch to be measured; `ended` becomes true with the epoch that ended it."""
+# Measures whose least is looked at before each of them is.
+STRETCH = 128
 
-    def __init__(self, cell: Cell, target_variance: float):
-        self.cell = cell
-        self.epoch = 0
-        self.ended = False
-        self._target_variance = target_variance
-        self._curve_epochs = curve_epochs(cell.max_epochs)
-        self._curve: list[CurvePoint] = []
-        self._rung_epochs: list[int | None] = [None] * len(LADDER)
-        self._tau = self._best_tau = math.nan
-        self._val_mse = self._best_val_mse = math.nan
-        self._best_val_epoch: int | None = None
-        self._time_s = 0.0
+# More epochs than a cell has: by it the epochs of one budget's curve stand behind those of another's.
+FAR = 1 << 40
+
+
+# How a cell ends: its last measure is not finite, or small enough, or came before the budget was spent, or nothing of that.
+_ENDS = (Status.DIVERGED, Status.MEMORIZED, Status.EARLY_STOPPED, Status.CENSORED)
+
+
+# What a row keeps of its cell.
+_mark = attrgetter("n_val", "storage", "tau", "max_epochs")
+
+
+class RecordTable:
+    """A row for each of the cells that train side by side. A row whose cell has ended may begin with another.
+
+    `epoch` is the next epoch to be measured of each row; `ended` becomes true with the epoch that ended its cell.
+    """
+
+    def __init__(self, rows: int):
+        self.cells: list[Cell | None] = [None] * rows
+        self.epoch = np.zeros(rows, dtype=np.int64)
+        self.ended = np.zeros(rows, dtype=bool)
+        self._validated = np.zeros(rows, dtype=bool)
+        self._rungs = np.zeros((rows, len(LADDER)))
+        self._rung_epochs = np.zeros((rows, len(LADDER)), dtype=np.int64)
+        self._variance, self._tau, self._best_tau, self._val_mse, self._best_val_mse, self._time_s = np.zeros((6, rows))
+        self._best_val_epoch = np.zeros(rows, dtype=np.int64)
+        self._of_validation = (self._val_mse, self._best_val_mse, self._best_val_epoch)
+        self._threshold = np.zeros(rows)
+        # Which budget's curve, how many of its points are there, and their measures.
+        self._budget = np.zeros(rows, dtype=np.int64)
+        self._n_kept = np.zeros(rows, dtype=np.int64)
+        self._curve_tau, self._curve_val = np.zeros((2, rows, 0))
+        self._budgets: dict[int, int] = {}
+        self._kept_epochs: list[tuple[int, ...]] = []
+        self._kept_keys = np.zeros(0, dtype=np.int64)
+        self._kept_from = np.zeros(0, dtype=np.int64)
+
+    def begin(self, rows: Int[np.ndarray, " row"], cells: Sequence[Cell], variances: Float[np.ndarray, " row"]) -> None:
+        """These rows begin with these cells, and the variances of their targets."""
+        for row, cell in zip(rows.tolist(), cells, strict=True):
+            self.cells[row] = cell
+        self.epoch[rows] = 0
+        self.ended[rows] = False
+        self._rung_epochs[rows] = self._best_val_epoch[rows] = NEVER
+        self._variance[rows] = variances
+        for column in (self._tau, self._best_tau, self._val_mse, self._best_val_mse):
+            column[rows] = math.nan
+        self._time_s[rows] = 0.0
+        self._n_kept[rows] = 0
+        # Most begin beside others like them.
+        marks = list(map(_mark, cells))
+        for mark in set(marks):
+            n_val, storage, threshold, max_epochs = mark
+            same = rows if marks.count(mark) == len(rows) else rows[[other == mark for other in marks]]
+            self._validated[same] = n_val > 0
+            self._rungs[same] = [_rounded(rung, storage) for rung in LADDER]
+            self._threshold[same] = _rounded(threshold, storage)
+            self._budget[same] = self._budget_of(max_epochs)
 
     def absorb(
         self,
-        tau: Float[np.ndarray, " epoch"],
-        val_mse: Float[np.ndarray, " epoch"] | None,
-        active: Bool[np.ndarray, " epoch"],
-        time_s: float,
-    ) -> int:
-        """Take in the next epochs, up to and including the one after which the cell was no longer active.
+        rows: Int[np.ndarray, " row"],
+        counts: Int[np.ndarray, " row"],
+        ended: Bool[np.ndarray, " row"],
+        tau: Float[np.ndarray, " measure"],
+        val_mse: Float[np.ndarray, " val_measure"],
+        time_s: Float[np.ndarray, " row"],
+    ) -> Int[np.ndarray, " row"]:
+        """Take in the next epochs of these rows.
 
         Args:
-            tau: train MSE over target variance, before each epoch's updates.
-            val_mse: validation MSE likewise, or None where there are no validation samples.
-            active: whether the cell went on after each epoch's measure.
-            time_s: the cell's share of the time that these epochs took, in seconds.
+            rows: which, each once.
+            counts: how many epochs each measured, one at least.
+            ended: whether the last of them ended the cell.
+            tau: train MSE over target variance, before each epoch's updates, row behind row, rounded as the cells round.
+            val_mse: validation MSE likewise, of the rows whose cells have validation samples.
+            time_s: each cell's share of the time that these epochs took, in seconds.
 
         Returns:
             How many epochs of training these were, the last measure of an ended cell being followed by none.
         """
-        stopped = np.flatnonzero(~active)
-        count = int(stopped[0]) + 1 if len(stopped) else len(active)
-        tau = tau[:count]
-        for i, rung in enumerate(LADDER):
-            if self._rung_epochs[i] is None and len(hits := np.flatnonzero(tau <= tau.dtype.type(rung))):
-                self._rung_epochs[i] = self.epoch + int(hits[0])
-        self._tau = float(tau[-1])
-        self._best_tau = float(np.fmin(self._best_tau, np.fmin.reduce(tau)))
-        if val_mse is not None:
-            self._absorb_validation(val_mse[:count])
-        self.ended = bool(len(stopped))
-        last = count - 1
-        kept = {epoch - self.epoch for epoch in self._curve_epochs if self.epoch <= epoch < self.epoch + count}
-        for k in sorted(kept | {last} if self.ended else kept):
-            point = CurvePoint(self.epoch + k, float(tau[k]), None if val_mse is None else float(val_mse[k]))
-            self._curve.append(point)
-        self._time_s += time_s
-        self.epoch += last if self.ended else count
-        return last if self.ended else count
+        before = self.epoch[rows]
+        starts = np.cumsum(counts) - counts
+        lows = _Lows(tau, starts, counts)
+        self._tau[rows] = tau[starts + counts - 1]
+        self._best_tau[rows] = np.fmin(self._best_tau[rows], lows.least)
+        at, rung = np.nonzero((lows.least[:, None] <= self._rungs[rows]) & (self._rung_epochs[rows] == NEVER))
+        self._rung_epochs[rows[at], rung] = before[at] + lows.first(at, self._rungs[rows[at], rung])
+        validated = np.flatnonzero(self._validated[rows])
+        val_counts = counts[validated]
+        val_starts = np.zeros_like(starts)
+        val_starts[validated] = np.cumsum(val_counts) - val_counts
+        if len(validated):
+            self._absorb_validation(rows[validated], before[validated], val_starts[validated], val_counts, val_mse)
+        # Points of curves: those epochs of each budget's that the rows have now measured.
+        budget, kept = self._budget[rows], self._n_kept[rows]
+        until = np.searchsorted(self._kept_keys, budget * FAR + before + counts) - self._kept_from[budget]
+        point, at = _ranges(kept, until - kept), np.repeat(np.arange(len(rows)), until - kept)
+        place = self._kept_keys[self._kept_from[budget[at]] + point] % FAR - before[at]
+        self._curve_tau[rows[at], point] = tau[starts[at] + place]
+        if len(validated):
+            own = self._validated[rows[at]]
+            at, point, place = at[own], point[own], place[own]
+            self._curve_val[rows[at], point] = val_mse[val_starts[at] + place]
+        self._n_kept[rows] = until
+        trained = counts - ended
+        self.epoch[rows] += trained
+        self.ended[rows] = ended
+        self._time_s[rows] += time_s
+        return trained
 
-    def _absorb_validation(self, val_mse: Float[np.ndarray, " epoch"]) -> None:
-        self._val_mse = float(val_mse[-1])
-        if not np.isnan(val_mse).all():
-            best = int(np.nanargmin(val_mse))
-            if not float(val_mse[best]) >= self._best_val_mse:
-                self._best_val_mse, self._best_val_epoch = float(val_mse[best]), self.epoch + best
-
-    def outcome(
+    def _absorb_validation(
         self,
+        rows: Int[np.ndarray, " row"],
+        before: Int[np.ndarray, " row"],
+        starts: Int[np.ndarray, " row"],
+        counts: Int[np.ndarray, " row"],
+        val_mse: Float[np.ndarray, " val_measure"],
+    ) -> None:
+        self._val_mse[rows] = val_mse[starts + counts - 1]
+        lows = _Lows(val_mse, starts, counts)
+        # Neither is true of NaN: a cell without a number yet takes any, and none takes NaN.
+        better = np.flatnonzero((lows.least == lows.least) & ~(lows.least >= self._best_val_mse[rows]))
+        self._best_val_mse[rows[better]] = lows.least[better]
+        self._best_val_epoch[rows[better]] = before[better] + lows.first(better, lows.least[better])
+
+    def outcomes(
+        self,
+        rows: Int[np.ndarray, " row"],
         engine: str,
         device: str,
-        predictions: tuple[tuple[float, float], ...],
-        layers: Sequence[Layer] | None = None,
-    ) -> Outcome:
-        """The outcome of an ended cell; its status follows from its last measure.
+        predictions: Sequence[tuple[tuple[float, float], ...]],
+        layers: Sequence[Sequence[Layer]] | None = None,
+    ) -> list[Outcome]:
+        """The outcomes of ended cells; the status of each follows from its last measure.
 
-        With `layers`, its final weights and biases, it has the rank of the Jacobian, unless the cell diverged.
+        With `layers`, their final weights and biases, they have the ranks of the Jacobians, unless the cell diverged.
         """
-        cell = self.cell
-        reason = None
-        epoch_to_tau = None
-        if not math.isfinite(self._tau):
-            status, reason = Status.DIVERGED, f"train MSE not finite at epoch {self.epoch}"
-        elif self._tau <= _rounded(cell.tau, cell.storage):
-            status, epoch_to_tau = Status.MEMORIZED, self.epoch
-        elif self.epoch < cell.max_epochs:
-            status, reason = Status.EARLY_STOPPED, f"no better validation MSE for {cell.patience} epochs"
-        else:
-            status = Status.CENSORED
-        measured_val = self._best_val_epoch is not None
-        return Outcome(
-            cell=cell,
-            status=status,
-            reason=reason,
-            target_variance=self._target_variance,
-            epoch_to_tau=epoch_to_tau,
-            rung_epochs=tuple(self._rung_epochs),
-            epochs_run=self.epoch,
-            final_tau=self._tau,
-            best_tau=self._best_tau,
-            final_val_mse=self._val_mse if measured_val else None,
-            best_val_mse=self._best_val_mse if measured_val else None,
-            best_val_epoch=self._best_val_epoch,
-            train_time_s=self._time_s,
-            engine=engine,
-            device=device,
-            curve=tuple(self._curve),
-            predictions=predictions,
-            jacobian_rank=None if layers is None or status is Status.DIVERGED else rank(cell, layers),
+        cells = [cell for row in rows.tolist() if (cell := self.cells[row])]
+        epoch, tau, threshold = self.epoch[rows], self._tau[rows], self._threshold[rows]
+        finite, memorized = np.isfinite(tau), tau <= threshold
+        early = epoch < [cell.max_epochs for cell in cells]
+        statuses = [_ENDS[end] for end in np.select([~finite, memorized, early], [0, 1, 2], 3).tolist()]
+        measured = self._best_val_epoch[rows] != NEVER
+        ranks: list[int | None] = [None] * len(cells)
+        if layers is not None:
+            ranks = [rank(cell, own) if number else None for cell, own, number in zip(cells, layers, finite, strict=True)]
+        return list(
+            map(
+                Outcome,
+                cells,
+                statuses,
+                map(_reason, statuses, cells, epoch.tolist()),
+                self._variance[rows].tolist(),
+                _or_none(finite & memorized, epoch),
+                map(tuple, _or_none(self._rung_epochs[rows] != NEVER, self._rung_epochs[rows])),
+                epoch.tolist(),
+                tau.tolist(),
+                self._best_tau[rows].tolist(),
+                *(_or_none(measured, column[rows]) for column in self._of_validation),
+                self._time_s[rows].tolist(),
+                repeat(engine),
+                repeat(device),
+                self._curves(rows),
+                predictions,
+                ranks,
+            )
         )
 
+    def _curves(self, rows: Int[np.ndarray, " row"]) -> Iterator[Curve]:
+        """Their points at the epochs of their budgets, and the last measure."""
+        validated = self._validated[rows]
+        columns = (self.epoch, self._tau, self._val_mse, self._budget, self._n_kept)
+        taus = self._curve_tau[rows].tolist()
+        vals = self._curve_val[rows].tolist() if validated.any() else repeat(None)
+        for epoch, tau, val_mse, budget, n_kept, curve_tau, curve_val, has_val in zip(
+            *(column[rows].tolist() for column in columns), taus, vals, validated.tolist(), strict=False
+        ):
+            kept = self._kept_epochs[budget][:n_kept]
+            if n_kept and kept[-1] == epoch:
+                yield Curve(kept, curve_tau[:n_kept], curve_val[:n_kept] if has_val else None)
+            else:
+                own_val = (*curve_val[:n_kept], val_mse) if has_val else None
+                yield Curve((*kept, epoch), (*curve_tau[:n_kept], tau), own_val)
 
+    def _budget_of(self, max_epochs: int) -> int:
+        """The number of a budget, whose epochs of curves are then in the tables."""
+        if max_epochs not in self._budgets:
+            epochs = tuple(sorted(curve_epochs(max_epochs)))
+            number = self._budgets[max_epochs] = len(self._budgets)
+            self._kept_epochs.append(epochs)
+            self._kept_from = np.append(self._kept_from, len(self._kept_keys))
+            self._kept_keys = np.append(self._kept_keys, np.array(epochs) + number * FAR)
+            if (more := len(epochs) - self._curve_tau.shape[1]) > 0:
+                self._curve_tau, self._curve_val = (
+                    np.pad(curves, ((0, 0), (0, more))) for curves in (self._curve_tau, self._curve_val)
+                )
+        return self._budgets[max_epochs]
+
+
+class _Lows:
+    """The least measure of each row and of its stretches: most are never looked at one by one. NaN is none."""
+
+    def __init__(self, values: Float[np.ndarray, " measure"], starts: Int[np.ndarray, " row"], counts: Int[np.ndarray, " row"]):
+        self._values, self._starts = values, starts
+        self._n_stretches = -(-counts // STRETCH)
+        self._first_stretch = np.cumsum(self._n_stretches) - self._n_stretches
+        turn = _ranges(np.zeros_like(counts), self._n_stretches)
+        self._stretch_starts = np.repeat(starts, self._n_stretches) + STRETCH * turn
+        self._lows = np.fmin.reduceat(values, self._stretch_starts)
+        self.least = np.fmin.reduceat(self._lows, self._first_stretch)
+
+    def first(self, which: Int[np.ndarray, " ask"], most: Float[np.ndarray, " ask"]) -> Int[np.ndarray, " ask"]:
+        """For each of these rows the place of its first measure that is at most so much, of which there is one."""
+        counts = self._n_stretches[which]
+        stretch = _ranges(self._first_stretch[which], counts)
+        low = np.flatnonzero(self._lows[stretch] <= np.repeat(most, counts))
+        begins = self._stretch_starts[stretch[low[np.searchsorted(low, np.cumsum(counts) - counts)]]]
+        # A stretch may run on into the next row, behind what is asked for; at the end of all it begins as much earlier.
+        length = min(STRETCH, len(self._values))
+        early = np.minimum(begins, len(self._values) - length)
+        found = np.lib.stride_tricks.sliding_window_view(self._values, length)[early] <= most[:, None]
+        late = np.flatnonzero(early < begins)
+        found[late] &= np.arange(length) >= (begins - early)[late, None]
+        return early + found.argmax(axis=1) - self._starts[which]
+
+
+def _ranges(starts: Int[np.ndarray, " range"], counts: Int[np.ndarray, " range"]) -> Int[np.ndarray, " number"]:
+    """The numbers from each start on, so many of them, range behind range.
+
+    >>> _ranges(np.array([5, 0]), np.array([2, 3])).tolist()
+    [5, 6, 0, 1, 2]
+    """
+    return np.repeat(starts - (np.cumsum(counts) - counts), counts) + np.arange(counts.sum())
+
+
+def _or_none(there: Bool[np.ndarray, "row ..."], values: Shaped[np.ndarray, "row ..."]) -> list[Any]:
+    """Values as Python's, None where there is none."""
+    objects = values.astype(object)
+    objects[~there] = None
+    return objects.tolist()
+
+
+def _reason(status: Status, cell: Cell, epoch: int) -> str | None:
+    """Why a cell ended at this epoch, where its status does not say it."""
+    if status is Status.DIVERGED:
+        return f"train MSE not finite at epoch {epoch}"
+    return f"no better validation MSE for {cell.patience} epochs" if status is Status.EARLY_STOPPED else None
+
+
+@functools.lru_cache
 def _rounded(threshold: float, dtype: str) -> float:
     """The threshold as the cell's own arithmetic compares it."""
     return float(np.dtype(dtype).type(threshold))

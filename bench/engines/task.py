@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import math
-from typing import NamedTuple, get_args
+import struct
+from collections.abc import Sequence
+from operator import attrgetter
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 
+from bench.engines.draws import Draws
 from bench.engines.schedules import learning_rates
 from bench.protocol.cells import Activation, Cell, Dtype, Loss, Optimizer
-from bench.protocol.networks import Layer, initial_layers, layer_sizes
-from bench.protocol.noise import Data, training_data, validation_data
+from bench.protocol.networks import Layer, layer_sizes
 from bench.protocol.streams import KERNEL_FIELDS, kernel_key
 
 ACTIVATIONS: tuple[str, ...] = get_args(Activation)
@@ -70,21 +74,27 @@ class Task(ctypes.Structure):
     )
 
 
-class Prepared(NamedTuple):
-    """A cell with all that the core takes, float64 and C-contiguous."""
+# Tasks as arrays of numpy: thousands are written at once.
+TASK: np.dtype[Any] = np.dtype(Task)
+SPEC: np.dtype[Any] = np.dtype(Spec)
 
-    spec: Spec
+
+class Prepared(NamedTuple):
+    """A cell with all that the core takes, in float64. Other cells may have the same arrays."""
+
+    spec: bytes
+    variance: float
     params: Float[np.ndarray, " param"]
-    inputs: Float[np.ndarray, "sample feature"]
+    inputs: Float[np.ndarray, " number"]
     targets: Float[np.ndarray, " sample"]
-    val_inputs: Float[np.ndarray, "val_sample feature"]
+    val_inputs: Float[np.ndarray, " val_number"]
     val_targets: Float[np.ndarray, " val_sample"]
     rates: Float[np.ndarray, " epoch"]
 
     @property
     def arrays(self) -> tuple[np.ndarray, ...]:
         """What the core reads through the pointers of a task, in their order."""
-        return tuple(self[1:])
+        return tuple(self[2:])
 
     @property
     def n_bytes(self) -> int:
@@ -92,20 +102,25 @@ class Prepared(NamedTuple):
         return sum(array.nbytes for array in self.arrays)
 
 
-def prepare(cell: Cell) -> Prepared:
+def prepare(cell: Cell, draws: Draws) -> Prepared:
     """Data, initial weights and learning rates of a cell.
 
     Raises:
         ValueError: more parameters or samples than the core can index.
     """
-    _check_size(cell)
-    data = training_data(cell)
-    val = validation_data(cell) if cell.n_val else Data(data.inputs[:0], data.targets[:0], data.target_variance)
-    params = np.concatenate([part.ravel() for layer in initial_layers(cell) for part in layer])
-    # The last rate is that of all later epochs.
-    rates = learning_rates(cell, np.arange(1 if cell.lr_schedule == "constant" else cell.max_epochs + 1))
-    arrays = (params, data.inputs, data.targets, val.inputs, val.targets, rates)
-    return Prepared(spec_of(cell, data.target_variance), *(np.ascontiguousarray(array, dtype=np.float64) for array in arrays))
+    check_size(cell)
+    samples = draws.samples(cell)
+    inputs, targets, val_inputs, val_targets = samples.arrays(cell)
+    spec = packed_spec(cell, samples.target_variance)
+    arrays = (draws.weights(cell), inputs, targets, val_inputs, val_targets, rates_of(cell))
+    return Prepared(spec, samples.target_variance, *arrays)
+
+
+def rates_of(cell: Cell) -> Float[np.ndarray, " epoch"]:
+    """The learning rates that the core gets: the last is that of all later epochs."""
+    if cell.lr_schedule == "constant":
+        return np.array([cell.learning_rate], dtype=np.float64)
+    return learning_rates(cell, np.arange(cell.max_epochs + 1))
 
 
 def layers_of(cell: Cell, params: Float[np.ndarray, " param"]) -> list[Layer]:
@@ -115,7 +130,8 @@ def layers_of(cell: Cell, params: Float[np.ndarray, " param"]) -> list[Layer]:
     return [Layer(next(parts).reshape(size), next(parts)) for size in sizes]
 
 
-def _check_size(cell: Cell) -> None:
+def check_size(cell: Cell) -> None:
+    """Raises ValueError where the core cannot index a cell's numbers."""
     layers = (cell.d_in + cell.depth * (cell.width + PADDING) + 2 * PADDING) * (cell.width + PADDING)
     if max(layers, cell.d_in * (max(cell.n_samples, cell.n_val) + PADDING)) > MOST_NUMBERS:
         raise ValueError("parameters or samples are more than 2**31 numbers; use engine=torch")
@@ -123,25 +139,61 @@ def _check_size(cell: Cell) -> None:
 
 def spec_of(cell: Cell, variance: float) -> Spec:
     """The cell as numbers; `variance` is that of its training targets."""
-    spec = Spec()
-    for name in ("n_samples", "d_in", "depth", "width", "n_val", "max_epochs", "tau", "momentum", "beta1", "beta2", "eps"):
-        setattr(spec, name, getattr(cell, name))
-    for name in ("weight_decay", "l1", "input_noise"):
-        setattr(spec, name, getattr(cell, name))
-    spec.variance = variance
-    spec.dropout = cell.dropout if cell.depth else 0.0
-    spec.batch_size = min(cell.batch_size or cell.n_samples, cell.n_samples)
-    spec.shuffle, spec.readout = int(cell.shuffle), int(cell.trainable == "readout" and cell.depth > 0)
-    spec.activation, spec.optimizer = ACTIVATIONS.index(cell.activation), OPTIMIZERS.index(cell.optimizer)
-    spec.loss, spec.dtype = LOSSES.index(cell.loss), DTYPES.index(cell.dtype)
-    spec.amsgrad = int(cell.amsgrad and cell.optimizer != "sgd")
-    spec.patience = -1 if cell.patience is None else cell.patience
-    spec.max_norm = math.inf if cell.max_norm is None else cell.max_norm
-    for name, purpose, drawn in (
-        ("dropout_key", "dropout", spec.dropout),
-        ("noise_key", "input noise", spec.input_noise),
-        ("order_key", "batch order", spec.shuffle),
-    ):
-        if drawn:
-            setattr(spec, name, _Words(*kernel_key(cell, purpose, KERNEL_FIELDS)))
-    return spec
+    return Spec.from_buffer_copy(packed_spec(cell, variance))
+
+
+# The fields of a Spec: integers, real numbers, words of keys.
+_SPEC = struct.Struct("@15i11d6I")
+assert _SPEC.size == ctypes.sizeof(Spec)
+
+_sizes = attrgetter("n_samples", "d_in", "depth", "width", "n_val")
+_moments = attrgetter("tau", "momentum", "beta1", "beta2", "eps", "weight_decay", "l1")
+
+
+def packed_spec(cell: Cell, variance: float) -> bytes:
+    """The same as bytes: one call for all fields, since cells begin by the thousand.
+
+    Raises:
+        ValueError: a number that the core does not hold.
+    """
+    dropout = cell.dropout if cell.depth else 0.0
+    try:
+        return _SPEC.pack(
+            *_sizes(cell),
+            min(cell.batch_size or cell.n_samples, cell.n_samples),
+            cell.shuffle,
+            ACTIVATIONS.index(cell.activation),
+            cell.trainable == "readout" and cell.depth > 0,
+            LOSSES.index(cell.loss),
+            OPTIMIZERS.index(cell.optimizer),
+            cell.amsgrad and cell.optimizer != "sgd",
+            DTYPES.index(cell.dtype),
+            -1 if cell.patience is None else cell.patience,
+            cell.max_epochs,
+            variance,
+            *_moments(cell),
+            dropout,
+            cell.input_noise,
+            math.inf if cell.max_norm is None else cell.max_norm,
+            *_keys(cell.init_seed, dropout > 0, cell.input_noise > 0, cell.shuffle),
+        )
+    except struct.error as error:
+        raise ValueError(f"{error}; use engine=torch") from error
+
+
+def set_draws(specs: Shaped[np.ndarray, " cell"], cells: Sequence[Cell], variances: Float[np.ndarray, " cell"]) -> None:
+    """Make specs of cells that differ from these in their draws alone into those of these."""
+    specs["variance"] = variances
+    for i in np.flatnonzero((specs["dropout"] > 0) | (specs["input_noise"] > 0) | (specs["shuffle"] > 0)).tolist():
+        spec = specs[i]
+        keys = _keys(cells[i].init_seed, spec["dropout"] > 0, spec["input_noise"] > 0, spec["shuffle"] > 0)
+        specs["dropout_key"][i], specs["noise_key"][i], specs["order_key"][i] = keys[:2], keys[2:4], keys[4:]
+
+
+# Keys depend on the seed alone (KERNEL_FIELDS), and many cells have the same.
+@functools.lru_cache(maxsize=1 << 14)
+def _keys(init_seed: int, dropout: bool, noise: bool, order: bool) -> tuple[int, ...]:
+    """The words of the keys for those purposes that are drawn for."""
+    cell = Cell(init_seed=init_seed)
+    purposes = {"dropout": dropout, "input noise": noise, "batch order": order}
+    return sum((kernel_key(cell, name, KERNEL_FIELDS) if drawn else (0, 0) for name, drawn in purposes.items()), ())

@@ -11,15 +11,16 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
+from jaxtyping import Int
 
 from bench.engines.api import TrainReport
 from bench.engines.packs import Pack, epoch_flops
 from bench.engines.precision import full_precision
-from bench.engines.record import Record
+from bench.engines.record import RecordTable
 from bench.engines.schedules import learning_rates
 from bench.engines.torch_chunk import Chunk, Tables
 from bench.engines.torch_state import DTYPES, Kind, State, initial_state, kind_of
@@ -92,73 +93,89 @@ class TorchEngine:
             raise ValueError(f"{rule}; make packs with bench.engines.packs.plan")
         (kind,) = kinds
         waiting = list(reversed(pack.cells))
-        records: list[Record] = []
+        table = RecordTable(len(pack.cells))
+        rows: list[int] = []  # of the table, for each row of the chunk
         chunk: Chunk | None = None
         epochs = max(1, CUDA_STEPS // len(kind.batches)) if self._on_cuda else FIRST_EPOCHS
-        while waiting or records:
-            if chunk is None or self._has_room(records):
-                chunk = self._refilled(chunk, records, waiting, kind, pack.slots)
+        while waiting or rows:
+            if chunk is None or self._has_room(table, rows):
+                chunk = self._refilled(chunk, table, rows, waiting, kind, pack.slots)
+            cells = [cell for row in rows if (cell := table.cells[row])]
             if not self._on_cuda:
-                epochs = min(epochs, 1 + max(record.cell.max_epochs - record.epoch for record in records))
+                left = (cell.max_epochs - epoch for cell, epoch in zip(cells, table.epoch[rows].tolist(), strict=True))
+                epochs = min(epochs, 1 + max(left))
             started = time.perf_counter()
             with full_precision():
-                history = chunk.run(self._tables(records, kind, epochs))
+                history = chunk.run(self._tables(cells, table.epoch[rows], kind, epochs))
                 tau, val_mse, active = (values.cpu().numpy() for values in history)
             elapsed = time.perf_counter() - started
-            running = [row for row, record in enumerate(records) if not record.ended]
-            flops = 0
-            for row in running:
-                own_val = val_mse[:, row] if kind.n_val else None
-                trained = records[row].absorb(tau[:, row], own_val, active[:, row], elapsed / len(running))
-                flops += trained * epoch_flops(records[row].cell)
-            ended = [row for row in running if records[row].ended]
+            running = np.flatnonzero(~table.ended[rows])
+            active = active[:, running]
+            stopped = (~active).any(axis=0)
+            counts = np.where(stopped, active.argmin(axis=0) + 1, len(active))
+            measured = np.arange(len(active)) < counts[:, None]
+            own_tau = tau.T[running][measured]
+            own_val = val_mse.T[running][measured] if kind.n_val else own_tau[:0]
+            trained = table.absorb(
+                np.array(rows)[running],
+                counts,
+                np.asarray(stopped),
+                own_tau.astype(np.float64),
+                own_val.astype(np.float64),
+                np.full(len(running), elapsed / len(running)),
+            )
+            flops = sum(count * epoch_flops(cells[row]) for row, count in zip(running.tolist(), trained.tolist(), strict=True))
+            ended = running[stopped].tolist()
             with full_precision():
                 predictions = _predictions(chunk, ended, n_predictions)
-            layers = {row: chunk.layers_of(row, records[row].cell) if jacobian_rank else None for row in ended}
-            outcomes = [records[row].outcome(self.name, self.device_name(), predictions[row], layers[row]) for row in ended]
-            yield TrainReport(outcomes, flops)
-            if all(record.ended for record in records):
-                records, chunk = [], None
+            layers = [chunk.layers_of(row, cells[row]) for row in ended] if jacobian_rank else None
+            pairs = [predictions[row] for row in ended]
+            yield TrainReport(table.outcomes(np.array(rows)[ended], self.name, self.device_name(), pairs, layers), flops)
+            if table.ended[rows].all():
+                rows, chunk = [], None
             if not self._on_cuda:
                 epochs = _next_epochs(epochs, elapsed)
 
-    def _has_room(self, records: list[Record]) -> bool:
+    def _has_room(self, table: RecordTable, rows: list[int]) -> bool:
         """Whether to drop ended cells: on the CPU at once; on CUDA, where it costs a new graph, when half have ended."""
-        ended = sum(record.ended for record in records)
-        return ended > 0 and (not self._on_cuda or 2 * ended >= len(records))
+        ended = int(table.ended[rows].sum())
+        return ended > 0 and (not self._on_cuda or 2 * ended >= len(rows))
 
-    def _refilled(self, chunk: Chunk | None, records: list[Record], waiting: list[Cell], kind: Kind, slots: int) -> Chunk:
-        """The cells still running, and as many waiting ones as there are slots for. Updates `records` and `waiting`."""
+    def _refilled(
+        self, chunk: Chunk | None, table: RecordTable, rows: list[int], waiting: list[Cell], kind: Kind, slots: int
+    ) -> Chunk:
+        """The cells still running, and as many waiting ones as there are slots for. Updates `table`, `rows` and `waiting`."""
         states = []
         if chunk is not None:
-            kept = [row for row, record in enumerate(records) if not record.ended]
-            records[:] = [records[row] for row in kept]
+            kept = [row for row, number in enumerate(rows) if not table.ended[number]]
+            rows[:] = [rows[row] for row in kept]
             states.append(chunk.state.rows(torch.tensor(kept, device=self.device)))
-        admitted = [waiting.pop() for _ in range(min(len(waiting), slots - len(records)))]
+        begun = len(table.cells) - len(waiting)
+        admitted = [waiting.pop() for _ in range(min(len(waiting), slots - len(rows)))]
         if admitted:
             fresh = initial_state(admitted, kind, self.device)
-            records += [Record(cell, variance) for cell, variance in zip(admitted, fresh.variance.tolist(), strict=True)]
+            new = range(begun, begun + len(admitted))
+            table.begin(np.array(new), admitted, fresh.variance.cpu().numpy().astype(np.float64))
+            rows += new
             states.append(fresh)
         return Chunk(functools.reduce(State.joined, states), kind)
 
-    def _tables(self, records: list[Record], kind: Kind, epochs: int) -> Tables:
+    def _tables(self, cells: Sequence[Cell], first: Int[np.ndarray, " cell"], kind: Kind, epochs: int) -> Tables:
         """The host's numbers for the next chunk; each cell counts epochs and steps from its own start."""
         per_epoch = len(kind.batches)
         offsets = np.arange(epochs)
         steps = np.arange(epochs * per_epoch)
         columns = []
-        for record in records:
-            cell, at_steps = record.cell, record.epoch * per_epoch + steps
+        for cell, at in zip(cells, first.tolist(), strict=True):
+            at_steps = at * per_epoch + steps
             taken = at_steps + 1
-            rates = learning_rates(cell, record.epoch + offsets).repeat(per_epoch)
-            columns.append(
-                (record.epoch + offsets, at_steps, rates, 1 / (1 - cell.beta1**taken), 1 / np.sqrt(1 - cell.beta2**taken))
-            )
+            rates = learning_rates(cell, at + offsets).repeat(per_epoch)
+            columns.append((at + offsets, at_steps, rates, 1 / (1 - cell.beta1**taken), 1 / np.sqrt(1 - cell.beta2**taken)))
         epoch, step, rate, inverse1, inverse2 = (np.stack(column, axis=1) for column in zip(*columns, strict=True))
-        budget = np.array([record.cell.max_epochs for record in records])
-        order = place = np.zeros((epochs, len(records), 0), dtype=np.int64)
+        budget = np.array([cell.max_epochs for cell in cells])
+        order = place = np.zeros((epochs, len(cells), 0), dtype=np.int64)
         if kind.shuffle:
-            order, place = _shuffled(records, kind, epochs)
+            order, place = _shuffled(cells, first, kind, epochs)
 
         def real(values: np.ndarray) -> torch.Tensor:
             return torch.from_numpy(values.astype(np.float64)).to(self.device, DTYPES[kind.dtype])
@@ -182,18 +199,18 @@ def _next_epochs(epochs: int, elapsed_s: float) -> int:
     return min(MOST_EPOCHS, epochs * 2) if 2 * elapsed_s < CHUNK_S else epochs
 
 
-def _shuffled(records: list[Record], kind: Kind, epochs: int) -> tuple[np.ndarray, np.ndarray]:
+def _shuffled(cells: Sequence[Cell], first: Int[np.ndarray, " cell"], kind: Kind, epochs: int) -> tuple[np.ndarray, np.ndarray]:
     """For each epoch, cell and place of a batch: the sample it takes, and where the state's arrays hold it."""
-    order = np.zeros((epochs, len(records), kind.places), dtype=np.int64)
+    order = np.zeros((epochs, len(cells), kind.places), dtype=np.int64)
     # Where sample i of the order goes: batch after batch, each at the beginning of its room. Other places take sample 0,
     # without weight.
     batch = kind.batch_size or kind.room
     samples = np.arange(sum(kind.batches))
     goes_to = samples // batch * kind.room + samples % batch
-    for row, record in enumerate(records):
-        key = kernel_key(record.cell, "batch order", KERNEL_FIELDS)
+    for row, (cell, at) in enumerate(zip(cells, first.tolist(), strict=True)):
+        key = kernel_key(cell, "batch order", KERNEL_FIELDS)
         for k in range(epochs):
-            order[k, row, goes_to] = permutation(key, record.epoch + k, len(samples))
+            order[k, row, goes_to] = permutation(key, at + k, len(samples))
     return order, order // batch * kind.room + order % batch
 
 

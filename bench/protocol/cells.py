@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from functools import cache
+from itertools import repeat
 from types import MappingProxyType
-from typing import Literal, get_args, get_type_hints
+from typing import Literal, NamedTuple, get_args, get_type_hints, overload
 
 from bench.protocol.fields import FIELD_LIST
 
@@ -166,13 +168,45 @@ class Status(StrEnum):
     FAILED = "failed"
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class CurvePoint:
+class CurvePoint(NamedTuple):
     """One point of a learning curve: tau, and the validation MSE where the cell has validation samples."""
 
     epoch: int
     tau: float
     val_mse: float | None
+
+
+class Curve(Sequence[CurvePoint]):
+    """A learning curve: a sequence of points, held as columns, since thousands of cells end in a second."""
+
+    __slots__ = ("_columns",)
+
+    def __init__(self, epoch: Sequence[int], tau: Sequence[float], val_mse: Sequence[float] | None = None):
+        """Columns of one length; `val_mse` is None where the cell has no validation samples."""
+        self._columns = tuple(epoch), tuple(tau), None if val_mse is None else tuple(val_mse)
+
+    def __len__(self) -> int:
+        return len(self._columns[0])
+
+    def __iter__(self) -> Iterator[CurvePoint]:
+        epoch, tau, val_mse = self._columns
+        return map(CurvePoint, epoch, tau, repeat(None) if val_mse is None else val_mse)
+
+    @overload
+    def __getitem__(self, index: int) -> CurvePoint: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[CurvePoint, ...]: ...
+    def __getitem__(self, index: int | slice) -> CurvePoint | tuple[CurvePoint, ...]:
+        return tuple(self)[index]
+
+    def __eq__(self, other: object) -> bool:
+        return tuple(self) == tuple(other) if isinstance(other, Sequence) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(tuple(self))
+
+    def __repr__(self) -> str:
+        return repr(tuple(self))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -202,6 +236,6 @@ class Outcome:
     train_time_s: float | None = None
     engine: str | None = None
     device: str | None = None
-    curve: tuple[CurvePoint, ...] = ()
+    curve: Sequence[CurvePoint] = ()
     predictions: tuple[tuple[float, float], ...] = ()
     jacobian_rank: int | None = None

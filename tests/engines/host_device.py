@@ -27,6 +27,13 @@ class HostMemory:
     def read(self, n_bytes: int) -> np.ndarray:
         return self._bytes[self._skip : self._skip + n_bytes].copy()
 
+    def gathered(self, starts: np.ndarray, counts: np.ndarray) -> HostMemory:
+        numbers = self._bytes[self._skip :][: 8 * ((len(self._bytes) - self._skip) // 8)].view(np.float64)
+        ranges = [numbers[start : start + count] for start, count in zip(starts.tolist(), counts.tolist(), strict=True)]
+        copy = HostMemory(8 * int(counts.sum()))
+        copy.write(np.concatenate([*ranges, numbers[:0]]))
+        return copy
+
 
 class HostDevice:
     """Slices are counts of epochs, the next of `epochs` each time, so that cells pause at many places."""
@@ -54,8 +61,8 @@ class HostDevice:
     def measure(self, kernel: Kernel, specs: Sequence[Spec]) -> list[Sizes]:
         return [Sizes(*_native.block_measure(*self._which(kernel), bytes(spec))) for spec in specs]
 
-    def places(self, kernel: Kernel, threads: int, scratch_bytes: int) -> int:
-        return self._places
+    def teams(self, kernel: Kernel, threads: int, scratch_bytes: int, team: int) -> int:
+        return self._places // team
 
     def most_team(self) -> int:
         return self._team

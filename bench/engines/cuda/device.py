@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
-from jaxtyping import Int32, UInt8
+from jaxtyping import Int, Int32, UInt8
 
 from bench.engines.cuda.tiles import Kernel, Sizes
 from bench.engines.task import Spec
@@ -23,6 +23,10 @@ class Memory(Protocol):
 
     def read(self, n_bytes: int) -> UInt8[np.ndarray, " byte"]:
         """The first bytes, as they are now: of what a slice writes only after `Device.wait`."""
+        ...
+
+    def gathered(self, starts: Int[np.ndarray, " range"], counts: Int[np.ndarray, " range"]) -> Memory:
+        """A copy on the device of these ranges of 8-byte numbers as they are now, range behind range: all that need be read."""
         ...
 
 
@@ -56,8 +60,8 @@ class Device(Protocol):
         """What cells take under a kernel."""
         ...
 
-    def places(self, kernel: Kernel, threads: int, scratch_bytes: int) -> int:
-        """Blocks that the device runs at once."""
+    def teams(self, kernel: Kernel, threads: int, scratch_bytes: int, team: int) -> int:
+        """Teams of so many blocks that an empty chip runs at once; 0 where none fits."""
         ...
 
     def most_team(self) -> int:

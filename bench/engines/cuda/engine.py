@@ -18,6 +18,7 @@ from bench.engines.cuda.lane import Lane
 from bench.engines.cuda.trust import forget
 from bench.engines.cuda.ways import Products, Way
 from bench.engines.packs import Pack, budget_flops
+from bench.machine.cores import available_cores
 from bench.protocol.cells import Cell
 
 # How long the devices work before the host looks: for progress, and to stop.
@@ -55,7 +56,10 @@ class CudaEngine:
         lanes: list[Lane] = []
         working: list[Lane] = []
         try:
-            lanes += [Lane(*hand, self.name, n_predictions, jacobian_rank) for hand in zip(self._fits, hands, strict=True)]
+            # A core for this thread, which feeds all devices; the others may prepare cells.
+            cores = (available_cores() - 1) // len(self._fits)
+            for hand in zip(self._fits, hands, strict=True):
+                lanes.append(Lane(*hand, self.name, n_predictions=n_predictions, jacobian_rank=jacobian_rank, cores=cores))
             while any(lane.busy for lane in lanes):
                 noted = [(lane, lane.fetch()) for lane in working]
                 # The next slice begins before this one is read, so that the devices do not wait for Python.
@@ -69,17 +73,17 @@ class CudaEngine:
                 forget(fits.device.name)
             raise
         finally:
-            # However this ends, nobody may get the memory that a slice still writes to.
             for lane in lanes:
-                lane.device.wait()
+                lane.close()
 
 
 def dealt(cells: Sequence[Cell], hands: int) -> list[list[Cell]]:
     """The cells, longest first, each to the hand with the least work so far."""
     result: list[list[Cell]] = [[] for _ in range(hands)]
     work = [0] * hands
-    for cell in sorted(cells, key=budget_flops, reverse=True):
+    budgets = list(map(budget_flops, cells))
+    for i in sorted(range(len(cells)), key=budgets.__getitem__, reverse=True):
         least = work.index(min(work))
-        result[least].append(cell)
-        work[least] += budget_flops(cell)
+        result[least].append(cells[i])
+        work[least] += budgets[i]
     return result

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from operator import attrgetter
 from typing import NamedTuple
 
 from bench.engines.cuda.device import Device
@@ -16,6 +17,9 @@ SIZE_FIELDS = (
     *("n_samples", "d_in", "depth", "width", "n_val", "batch_size", "shuffle", "activation", "dropout", "input_noise"),
     *("optimizer", "amsgrad", "dtype"),
 )
+
+# Asked for every cell, so by one call for all fields.
+_size_key = attrgetter(*SIZE_FIELDS)
 
 
 class Fit(NamedTuple):
@@ -37,14 +41,17 @@ class Fits:
 
     def fit(self, cell: Cell) -> Fit | None:
         """The kernel for a cell, or None where it has no way that is trusted, or the scratch of no kernel fits on chip."""
-        key = tuple(getattr(cell, name) for name in SIZE_FIELDS)
+        key = _size_key(cell)
         if key not in self._known:
-            spec = spec_of(cell, variance=1.0)
-            ways = [way for way in ways_for(cell, self.device.arch, self._products) if way not in self._distrusted]
-            fits = (
-                Fit(kernel, self.device.measure(kernel, [spec])[0])
-                for way in ways
-                for kernel in kernels_for(cell, tensor_cores=way == "3xtf32")
-            )
-            self._known[key] = next((fit for fit in fits if fit.sizes.scratch <= self.device.scratch_bytes), None)
+            self._known[key] = self._asked(cell)
         return self._known[key]
+
+    def _asked(self, cell: Cell) -> Fit | None:
+        spec = spec_of(cell, variance=1.0)
+        ways = [way for way in ways_for(cell, self.device.arch, self._products) if way not in self._distrusted]
+        fits = (
+            Fit(kernel, self.device.measure(kernel, [spec])[0])
+            for way in ways
+            for kernel in kernels_for(cell, tensor_cores=way == "3xtf32")
+        )
+        return next((fit for fit in fits if fit.sizes.scratch <= self.device.scratch_bytes), None)

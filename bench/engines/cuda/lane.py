@@ -2,238 +2,313 @@
 
 from __future__ import annotations
 
-import ctypes
-import heapq
+import functools
 import time
-from collections import defaultdict, deque
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float64, Int, Shaped
 
 from bench.engines.api import TrainReport
-from bench.engines.cuda.device import Device, Launch, Memory
-from bench.engines.cuda.fits import Fit, Fits
-from bench.engines.cuda.tiles import Kernel, threads_for
-from bench.engines.packs import epoch_flops
-from bench.engines.record import Record
-from bench.engines.task import ENDED, Prepared, Task, layers_of, prepare
+from bench.engines.cuda import teams
+from bench.engines.cuda.ahead import BATCH, BATCH_BYTES, Ahead, Batch
+from bench.engines.cuda.device import Launch, Memory
+from bench.engines.cuda.families import ARRAYS, Families
+from bench.engines.cuda.fits import Fits
+from bench.engines.draws import NUMBER_BYTES
+from bench.engines.record import RecordTable
+from bench.engines.task import ENDED, TASK, layers_of, set_draws
 from bench.protocol.cells import Cell, Outcome, Status
-from bench.protocol.networks import Layer, n_params
+from bench.protocol.networks import Layer
 
-# Cells in a device's memory at once, and the epochs of each that it can note in a slice.
+# Cells in a device's memory at once, and the epochs that all of them together can note in a slice: thousands each, and more
+# where cells are few. It is room only: what a slice noted is read, and nothing else.
 SLOTS = 4096
-ROOM = 4096
+ROOM = 1 << 24
 
-# How long cells are prepared before the next look at the device, which works meanwhile.
+# How long cells are taken in before the next look at the device, which works meanwhile.
 ADMIT_S = 0.2
 
 # Share of the free memory that cells may take.
 MEMORY_SHARE = 0.8
 
-# The core takes and gives float64, whatever a cell's own precision.
-NUMBER_BYTES = 8
-
-# Every array in a cell's memory begins on such a boundary, in bytes.
-ALIGNMENT = 64
-
-
-class _Running:
-    """A cell in the device's memory."""
-
-    def __init__(self, cell: Cell, fit: Fit, prepared: Prepared, memory: Memory, count: int):
-        self.cell = cell
-        self.fit = fit
-        self.record = Record(cell, prepared.spec.variance)
-        self.targets = prepared.targets[:count].astype(cell.storage)
-        self.memory = memory
-
-    def final_layers(self) -> list[Layer]:
-        """Weights and biases of the ended cell: the memory begins with the parameters, and the core puts them back there."""
-        return layers_of(self.cell, self.memory.read(n_params(self.cell) * NUMBER_BYTES).view(np.float64))
-
-
-class Records:
-    """What the tasks of a slice write, a row for each slot: measures of its epochs, and predictions of cells that end."""
-
-    def __init__(self, slots: int, n_predictions: int, *, validated: bool, device: Device):
-        self._columns = {"tau": ROOM, "val_mse": ROOM if validated else 0, "predictions": n_predictions}
-        self._memory = {name: device.memory(slots * count * NUMBER_BYTES) for name, count in self._columns.items()}
-
-    def point(self, task: Task, slot: int) -> None:
-        """Have a task write into its row."""
-        for name, count in self._columns.items():
-            setattr(task, name, self._memory[name].address + slot * count * NUMBER_BYTES)
-
-    def read(self, name: str, rows: int) -> Float[np.ndarray, "slot number"]:
-        """The first rows of a record."""
-        count = self._columns[name]
-        return self._memory[name].read(rows * count * NUMBER_BYTES).view(np.float64).reshape(rows, count)
-
 
 class Slice(NamedTuple):
-    """What a device noted in a slice of time: the tasks that took part, where they wrote, and how long it took."""
+    """What a device noted in a slice of time, and how long it took.
 
-    tasks: dict[int, Task]
-    records: Records
+    `numbers` are tau of `counts` epochs of each of these slots, then validation MSE of those that have it, then predictions of
+    those that `ended`.
+    """
+
+    slots: Int[np.ndarray, " slot"]
+    counts: Int[np.ndarray, " slot"]
+    ended: Bool[np.ndarray, " slot"]
+    numbers: Memory
     time_s: float
 
 
 class Lane:
     """One device's queue. `start` begins a slice, `fetch` waits for its end and reads it, `absorb` says what came of it."""
 
-    def __init__(self, fits: Fits, cells: Sequence[Cell], engine: str, n_predictions: int, jacobian_rank: bool):
-        """`cells` come the longest first; `fits` says which kernel trains them on the device."""
-        self._fits = fits
+    def __init__(self, fits: Fits, cells: Sequence[Cell], engine: str, *, n_predictions: int, jacobian_rank: bool, cores: int):
+        """`cells` come the longest first; `fits` says which kernel trains them; `cores` beside this thread may prepare them."""
         device = self.device = fits.device
         self._engine = engine
-        self._n_predictions = n_predictions
         self._jacobian_rank = jacobian_rank
-        self._running: dict[int, _Running] = {}
-        self._waiting = deque(cells)
-        for cell in cells:
-            fits.fit(cell)  # now, while the device has nothing else to do
+        self._families = Families(fits)
+        self._failed: list[Outcome] = []
+        own, numbers = self._own(cells)
+        self._table = self._families.table()
         slots = min(SLOTS, len(cells))
-        self._free = list(range(slots))
-        self._tasks = (Task * slots)()
-        self._task_memory = device.memory(ctypes.sizeof(self._tasks))
+        self._n_predictions = min(n_predictions, max((cell.n_samples for cell in cells), default=0))
+        self._tasks = np.zeros(slots, dtype=TASK)
+        self._task_memory = device.memory(self._tasks.nbytes)
+        self._record = RecordTable(slots)
+        self._occupied = np.zeros(slots, dtype=bool)
+        self._family = np.zeros(slots, dtype=np.int64)
+        self._memory: list[Memory | None] = [None] * slots
+        self._targets = np.zeros((slots, self._n_predictions))
+        # Two records of slices: one is read while the next slice writes the other. In each tau, validation MSE, predictions.
+        longest = max((cell.max_epochs for cell in cells), default=0)
+        self._room = max(slots, min(ROOM, slots * (longest + 1)))
         validated = any(cell.n_val for cell in cells)
-        # Two of each: one is read while the next slice writes the other.
-        self._records = [Records(slots, n_predictions, validated=validated, device=device) for _ in range(2)]
-        self._prepared: Prepared | None = None  # of the first that waits
-        self._launched: list[int] = []
+        self._predictions_at = self._room * (1 + validated)
+        record_bytes = (self._predictions_at + slots * self._n_predictions) * NUMBER_BYTES
+        self._records = [device.memory(record_bytes) for _ in range(2)]
+        self._launched = np.zeros(0, dtype=np.int64)
+        self._notes_at = np.zeros(0, dtype=np.int64)
         self._started = 0.0
+        self._ahead = Ahead(self._batches(own, numbers), cores)
 
     @property
     def busy(self) -> bool:
         """Whether cells are left."""
-        return bool(self._waiting or self._running)
+        return bool(self._ahead.batches or self._failed or self._occupied.any())
 
     def admit(self) -> list[Outcome]:
         """Take waiting cells into memory, as there is room, for a while. Those that cannot be held fail."""
-        failed = []
         until = time.perf_counter() + ADMIT_S
         room = int(self.device.free_bytes() * MEMORY_SHARE)
-        while self._waiting and self._free:
-            cell = self._waiting[0]
-            try:
-                fit = self._fits.fit(cell)
-                if fit is None:
-                    raise ValueError("its activations do not fit on the chip; use engine=torch")
-                self._prepared = self._prepared or prepare(cell)
-                n_bytes = self._prepared.n_bytes + fit.sizes.memory
-                if n_bytes > room:
-                    raise MemoryError("more than the device has free")
-                self._hold(cell, fit, self._prepared)
-                room -= n_bytes
-            except MemoryError as error:
-                if self._running:  # There may be room when others have ended.
-                    break
-                failed.append(self._outcome_failed(cell, error))
-            except ValueError as error:  # Too large; the cells beside it can train.
-                failed.append(self._outcome_failed(cell, error))
-            self._waiting.popleft()
-            self._prepared = None
+        while self._ahead.batches:
+            batch = self._ahead.batches[0]
+            free = np.flatnonzero(~self._occupied)[: len(batch.cells) - batch.first]
+            n_bytes = np.cumsum(batch.n_bytes[batch.first :])[: len(free)]
+            count = self._hold(batch, free[: int(np.searchsorted(n_bytes, room, side="right"))]) if len(free) else 0
+            if not count:  # There may be room when others have ended.
+                break
+            room -= int(n_bytes[count - 1]) if self._occupied[free[0]] else 0
+            batch.first += count
+            if batch.first == len(batch.cells):
+                self._ahead.done()
             if time.perf_counter() > until:
                 break
+        failed, self._failed = self._failed, []
         return failed
 
     def start(self, length_s: float) -> bool:
         """Begin a slice with what is in memory and has not ended; whether there was any."""
-        self._launched = [slot for slot in self._running if self._tasks[slot].progress.state != ENDED]
+        progress = self._tasks["progress"]
+        launched = self._launched = np.flatnonzero(self._occupied & (progress["state"] != ENDED))
+        if not len(launched):
+            return False
+        epoch = progress["epoch"][launched]
+        own = self._table[self._family[launched]]
+        left = own["spec"]["max_epochs"].astype(np.int64) + 1 - epoch
+        rooms = np.minimum(left, _even_room(left, self._room))
+        self._notes_at = np.cumsum(rooms) - rooms
         self._records.reverse()
-        for slot in self._launched:
-            task = self._tasks[slot]
-            task.first = task.progress.epoch
-            self._records[0].point(task, slot)
-        if self._launched:
-            self._task_memory.write(np.frombuffer(memoryview(self._tasks), dtype=np.uint8))
-            self._started = time.perf_counter()
-            self.device.start(self._task_memory, self._launches(), length_s)
-        return bool(self._launched)
+        record = self._records[0].address
+        self._tasks["first"][launched] = epoch
+        self._tasks["room"][launched] = rooms
+        self._tasks["tau"][launched] = record + NUMBER_BYTES * self._notes_at
+        self._tasks["val_mse"][launched] = record + NUMBER_BYTES * (self._room + self._notes_at)
+        self._tasks["predictions"][launched] = record + NUMBER_BYTES * self._predictions_of(launched)
+        self._task_memory.write(self._tasks[: launched[-1] + 1])
+        launches = self._launches(launched, own, left * own["epoch_flops"])
+        self._started = time.perf_counter()
+        self.device.start(self._task_memory, launches, length_s)
+        return True
 
     def fetch(self) -> Slice:
         """Wait for the end of the slice; the next can begin before `absorb` reads what this one wrote."""
         self.device.wait()
         time_s = time.perf_counter() - self._started
-        tasks = (Task * len(self._tasks)).from_buffer_copy(self._task_memory.read(ctypes.sizeof(self._tasks)).tobytes())
-        for slot in self._launched:
-            self._tasks[slot] = tasks[slot]
-        return Slice({slot: tasks[slot] for slot in self._launched}, self._records[0], time_s)
+        launched = self._launched
+        tasks = self._task_memory.read((launched[-1] + 1) * TASK.itemsize).view(TASK)
+        progress = tasks["progress"][launched]
+        self._tasks["progress"][launched] = progress
+        ended = progress["state"] == ENDED
+        counts = progress["epoch"] - tasks["first"][launched] + ended
+        measured = np.flatnonzero(counts)
+        slots, counts, ended, at = (
+            launched[measured],
+            counts[measured].astype(np.int64),
+            ended[measured],
+            self._notes_at[measured],
+        )
+        validated = np.flatnonzero(self._tasks["spec"]["n_val"][slots])
+        last = slots[ended]
+        numbers = self._records[0].gathered(
+            np.concatenate([at, self._room + at[validated], self._predictions_of(last)]),
+            np.concatenate([counts, counts[validated], self._tasks["n_predictions"][last]]),
+        )
+        return Slice(slots, counts, ended, numbers, time_s)
 
     def absorb(self, noted: Slice) -> TrainReport:
         """Take in what a slice noted; cells that ended leave the memory."""
-        measured = {slot: count for slot, task in noted.tasks.items() if (count := _measured(task))}
-        work = {slot: count * epoch_flops(self._running[slot].cell) for slot, count in measured.items()}
-        total = sum(work.values())
-        rows = max(measured, default=-1) + 1
-        tau, val_mse, predictions = (noted.records.read(name, rows) for name in ("tau", "val_mse", "predictions"))
-        outcomes, flops = [], 0
-        for slot, count in measured.items():
-            one, ended = self._running[slot], noted.tasks[slot].progress.state == ENDED
-            dtype = one.cell.storage
-            active = np.arange(count) < count - ended
-            own_val = val_mse[slot, :count].astype(dtype) if one.cell.n_val else None
-            time_s = noted.time_s * work[slot] / total
-            trained = one.record.absorb(tau[slot, :count].astype(dtype), own_val, active, time_s)
-            flops += trained * epoch_flops(one.cell)
-            if ended:
-                pairs = tuple(zip(one.targets.tolist(), predictions[slot].tolist(), strict=False))
-                layers = one.final_layers() if self._jacobian_rank else None
-                outcomes.append(one.record.outcome(self._engine, self.device.name, pairs, layers))
-                del self._running[slot]
-                heapq.heappush(self._free, slot)
-        return TrainReport(outcomes, flops)
+        slots, counts, ended = noted.slots, noted.counts, noted.ended
+        if not len(slots):
+            return TrainReport([], 0.0)
+        flops = self._table["epoch_flops"][self._family[slots]]
+        n_predictions = self._tasks["n_predictions"][slots[ended]]
+        n_tau, n_val = int(counts.sum()), int(counts[self._tasks["spec"]["n_val"][slots] > 0].sum())
+        numbers = noted.numbers.read((n_tau + n_val + int(n_predictions.sum())) * NUMBER_BYTES).view(np.float64)
+        tau, val_mse, predictions = np.split(numbers, [n_tau, n_tau + n_val])
+        work = counts * flops
+        trained = self._record.absorb(slots, counts, ended, tau, val_mse, noted.time_s * work / work.sum())
+        last = slots[ended]
+        pairs: list[tuple[tuple[float, float], ...]] = [()] * len(last)
+        if self._n_predictions:
+            outputs, targets, ends = predictions.tolist(), self._targets[last].tolist(), np.cumsum(n_predictions).tolist()
+            pairs = [
+                tuple(zip(own, outputs[end - count : end], strict=False))
+                for own, end, count in zip(targets, ends, n_predictions.tolist(), strict=True)
+            ]
+        layers = [self._final_layers(slot) for slot in last.tolist()] if self._jacobian_rank else None
+        outcomes = self._record.outcomes(last, self._engine, self.device.name, pairs, layers)
+        self._occupied[last] = False
+        for slot in last.tolist():
+            self._memory[slot] = None
+        return TrainReport(outcomes, float(trained @ flops))
 
-    def _hold(self, cell: Cell, fit: Fit, prepared: Prepared) -> None:
-        """Copy a cell to the device, all in one piece: what the core reads, then the core's own memory."""
-        count = min(self._n_predictions, cell.n_samples)
-        places = [0]
-        for n_bytes in (*(array.nbytes for array in prepared.arrays), fit.sizes.memory):
-            places.append(places[-1] + -(-n_bytes // ALIGNMENT) * ALIGNMENT)
-        *arrays_at, memory_at, total = places
-        memory = self.device.memory(total)
-        image = np.zeros(memory_at, dtype=np.uint8)
-        for at, array in zip(arrays_at, prepared.arrays, strict=True):
-            image[at : at + array.nbytes] = array.reshape(-1).view(np.uint8)
-        memory.write(image)
-        slot = heapq.heappop(self._free)
-        task = Task(spec=prepared.spec, n_predictions=count, n_rates=len(prepared.rates), room=ROOM)
-        names = ("params", "inputs", "targets", "val_inputs", "val_targets", "rates")
-        for name, at in zip((*names, "memory"), (*arrays_at, memory_at), strict=True):
-            setattr(task, name, memory.address + at)
-        self._tasks[slot] = task
-        self._running[slot] = _Running(cell, fit, prepared, memory, count)
+    def close(self) -> None:
+        """Nobody may get the memory that a slice still writes to, however training ends."""
+        self._ahead.close()
+        self.device.wait()
 
-    def _launches(self) -> list[Launch]:
+    def _own(self, cells: Sequence[Cell]) -> tuple[list[Cell], Int[np.ndarray, " cell"]]:
+        """The cells that the device can train, and their families; the others fail."""
+        own, numbers = [], []
+        for cell in cells:
+            number = self._families.number(cell)
+            if isinstance(number, ValueError):
+                self._fail(cell, number)
+            else:
+                own.append(cell)
+                numbers.append(number)
+        return own, np.array(numbers, dtype=np.int64)
+
+    def _batches(self, cells: list[Cell], families: Int[np.ndarray, " cell"]) -> list[Batch]:
+        """The cells in their order."""
+        sizes = self._table["image_bytes"][families].tolist()
+        firsts, n_bytes = [0], 0
+        for i, size in enumerate(sizes):
+            n_bytes += size
+            if i > firsts[-1] and (n_bytes > BATCH_BYTES or i - firsts[-1] == BATCH):
+                firsts.append(i)
+                n_bytes = size
+        parts = [slice(*ends) for ends in zip(firsts, [*firsts[1:], len(cells)], strict=True)] if cells else []
+        return [Batch(cells[part], families[part], self._table) for part in parts]
+
+    def _hold(self, batch: Batch, slots: Int[np.ndarray, " slot"]) -> int:
+        """Copy the next cells of a batch to the device; how many of them have left the batch.
+
+        They have one piece of memory: what the core reads, then each cell's own memory.
+        """
+        running = self._occupied.any()
+        while True:
+            try:
+                if not len(slots):
+                    raise MemoryError("more than the device has free")
+                return len(slots) if self._copy(batch, slots) else 0
+            except MemoryError as error:
+                if running:
+                    return 0
+                if len(slots) < 2:
+                    self._fail(batch.cells[batch.first], error)
+                    return 1
+                slots = slots[: len(slots) // 2]
+
+    def _copy(self, batch: Batch, slots: Int[np.ndarray, " slot"]) -> bool:
+        """Whether they were prepared; while others train nobody waits for that."""
+        image = self._ahead.image(wait=not self._occupied.any())
+        if image is None:
+            return False
+        part = slice(batch.first, batch.first + len(slots))
+        begin, end = int(batch.begins[part.start]), int(batch.begins[part.stop])
+        cells, own = batch.cells[part], self._table[batch.families[part]]
+        memory_ends = np.cumsum(own["memory_bytes"])
+        memory = self.device.memory((end - begin) * NUMBER_BYTES + int(memory_ends[-1]))
+        memory.write(image.numbers[begin:end])
+        tasks = np.zeros(len(slots), dtype=TASK)
+        tasks["spec"] = own["spec"]
+        set_draws(tasks["spec"], cells, image.variances[part])
+        for column, name in enumerate(ARRAYS):
+            tasks[name] = memory.address + (batch.arrays_at[part, column] - begin) * NUMBER_BYTES
+        tasks["memory"] = memory.address + (end - begin) * NUMBER_BYTES + memory_ends - own["memory_bytes"]
+        tasks["n_rates"] = own["n_rates"]
+        tasks["n_predictions"] = np.minimum(own["spec"]["n_samples"], self._n_predictions)
+        self._tasks[slots] = tasks
+        self._family[slots] = batch.families[part]
+        self._occupied[slots] = True
+        for slot in slots.tolist():
+            self._memory[slot] = memory
+        self._record.begin(slots, cells, image.variances[part])
+        if self._n_predictions:
+            # As the cells round them; of fewer samples the last again, which nobody reads.
+            sample = np.minimum(np.arange(self._n_predictions), own["spec"]["n_samples"][:, None] - 1)
+            targets = image.numbers[batch.arrays_at[part, ARRAYS.index("targets")][:, None] + sample]
+            self._targets[slots] = np.where(own["is_float32"][:, None], targets.astype(np.float32), targets)
+        return True
+
+    def _predictions_of(self, slots: Int[np.ndarray, " slot"]) -> Int[np.ndarray, " slot"]:
+        """Where in a slice's record the predictions of these slots begin."""
+        return self._predictions_at + self._n_predictions * slots
+
+    def _launches(
+        self,
+        slots: Int[np.ndarray, " slot"],
+        families: Shaped[np.ndarray, " slot"],
+        work: Float64[np.ndarray, " slot"],
+    ) -> list[Launch]:
         """The cells in memory by what trains them, the longest first, and the group with the longest first."""
-        groups: dict[tuple[Kernel, int, int], list[int]] = defaultdict(list)
-        for slot in sorted(self._launched, key=self._work_left, reverse=True):
-            one = self._running[slot]
-            kernel, sizes = one.fit
-            threads = threads_for(one.cell, kernel)
-            groups[kernel, threads, self.device.places(kernel, threads, sizes.scratch)].append(slot)
-        launches = []
-        for (kernel, threads, places), slots in groups.items():
-            sizes = [self._running[slot].fit.sizes for slot in slots]
-            team, most = 1, min(self.device.most_team(), max(size.shares for size in sizes))
-            while 2 * team <= most and 2 * team * len(slots) <= places:
-                team *= 2
-            order = np.array(slots, dtype=np.int32)
-            scratch = max(size.scratch for size in sizes)
-            launches.append(Launch(kernel, order, max(1, min(places // team, len(slots))), team, threads, scratch))
-        return launches
+        longest = np.argsort(-work, kind="stable")
+        numbers, firsts = np.unique(families["group"][longest], return_index=True)
+        members = [longest[families["group"][longest] == number] for number in numbers[np.argsort(firsts)]]
+        groups, launches = [], []
+        for number, rows in zip(numbers[np.argsort(firsts)], members, strict=True):
+            kernel, threads, _ = self._families.groups[number]
+            scratch = int(families["scratch_bytes"][rows].max())
+            at_once = functools.partial(self.device.teams, kernel, threads, scratch)
+            groups.append(teams.Group(len(rows), float(work[rows].sum()), int(families["shares"][rows].max()), at_once))
+            launches.append(Launch(kernel, slots[rows].astype(np.int32), 1, 1, threads, scratch))
+        dealt = teams.dealt(groups, self.device.most_team())
+        return [launch._replace(teams=teams, team=blocks) for launch, (teams, blocks) in zip(launches, dealt, strict=True)]
 
-    def _work_left(self, slot: int) -> int:
-        cell = self._running[slot].cell
-        return epoch_flops(cell) * (cell.max_epochs - self._tasks[slot].progress.epoch)
+    def _final_layers(self, slot: int) -> list[Layer]:
+        """Weights and biases of the ended cell, which the core puts back where it had them from."""
+        cell, memory = self._record.cells[slot], self._memory[slot]
+        assert cell is not None
+        assert memory is not None
+        count = int(self._table["n_params"][self._family[slot]])
+        at = (int(self._tasks["params"][slot]) - memory.address) // NUMBER_BYTES
+        params = memory.gathered(np.array([at]), np.array([count])).read(count * NUMBER_BYTES)
+        return layers_of(cell, params.view(np.float64))
 
-    def _outcome_failed(self, cell: Cell, error: Exception) -> Outcome:
+    def _fail(self, cell: Cell, error: Exception) -> None:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
-        return Outcome(cell, Status.FAILED, reason=reason, engine=self._engine, device=self.device.name)
+        self._failed.append(Outcome(cell, Status.FAILED, reason=reason, engine=self._engine, device=self.device.name))
 
 
-def _measured(task: Task) -> int:
-    """Epochs that a cell measured in the slice."""
-    return task.progress.epoch - task.first + (task.progress.state == ENDED)
+def _even_room(wanted: Int[np.ndarray, " cell"], room: int) -> int:
+    """The most that each cell may have so that all have room: what some do not want is left to the others.
+
+    >>> _even_room(np.array([2, 100, 100]), 20)
+    9
+    """
+    ascending = np.sort(wanted)
+    before = np.cumsum(ascending) - ascending
+    most = (room - before) // np.arange(len(wanted), 0, -1)
+    short = np.flatnonzero(ascending > most)
+    return int(most[short[0]]) if len(short) else int(ascending[-1])
