@@ -13,11 +13,12 @@ import numpy as np
 import torch
 from cuda import core
 from cuda.bindings import driver
-from jaxtyping import UInt8
+from jaxtyping import Int, UInt8
 
 from bench.engines.cuda.compiler import ENTRY, cached_kernel
 from bench.engines.cuda.device import Launch, Memory
 from bench.engines.cuda.tiles import WARP, Kernel, Sizes
+from bench.engines.draws import NUMBER_BYTES
 from bench.engines.task import Spec
 from bench.protocol.cells import Dtype
 
@@ -33,6 +34,9 @@ MOST_TEAM = 8
 # Compute capability from which blocks form clusters.
 CLUSTERS_FROM = 9
 
+# Numbers that are gathered at a time: each takes two more to say where it is.
+GATHERED = 1 << 23
+
 NS_PER_S = 1e9
 FLOPS_PER_GFLOP = 1e9
 
@@ -45,6 +49,7 @@ class GpuMemory:
     """A piece of a GPU's memory; see `device.Memory`."""
 
     def __init__(self, gpu: Gpu, n_bytes: int):
+        self._gpu = gpu
         try:
             self._bytes = torch.empty(max(1, n_bytes), dtype=torch.uint8, device=gpu.torch_device)
         except torch.OutOfMemoryError as error:
@@ -52,11 +57,33 @@ class GpuMemory:
         self.address = self._bytes.data_ptr()
 
     def write(self, values: np.ndarray) -> None:
-        flat = torch.from_numpy(np.array(values).reshape(-1).view(np.uint8))
-        self._bytes[: len(flat)].copy_(flat)
+        # Through memory that the device reads by itself. `start` and `measure` wait for it, once for all that was written.
+        staged = torch.empty(values.nbytes, dtype=torch.uint8, pin_memory=True)
+        staged.numpy()[:] = values.reshape(-1).view(np.uint8)
+        self._bytes[: values.nbytes].copy_(staged, non_blocking=True)
 
     def read(self, n_bytes: int) -> UInt8[np.ndarray, " byte"]:
-        return self._bytes[:n_bytes].cpu().numpy()
+        copy = torch.empty(n_bytes, dtype=torch.uint8, pin_memory=True)
+        copy.copy_(self._bytes[:n_bytes])
+        return copy.numpy()
+
+    def gathered(self, starts: Int[np.ndarray, " range"], counts: Int[np.ndarray, " range"]) -> GpuMemory:
+        # By kernels, for which the next slice would leave no place on the chip; the copy is then read beside that slice.
+        copy = GpuMemory(self._gpu, int(counts.sum()) * NUMBER_BYTES)
+        numbers, copied = (
+            memory._bytes[: len(memory._bytes) // NUMBER_BYTES * NUMBER_BYTES].view(torch.float64) for memory in (self, copy)
+        )
+        ends = np.cumsum(counts)
+        for part in np.split(np.arange(len(counts)), np.flatnonzero(np.diff(ends // GATHERED)) + 1):
+            total = int(counts[part].sum())
+            if total:
+                first = int(ends[part[0]] - counts[part[0]])
+                shifts = np.stack([starts[part] - (ends[part] - counts[part] - first), counts[part]])
+                shift, count = torch.from_numpy(shifts).to(numbers.device)
+                places = torch.repeat_interleave(shift, count, output_size=total)
+                places += torch.arange(total, device=places.device)
+                torch.index_select(numbers, 0, places, out=copied[first : first + total])
+        return copy
 
 
 class Gpu:
@@ -76,7 +103,7 @@ class Gpu:
         self._streams: list[torch.cuda.Stream] = []
         # What was loaded and asked once. Of this object, not of the class: it goes when the engine does.
         self._entries: dict[tuple[Kernel, str], core.Kernel] = {}
-        self._places: dict[tuple[Kernel, int, int], int] = {}
+        self._teams: dict[tuple[Kernel, int, int, int], int] = {}
 
     def measure(self, kernel: Kernel, specs: Sequence[Spec]) -> list[Sizes]:
         """See `device.Device.measure`."""
@@ -85,19 +112,26 @@ class Gpu:
         n_bytes = len(specs) * len(Sizes._fields) * np.dtype(np.int64).itemsize
         sizes = GpuMemory(self, n_bytes)
         config = core.LaunchConfig(grid=1, block=WARP)
+        torch.cuda.current_stream(self.torch_device).synchronize()
         self._launch(0, config, self._entry(kernel, "measure"), given.address, sizes.address, ctypes.c_int(len(specs)))
         self.wait()
         table = sizes.read(n_bytes).view(np.int64).reshape(len(specs), -1)
         return [Sizes(*row) for row in table.tolist()]
 
-    def places(self, kernel: Kernel, threads: int, scratch_bytes: int) -> int:
-        """See `device.Device.places`."""
-        asked = kernel, threads, scratch_bytes
-        if asked not in self._places:
+    def teams(self, kernel: Kernel, threads: int, scratch_bytes: int, team: int) -> int:
+        """See `device.Device.teams`."""
+        asked = kernel, threads, scratch_bytes, team
+        if asked not in self._teams:
             occupancy = self._entry(kernel, ENTRY).occupancy
             blocks = occupancy.max_active_blocks_per_multiprocessor(threads, scratch_bytes)
-            self._places[asked] = blocks * self._device.properties.multiprocessor_count
-        return self._places[asked]
+            blocks *= self._device.properties.multiprocessor_count
+            # A cluster lies within a part of the chip, and what is left of each part is lost.
+            if team > 1 and blocks >= team and hasattr(occupancy, "max_active_clusters"):
+                config = core.LaunchConfig(grid=blocks // team, cluster=team, block=threads, shmem_size=scratch_bytes)
+                self._teams[asked] = occupancy.max_active_clusters(config, stream=self._stream(0))
+            else:
+                self._teams[asked] = blocks // team
+        return self._teams[asked]
 
     def most_team(self) -> int:
         """See `device.Device.most_team`."""
@@ -115,15 +149,12 @@ class Gpu:
 
     def start(self, tasks: Memory, launches: Sequence[Launch], length_s: float) -> None:
         """See `device.Device.start`."""
-        # When the slice began (two words), then for each launch how many cells are taken, and a word for each team.
+        # When the slice began (two words), for each launch how many cells are taken and a word for each team; then orders.
         words = np.zeros(2 + sum(1 + launch.teams for launch in launches), dtype=np.int32)
-        self._control = GpuMemory(self, words.nbytes)
-        self._control.write(words)
-        orders = np.concatenate([launch.order for launch in launches])
-        self._orders = GpuMemory(self, orders.nbytes)
-        self._orders.write(orders)
+        self._control = GpuMemory(self, words.nbytes + sum(launch.order.nbytes for launch in launches))
+        self._control.write(np.concatenate([words, *(launch.order for launch in launches)]))
         torch.cuda.current_stream(self.torch_device).synchronize()
-        at, order_at = self._control.address + 2 * words.itemsize, self._orders.address
+        at, order_at = self._control.address + 2 * words.itemsize, self._control.address + words.nbytes
         for number, launch in enumerate(launches):
             config = core.LaunchConfig(
                 grid=launch.teams,
@@ -183,11 +214,13 @@ class Gpu:
 
     def _launch(self, number: int, config: core.LaunchConfig, entry: core.Kernel, *arguments: object) -> None:
         """On the stream of this number: launches of different numbers may run beside one another."""
+        self._device.set_current()
+        core.launch(self._stream(number), config, entry, *arguments)
+
+    def _stream(self, number: int) -> core.Stream:
         while len(self._streams) <= number:
             self._streams.append(torch.cuda.Stream(self.torch_device))
-        self._device.set_current()
-        stream = core.Stream.from_handle(self._streams[number].cuda_stream)
-        core.launch(stream, config, entry, *arguments)
+        return core.Stream.from_handle(self._streams[number].cuda_stream)
 
 
 def gpus(device: str) -> list[Gpu]:
