@@ -25,6 +25,7 @@ from bench.peers.ours import NO_TAU
 from bench.report.build import build
 from bench.statistics.survival import groups
 from bench.store.parts import Store
+from tests.engines.idle_device import NOT_THE_HOSTS, IdleDevice, host_part
 from tests.engines.training import engine_named, native_builds, train
 from tests.report.synthetic import ten_thousand, write_run
 
@@ -195,6 +196,49 @@ def test_gated_training(benchmark, group, fields):
     (pack,) = packs.plan(cells, kind=engine.kind, slots=engine.slots, workers=1)
     done = benchmark.pedantic(lambda: sum(report.flops for report in engine.train(pack)), rounds=GATE_ROUNDS, warmup_rounds=1)
     assert done == sum(packs.epoch_flops(cell) * epochs for cell in pack.cells)
+
+
+# What the CUDA engine's host does for cells of these fields, whose tau falls so that they memorize at epoch 297 or train for all
+# of their 5000 epochs, by how many epochs in a slice.
+SMALL = {"width": 16, "depth": 2, "n_samples": 128}
+HOST = {
+    "300 epochs in 1 slice": (SMALL, 2000, 3.0),
+    "5000 epochs in 1 slice": (SMALL, 5001, 100.0),
+    "5000 epochs in 4 slices": (SMALL, 1251, 100.0),
+    "5000 epochs in 4 slices, validation": (SMALL | {"n_val": 128}, 1251, 100.0),
+    "5000 epochs in 10 slices, wide": ({"width": 64, "depth": 4, "n_samples": 1024}, 501, 100.0),
+}
+# A slice of time, in which workers prepare what comes next.
+SLICE_S = 0.25
+# As many seeds as cells, or few seeds whose draws are kept.
+SEEDS = {"own draws": 12_000, "kept draws": 5}
+
+
+@pytest.mark.parametrize("seeds", SEEDS)
+@pytest.mark.parametrize("case", HOST)
+def test_cuda_host(benchmark, case, seeds):
+    """Microseconds of the thread that feeds a device, for a cell, by part; nothing trains."""
+    fields, epochs, halved = HOST[case]
+    count = SEEDS["own draws"] // (4 if fields["width"] > 16 else 1)
+    rates = [0.001 + i / 1e6 for i in range(max(1, count // SEEDS[seeds]))]
+    cells = bench.expand(**fields, learning_rate=rates, seed=range(min(count, SEEDS[seeds])))
+    parts: dict[str, float] = {}
+
+    def run() -> None:
+        own, n_outcomes = host_part(cells, IdleDevice(epochs=epochs, halved=halved, slice_s=SLICE_S))
+        assert n_outcomes == len(cells)
+        if not parts or sum(own.values()) < sum(parts.values()):
+            parts.update(own)
+
+    benchmark.pedantic(run, rounds=ROUNDS)
+    host = sum(time_us for part, time_us in parts.items() if part not in NOT_THE_HOSTS)
+    benchmark.extra_info |= {
+        "cells": len(cells),
+        "us_a_cell": round(host, 1),
+        **{name: round(us, 1) for name, us in parts.items()},
+    }
+    shown = ", ".join(f"{part} {time_us:.1f}" for part, time_us in parts.items())
+    print(f"\n{case}, {seeds}: {host:.1f} us of the host for each of {len(cells)} cells ({shown})")
 
 
 AXES = dict(depth=[1, 2, 4, 8], width=[8, 16, 32, 64, 128], n_samples=[2**k for k in range(5, 10)], seed=range(100))
