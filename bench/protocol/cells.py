@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from functools import cache
 from itertools import repeat
+from operator import attrgetter
 from types import MappingProxyType
 from typing import Literal, NamedTuple, get_args, get_type_hints, overload
 
@@ -89,7 +90,10 @@ class Cell:
     @property
     def cell_id(self) -> str:
         """16 hexadecimal digits: a hash of every field and of PROTOCOL_VERSION."""
-        values = [PROTOCOL_VERSION, *(canonical(name, getattr(self, name)) for name in FIELDS)]
+        values = [PROTOCOL_VERSION, *_values_of(self)]
+        for place in _real_places():
+            if type(values[place]) is int:
+                values[place] = float(values[place])
         return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:16]
 
     @property
@@ -153,6 +157,15 @@ def _described() -> str:
 Cell.__doc__ = f"{Cell.__doc__}{_described()}"
 
 
+_values_of = attrgetter(*FIELDS)
+
+
+@cache
+def _real_places() -> list[int]:
+    """Where, behind the version, values are that `canonical` spells as real numbers."""
+    return [place for place, name in enumerate(FIELDS, start=1) if float in field_types()[name]]
+
+
 def canonical(name: str, value: object) -> object:
     """The one spelling of a value that enters a hash: Cell(tau=1) and Cell(tau=1.0) are equal, so their ids are too."""
     return float(value) if type(value) is int and float in field_types()[name] else value
@@ -179,18 +192,17 @@ class CurvePoint(NamedTuple):
 class Curve(Sequence[CurvePoint]):
     """A learning curve: a sequence of points, held as columns, since thousands of cells end in a second."""
 
-    __slots__ = ("_columns",)
+    __slots__ = ("epoch", "tau", "val_mse")
 
-    def __init__(self, epoch: Sequence[int], tau: Sequence[float], val_mse: Sequence[float] | None = None):
+    def __init__(self, epoch: Sequence[int] = (), tau: Sequence[float] = (), val_mse: Sequence[float] | None = None):
         """Columns of one length; `val_mse` is None where the cell has no validation samples."""
-        self._columns = tuple(epoch), tuple(tau), None if val_mse is None else tuple(val_mse)
+        self.epoch, self.tau, self.val_mse = tuple(epoch), tuple(tau), None if val_mse is None else tuple(val_mse)
 
     def __len__(self) -> int:
-        return len(self._columns[0])
+        return len(self.epoch)
 
     def __iter__(self) -> Iterator[CurvePoint]:
-        epoch, tau, val_mse = self._columns
-        return map(CurvePoint, epoch, tau, repeat(None) if val_mse is None else val_mse)
+        return map(CurvePoint, self.epoch, self.tau, repeat(None) if self.val_mse is None else self.val_mse)
 
     @overload
     def __getitem__(self, index: int) -> CurvePoint: ...
@@ -236,6 +248,6 @@ class Outcome:
     train_time_s: float | None = None
     engine: str | None = None
     device: str | None = None
-    curve: Sequence[CurvePoint] = ()
+    curve: Curve = dataclasses.field(default_factory=Curve)
     predictions: tuple[tuple[float, float], ...] = ()
     jacobian_rank: int | None = None

@@ -9,6 +9,7 @@ import re
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
+from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -88,28 +89,35 @@ class Store:
 
     def write(self, outcomes: Sequence[Outcome]) -> None:
         """Add one part of each kind. A cell's row is written last: where it exists, its curve and predictions do too."""
-        ids = {outcome.cell: outcome.cell.cell_id for outcome in outcomes}
-        curves = [dict(cell_id=ids[o.cell], epoch=p.epoch, tau=p.tau, val_mse=p.val_mse) for o in outcomes for p in o.curve]
+        if not outcomes:
+            return
+        ids = [outcome.cell.cell_id for outcome in outcomes]
+        # Columns, since a cell has dozens of points and this is on the way of what feeds a GPU.
+        curves = [outcome.curve for outcome in outcomes]
+        points = {
+            "cell_id": _flat([cell_id] * len(curve) for cell_id, curve in zip(ids, curves, strict=True)),
+            "epoch": _flat(curve.epoch for curve in curves),
+            "tau": _flat(curve.tau for curve in curves),
+            "val_mse": _flat(curve.val_mse or [None] * len(curve) for curve in curves),
+        }
         predictions = [
-            dict(cell_id=ids[o.cell], sample=i, target=target, prediction=prediction)
-            for o in outcomes
-            for i, (target, prediction) in enumerate(o.predictions)
+            dict(cell_id=cell_id, sample=i, target=target, prediction=prediction)
+            for cell_id, outcome in zip(ids, outcomes, strict=True)
+            for i, (target, prediction) in enumerate(outcome.predictions)
         ]
-        for kind, rows in (
-            ("curves", curves),
-            ("predictions", predictions),
-            ("cells", [_row(o, ids[o.cell]) for o in outcomes]),
-        ):
-            if rows:
-                self._write_part(kind, rows)
+        if points["epoch"]:
+            self._write_part("curves", pa.Table.from_pydict(points, schema=SCHEMAS["curves"]))
+        if predictions:
+            self._write_part("predictions", pa.Table.from_pylist(predictions, schema=SCHEMAS["predictions"]))
+        rows = [_row(o, cell_id) for cell_id, o in zip(ids, outcomes, strict=True)]
+        self._write_part("cells", pa.Table.from_pylist(rows, schema=SCHEMAS["cells"]))
 
     def write_plan(self, cells: Iterable[Cell], design: Design = Design.PRODUCT, ratio: float | None = None) -> None:
         """Replace the list of cells that this folder's tables and figures are about; `ratio`: that a search was asked for."""
         rows = [{"cell_id": cell.cell_id, **dataclasses.asdict(cell)} for cell in cells]
         self.path.mkdir(parents=True, exist_ok=True)
-        self._write_table(
-            "plan", rows, self.path / "plan.parquet", {_DESIGN_KEY: design.encode(), _RATIO_KEY: str(ratio).encode()}
-        )
+        table = pa.Table.from_pylist(rows, schema=SCHEMAS["plan"])
+        self._write_table(table, self.path / "plan.parquet", {_DESIGN_KEY: design.encode(), _RATIO_KEY: str(ratio).encode()})
 
     def design(self) -> tuple[Design, float | None]:
         """What the planned cells are, a product where no plan can be read; and the ratio that a search was asked for."""
@@ -207,18 +215,15 @@ class Store:
             return None
         return table.replace_schema_metadata()
 
-    def _write_part(self, kind: str, rows: list[dict]) -> None:
+    def _write_part(self, kind: str, table: pa.Table) -> None:
         folder = self.path / kind
         folder.mkdir(parents=True, exist_ok=True)
         numbers = [int(match[1]) for path in folder.iterdir() if (match := _PART_NAME.fullmatch(path.name))]
         name = f"part-{max(numbers, default=-1) + 1:08d}-{secrets.token_hex(4)}.parquet"
-        self._write_table(kind, rows, folder / name)
+        self._write_table(table, folder / name)
 
-    def _write_table(
-        self, kind: str, rows: list[dict], path: Path, about: Mapping[bytes, bytes] = MappingProxyType({})
-    ) -> None:
-        schema = SCHEMAS[kind].with_metadata({_VERSION_KEY: str(SCHEMA_VERSION).encode(), **about})
-        table = pa.Table.from_pylist(rows, schema=schema)
+    def _write_table(self, table: pa.Table, path: Path, about: Mapping[bytes, bytes] = MappingProxyType({})) -> None:
+        table = table.replace_schema_metadata({_VERSION_KEY: str(SCHEMA_VERSION).encode(), **about})
         write_atomically(path, lambda partial: pq.write_table(table, partial, write_page_checksum=True))
 
 
@@ -259,14 +264,21 @@ def memorized_bits(cell: Cell, final_tau: float | None) -> float | None:
     return cell.n_samples * max(0.0, 0.5 * math.log2(1 / final_tau))
 
 
+def _flat(lists: Iterable[Iterable[object]]) -> list[object]:
+    return list(chain.from_iterable(lists))
+
+
+# Columns that are fields of an outcome.
+_MEASURED = [field.name for field in dataclasses.fields(Outcome) if field.name in SCHEMAS["cells"].names]
+
+
 def _row(outcome: Outcome, cell_id: str) -> dict:
     cell = outcome.cell
     bits = memorized_bits(cell, outcome.final_tau)
-    values = {field.name: getattr(outcome, field.name) for field in dataclasses.fields(outcome)}
     return {
         "cell_id": cell_id,
-        **dataclasses.asdict(cell),
-        **{name: values[name] for name in SCHEMAS["cells"].names if name in values},
+        **{name: getattr(cell, name) for name in FIELDS},
+        **{name: getattr(outcome, name) for name in _MEASURED},
         "status": str(outcome.status),
         "n_params": n_params(cell),
         "functional_dim": functional_dim(cell),

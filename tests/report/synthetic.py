@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 import bench
-from bench.protocol.cells import LADDER, Cell, CurvePoint, Outcome, Status
+from bench.protocol.cells import LADDER, Cell, Curve, Outcome, Status
 from bench.protocol.networks import functional_dim
 from bench.store.parts import Store
 
@@ -66,7 +66,7 @@ def outcome(cell: Cell) -> Outcome:
         train_time_s=0.01,
         engine="none",
         device="none",
-        curve=tuple(CurvePoint(epoch, tau(epoch), None) for epoch in epochs),
+        curve=Curve(epochs, [tau(epoch) for epoch in epochs]),
     )
 
 
