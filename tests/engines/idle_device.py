@@ -65,6 +65,7 @@ class IdleDevice:
         self._started: tuple[int, np.ndarray] | None = None
         self.pool: dict[int, list[np.ndarray]] = defaultdict(list)
         self.slices = self.numbers_read = 0
+        self.launches: list[Launch] = []
 
     def measure(self, kernel: Kernel, specs: Sequence[Spec]) -> list[Sizes]:
         return [Sizes(1 << 12, 1 << 12, 1) for _ in specs]
@@ -84,6 +85,7 @@ class IdleDevice:
     def start(self, tasks: IdleMemory, launches: Sequence[Launch], length_s: float) -> None:
         assert self._started is None, "a slice was started beside another"
         self.slices += 1
+        self.launches = list(launches)
         self._started = tasks.address, np.concatenate([launch.order for launch in launches])
 
     def wait(self) -> None:

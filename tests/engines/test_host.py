@@ -18,6 +18,7 @@ from bench.engines.cuda.fits import Fits
 from bench.engines.cuda.lane import Lane
 from bench.engines.cuda.teams import Group, Teams, dealt
 from bench.engines.draws import Draws
+from bench.engines.packs import Pack
 from bench.engines.task import prepare
 from bench.protocol.cells import Cell
 from bench.protocol.noise import training_data
@@ -214,6 +215,25 @@ def test_a_group_that_could_fill_the_chip_leaves_to_others_their_share():
     at_once = places_of(792)
     groups = [Group(3000, 3e9, 1, at_once), Group(1000, 1e9, 1, at_once), Group(5, 1.0, 1, at_once)]
     assert dealt(groups, most_blocks=8) == [Teams(594, 1), Teams(197, 1), Teams(1, 1)]
+
+
+def test_a_slice_of_many_kernels_fills_the_chip_and_no_more(monkeypatch):
+    monkeypatch.setattr(lane, "ADMIT_S", 600.0)
+    cells = [
+        Cell(width=width, n_samples=n, dtype=dtype, init_seed=seed, tau=1e-9)
+        for width in (8, 16, 64)
+        for n in (20, 100)
+        for dtype in ("float32", "float64", "tf32")
+        for seed in range(40)
+    ]
+    device = IdleDevice(epochs=100, halved=3, places=500)
+    next(reports := CudaEngine([device]).train(Pack(tuple(cells), 1)))
+    next(reports)
+    reports.close()
+    assert len(device.launches) > 5
+    assert {launch.team for launch in device.launches} == {1}
+    assert sum(launch.teams for launch in device.launches) == 500
+    assert sum(len(launch.order) for launch in device.launches) == len(cells)
 
 
 def test_clusters_are_as_many_as_the_parts_of_a_chip_hold_and_one_more_cell_gets_smaller_ones():
