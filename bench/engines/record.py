@@ -32,7 +32,7 @@ _ENDS = (Status.DIVERGED, Status.MEMORIZED, Status.EARLY_STOPPED, Status.CENSORE
 
 
 # What a row keeps of its cell.
-_mark = attrgetter("n_val", "storage", "tau", "max_epochs")
+_mark = attrgetter("n_val", "dtype", "tau", "max_epochs")
 
 
 class RecordTable:
@@ -76,8 +76,9 @@ class RecordTable:
         # Most begin beside others like them.
         marks = list(map(_mark, cells))
         for mark in set(marks):
-            n_val, storage, threshold, max_epochs = mark
+            n_val, _, threshold, max_epochs = mark
             same = rows if marks.count(mark) == len(rows) else rows[[other == mark for other in marks]]
+            storage = cells[marks.index(mark)].storage
             self._validated[same] = n_val > 0
             self._rungs[same] = [_rounded(rung, storage) for rung in LADDER]
             self._threshold[same] = _rounded(threshold, storage)

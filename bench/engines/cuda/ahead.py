@@ -12,14 +12,14 @@ import os
 import sys
 from collections import deque
 from collections.abc import Sequence
-from itertools import repeat
 from multiprocessing.connection import Pipe
 from operator import attrgetter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float64, Int, Shaped
 
+from bench.engines.cuda.families import ARRAYS_ALONE
 from bench.engines.draws import NUMBER_BYTES, Draws, n_draws
 from bench.engines.task import rates_of
 from bench.machine.child import start
@@ -174,25 +174,41 @@ class _Worker:
             self._sent.append(room)
             # A worker that has ended is noticed when its pipe is read.
             with contextlib.suppress(BrokenPipeError):
-                self._pipe.send((room, *compressed(self._to_send.popleft())))
+                self._pipe.send((room, job_of(self._to_send.popleft())))
 
 
-def compressed(batch: Batch) -> tuple[list[Sequence[object]], Int[np.ndarray, " cell"], Int[np.ndarray, "alike array"]]:
-    """What a worker needs of a batch, a tenth of its size: so a pipe holds all that is asked for, and nobody waits for it."""
+class Job(NamedTuple):
+    """What a worker needs of a batch, a tenth of its size: so a pipe holds all that is asked for, and nobody waits for it.
+
+    One cell's values, and the columns of those fields that others may have otherwise; where each cell's image begins, and where
+    in that its arrays do. What is the same for all is there once.
+    """
+
+    first: tuple[object, ...]
+    names: tuple[str, ...]
+    columns: list[Sequence[object]]
+    begins: Int[np.ndarray, " cell"]
+    arrays_at: Int[np.ndarray, "alike array"]
+
+
+def job_of(batch: Batch) -> Job:
+    """The job to prepare a batch."""
+    alike = bool((batch.families == batch.families[0]).all())
+    names = ARRAYS_ALONE if alike else FIELDS
     columns: list[Sequence[object]] = [
         column[:1] if column.count(column[0]) == len(column) else column
-        for column in zip(*map(_values, batch.cells), strict=True)
+        for column in zip(*map(attrgetter(*names), batch.cells), strict=True)
     ]
     arrays_at = batch.arrays_at - batch.begins[:-1, None]
-    return columns, batch.begins[:-1], arrays_at[:1] if (arrays_at == arrays_at[0]).all() else arrays_at
+    return Job(_values(batch.cells[0]), names, columns, batch.begins[:-1], arrays_at[:1] if alike else arrays_at)
 
 
-def restored(
-    columns: list[Sequence[object]], begins: Int[np.ndarray, " cell"], arrays_at: Int[np.ndarray, "alike array"]
-) -> tuple[list[Cell], Int[np.ndarray, "cell array"]]:
-    """The cells of a compressed batch, and where their arrays begin."""
-    values = zip(*(column if len(column) > 1 else repeat(column[0]) for column in columns), strict=False)
-    return [Cell(*own) for own, _ in zip(values, begins, strict=False)], begins[:, None] + arrays_at
+def restored(job: Job) -> tuple[list[Cell], Int[np.ndarray, "cell array"]]:
+    """The cells of a job, and where their arrays begin."""
+    common = dict(zip(FIELDS, job.first, strict=True))
+    columns = [column if len(column) > 1 else len(job.begins) * [column[0]] for column in job.columns]
+    values: list[dict[str, Any]] = [common | dict(zip(job.names, own, strict=True)) for own in zip(*columns, strict=True)]
+    return [Cell(**own) for own in values], job.begins[:, None] + job.arrays_at
 
 
 def rooms_in(memory: int, count: int) -> Float64[np.ndarray, "room number"]:

@@ -15,8 +15,8 @@ def main(pipe_descriptor: int, memory_descriptor: int, n_rooms: int) -> None:
     with Connection(pipe_descriptor) as pipe:
         try:
             while True:
-                room, *batch = pipe.recv()
-                image = write_image(rooms[room], *restored(*batch), draws)
+                room, job = pipe.recv()
+                image = write_image(rooms[room], *restored(job), draws)
                 pipe.send_bytes(image.variances.tobytes())
         except (EOFError, BrokenPipeError, ConnectionResetError):
             return
