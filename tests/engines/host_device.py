@@ -14,7 +14,8 @@ from bench.engines.task import DTYPES, Spec
 
 
 class HostMemory:
-    def __init__(self, n_bytes: int):
+    def __init__(self, device: HostDevice, n_bytes: int):
+        self._device = device
         # What a device's memory holds before it is written to is anything.
         self._bytes = np.full(n_bytes + 64, 0xFF, dtype=np.uint8)
         self._skip = -self._bytes.ctypes.data % 64
@@ -24,13 +25,14 @@ class HostMemory:
         flat = values.reshape(-1).view(np.uint8)
         self._bytes[self._skip : self._skip + len(flat)] = flat
 
-    def read(self, n_bytes: int) -> np.ndarray:
-        return self._bytes[self._skip : self._skip + n_bytes].copy()
+    def read(self, n_bytes: int, at: int = 0) -> np.ndarray:
+        return self._bytes[self._skip + at : self._skip + at + n_bytes].copy()
 
     def gathered(self, starts: np.ndarray, counts: np.ndarray) -> HostMemory:
+        assert not self._device._started, "a GPU would gather after the slice"
         numbers = self._bytes[self._skip :][: 8 * ((len(self._bytes) - self._skip) // 8)].view(np.float64)
         ranges = [numbers[start : start + count] for start, count in zip(starts.tolist(), counts.tolist(), strict=True)]
-        copy = HostMemory(8 * int(counts.sum()))
+        copy = HostMemory(self._device, 8 * int(counts.sum()))
         copy.write(np.concatenate([*ranges, numbers[:0]]))
         return copy
 
@@ -71,7 +73,7 @@ class HostDevice:
         return self._free_bytes
 
     def memory(self, n_bytes: int) -> HostMemory:
-        return HostMemory(n_bytes)
+        return HostMemory(self, n_bytes)
 
     def start(self, tasks: HostMemory, launches: Sequence[Launch], length_s: float) -> None:
         assert not self._started, "a slice was started beside another"

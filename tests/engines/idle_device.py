@@ -42,8 +42,8 @@ class IdleMemory:
         flat = values.reshape(-1).view(np.uint8)
         self._bytes[: len(flat)] = flat
 
-    def read(self, n_bytes: int) -> np.ndarray:
-        return self._bytes[:n_bytes]
+    def read(self, n_bytes: int, at: int = 0) -> np.ndarray:
+        return self._bytes[at : at + n_bytes]
 
     def gathered(self, starts: np.ndarray, counts: np.ndarray) -> IdleMemory:
         copy, at = IdleMemory(self._device, NUMBER_BYTES * int(counts.sum())), 0

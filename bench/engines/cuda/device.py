@@ -21,12 +21,15 @@ class Memory(Protocol):
         """Copy an array to its beginning; work started afterwards sees it."""
         ...
 
-    def read(self, n_bytes: int) -> UInt8[np.ndarray, " byte"]:
-        """The first bytes, as they are now: of what a slice writes only after `Device.wait`."""
+    def read(self, n_bytes: int, at: int = 0) -> UInt8[np.ndarray, " byte"]:
+        """Bytes from `at` on, as they are now: of what a slice writes only after `Device.wait`."""
         ...
 
     def gathered(self, starts: Int[np.ndarray, " range"], counts: Int[np.ndarray, " range"]) -> Memory:
-        """A copy on the device of these ranges of 8-byte numbers as they are now, range behind range: all that need be read."""
+        """A copy on the device of these ranges of 8-byte numbers as they are now, range behind range: all that need be read.
+
+        The device makes it by itself, so not while a slice runs.
+        """
         ...
 
 

@@ -62,9 +62,9 @@ class GpuMemory:
         staged.numpy()[:] = values.reshape(-1).view(np.uint8)
         self._bytes[: values.nbytes].copy_(staged, non_blocking=True)
 
-    def read(self, n_bytes: int) -> UInt8[np.ndarray, " byte"]:
+    def read(self, n_bytes: int, at: int = 0) -> UInt8[np.ndarray, " byte"]:
         copy = torch.empty(n_bytes, dtype=torch.uint8, pin_memory=True)
-        copy.copy_(self._bytes[:n_bytes])
+        copy.copy_(self._bytes[at : at + n_bytes])
         return copy.numpy()
 
     def gathered(self, starts: Int[np.ndarray, " range"], counts: Int[np.ndarray, " range"]) -> GpuMemory:

@@ -291,9 +291,8 @@ class Lane:
         cell, memory = self._record.cells[slot], self._memory[slot]
         assert cell is not None
         assert memory is not None
-        count = int(self._table["n_params"][self._family[slot]])
-        at = (int(self._tasks["params"][slot]) - memory.address) // NUMBER_BYTES
-        params = memory.gathered(np.array([at]), np.array([count])).read(count * NUMBER_BYTES)
+        n_bytes = int(self._table["n_params"][self._family[slot]]) * NUMBER_BYTES
+        params = memory.read(n_bytes, int(self._tasks["params"][slot]) - memory.address)
         return layers_of(cell, params.view(np.float64))
 
     def _fail(self, cell: Cell, error: Exception) -> None:
