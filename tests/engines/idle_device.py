@@ -57,7 +57,7 @@ class IdleMemory:
 class IdleDevice:
     """Cells go on by so many epochs in a slice, and their tau falls as 1 / (1 + epoch / `halved`), whatever they are."""
 
-    name = "idle"
+    name, arch = "idle", "sm_90"
     scratch_bytes = 1 << 30
 
     def __init__(self, *, epochs: int, halved: float, places: int = 792, slice_s: float = 0.0):

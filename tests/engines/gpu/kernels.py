@@ -45,7 +45,7 @@ def main(shapes: list[tuple[int, int, int]], ways: list[Way], slices_s: list[flo
                 print(f"{width:5} {depth:5} {n_samples:7}  {way:8} does not fit on the chip", flush=True)
                 continue
             threads = threads_for(cell, fit.kernel)
-            places = gpu.places(fit.kernel, threads, fit.sizes.scratch)
+            places = gpu.teams(fit.kernel, threads, fit.sizes.scratch, 1)
             speed, host_s = measured(fits, cell, places, slices_s)
             print(
                 f"{width:5} {depth:5} {n_samples:7}  {way:8} {fit.kernel.name:22} {threads:7} {places:7} {speed:10.0f} {speed / peak:8.2f} "
@@ -57,15 +57,16 @@ def main(shapes: list[tuple[int, int, int]], ways: list[Way], slices_s: list[flo
 def measured(fits: Fits, cell: Cell, places: int, slices_s: list[float]) -> tuple[float, float]:
     """GFLOP/s of the fastest slice with a cell at every place, and the seconds in which the host prepared the cells."""
     began = time.perf_counter()
-    lane = Lane(fits, [dataclasses.replace(cell, init_seed=seed) for seed in range(places)], "cuda", 0, False)
-    while lane._waiting:
+    cells = [dataclasses.replace(cell, init_seed=seed) for seed in range(places)]
+    lane = Lane(fits, cells, "cuda", n_predictions=0, jacobian_rank=False, cores=0)
+    while lane._ahead.batches:
         lane.admit()
     host_s = time.perf_counter() - began
     speeds = []
     for length_s in slices_s:
         lane.start(length_s)
         noted = lane.fetch()
-        epochs = sum(task.progress.epoch - task.first for task in noted.tasks.values())
+        epochs = int(noted.counts.sum() - noted.ended.sum())
         speeds.append(epochs * epoch_flops(cell) / noted.time_s / 1e9)
     return max(speeds), host_s
 
