@@ -13,9 +13,10 @@ pytest.importorskip("cuda.core", reason="cuda-core is not installed (NVIDIA has 
 from bench.engines.cuda import compiler
 from bench.engines.cuda.compiler import Resources, cached_kernel, compile_ahead, compile_kernel, resources
 from bench.engines.cuda.gpu import STATIC_BYTES
-from bench.engines.cuda.occupancy import CHIPS, Chip, bound_of, main
-from bench.engines.cuda.tiles import KERNELS, Kernel, Sizes
+from bench.engines.cuda.occupancy import BARRIER, CHIPS, L2, Chip, Phase, Step, bound_of, main, peak_cycles, phases
+from bench.engines.cuda.tiles import KERNELS, WARP, Kernel, Sizes
 from bench.protocol.cells import Cell
+from bench.protocol.networks import n_params
 
 REGISTER_FILE = 1 << 16
 
@@ -118,23 +119,61 @@ def test_an_unknown_chip_or_way_is_one_line(asked, said):
     assert raised.value.code == said
 
 
+# A multiprocessor that is easy to count with: a warp's multiply-add takes a quarter of a cycle, its product on tensor cores two.
+CHIP = Chip("sm_90", 100, 228 << 10, 227 << 10, 28 << 10, 1 << 16, 2048, 32, 128, 512, 50 << 20, 10.0)
+SIZES = Sizes(memory=0, scratch=30 << 10, shares=1)
+
+
 def test_the_model_of_occupancy_is_that_of_a_hand_count():
     """Of 128 threads at 168 registers three blocks fit into 65536 registers; 30 KiB of scratch seven times into 228 KiB."""
-    chip = Chip("sm_90", 132, 228 << 10, 227 << 10, 1 << 16, 2048, 32, 128, 1024)
-    cell, kernel = Cell(width=32, depth=2, n_samples=1000, d_in=8), Kernel("float32", 64, 4)
-    sizes = Sizes(memory=0, scratch=30 << 10, shares=1)
-    bound = bound_of(cell, kernel, sizes, Resources(168, 0, 512), chip)
+    cell, kernel = Cell(width=32, depth=2, n_samples=64, d_in=8), Kernel("float32", 64, 4)
+    bound = bound_of(cell, kernel, SIZES, Resources(168, 0, 512), CHIP)
     assert (bound.blocks, bound.limited_by, bound.warps) == (3, "registers", 12)
-    roomy = bound_of(cell, kernel, sizes, Resources(32, 0, 512), chip)
+    roomy = bound_of(cell, kernel, SIZES, Resources(32, 0, 512), CHIP)
     assert (roomy.blocks, roomy.limited_by) == (7, "shared memory")
-    # 1312 multiply-accumulates forward, three times for 1000 samples, 128 in a cycle.
-    assert bound.product_cycles == 3 * 1000 * 1312 / 128
-    # A warp reads 2 rows of 4 weights and 16 groups of 4 samples, four bytes each, for 4 by 4 products of 32 lanes.
-    assert bound.shared_cycles == 3 * 1000 * 1312 / 512 * 4 * (4 * 16 + 4 * 2) / 128
-    assert bound.bound_by == "products"
-    # On tensor cores a warp reads 16 weights and 32 samples for each of 16 by 32 products, and takes four instructions to split each.
-    split = bound_of(cell, Kernel("float32", 64, 16, tensor_cores=True), sizes, Resources(168, 0, 512), chip)
-    assert split.product_cycles == 3 * 3 * 1000 * 1312 / 1024
-    assert split.splitting_cycles == 3 * 1000 * 1312 / (16 * 32) * (16 + 32) * 4 / 128
-    assert split.shared_cycles == 3 * 1000 * 1312 / (16 * 32) * 4 * (16 + 32) / 128
-    assert split.bound_by == "products"
+    assert sum(bound.cycles.values()) == bound.total_cycles > peak_cycles(cell, CHIP) == 3 * 64 * (8 * 32 + 32 * 32 + 32) / 128
+
+
+def layers_of(cell: Cell, kernel: Kernel, *names: str) -> dict[str, list[Phase]]:
+    all_of_them = list(phases(cell, kernel, 64, CHIP, weights_at=L2, gradients_at=L2))
+    return {name: [phase for phase in all_of_them if phase.name == name] for name in names}
+
+
+def test_the_model_counts_products_and_wavefronts_as_a_hand_does():
+    cell = Cell(width=32, depth=2, n_samples=64, d_in=8)
+    wide = layers_of(cell, Kernel("float32", 64, 4), "affine", "back", "outer")
+    for phase in (wide["affine"][1], wide["back"][0], wide["outer"][1]):
+        # 32 by 32 by 64 multiply-adds, 128 in a cycle; eight tiles of four units by sixteen of four samples, all there is for 128 threads.
+        assert phase.bounds(blocks=1)["products"] == 32 * 32 * 64 / 128
+    # Each of four warps has eight steps of four units: four loads of samples at four cycles, and four of weights, which sixteen
+    # threads share, at two.
+    assert wide["affine"][1].bounds(1)["shared memory"] == 4 * 8 * (4 * 4 + 4 * 2)
+    # On tensor cores: a warp has 16 units by 32 samples; a step of eight terms is four products of 16 by 8 by 8, three times.
+    tensor = layers_of(cell, Kernel("float32", 64, 16, tensor_cores=True), "affine")["affine"][1]
+    assert tensor.bounds(1)["products"] == 3 * 32 * 32 * 64 / 512
+    # It reads its weights by two loads of eight bytes a thread, at two cycles, and its samples by two of sixteen, at four.
+    assert tensor.bounds(1)["shared memory"] == 4 * 4 * (2 * 2 + 2 * 4)
+
+
+def test_the_model_waits_for_what_is_not_fetched_ahead():
+    """Two rounds of ten steps: each loads for 100 cycles and works for 16, of which one warp in four has its turn at once."""
+    slow = Phase("any", tiles=512, places=256, per_warp=WARP, count=10, step=Step(8, 0, 0, latency=100), add_cycles=0.25)
+    assert slow.bounds(1)["products"] == 16 * 10 * 8 / 4
+    assert slow.bounds(1)["latency"] == 2 * 10 * (100 + 2 * 8) + BARRIER
+    assert slow.bounds(2)["latency"] == slow.bounds(1)["latency"] / 2
+    assert slow._replace(ahead=True).bounds(1)["latency"] == 2 * (100 + 10 * 100) + BARRIER
+
+
+def test_the_model_takes_from_memory_what_the_cache_does_not_hold():
+    """100 cells of 32577 parameters are 13 MB, with their gradients 26 MB: a cache of 13 MB lacks half of them."""
+    cell, kernel = Cell(width=128, depth=2, n_samples=64, d_in=8), Kernel("float32", 64, 8)
+    n_bytes = 4 * n_params(cell)
+    used = Resources(255, 0, 512)
+    roomy = bound_of(cell, kernel, SIZES, used, CHIP._replace(l2_bytes=100 << 20))
+    assert (roomy.blocks, roomy.hbm_cycles) == (1, 0)
+    tight = bound_of(cell, kernel, SIZES, used, CHIP._replace(l2_bytes=100 * n_bytes))
+    # Of one block's weights twice and gradient to and fro a half, and of the update's eight arrays three quarters of four.
+    assert tight.hbm_cycles == pytest.approx((4 * n_bytes / 2 + 8 * n_bytes * 3 / 4) / 10)
+    starved = bound_of(cell, kernel, SIZES, used, CHIP._replace(l2_bytes=0, hbm_bytes=0.1))
+    assert starved.bound_by == "HBM"
+    assert starved.total_cycles == starved.hbm_cycles
