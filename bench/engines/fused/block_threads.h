@@ -7,6 +7,11 @@ namespace fused {
 
 static constexpr int WARP = 32;  // threads that a chip leads together
 
+// Whether sums ask for the weights of steps to come: told by bench/engines/cuda/tiles.py.
+#ifndef MEMCAP_AHEAD
+#define MEMCAP_AHEAD 1
+#endif
+
 #ifdef __CUDA_ARCH__
 
 // Told to the compiler, which else reads and writes by a slower way that serves both.
@@ -16,9 +21,14 @@ static constexpr int WARP = 32;  // threads that a chip leads together
 struct BlockThreads {
   static constexpr bool ONE_CORE = true;  // in shared memory, which spares registers
   static constexpr int HELD = 1;          // lanes of a warp that a thread stands for
-  static FUSED_FN int tid() { return threadIdx.x; }
+  // Asked anew each time: else what follows from it would be kept in registers across the calls of large functions, which lack them.
+  static FUSED_FN int tid() {
+    int tid;
+    asm volatile("mov.u32 %0, %%tid.x;" : "=r"(tid));
+    return tid;
+  }
   static FUSED_FN int threads() { return blockDim.x; }
-  static FUSED_FN int warp() { return threadIdx.x / WARP; }
+  static FUSED_FN int warp() { return tid() / WARP; }
   static FUSED_FN int warps() { return blockDim.x / WARP; }
   static FUSED_FN int lane_of(int) { return threadIdx.x % WARP; }
   static FUSED_FN void sync_warp() { __syncwarp(); }
@@ -76,5 +86,31 @@ struct BlockThreads {
 };
 
 #endif
+
+// N numbers of each lane that a thread stands for.
+template <int N, class Real = float> struct Held {
+  Real v[BlockThreads::HELD][N];
+};
+
+// For each lane that a thread stands for.
+#define FUSED_LANES(held) for (int held = 0; held < BlockThreads::HELD; held++)
+
+// Each lane gets the numbers of the lane whose number differs from its own in `bit`; all of a warp's take part.
+template <int N, class Real> FUSED_FN void trade(Held<N, Real>& numbers, int bit) {
+#ifdef __CUDA_ARCH__
+  FUSED_UNROLL for (int k = 0; k < N; k++) numbers.v[0][k] = __shfl_xor_sync(0xFFFFFFFFu, numbers.v[0][k], bit);
+#else
+  const Held<N, Real> all = numbers;
+  FUSED_LANES(h) for (int k = 0; k < N; k++) numbers.v[h][k] = all.v[h ^ bit][k];
+#endif
+}
+
+// Asks for the numbers around an address, to be in the nearest cache when they are read: which takes no register, as reading them
+// early would. A hint: results do not depend on it.
+FUSED_FN void soon(const void* address) {
+#if defined(__CUDA_ARCH__) && MEMCAP_AHEAD
+  asm volatile("prefetch.global.L1 [%0];" ::"l"(address));
+#endif
+}
 
 }  // namespace fused

@@ -14,7 +14,7 @@ template <class Real_, int BLOCK_, int TM, bool ROUNDED = false> struct BlockTil
   static constexpr int TURNED = 0;      // numbers of scratch for `outer`
   static constexpr int LD = BLOCK + 4;  // so that threads at neighbouring units meet in different banks of shared memory
   static constexpr int SHARES = 8, SHARE_SAMPLES = 256;
-  static constexpr bool STAGED = true;  // inputs are brought on chip first
+  static constexpr bool STAGED = true;  // inputs are brought on chip first: there all rows are LD apart
 
   static FUSED_FN int lanes() { return threads() < WARP ? 1 : WARP; }
   static FUSED_FN int lane() { return threads() < WARP ? 0 : tid() % WARP; }
@@ -37,18 +37,34 @@ template <class Real_, int BLOCK_, int TM, bool ROUNDED = false> struct BlockTil
     return x;
   }
 
+  static constexpr int SECTOR = 32 / sizeof(Real);  // numbers that the nearest cache takes in at once
+  static FUSED_FN Four factors(Four x) {
+    if (ROUNDED) FUSED_UNROLL for (int k = 0; k < 4; k++) x.v[k] = factor(x.v[k]);
+    return x;
+  }
+
+  // Tiles lie in rows over samples or columns. Neighbouring threads have neighbouring rows of one place, and so read the same numbers
+  // there, which takes half the time; the next two have the next place.
+  struct Tile {
+    int row, place;
+  };
+  static FUSED_FN Tile tile_of(int t, int across) { return {t / (2 * across) * 2 + t % 2, t % (2 * across) / 2}; }
+  static FUSED_FN int tiles(int down, int across) { return (down + 1) / 2 * 2 * across; }
+
   // out[o][s] = bias[o] + sum_i weight[o][i] in[i][s], relu'd if RELU.
   template <bool RELU>
-  static FUSED_FN void affine(Real* out, const Real* weight, int row, const Real* bias, const Real* in, int in_row, int O, int I,
+  static FUSED_FN void affine(Real* out, const Real* weight, int row, const Real* bias, const Real* in, int, int O, int I,
                               int n) {
     FUSED_ON_CHIP(out);
     FUSED_ON_CHIP(in);
     FUSED_OFF_CHIP(weight);
     FUSED_OFF_CHIP(bias);
-    if (O == 1) return single<RELU>(out, weight, bias, in, in_row, I, n);
-    const int across = (n + 3) / 4, down = (O + TM - 1) / TM;
-    for (int t = tid(); t < across * down; t += threads()) {
-      const int o = t / across * TM, s = t % across * 4;
+    if (O == 1) return single<RELU>(out, weight, bias, in, I, n);
+    const int across = (n + 3) / 4, count = tiles((O + TM - 1) / TM, across);
+    for (int t = tid(); t < count; t += threads()) {
+      const Tile tile = tile_of(t, across);
+      const int o = tile.row * TM, s = tile.place * 4;
+      if (o >= O) continue;
       // Rows beyond the last repeat it and are not stored.
       const Real* w[TM];
       Real acc[TM][4];
@@ -59,15 +75,16 @@ template <class Real_, int BLOCK_, int TM, bool ROUNDED = false> struct BlockTil
       }
       int i = 0;
       FUSED_ROLLED for (; i + 4 <= I; i += 4) {
+        if (i % SECTOR == 0) FUSED_UNROLL for (int q = 0; q < TM; q++) soon(w[q] + i + SECTOR);
         Four x[4];
-        FUSED_UNROLL for (int k = 0; k < 4; k++) x[k] = factors(in + (i + k) * in_row + s);
+        FUSED_UNROLL for (int k = 0; k < 4; k++) x[k] = factors(in + (i + k) * LD + s);
         FUSED_UNROLL for (int q = 0; q < TM; q++) {
           const Four by = factors(w[q] + i);
           FUSED_UNROLL for (int k = 0; k < 4; k++) FUSED_UNROLL for (int r = 0; r < 4; r++) acc[q][r] += by.v[k] * x[k].v[r];
         }
       }
       FUSED_ROLLED for (; i < I; i++) {
-        const Four x = factors(in + i * in_row + s);
+        const Four x = factors(in + i * LD + s);
         FUSED_UNROLL for (int q = 0; q < TM; q++) FUSED_UNROLL for (int r = 0; r < 4; r++) acc[q][r] += factor(w[q][i]) * x.v[r];
       }
       FUSED_UNROLL for (int q = 0; q < TM; q++) if (o + q < O) {
@@ -77,20 +94,71 @@ template <class Real_, int BLOCK_, int TM, bool ROUNDED = false> struct BlockTil
       }
     }
   }
-  // The same for a single row: a thread for each sample.
+
+  // Lanes of a warp may split a sum: lane l has part l / slots of sum l % slots, where slots are the lanes by the parts, a power of two.
+  // How many parts is a function of the sum's sizes alone, and they are added as a tree: the same bits whatever the threads.
+  //
+  // Adds N sums of each lane over their parts. A lane is left with N by the parts of them, at least one, as its first numbers;
+  // they are those from `first` on.
+  template <int N> static FUSED_FN void add_parts(Held<N, Real>& sums, Held<1, int>& first, int parts) {
+    FUSED_LANES(h) first.v[h][0] = 0;
+    add_halves<N / 2, 0>(sums, first, WARP / parts);
+  }
+  template <int HALF, int LEVEL, int N> static FUSED_FN void add_halves(Held<N, Real>& sums, Held<1, int>& first, int bit) {
+    if constexpr ((1 << LEVEL) < WARP) {
+      if (bit >= WARP) return;
+      constexpr int LEFT = HALF ? HALF : 1;
+      Held<LEFT, Real> given;
+      FUSED_LANES(h) {
+        const bool upper = HALF && lane_of(h) & bit;
+        first.v[h][0] += upper ? HALF : 0;
+        FUSED_UNROLL for (int k = 0; k < LEFT; k++) {
+          given.v[h][k] = upper ? sums.v[h][k] : sums.v[h][k + HALF];
+          sums.v[h][k] = upper ? sums.v[h][k + HALF] : sums.v[h][k];
+        }
+      }
+      trade(given, bit);
+      FUSED_LANES(h) FUSED_UNROLL for (int k = 0; k < LEFT; k++) sums.v[h][k] += given.v[h][k];
+      add_halves<HALF / 2, LEVEL + 1>(sums, first, 2 * bit);
+    }
+  }
+  // The largest power of two that is not above x, at most `most`.
+  static FUSED_FN int power_below(int x, int most) {
+    int power = 1;
+    while (2 * power <= x && power < most) power *= 2;
+    return power;
+  }
+  // Parts of the sums of which there is one for each unit of a layer: as many as give work to threads that have a tile each.
+  static constexpr int PARTS = BLOCK >= 4 * TM ? BLOCK / (4 * TM) : 1;
+
+  // `affine` for a single row: a sample's sum over inputs in parts.
   template <bool RELU>
-  static FUSED_FN void single(Real* out, const Real* weight, const Real* bias, const Real* in, int in_row, int I, int n) {
-    for (int s = tid(); s < n; s += threads()) {
-      Real acc[4] = {bias[0], 0, 0, 0};
-      int i = 0;
-      for (; i + 4 <= I; i += 4) FUSED_UNROLL for (int k = 0; k < 4; k++) acc[k] += factor(weight[i + k]) * factor(in[(i + k) * in_row + s]);
-      for (; i < I; i++) acc[0] += factor(weight[i]) * factor(in[i * in_row + s]);
-      const Real z = (acc[0] + acc[1]) + (acc[2] + acc[3]);
-      out[s] = RELU && z < 0 ? 0 : z;
+  static FUSED_FN void single(Real* out, const Real* weight, const Real* bias, const Real* in, int I, int n) {
+    const int parts = power_below(I / (4 * TM), WARP), slots = WARP / parts;
+    for (int w = warp(); w * slots < n; w += warps()) {
+      sync_warp();
+      Held<1, Real> sums;
+      FUSED_LANES(h) {
+        const int part = lane_of(h) / slots, at = w * slots + lane_of(h) % slots, s = at < n ? at : n - 1;
+        Real acc[4] = {part ? 0 : bias[0], 0, 0, 0};
+        for (int i = 4 * part; i + 4 <= I; i += 4 * parts) {
+          const Four by = factors(weight + i);
+          FUSED_UNROLL for (int k = 0; k < 4; k++) acc[k] += by.v[k] * factor(in[(i + k) * LD + s]);
+        }
+        if (!part) FUSED_ROLLED for (int i = I / 4 * 4; i < I; i++) acc[0] += factor(weight[i]) * factor(in[i * LD + s]);
+        sums.v[h][0] = (acc[0] + acc[1]) + (acc[2] + acc[3]);
+      }
+      Held<1, int> first;
+      add_parts(sums, first, parts);
+      FUSED_LANES(h) {
+        const int s = w * slots + lane_of(h);
+        const Real z = sums.v[h][0];
+        if (lane_of(h) < slots && s < n) out[s] = RELU && z < 0 ? 0 : z;
+      }
     }
   }
 
-  // below[i][s] = sum_o weight[o][i] delta[o][s], zero where RELU and activation[i][s] <= 0.
+  // below[i][s] = sum_o weight[o][i] delta[o][s], zero where RELU and activation[i][s] <= 0, which `below` may be.
   template <bool RELU>
   static FUSED_FN void back(Real* below, const Real* weight, int row, const Real* delta, const Real* activation, int O, int I,
                             int n) {
@@ -98,18 +166,31 @@ template <class Real_, int BLOCK_, int TM, bool ROUNDED = false> struct BlockTil
     FUSED_ON_CHIP(delta);
     FUSED_ON_CHIP(activation);
     FUSED_OFF_CHIP(weight);
-    const int across = (n + 3) / 4, down = (I + TM - 1) / TM;
-    for (int t = tid(); t < across * down; t += threads()) {
-      const int i = t / across * TM, s = t % across * 4;
+    const int across = (n + 3) / 4, count = tiles((I + TM - 1) / TM, across);
+    for (int t = tid(); t < count; t += threads()) {
+      const Tile tile = tile_of(t, across);
+      const int i = tile.row * TM, s = tile.place * 4;
+      if (i >= I) continue;
+      const Real *w = weight + i, *d = delta + s;
       Real acc[TM][4] = {};
-      FUSED_ROLLED for (int o = 0; o < O; o++) {
-        const Four d = factors(delta + o * LD + s);
-        FUSED_UNROLL for (int quad = 0; quad < TM; quad += 4) {
-          const Four w = factors(weight + o * row + i + quad);  // rows are padded
+      const auto add = [&](Four by, const Four* weights) {
+        FUSED_UNROLL for (int quad = 0; quad < TM / 4; quad++) {
+          const Four f = factors(weights[quad]);
           FUSED_UNROLL for (int k = 0; k < 4; k++)
-            FUSED_UNROLL for (int r = 0; r < 4; r++) acc[quad + k][r] += w.v[k] * d.v[r];
+            FUSED_UNROLL for (int r = 0; r < 4; r++) acc[4 * quad + k][r] += f.v[k] * by.v[r];
         }
+      };
+      int o = 0;
+      FUSED_ROLLED for (; o + 4 <= O; o += 4) {
+        // All are fetched before one is used.
+        Four by[4], f[4][TM / 4];
+        FUSED_UNROLL for (int k = 0; k < 4; k++)
+          FUSED_UNROLL for (int quad = 0; quad < TM / 4; quad++) f[k][quad] = four(w + (o + k) * row + 4 * quad);  // rows are padded
+        FUSED_UNROLL for (int k = 0; k < 4; k++) by[k] = factors(d + (o + k) * LD);
+        if (o + 8 <= O) FUSED_UNROLL for (int k = 0; k < 4; k++) soon(w + (o + 4 + k) * row);
+        FUSED_UNROLL for (int k = 0; k < 4; k++) add(by[k], f[k]);
       }
+      FUSED_ROLLED for (; o < O; o++) add(factors(d + o * LD), (const Four*)(w + o * row));
       FUSED_UNROLL for (int q = 0; q < TM; q++) if (i + q < I) {
         const Four a = four(activation + (i + q) * LD + s);
         Four z;
@@ -119,56 +200,105 @@ template <class Real_, int BLOCK_, int TM, bool ROUNDED = false> struct BlockTil
     }
   }
 
-  // gradient[o][i] += sum_s delta[o][s] in[i][s] over the first n samples, and bias[o] += sum_s delta[o][s]. A thread owns columns
-  // i, i + across, ...: neighbouring threads read neighbouring rows. No scratch is needed.
-  static FUSED_FN void outer(Real* gradient, int row, Real* bias, const Real* delta, const Real* in, int in_row, int O, int I, int n,
+  // gradient[o][i] += sum_s delta[o][s] in[i][s] over the first n samples, and bias[o] += sum_s delta[o][s]. A tile has columns
+  // i, i + across, ...: neighbouring lanes read neighbouring rows. No scratch is needed.
+  static FUSED_FN void outer(Real* gradient, int row, Real* bias, const Real* delta, const Real* in, int, int O, int I, int n,
                              Real*) {
     FUSED_ON_CHIP(delta);
     FUSED_ON_CHIP(in);
     FUSED_OFF_CHIP(gradient);
     FUSED_OFF_CHIP(bias);
-    if (O == 1) columns<1, 1>(gradient, row, delta, in, in_row, O, I, n);
-    else columns<TM, 4>(gradient, row, delta, in, in_row, O, I, n);
-    sum_samples(bias, delta, O, n);
+    if (O == 1) columns<1, 1>(gradient, row, delta, in, O, I, n, PARTS);
+    else columns<TM, 4>(gradient, row, delta, in, O, I, n, power_below(BLOCK / 4 / ((I + 3) / 4), BLOCK / 4));
+    if (O == 1) sum_samples<BLOCK / 4>(bias, delta, O, n);
+    else sum_samples<PARTS>(bias, delta, O, n);
   }
-  // to[o] += sum_s from[o][s] over the first n samples.
-  static FUSED_FN void sum_samples(Real* to, const Real* from, int O, int n) {
-    for (int o = tid(); o < O; o += threads()) {
-      Real total = 0;
-      int s = 0;
-      for (; s + 4 <= n; s += 4) {
-        const Four d = four(from + o * LD + s);
-        total += (d.v[0] + d.v[1]) + (d.v[2] + d.v[3]);
+  // to[o] += sum_s from[o][s] over the first n samples, in parts of quads that lie apart.
+  template <int SPLIT> static FUSED_FN void sum_samples(Real* to, const Real* from, int O, int n) {
+    constexpr int SLOTS = WARP / SPLIT;
+    for (int w = warp(); w * SLOTS < O; w += warps()) {
+      sync_warp();
+      Held<1, Real> before, sums;
+      FUSED_LANES(h) {
+        const int part = lane_of(h) / SLOTS, at = w * SLOTS + lane_of(h) % SLOTS, o = at < O ? at : O - 1;
+        before.v[h][0] = to[o];
+        Real total = 0;
+        FUSED_UNROLL for (int quad = 0; quad < BLOCK / 4; quad += SPLIT) {
+          const int s = 4 * (quad + part);
+          const Four d = four(from + o * LD + s);
+          if (s + 4 <= n) total += (d.v[0] + d.v[1]) + (d.v[2] + d.v[3]);
+        }
+        if (!part) FUSED_ROLLED for (int s = n / 4 * 4; s < n; s++) total += from[o * LD + s];
+        sums.v[h][0] = total;
       }
-      for (; s < n; s++) total += from[o * LD + s];
-      to[o] += total;
+      Held<1, int> first;
+      add_parts(sums, first, SPLIT);
+      FUSED_LANES(h) {
+        const int o = w * SLOTS + lane_of(h);
+        if (lane_of(h) < SLOTS && o < O) to[o] = before.v[h][0] + sums.v[h][0];
+      }
     }
   }
+  // Tiles of sums over samples, in parts of neighbouring quads. The gradient's numbers are all fetched before one is added to.
   template <int ROWS, int COLUMNS>
-  static FUSED_FN void columns(Real* gradient, int row, const Real* delta, const Real* in, int in_row, int O, int I, int n) {
+  static FUSED_FN void columns(Real* gradient, int row, const Real* delta, const Real* in, int O, int I, int n, int parts) {
+    constexpr int N = ROWS * COLUMNS;
     const int across = (I + COLUMNS - 1) / COLUMNS, down = (O + ROWS - 1) / ROWS;
-    for (int t = tid(); t < across * down; t += threads()) {
-      const int o = t / across * ROWS, i = t % across;
-      const Real *d[ROWS], *x[COLUMNS];
-      FUSED_UNROLL for (int q = 0; q < ROWS; q++) d[q] = delta + (o + q < O ? o + q : O - 1) * LD;
-      FUSED_UNROLL for (int r = 0; r < COLUMNS; r++) x[r] = in + (i + r * across < I ? i + r * across : I - 1) * in_row;
-      Real acc[ROWS][COLUMNS] = {};
-      int s = 0;
-      FUSED_ROLLED for (; s + 4 <= n; s += 4) {
-        Four by[COLUMNS];
-        FUSED_UNROLL for (int r = 0; r < COLUMNS; r++) by[r] = factors(x[r] + s);
-        FUSED_UNROLL for (int q = 0; q < ROWS; q++) {
-          const Four a = factors(d[q] + s);
-          FUSED_UNROLL for (int r = 0; r < COLUMNS; r++)
-            FUSED_UNROLL for (int k = 0; k < 4; k++) acc[q][r] += a.v[k] * by[r].v[k];
+    const int count = ROWS > 1 ? tiles(down, across) : across, slots = WARP / parts;
+    const int of_part = ((n + 3) / 4 + parts - 1) / parts * 4;
+    for (int w = warp(); w * slots < count; w += warps()) {
+      sync_warp();
+      Held<N, Real> sums;
+      const auto place = [&](int h) {
+        const int t = w * slots + lane_of(h) % slots;
+        return ROWS > 1 ? tile_of(t, across) : Tile{t / across, t % across};
+      };
+      FUSED_LANES(h) {
+        const Tile tile = place(h);
+        const int o = tile.row * ROWS, i = tile.place, start = lane_of(h) / slots * of_part;
+        const int end = n - start < of_part ? n : start + of_part;
+        // Rows and columns beyond the last repeat it and are not stored.
+        const Real *d[ROWS], *x[COLUMNS];
+        FUSED_UNROLL for (int q = 0; q < ROWS; q++) d[q] = delta + (o + q < O ? o + q : O - 1) * LD;
+        FUSED_UNROLL for (int r = 0; r < COLUMNS; r++) x[r] = in + (i + r * across < I ? i + r * across : I - 1) * LD;
+        FUSED_UNROLL for (int q = 0; q < ROWS; q++) if (o + q < O) soon(gradient + (o + q) * row + i * COLUMNS);
+        Real acc[ROWS][COLUMNS] = {};
+        int s = start;
+        FUSED_ROLLED for (; s + 4 <= end; s += 4) {
+          Four by[COLUMNS];
+          FUSED_UNROLL for (int r = 0; r < COLUMNS; r++) by[r] = factors(x[r] + s);
+          FUSED_UNROLL for (int q = 0; q < ROWS; q++) {
+            const Four a = factors(d[q] + s);
+            FUSED_UNROLL for (int r = 0; r < COLUMNS; r++)
+              FUSED_UNROLL for (int k = 0; k < 4; k++) acc[q][r] += a.v[k] * by[r].v[k];
+          }
+        }
+        FUSED_ROLLED for (; s < end; s++)
+          FUSED_UNROLL for (int q = 0; q < ROWS; q++)
+            FUSED_UNROLL for (int r = 0; r < COLUMNS; r++) acc[q][r] += factor(d[q][s]) * factor(x[r][s]);
+        FUSED_UNROLL for (int q = 0; q < ROWS; q++)
+          FUSED_UNROLL for (int r = 0; r < COLUMNS; r++) sums.v[h][q * COLUMNS + r] = acc[q][r];
+      }
+      Held<1, int> first;
+      add_parts(sums, first, parts);
+      FUSED_LANES(h) {
+        // What is left to a lane are whole rows of the tile, or some of one's.
+        const int at = first.v[h][0], left = N < parts ? lane_of(h) < slots : N / parts;
+        const int o = place(h).row * ROWS + at / COLUMNS, i = place(h).place + at % COLUMNS * across;
+        // Of two rows all are fetched before one is stored: else each would wait for the last.
+        constexpr int FETCHED = N < 2 * COLUMNS ? N : 2 * COLUMNS;
+        FUSED_UNROLL for (int base = 0; base < N; base += FETCHED) if (base < left) {
+          Real* to = gradient + (o + base / COLUMNS) * row + i;
+          bool owned[FETCHED];
+          Real before[FETCHED];
+          FUSED_UNROLL for (int k = 0; k < FETCHED; k++) {
+            owned[k] = base + k < left && o + (base + k) / COLUMNS < O && i + k % COLUMNS * across < I;
+            before[k] = *(owned[k] ? to + k / COLUMNS * row + k % COLUMNS * across : gradient);
+          }
+          FUSED_UNROLL for (int k = 0; k < FETCHED; k++)
+            if (owned[k]) to[k / COLUMNS * row + k % COLUMNS * across] = before[k] + sums.v[h][base + k];
         }
       }
-      FUSED_ROLLED for (; s < n; s++)
-        FUSED_UNROLL for (int q = 0; q < ROWS; q++)
-          FUSED_UNROLL for (int r = 0; r < COLUMNS; r++) acc[q][r] += factor(d[q][s]) * factor(x[r][s]);
-      FUSED_UNROLL for (int q = 0; q < ROWS; q++)
-        FUSED_UNROLL for (int r = 0; r < COLUMNS; r++)
-          if (o + q < O && i + r * across < I) gradient[(o + q) * row + i + r * across] += acc[q][r];
     }
   }
 };

@@ -140,7 +140,7 @@ template <class Tiles> class Core {
       at.epoch++;
     }
     Tiles::team_sync();
-    if (Tiles::rank() == 0 && Tiles::tid() == 0) progress = at;
+    if (writes()) progress = at;
     Tiles::team_sync();
   }
 
@@ -164,16 +164,18 @@ template <class Tiles> class Core {
   int* samples;  // of a batch's block: places in the training set
   Word* kept;    // a bit for each unit of a call: [layer][call][sample]
 
+  // One thread of a team writes what is for the host.
+  static FUSED_FN bool writes() { return Tiles::rank() == 0 && Tiles::tid() == 0; }
+
   // Takes the measures of this epoch; whether the cell goes on. In plain full batches the gradient comes with them.
   template <class Host> FUSED_CALL bool measure_epoch(Host& host, Progress& at) {
     const bool last = at.epoch == c.max_epochs;
-    const Real tau = errors_of(host, a.train, c.n_samples, a.sums, !apart && !last) / (Real)c.variance;
-    const bool writes = Tiles::rank() == 0 && Tiles::tid() == 0;
-    if (writes) a.tau[at.epoch - a.first] = tau;
+    const Real tau = errors_of(host, false, !apart && !last) / (Real)c.variance;
+    if (writes()) a.tau[at.epoch - a.first] = tau;
     bool goes_on = tau > (Real)c.tau && is_finite(tau) && !last;
     if (c.n_val) {
-      const Real val = errors_of(host, a.val, c.n_val, a.sums + Tiles::SHARES, false);
-      if (writes) a.val_mse[at.epoch - a.first] = val;
+      const Real val = errors_of(host, true, false);
+      if (writes()) a.val_mse[at.epoch - a.first] = val;
       if (val < (Real)at.best_val) {
         at.best_val = val;
         at.best_epoch = at.epoch;
@@ -202,6 +204,8 @@ template <class Tiles> class Core {
     FUSED_TEAM(i, 0, c.n_samples) a.order[i] = (int)order.at((Word)i);
     Tiles::team_sync();
   }
+
+  FUSED_FN Real* gradient_of(int share) const { return a.gradient + (long long)share * size; }
 
   FUSED_FN void clear_gradient(Real* gradient) {
     for (int i = first_trained + Tiles::tid(); i < size; i += Tiles::threads()) gradient[i] = 0;
@@ -316,13 +320,15 @@ template <class Tiles> class Core {
     return {batch_inputs, LD};
   }
 
-  // Loss over a data set, in evaluation mode: the mean of the squared residuals; `sums` is its place for a number of each share. With
-  // `gradient`, adds the gradient of that loss to those of the shares.
-  template <class Host> FUSED_CALL Real errors_of(Host& host, const Data<Real>& data, int count, Real* sums, bool gradient) {
-    const int shares = shares_of<Tiles>(count);
+  // Loss over the validation samples or the training samples, in evaluation mode: the mean of the squared residuals, of which `a.sums`
+  // has a number for each share. With `gradient`, adds the gradient of that loss to those of the shares. What can be told from a few
+  // numbers is told again where it is needed: what lives across the calls costs them registers.
+  template <class Host> FUSED_CALL Real errors_of(Host& host, bool validation, bool gradient) {
+    const Data<Real>& data = validation ? a.val : a.train;
+    const int count = validation ? c.n_val : c.n_samples, shares = shares_of<Tiles>(count);
+    Real* sums = a.sums + (validation ? Tiles::SHARES : 0);
     for (int share = Tiles::rank(); share < shares; share += Tiles::team()) {
-      Real* to = a.gradient + (long long)share * size;
-      if (gradient) clear_gradient(to);
+      if (gradient) clear_gradient(gradient_of(share));
       FUSED_EACH(s, BLOCK) squares[s] = 0;
       for (int start = first_of(share, shares, count), end = first_of(share + 1, shares, count); start < end; start += BLOCK) {
         if (host.stopped()) break;
@@ -332,7 +338,7 @@ template <class Tiles> class Core {
         subtract(data.targets + start, n);
         FUSED_EACH(s, BLOCK) squares[s] += residual[s] * residual[s];
         Tiles::sync();
-        if (gradient) backward(to, in.first, in.row, n, count, false);
+        if (gradient) backward(share, in.first, in.row, n, count, false);
       }
       Tiles::sync();
       for (int half = BLOCK / 2; half; half /= 2) {
@@ -373,8 +379,7 @@ template <class Tiles> class Core {
     const bool shuffled = c.shuffle && c.batch_size < c.n_samples;
     const int shares = shares_of<Tiles>(count);
     for (int share = Tiles::rank(); share < shares; share += Tiles::team()) {
-      Real* to = a.gradient + (long long)share * size;
-      clear_gradient(to);
+      clear_gradient(gradient_of(share));
       for (int at = first_of(share, shares, count), end = first_of(share + 1, shares, count); at < end; at += BLOCK) {
         if (host.stopped()) break;
         const int n = count - at < BLOCK ? count - at : BLOCK;
@@ -390,7 +395,7 @@ template <class Tiles> class Core {
         forward(batch_inputs, LD, n, dropping, step);
         subtract(batch_targets, n);
         Tiles::sync();
-        backward(to, batch_inputs, LD, n, count, dropping);
+        backward(share, batch_inputs, LD, n, count, dropping);
       }
     }
     Tiles::team_sync();
@@ -412,11 +417,12 @@ template <class Tiles> class Core {
     Tiles::sync();
   }
 
-  // Adds the gradient of a block's residuals, which are scaled to their part of the mean over `count` samples.
-  FUSED_CALL void backward(Real* gradient, const Real* in, int in_row, int n, int count, bool dropping) {
+  // Adds the gradient of a block's residuals, which are scaled to their part of the mean over `count` samples, to that of a share.
+  FUSED_CALL void backward(int share, const Real* in, int in_row, int n, int count, bool dropping) {
+    Real* gradient = gradient_of(share);
     const int span = padded(n, BLOCK / 4);
-    const Real share = (Real)2 / (Real)count;
-    FUSED_EACH(s, BLOCK) residual[s] *= share;
+    const Real part = (Real)2 / (Real)count;
+    FUSED_EACH(s, BLOCK) residual[s] *= part;
     Tiles::sync();
     const Real* above = residual;
     for (int l = c.depth; l >= 0; l--) {

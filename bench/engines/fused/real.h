@@ -28,15 +28,20 @@ template <class To, class From> FUSED_FN To bits_of(From from) {
 // The bits of a float below the eleven significant ones of TF32, and half of what they amount to.
 static constexpr Word TF32_REST = 0x1FFF, TF32_HALF = 0x1000;
 
-// The nearest number of TF32, of two the one away from zero. NaN stays NaN: a processor's own has no bit set among the lowest, and
-// a GPU's, which has all of them, is the instruction's care. What that leaves in the lowest bits is nobody's promise.
+// The nearest number of TF32, of two the one away from zero: a half is added to the magnitude, and what is too little for the last bit
+// cut off. Infinity stays what it is, and so does a processor's own NaN, which has no bit set among the lowest; a GPU's, which has
+// all of them, becomes zero.
+FUSED_FN float rounded_to_tf32(float x) { return bits_of<float>((bits_of<Word>(x) + TF32_HALF) & ~TF32_REST); }
+
+// The same, but any NaN stays NaN. The instruction does that by two more than the sum (so ptxas has it for all chips); what it leaves
+// in the lowest bits is nobody's promise.
 FUSED_FN float to_tf32(float x) {
 #ifdef __CUDACC_RTC__
   Word bits;
   asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(x));
   return bits_of<float>(bits & ~TF32_REST);
 #else
-  return bits_of<float>((bits_of<Word>(x) + TF32_HALF) & ~TF32_REST);
+  return rounded_to_tf32(x);
 #endif
 }
 

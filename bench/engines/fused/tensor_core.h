@@ -6,16 +6,11 @@
 
 namespace fused {
 
-// N numbers of each lane that a thread stands for.
-template <int N> struct Held {
-  float v[BlockThreads::HELD][N];
-};
 typedef Held<4> Sums;   // of lane l: rows l / 4 and l / 4 + 8, of each the columns 2 (l % 4) and 2 (l % 4) + 1
 typedef Held<4> Left;   // row l / 4 at l % 4, row l / 4 + 8 at l % 4, and the same two at l % 4 + 4
 typedef Held<2> Right;  // column l / 4 at l % 4 and at l % 4 + 4
 
-// For each lane that a thread stands for; its number is four times `group_of` it and `place_of` it.
-#define FUSED_LANES(held) for (int held = 0; held < BlockThreads::HELD; held++)
+// A lane's number is four times `group_of` it and `place_of` it.
 FUSED_FN int group_of(int held) { return BlockThreads::lane_of(held) / 4; }
 FUSED_FN int place_of(int held) { return BlockThreads::lane_of(held) % 4; }
 

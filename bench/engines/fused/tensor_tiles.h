@@ -36,7 +36,9 @@ template <int BLOCK_, int ROWS, int PASSES> struct TensorTiles : BlockTiles<floa
 
   template <int N> static FUSED_FN Held<N> heads(const Held<N>& x) {
     Held<N> head;
-    FUSED_LANES(h) FUSED_UNROLL for (int k = 0; k < N; k++) head.v[h][k] = to_tf32(x.v[h][k]);
+    // A NaN that is no more one has a tail that is.
+    FUSED_LANES(h)
+      FUSED_UNROLL for (int k = 0; k < N; k++) head.v[h][k] = PASSES == 3 ? rounded_to_tf32(x.v[h][k]) : to_tf32(x.v[h][k]);
     return head;
   }
   // No more than the last bit is cut off.
@@ -72,13 +74,13 @@ template <int BLOCK_, int ROWS, int PASSES> struct TensorTiles : BlockTiles<floa
 
   // out[o][s] = bias[o] + sum_i weight[o][i] in[i][s], relu'd if RELU. Samples are computed up to a multiple of SPAN.
   template <bool RELU>
-  static FUSED_FN void affine(float* out, const float* weight, int row, const float* bias, const float* in, int in_row, int O, int I,
+  static FUSED_FN void affine(float* out, const float* weight, int row, const float* bias, const float* in, int, int O, int I,
                               int n) {
     FUSED_ON_CHIP(out);
     FUSED_ON_CHIP(in);
     FUSED_OFF_CHIP(weight);
     FUSED_OFF_CHIP(bias);
-    if (O == 1) return Plain::template single<RELU>(out, weight, bias, in, in_row, I, n);
+    if (O == 1) return Plain::template single<RELU>(out, weight, bias, in, I, n);
     const int across = (n + SPAN - 1) / SPAN, down = (O + ROWS - 1) / ROWS;
     for (int t = BlockThreads::warp(); t < across * down; t += BlockThreads::warps()) {
       BlockThreads::sync_warp();
@@ -99,7 +101,7 @@ template <int BLOCK_, int ROWS, int PASSES> struct TensorTiles : BlockTiles<floa
             FUSED_UNROLL for (int k = 0; k < 2; k++) step.left[m].v[h][2 * k + half] = w.v[k];
           }
           FUSED_UNROLL for (int k = 0; k < 2; k++) {
-            const Few x = *(const Few*)(in + least(i + 2 * place_of(h) + k, I - 1) * in_row + s + WIDE * group_of(h));
+            const Few x = *(const Few*)(in + least(i + 2 * place_of(h) + k, I - 1) * LD + s + WIDE * group_of(h));
             FUSED_UNROLL for (int j = 0; j < WIDE; j++) step.right[j].v[h][k] = x.v[j];
           }
         }
@@ -165,21 +167,24 @@ template <int BLOCK_, int ROWS, int PASSES> struct TensorTiles : BlockTiles<floa
 
   // gradient[o][i] += sum_s delta[o][s] in[i][s] over the first n samples, and bias[o] += sum_s delta[o][s]. Four terms of a lane are
   // neighbours, and rows r and r + 1 of a tile, as columns, lie four apart, where threads meet in different banks of shared memory.
-  static FUSED_FN void outer(float* gradient, int row, float* bias, const float* delta, const float* in, int in_row, int O, int I,
+  static FUSED_FN void outer(float* gradient, int row, float* bias, const float* delta, const float* in, int, int O, int I,
                              int n, float*) {
     FUSED_ON_CHIP(delta);
     FUSED_ON_CHIP(in);
     FUSED_OFF_CHIP(gradient);
     FUSED_OFF_CHIP(bias);
-    if (O == 1) Plain::template columns<1, 1>(gradient, row, delta, in, in_row, O, I, n);
-    else add_products(gradient, row, delta, in, in_row, O, I, n);
-    Plain::sum_samples(bias, delta, O, n);
+    if (O == 1) return Plain::outer(gradient, row, bias, delta, in, LD, O, I, n, nullptr);
+    add_products(gradient, row, delta, in, O, I, n);
+    Plain::template sum_samples<Plain::PARTS>(bias, delta, O, n);
   }
-  static FUSED_FN void add_products(float* gradient, int row, const float* delta, const float* in, int in_row, int O, int I, int n) {
+  static FUSED_FN void add_products(float* gradient, int row, const float* delta, const float* in, int O, int I, int n) {
     const int across = (I + SPAN - 1) / SPAN, down = (O + ROWS - 1) / ROWS;
     for (int t = BlockThreads::warp(); t < across * down; t += BlockThreads::warps()) {
       BlockThreads::sync_warp();
       const int first = t / across * ROWS, column = t % across * SPAN, wide = (I - column + 7) / 8;
+      // Row by row: a lane for each sector of a tile's row, beyond the last one of what follows it.
+      FUSED_LANES(h) FUSED_UNROLL for (int down = 0; down < ROWS; down += 8)
+        soon(gradient + least(first + down + group_of(h), O - 1) * row + column + 8 * place_of(h));
       Tile tile{};
       FUSED_ROLLED for (int s = 0; s < n; s += 16) {
         Step steps[2];
@@ -190,19 +195,21 @@ template <int BLOCK_, int ROWS, int PASSES> struct TensorTiles : BlockTiles<floa
             FUSED_UNROLL for (int k = 0; k < 4; k++) steps[k / 2].left[m].v[h][2 * (k % 2) + half] = k < left ? d.v[k] : 0;
           }
           FUSED_UNROLL for (int j = 0; j < WIDE; j++) {
-            const Four x = four(in + least(column + 8 * j + apart, I - 1) * in_row + s + 4 * place_of(h));
+            const Four x = four(in + least(column + 8 * j + apart, I - 1) * LD + s + 4 * place_of(h));
             FUSED_UNROLL for (int k = 0; k < 4; k++) steps[k / 2].right[j].v[h][k % 2] = k < left ? x.v[k] : 0;
           }
         }
         FUSED_UNROLL for (int k = 0; k < 2; k++) add(tile, steps[k], wide);
       }
       FUSED_LANES(h) FUSED_UNROLL for (int m = 0; m < TALL; m++) FUSED_UNROLL for (int half = 0; half < 2; half++) {
-        const int o = first + 16 * m + 8 * half + group_of(h) / 2 + 4 * (group_of(h) % 2);
-        if (o >= O) continue;
-        FUSED_UNROLL for (int j = 0; j < WIDE; j++) FUSED_UNROLL for (int k = 0; k < 2; k++) {
-          const int i = column + 8 * j + place_of(h) + 4 * k;
-          if (i < I) gradient[o * row + i] += tile.of[m][j].v[h][2 * half + k];
-        }
+        const int o = first + 16 * m + 8 * half + group_of(h) / 2 + 4 * (group_of(h) % 2), start = o * row + column + place_of(h);
+        const int left = o < O ? I - column - place_of(h) : 0;
+        // All are fetched before one is stored: else each would wait for the last.
+        float before[WIDE][2];
+        FUSED_UNROLL for (int j = 0; j < WIDE; j++) FUSED_UNROLL for (int k = 0; k < 2; k++)
+          before[j][k] = gradient[8 * j + 4 * k < left ? start + 8 * j + 4 * k : 0];
+        FUSED_UNROLL for (int j = 0; j < WIDE; j++) FUSED_UNROLL for (int k = 0; k < 2; k++)
+          if (8 * j + 4 * k < left) gradient[start + 8 * j + 4 * k] = before[j][k] + tile.of[m][j].v[h][2 * half + k];
       }
     }
   }
