@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
+import numpy as np
 import pytest
 
 import bench
-from bench.engines import record
+from bench.engines import record, task
 from bench.engines.choice import native_is_built
 from bench.engines.packs import Pack, budget_flops
 from bench.engines.task import spec_of
 from bench.protocol.cells import Cell, Status
 from bench.protocol.networks import n_params
+from bench.protocol.noise import Data
 from tests.engines.test_packing import mixed_cells
 from tests.engines.training import NOT_BUILT, train, untimed
 
 if not native_is_built():
     pytest.skip(NOT_BUILT, allow_module_level=True)
 
+from bench.engines.cuda import tiles
 from bench.engines.cuda.engine import CudaEngine, dealt
 from bench.engines.cuda.fits import Fits
 from bench.engines.cuda.tiles import KERNELS, WARP, kernels_for, threads_for
@@ -69,6 +73,32 @@ def test_no_barrier_is_missing_where_products_are_made_on_tensor_cores(descendin
     alone = bytes_of(cells, HostDevice(epochs=(10**6,)), products="3xtf32")
     assert bytes_of(cells, HostDevice(threads=5, descending=descending, epochs=(30,)), products="3xtf32") == alone
     assert alone != bytes_of(cells, HostDevice())
+
+
+@pytest.mark.parametrize("bits", [0x7FFFFFFFFFFFFFFF, 0xFFFFFFFFFFFFFFFF, 0x7FF8000000000000, 0x7FF0000000000000])
+@pytest.mark.parametrize("width", [20, 70])
+def test_on_tensor_cores_what_is_no_number_stays_none(bits, width, monkeypatch):
+    """The first two are NaNs as a GPU makes them, whose heads are zero when they are rounded; the last is infinite."""
+    inputs = np.ones((40, 3))
+    inputs[7, 1] = np.array(bits, dtype=np.uint64).view(np.float64)
+    monkeypatch.setattr(task, "training_data", lambda cell: Data(inputs, np.arange(40.0), 1.0))
+    cell = Cell(n_samples=40, d_in=3, width=width, max_epochs=3)
+    assert train([cell], engine=CudaEngine([HostDevice()], tensor_cores=True))[cell].status is Status.DIVERGED
+
+
+# Layers whose sums over samples are split into 16 parts, 8, 4, 2 and 1, whose last ones lack samples, with rows and columns to spare.
+SPLIT = [
+    Cell(n_samples=n, d_in=d_in, width=width, depth=2, dtype=dtype, activation=activation, max_epochs=2, tau=1e-9)
+    for n, d_in in ((64, 3), (37, 7), (130, 9), (61, 17))
+    for width, dtype in ((5, "float32"), (30, "float32"), (66, "float32"), (17, "float64"), (18, "tf32"), (65, "tf32"))
+    for activation in ("relu", "tanh")
+]
+
+
+def test_parts_of_sums_are_added_to_the_same_bits_by_any_number_of_threads():
+    alone = bytes_of(SPLIT, HostDevice())
+    for threads in (2, 5):
+        assert bytes_of(SPLIT, HostDevice(threads=threads, descending=True)) == alone
 
 
 @pytest.mark.parametrize(
@@ -126,7 +156,7 @@ def test_cells_that_do_not_fit_into_memory_together_take_turns_and_one_that_neve
 
 
 def test_a_cell_takes_the_kernel_with_the_most_samples_on_chip_and_where_none_fits_it_is_not_supported():
-    wide = Cell(width=100, depth=8, n_samples=1000)
+    wide = Cell(width=128, depth=8, n_samples=1000)
     assert [kernel.block for kernel in kernels_for(wide)] == [64, 32, 16]
     device = HostDevice(scratch_bytes=227 << 10)
     engine = CudaEngine([device])
@@ -154,10 +184,22 @@ def test_a_chip_that_gains_by_it_multiplies_large_networks_on_tensor_cores_and_s
     assert ways() == ["float32", "float32", "float64"]
 
 
+@pytest.mark.parametrize("tensor_cores", [False, True])
+def test_warps_may_come_before_rows_where_a_cell_has_a_multiprocessor_for_itself(tensor_cores, monkeypatch):
+    cells = [Cell(width=width, depth=depth, n_samples=1000) for width, depth in ((64, 4), (64, 8), (128, 4))]
+    wide = [kernels_for(cell, tensor_cores=tensor_cores)[0] for cell in cells]
+    assert len({kernel.rows for kernel in wide}) == 1
+    monkeypatch.setattr(tiles, "WARPS_BEFORE_ROWS", True)
+    kernels = [kernels_for(cell, tensor_cores=tensor_cores)[0] for cell in cells]
+    assert [kernel.rows / wide[0].rows for kernel in kernels] == [1, 1 / 2, 1]
+    threads = [threads_for(*pair) for pair in zip(cells, kernels, strict=True)]
+    assert threads == [128, 256, 256]
+
+
 def test_a_block_is_whole_warps_and_no_larger_than_its_kernel():
     for kernel in KERNELS:
-        for width in (1, 5, 16, 64, 100, 300):
-            threads = threads_for(Cell(width=width), kernel)
+        for width, depth in itertools.product((1, 5, 16, 64, 100, 300), (2, 8)):
+            threads = threads_for(Cell(width=width, depth=depth), kernel)
             assert threads % WARP == 0
             assert threads <= kernel.threads
 

@@ -64,7 +64,7 @@ SCHEDULERS = 4
 # Cycles until a number is there: from shared memory, from the nearest cache, from the next (Luo et al. 2024,
 # arXiv:2402.13499); until a sum can be added to again, and one on tensor cores; and, about, until all threads of a block are
 # past a barrier.
-SHARED, L1, L2, ADD, MMA, BARRIER = 29, 41, 263, 4, 33, 30
+SHARED, L1, L2, ADD, MMA, SHUFFLE, BARRIER = 29, 41, 263, 4, 33, 30, 30
 
 # The path to shared memory and the nearest cache takes so many cycles for a warp's load of 16 bytes a thread, of 8 and of 4;
 # where neighbouring threads read the same place, half as many for 16 (developer forum of NVIDIA, threads 77228 and 373160).
@@ -81,17 +81,12 @@ LOOP = 6
 
 # Instructions that make of a factor what tensor cores take of it, by how many products stand for one, as found in machine
 # code: an instruction that rounds to TF32 is three, and tails take a cut and a difference.
-SPLITTING = {1: 3, 3: 5}
+SPLITTING = {1: 3, 3: 3}
 
-# What fused/block_tiles.h, tensor_tiles.h and core.h do, as machine code has it: outputs that a step of `back` takes, whether
-# steps fetch what the next one takes, whether a thread waits for each number of the gradient before it fetches the next,
-# quads of numbers that `single` and sums of biases fetch at once, numbers that a thread of an update takes at once and what
-# loading them takes.
-BACK_TERMS, AHEAD, AHEAD_ON_TENSOR_CORES = 1, False, False
-GRADIENT_ONE_BY_ONE = True
-QUADS = 4
-UPDATE_NUMBERS, UPDATE_WAVES = 1, WAVES_4
-
+# What fused/block_tiles.h, tensor_tiles.h and core.h do, as machine code has it: outputs that a step of `back` takes, numbers
+# of the gradient that a thread fetches at once, quads of numbers that `single` and sums of biases do, numbers that an update
+# does.
+BACK_TERMS, GRADIENT_NUMBERS, QUADS, UPDATE_NUMBERS = 4, 8, 4, 4
 
 # What the command line calls products on tensor cores: the dtype of cells, and whether float32 goes there.
 WAYS: dict[str, tuple[Dtype, bool]] = {"fma": ("float32", False), "3xtf32": ("float32", True), "tf32": ("tf32", True)}
@@ -119,7 +114,7 @@ class Phase(NamedTuple):
     """What a block does from one barrier to the next: tiles of `count` steps, in rounds where they are more than places.
 
     A place is a thread, `per_warp` of them in a warp, or, on tensor cores, a warp. `start` cycles of a tile go before its first
-    step or after its last. `ahead` says that numbers are fetched while the step before is at work.
+    step or after its last. `ahead` says that numbers from beyond shared memory are fetched while the step before is at work.
     """
 
     name: str
@@ -133,13 +128,13 @@ class Phase(NamedTuple):
     ahead: bool = False
 
     def bounds(self, blocks: int) -> dict[str, float]:
-        """Cycles of the multiprocessor for one cell at least, by what they are spent on, with so many cells at the same phase."""
+        """Cycles of the multiprocessor for one cell at least, by what they are for, with so many cells at the same phase."""
         steps = -(-self.tiles // self.per_warp) * self.count
         warps = -(-min(self.tiles, self.places) // self.per_warp)
         adds, issue = self.step.adds * self.add_cycles, (self.step.adds + self.step.others) / SCHEDULERS
         # Warps of one scheduler wait for one another, whether or not the others' have work.
         own = max(max(adds, issue) * SCHEDULERS * -(-warps // SCHEDULERS), self.step.waves * warps, self.step.least)
-        in_turn = max(self.step.latency, own) if self.ahead else self.step.latency + own
+        in_turn = max(self.step.latency, SHARED + own) if self.ahead else self.step.latency + own
         chain = -(-self.tiles // self.places) * (self.start + self.ahead * self.step.latency + self.count * in_turn) + BARRIER
         return {
             "products": steps * adds,
@@ -154,15 +149,12 @@ def phases(cell: Cell, kernel: Kernel, samples: int, chip: Chip, weights_at: flo
     threads, doubled = threads_for(cell, kernel), np.dtype(cell.storage).itemsize // 4
     a_quad = L1 + (weights_at - L1) * min(1, FOUR * 4 * doubled / SECTOR_BYTES)
     by_thread = functools.partial(Phase, places=threads, per_warp=WARP, add_cycles=doubled * WARP / chip.fmas)
-    by_warp = functools.partial(
-        Phase, places=threads // WARP, per_warp=1, add_cycles=16 * 8 * 8 / chip.tensor_fmas, ahead=AHEAD_ON_TENSOR_CORES
-    )
+    by_warp = functools.partial(Phase, places=threads // WARP, per_warp=1, add_cycles=16 * 8 * 8 / chip.tensor_fmas)
     rows = FOUR if kernel.tensor_cores else kernel.rows
-    quads, same = -(-samples // FOUR), WAVES_16_SAME * doubled
-    apart = WAVES_16 * doubled
-    loads = rows + FOUR
+    quads, apart, same = -(-samples // FOUR), WAVES_16 * doubled, WAVES_16_SAME * doubled
     passes = PASSES.get(kernel.dtype, 1)
     tall, wide = kernel.rows // 16, min(SPAN, kernel.block) // EIGHT
+    fetching = {"ahead": kernel.ahead == 2}
 
     def tensor_step(products: int, reads: float, waves: float, selects: int, latency: float) -> Step:
         split = products * (4 * tall + 2 * wide) * SPLITTING[passes]
@@ -173,42 +165,60 @@ def phases(cell: Cell, kernel: Kernel, samples: int, chip: Chip, weights_at: flo
     yield by_thread("rest", tiles=threads, count=1, step=Step(0, 0, 0, 2 * L2 + 5 * (SHARED + BARRIER)))
     for layer, (outputs, inputs) in enumerate(layer_sizes(cell)):
         fan_in = -(-inputs // FOUR)
-        read_on = {"start": L2, "ahead": AHEAD}
+        # Tiles of a layer's outputs and of its inputs; those of neighbouring threads go by two.
+        down, up = (2 * -(-units // (2 * rows)) for units in (outputs, inputs))
+        unit_parts = max(1, kernel.block // (FOUR * rows))
         if outputs == 1:
+            parts = power_below(inputs // (FOUR * rows), WARP)
             step = Step(QUADS * FOUR, 2 * QUADS * FOUR + LOOP, 2 * QUADS * FOUR * WAVES_4 * doubled, a_quad, QUADS * ADD)
-            yield by_thread("readout", tiles=samples, count=-(-fan_in // QUADS), step=step, start=L2)
+            count = -(-fan_in // (parts * QUADS))
+            yield by_thread("readout", tiles=samples * parts, count=count, step=step, start=L2 + tree(parts))
             step = Step(FOUR, 2 + LOOP, 2 * apart, SHARED, FOUR * ADD)
-            yield by_thread("readout", tiles=inputs, count=quads, step=step, start=gradients_at)
+            start = gradients_at + tree(unit_parts)
+            yield by_thread("readout", tiles=inputs * unit_parts, count=-(-quads // unit_parts), step=step, start=start)
+            bias_parts = kernel.block // FOUR
         elif kernel.tensor_cores:
-            down = -(-outputs // kernel.rows)
+            tiles = -(-outputs // kernel.rows) * -(-samples // SPAN)
             step = tensor_step(1, 2 * tall + 2, 2 * tall * WAVES_8 + 2 * WAVES_16, 0, weights_at)
-            yield by_warp("affine", tiles=down * -(-samples // SPAN), count=-(-inputs // EIGHT), step=step, start=L2)
+            yield by_warp("affine", tiles=tiles, count=-(-inputs // EIGHT), step=step, start=L2, **fetching)
             reads = 2 * tall + wide
             step = tensor_step(2, reads, reads * WAVES_16, 4 * reads, SHARED)
-            tiles = down * -(-inputs // (EIGHT * wide))
-            start = gradients_at * (16 * tall if GRADIENT_ONE_BY_ONE else 1)
+            tiles = -(-outputs // kernel.rows) * -(-inputs // (EIGHT * wide))
+            start = gradients_at * 16 * tall / GRADIENT_NUMBERS
             yield by_warp("outer", tiles=tiles, count=-(-samples // 16), step=step, start=start)
+            bias_parts = unit_parts
         else:
-            down = -(-outputs // rows)
-            step = Step(16 * rows, loads + LOOP, FOUR * apart + rows * same, a_quad)
-            yield by_thread("affine", tiles=down * quads, count=fan_in, step=step, **read_on)
-            step = Step(16 * rows, loads + LOOP, FOUR * apart + rows * (same if fan_in > 1 else apart), SHARED)
-            start = gradients_at * (FOUR * rows if GRADIENT_ONE_BY_ONE else 1)
-            yield by_thread("outer", tiles=down * fan_in, count=quads, step=step, start=start)
-        step = Step(0, QUADS * (1 + FOUR) + LOOP, QUADS * apart, SHARED, QUADS * ADD)
-        yield by_thread("bias", tiles=outputs, count=-(-quads // QUADS), step=step, start=gradients_at)
+            step = Step(16 * rows, rows + FOUR + LOOP, (rows + FOUR) * same, a_quad)
+            yield by_thread("affine", tiles=down * quads, count=fan_in, step=step, start=L2, **fetching)
+            parts = power_below(kernel.block // FOUR // fan_in, kernel.block // FOUR)
+            step = Step(16 * rows, rows + FOUR + LOOP, (rows + FOUR) * same, SHARED)
+            start = gradients_at * -(-FOUR * rows // (parts * GRADIENT_NUMBERS)) + tree(parts)
+            yield by_thread("outer", tiles=down * fan_in * parts, count=-(-quads // parts), step=step, start=start)
+            bias_parts = unit_parts
+        own = -(-quads // bias_parts)
+        step = Step(0, own * (1 + FOUR) + LOOP, own * apart, SHARED, own * ADD)
+        yield by_thread("bias", tiles=outputs * bias_parts, count=1, step=step, start=gradients_at + tree(bias_parts))
         if not layer:
             continue
         if kernel.tensor_cores and outputs > 1:
             step = tensor_step(1, 2 * tall + 2, 2 * tall * WAVES_8 + 2 * WAVES_16, 4 * tall, weights_at)
             tiles = -(-inputs // kernel.rows) * -(-samples // SPAN)
-            yield by_warp("back", tiles=tiles, count=-(-outputs // EIGHT), step=step, start=SHARED)
+            yield by_warp("back", tiles=tiles, count=-(-outputs // EIGHT), step=step, start=SHARED, **fetching)
         else:
             terms = min(outputs, BACK_TERMS)
             reads = terms * (1 + rows // FOUR)
-            step = Step(4 * rows * terms, reads + LOOP, terms * (apart + rows // FOUR * same), weights_at)
-            tiles = -(-inputs // rows) * quads
-            yield by_thread("back", tiles=tiles, count=-(-outputs // terms), step=step, start=SHARED, ahead=AHEAD)
+            step = Step(4 * rows * terms, reads + LOOP, reads * same, weights_at)
+            yield by_thread("back", tiles=up * quads, count=-(-outputs // terms), step=step, start=SHARED, **fetching)
+
+
+def power_below(x: int, most: int) -> int:
+    """The largest power of two that is not above x, at least 1 and at most `most`."""
+    return min(most, 1 << max(0, x.bit_length() - 1))
+
+
+def tree(parts: int) -> int:
+    """Cycles to add the parts of a sum that lanes of a warp have."""
+    return (parts.bit_length() - 1) * SHUFFLE
 
 
 class Bound(NamedTuple):
@@ -269,7 +279,7 @@ def bound_of(cell: Cell, kernel: Kernel, sizes: Sizes, used: Resources, chip: Ch
     # Squares of each share are summed by halves, those of all shares by every thread; words and barriers of a team.
     halves = kernel.block.bit_length() * (SHARED + BARRIER)
     spend(Phase("rest", threads, threads, WARP, 1, Step(0, 0, 0, sizes.shares * (halves + L2) + 4 * L2), 0), 1)
-    step = Step(0, UPDATE_INSTRUCTIONS * UPDATE_NUMBERS, UPDATE_ACCESSES * UPDATE_WAVES, L2)
+    step = Step(0, UPDATE_INSTRUCTIONS * UPDATE_NUMBERS, UPDATE_ACCESSES * WAVES_16, L2)
     spend(Phase("update", -(-numbers // UPDATE_NUMBERS), threads, WARP, 1, step, 0), 1)
     traffic, update = 4 * (whole + (left > 0)) * n_bytes, UPDATE_ACCESSES * n_bytes
     resident = blocks * chip.multiprocessors * n_bytes

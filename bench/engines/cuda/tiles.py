@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
+
 from bench.engines.cuda.ways import Way
 from bench.protocol.cells import Cell, Dtype
 
@@ -20,6 +22,23 @@ COLUMNS, SPAN = 4, 32
 
 # Rows of narrow and wide tiles, of a thread and of a warp's tensor cores.
 FMA_ROWS, TENSOR_ROWS = (4, 8), (16, 32)
+
+# The most threads in a block, and in one of several that share a multiprocessor's registers, which narrow tiles leave for so
+# many.
+THREADS, SHARING_THREADS, SHARED_REGISTERS_THREADS = 256, 128, 384
+
+# Shared memory of a multiprocessor that most chips have; on one with less some cells are alone that are not taken to be.
+SHARED_BYTES = 228 << 10
+
+# What kernels do before numbers are needed that lie far away (fused/block_threads.h): nothing (0), asking for them (1),
+# fetching the weights of the next step as well (2), for which narrow tiles and float64 lack the registers. Results are the
+# same; whether asking helps the first measurement on a chip will tell.
+AHEAD = 2
+
+# Whether a cell that has a multiprocessor for itself takes narrow tiles for the sake of twice the warps. By the model (`make
+# occupancy`) that is no gain while narrow tiles do not fetch ahead; where asking does as well, it is one of a fifth on tensor
+# cores.
+WARPS_BEFORE_ROWS = False
 
 # What C++ calls the numbers that multiply-adds take.
 REALS = {"float32": "float", "float64": "double"}
@@ -52,12 +71,22 @@ class Kernel(NamedTuple):
     @property
     def threads(self) -> int:
         """The most threads in a block."""
-        return 128 if self.dtype != "float64" and self.rows in (FMA_ROWS[0], TENSOR_ROWS[0]) else 256
+        return THREADS
 
     @property
-    def resident(self) -> int:
-        """Blocks with so many threads that a multiprocessor's registers shall hold: with one more some spill."""
-        return 3 if self.threads == 128 else 1
+    def shares_registers(self) -> bool:
+        """Whether a multiprocessor's registers are for several blocks."""
+        return self.dtype != "float64" and self.rows in (FMA_ROWS[0], TENSOR_ROWS[0])
+
+    @property
+    def resident_threads(self) -> int:
+        """Threads that a multiprocessor's registers shall hold, in one block or several: with more some registers spill."""
+        return SHARED_REGISTERS_THREADS if self.shares_registers else THREADS
+
+    @property
+    def ahead(self) -> int:
+        """See AHEAD."""
+        return min(AHEAD, 1) if self.shares_registers or self.dtype == "float64" else AHEAD
 
     @property
     def tiles(self) -> str:
@@ -69,7 +98,11 @@ class Kernel(NamedTuple):
     @property
     def macros(self) -> dict[str, str]:
         """What kernels.cu is compiled with, but for the size of a task."""
-        return {"MEMCAP_TILES": self.tiles, "MEMCAP_THREADS": str(self.threads), "MEMCAP_RESIDENT": str(self.resident)}
+        return {
+            "MEMCAP_TILES": self.tiles,
+            "MEMCAP_THREADS": str(self.resident_threads),
+            "MEMCAP_AHEAD": str(self.ahead),
+        }
 
 
 TILES: tuple[tuple[Dtype, int, bool], ...] = (
@@ -99,21 +132,41 @@ def kernels_for(cell: Cell, *, tensor_cores: bool = False) -> list[Kernel]:
     """
     on_tensor_cores = cell.dtype == "tf32" or (tensor_cores and cell.dtype == "float32")
     narrow, wide = TENSOR_ROWS if on_tensor_cores else FMA_ROWS
-    rows = wide if cell.width >= WIDE and cell.depth and cell.dtype != "float64" else narrow
-    blocks = [block for block in BLOCKS if block < 2 * cell.n_samples] or [BLOCKS[-1]]
-    return [Kernel(cell.dtype, block, rows, on_tensor_cores) for block in blocks]
+    kernels = []
+    for block in [block for block in BLOCKS if block < 2 * cell.n_samples] or [BLOCKS[-1]]:
+        kernel = Kernel(cell.dtype, block, wide, on_tensor_cores)
+        lacks_warps = WARPS_BEFORE_ROWS and is_alone(cell, block) and threads_for(cell, kernel) < THREADS
+        if cell.width < WIDE or not cell.depth or cell.dtype == "float64" or lacks_warps:
+            kernel = kernel._replace(rows=narrow)
+        kernels.append(kernel)
+    return kernels
+
+
+def is_alone(cell: Cell, block: int) -> bool:
+    """Whether a block of threads has a multiprocessor for itself, since activations of two are more than its shared memory.
+
+    >>> is_alone(Cell(width=64, depth=8), 64), is_alone(Cell(width=64, depth=4), 64)
+    (True, False)
+    """
+    kept = 1 + (cell.activation in ("gelu", "silu")) + (cell.dropout > 0)
+    layers = cell.depth * kept + (0 if cell.activation == "relu" else 2)
+    itemsize = np.dtype(cell.storage).itemsize
+    return 2 * layers * cell.width * (block + COLUMNS) * itemsize > SHARED_BYTES
 
 
 def threads_for(cell: Cell, kernel: Kernel) -> int:
-    """Threads for the tiles of a layer's outputs, in whole warps, as many as the kernel allows.
+    """Threads for the tiles of a layer's outputs, in whole warps, as many as blocks beside it leave.
 
     >>> threads_for(Cell(width=16), Kernel("float32", 64, 4))
     64
     >>> threads_for(Cell(width=16), Kernel("tf32", 64, 16, tensor_cores=True))
     64
+    >>> [threads_for(Cell(width=64, depth=depth), Kernel("float32", 64, 4)) for depth in (4, 8)]
+    [128, 256]
     """
+    most = SHARING_THREADS if kernel.shares_registers and not is_alone(cell, kernel.block) else THREADS
     down = -(-cell.width // kernel.rows)
     if kernel.tensor_cores:
-        return min(kernel.threads, WARP * down * max(1, kernel.block // SPAN))
+        return min(most, WARP * down * max(1, kernel.block // SPAN))
     tiles = down * (kernel.block // COLUMNS)
-    return min(kernel.threads, -(-tiles // WARP) * WARP)
+    return min(most, -(-tiles // WARP) * WARP)

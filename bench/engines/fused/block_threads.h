@@ -7,9 +7,10 @@ namespace fused {
 
 static constexpr int WARP = 32;  // threads that a chip leads together
 
-// Whether sums ask for the weights of steps to come: told by bench/engines/cuda/tiles.py.
+// What is done before numbers are needed that lie far away: nothing (0), asking for them (1), or fetching the weights of the next step
+// (2), which takes registers. Told by bench/engines/cuda/tiles.py.
 #ifndef MEMCAP_AHEAD
-#define MEMCAP_AHEAD 1
+#define MEMCAP_AHEAD 2
 #endif
 
 #ifdef __CUDA_ARCH__
@@ -105,11 +106,40 @@ template <int N, class Real> FUSED_FN void trade(Held<N, Real>& numbers, int bit
 #endif
 }
 
-// Asks for the numbers around an address, to be in the nearest cache when they are read: which takes no register, as reading them
-// early would. A hint: results do not depend on it.
+// Asks for the numbers around an address, to be in the nearest cache when they are read: which takes no register. A hint: results do
+// not depend on it.
 FUSED_FN void soon(const void* address) {
 #if defined(__CUDA_ARCH__) && MEMCAP_AHEAD
   asm volatile("prefetch.global.L1 [%0];" ::"l"(address));
+#endif
+}
+
+// Steps 0 to count - 1 of a sum: `fetch(terms, k)` reads what step k takes from afar, `use(terms, k)` adds it, and `ask(k)` is a hint
+// that step k is next. With MEMCAP_AHEAD of 2 the terms of the next step are on their way while the last are used, by turns in two
+// places, so that none is copied.
+template <class Terms, class Fetch, class Use, class Ask>
+FUSED_FN void each_step(int count, const Fetch& fetch, const Use& use, const Ask& ask) {
+#if MEMCAP_AHEAD == 2
+  if (count <= 0) return;
+  Terms even, odd;
+  fetch(even, 0);
+  int k = 0;
+  FUSED_ROLLED for (; k + 2 < count; k += 2) {
+    fetch(odd, k + 1);
+    use(even, k);
+    fetch(even, k + 2);
+    use(odd, k + 1);
+  }
+  if (k + 1 < count) fetch(odd, k + 1);
+  use(even, k);
+  if (k + 1 < count) use(odd, k + 1);
+#else
+  FUSED_ROLLED for (int k = 0; k < count; k++) {
+    Terms terms;
+    fetch(terms, k);
+    if (k + 1 < count) ask(k + 1);
+    use(terms, k);
+  }
 #endif
 }
 

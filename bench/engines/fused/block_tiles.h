@@ -13,6 +13,8 @@ template <class Real_, int BLOCK_, int TM, bool ROUNDED = false> struct BlockTil
   static constexpr int PAD = 16;        // rows of weights are padded to so many numbers: four are read at a time
   static constexpr int TURNED = 0;      // numbers of scratch for `outer`
   static constexpr int LD = BLOCK + 4;  // so that threads at neighbouring units meet in different banks of shared memory
+  static constexpr int AT_ONCE = 4;     // numbers that a thread takes of an array at a time
+  static constexpr bool IN_PLACE = true;
   static constexpr int SHARES = 8, SHARE_SAMPLES = 256;
   static constexpr bool STAGED = true;  // inputs are brought on chip first: there all rows are LD apart
 
@@ -31,17 +33,13 @@ template <class Real_, int BLOCK_, int TM, bool ROUNDED = false> struct BlockTil
     if constexpr (ROUNDED) return to_tf32(x);
     else return x;
   }
-  static FUSED_FN Four factors(const Real* from) {
-    Four x = four(from);
-    if (ROUNDED) FUSED_UNROLL for (int k = 0; k < 4; k++) x.v[k] = factor(x.v[k]);
-    return x;
-  }
-
-  static constexpr int SECTOR = 32 / sizeof(Real);  // numbers that the nearest cache takes in at once
   static FUSED_FN Four factors(Four x) {
     if (ROUNDED) FUSED_UNROLL for (int k = 0; k < 4; k++) x.v[k] = factor(x.v[k]);
     return x;
   }
+  static FUSED_FN Four factors(const Real* from) { return factors(four(from)); }
+
+  static constexpr int SECTOR = 32 / (int)sizeof(Real);  // numbers that the nearest cache takes in at once
 
   // Tiles lie in rows over samples or columns. Neighbouring threads have neighbouring rows of one place, and so read the same numbers
   // there, which takes half the time; the next two have the next place.
@@ -55,11 +53,15 @@ template <class Real_, int BLOCK_, int TM, bool ROUNDED = false> struct BlockTil
   template <bool RELU>
   static FUSED_FN void affine(Real* out, const Real* weight, int row, const Real* bias, const Real* in, int, int O, int I,
                               int n) {
+    if (O == 1) single(out, weight, bias, in, I, n, RELU);
+    else affine_tiles(out, weight, row, bias, in, O, I, n, RELU);
+  }
+  static FUSED_CALL void affine_tiles(Real* out, const Real* weight, int row, const Real* bias, const Real* in, int O, int I, int n,
+                                      bool relu) {
     FUSED_ON_CHIP(out);
     FUSED_ON_CHIP(in);
     FUSED_OFF_CHIP(weight);
     FUSED_OFF_CHIP(bias);
-    if (O == 1) return single<RELU>(out, weight, bias, in, I, n);
     const int across = (n + 3) / 4, count = tiles((O + TM - 1) / TM, across);
     for (int t = tid(); t < count; t += threads()) {
       const Tile tile = tile_of(t, across);
@@ -73,23 +75,29 @@ template <class Real_, int BLOCK_, int TM, bool ROUNDED = false> struct BlockTil
         w[q] = weight + at * row;
         FUSED_UNROLL for (int r = 0; r < 4; r++) acc[q][r] = bias[at];
       }
-      int i = 0;
-      FUSED_ROLLED for (; i + 4 <= I; i += 4) {
-        if (i % SECTOR == 0) FUSED_UNROLL for (int q = 0; q < TM; q++) soon(w[q] + i + SECTOR);
-        Four x[4];
-        FUSED_UNROLL for (int k = 0; k < 4; k++) x[k] = factors(in + (i + k) * LD + s);
-        FUSED_UNROLL for (int q = 0; q < TM; q++) {
-          const Four by = factors(w[q] + i);
-          FUSED_UNROLL for (int k = 0; k < 4; k++) FUSED_UNROLL for (int r = 0; r < 4; r++) acc[q][r] += by.v[k] * x[k].v[r];
-        }
-      }
-      FUSED_ROLLED for (; i < I; i++) {
+      struct Weights {
+        Four of[TM];
+      };
+      each_step<Weights>(
+          I / 4, [&](Weights& next, int k) { FUSED_UNROLL for (int q = 0; q < TM; q++) next.of[q] = four(w[q] + 4 * k); },
+          [&](const Weights& weights, int k) {
+            Four x[4];
+            FUSED_UNROLL for (int j = 0; j < 4; j++) x[j] = factors(in + (4 * k + j) * LD + s);
+            FUSED_UNROLL for (int q = 0; q < TM; q++) {
+              const Four by = factors(weights.of[q]);
+              FUSED_UNROLL for (int j = 0; j < 4; j++) FUSED_UNROLL for (int r = 0; r < 4; r++) acc[q][r] += by.v[j] * x[j].v[r];
+            }
+          },
+          [&](int k) {
+            if (4 * k % SECTOR == 0) FUSED_UNROLL for (int q = 0; q < TM; q++) soon(w[q] + 4 * k);
+          });
+      FUSED_ROLLED for (int i = I / 4 * 4; i < I; i++) {
         const Four x = factors(in + i * LD + s);
         FUSED_UNROLL for (int q = 0; q < TM; q++) FUSED_UNROLL for (int r = 0; r < 4; r++) acc[q][r] += factor(w[q][i]) * x.v[r];
       }
       FUSED_UNROLL for (int q = 0; q < TM; q++) if (o + q < O) {
         Four z;
-        FUSED_UNROLL for (int r = 0; r < 4; r++) z.v[r] = RELU && acc[q][r] < 0 ? 0 : acc[q][r];
+        FUSED_UNROLL for (int r = 0; r < 4; r++) z.v[r] = relu && acc[q][r] < 0 ? 0 : acc[q][r];
         *(Four*)(out + (o + q) * LD + s) = z;
       }
     }
@@ -132,8 +140,11 @@ template <class Real_, int BLOCK_, int TM, bool ROUNDED = false> struct BlockTil
   static constexpr int PARTS = BLOCK >= 4 * TM ? BLOCK / (4 * TM) : 1;
 
   // `affine` for a single row: a sample's sum over inputs in parts.
-  template <bool RELU>
-  static FUSED_FN void single(Real* out, const Real* weight, const Real* bias, const Real* in, int I, int n) {
+  static FUSED_CALL void single(Real* out, const Real* weight, const Real* bias, const Real* in, int I, int n, bool relu) {
+    FUSED_ON_CHIP(out);
+    FUSED_ON_CHIP(in);
+    FUSED_OFF_CHIP(weight);
+    FUSED_OFF_CHIP(bias);
     const int parts = power_below(I / (4 * TM), WARP), slots = WARP / parts;
     for (int w = warp(); w * slots < n; w += warps()) {
       sync_warp();
@@ -153,7 +164,7 @@ template <class Real_, int BLOCK_, int TM, bool ROUNDED = false> struct BlockTil
       FUSED_LANES(h) {
         const int s = w * slots + lane_of(h);
         const Real z = sums.v[h][0];
-        if (lane_of(h) < slots && s < n) out[s] = RELU && z < 0 ? 0 : z;
+        if (lane_of(h) < slots && s < n) out[s] = relu && z < 0 ? 0 : z;
       }
     }
   }
@@ -162,6 +173,10 @@ template <class Real_, int BLOCK_, int TM, bool ROUNDED = false> struct BlockTil
   template <bool RELU>
   static FUSED_FN void back(Real* below, const Real* weight, int row, const Real* delta, const Real* activation, int O, int I,
                             int n) {
+    back_tiles(below, weight, row, delta, activation, O, I, n, RELU);
+  }
+  static FUSED_CALL void back_tiles(Real* below, const Real* weight, int row, const Real* delta, const Real* activation, int O, int I,
+                                    int n, bool relu) {
     FUSED_ON_CHIP(below);
     FUSED_ON_CHIP(delta);
     FUSED_ON_CHIP(activation);
@@ -173,28 +188,36 @@ template <class Real_, int BLOCK_, int TM, bool ROUNDED = false> struct BlockTil
       if (i >= I) continue;
       const Real *w = weight + i, *d = delta + s;
       Real acc[TM][4] = {};
-      const auto add = [&](Four by, const Four* weights) {
+      const auto add = [&](Four by, const Four (&weights)[TM / 4]) {
         FUSED_UNROLL for (int quad = 0; quad < TM / 4; quad++) {
           const Four f = factors(weights[quad]);
           FUSED_UNROLL for (int k = 0; k < 4; k++)
             FUSED_UNROLL for (int r = 0; r < 4; r++) acc[4 * quad + k][r] += f.v[k] * by.v[r];
         }
       };
-      int o = 0;
-      FUSED_ROLLED for (; o + 4 <= O; o += 4) {
-        // All are fetched before one is used.
-        Four by[4], f[4][TM / 4];
-        FUSED_UNROLL for (int k = 0; k < 4; k++)
-          FUSED_UNROLL for (int quad = 0; quad < TM / 4; quad++) f[k][quad] = four(w + (o + k) * row + 4 * quad);  // rows are padded
-        FUSED_UNROLL for (int k = 0; k < 4; k++) by[k] = factors(d + (o + k) * LD);
-        if (o + 8 <= O) FUSED_UNROLL for (int k = 0; k < 4; k++) soon(w + (o + 4 + k) * row);
-        FUSED_UNROLL for (int k = 0; k < 4; k++) add(by[k], f[k]);
+      const auto fetch = [&](Four (&next)[TM / 4], int o) {
+        FUSED_UNROLL for (int quad = 0; quad < TM / 4; quad++) next[quad] = four(w + o * row + 4 * quad);  // rows are padded
+      };
+      struct Weights {
+        Four of[4][TM / 4];
+      };
+      each_step<Weights>(
+          O / 4, [&](Weights& next, int k) { FUSED_UNROLL for (int j = 0; j < 4; j++) fetch(next.of[j], 4 * k + j); },
+          [&](const Weights& weights, int k) {
+            Four by[4];
+            FUSED_UNROLL for (int j = 0; j < 4; j++) by[j] = factors(d + (4 * k + j) * LD);
+            FUSED_UNROLL for (int j = 0; j < 4; j++) add(by[j], weights.of[j]);
+          },
+          [&](int k) { FUSED_UNROLL for (int j = 0; j < 4; j++) soon(w + (4 * k + j) * row); });
+      FUSED_ROLLED for (int o = O / 4 * 4; o < O; o++) {
+        Four last[TM / 4];
+        fetch(last, o);
+        add(factors(d + o * LD), last);
       }
-      FUSED_ROLLED for (; o < O; o++) add(factors(d + o * LD), (const Four*)(w + o * row));
       FUSED_UNROLL for (int q = 0; q < TM; q++) if (i + q < I) {
         const Four a = four(activation + (i + q) * LD + s);
         Four z;
-        FUSED_UNROLL for (int r = 0; r < 4; r++) z.v[r] = RELU && a.v[r] <= 0 ? 0 : acc[q][r];
+        FUSED_UNROLL for (int r = 0; r < 4; r++) z.v[r] = relu && a.v[r] <= 0 ? 0 : acc[q][r];
         *(Four*)(below + (i + q) * LD + s) = z;
       }
     }
@@ -202,7 +225,7 @@ template <class Real_, int BLOCK_, int TM, bool ROUNDED = false> struct BlockTil
 
   // gradient[o][i] += sum_s delta[o][s] in[i][s] over the first n samples, and bias[o] += sum_s delta[o][s]. A tile has columns
   // i, i + across, ...: neighbouring lanes read neighbouring rows. No scratch is needed.
-  static FUSED_FN void outer(Real* gradient, int row, Real* bias, const Real* delta, const Real* in, int, int O, int I, int n,
+  static FUSED_CALL void outer(Real* gradient, int row, Real* bias, const Real* delta, const Real* in, int, int O, int I, int n,
                              Real*) {
     FUSED_ON_CHIP(delta);
     FUSED_ON_CHIP(in);
@@ -239,7 +262,7 @@ template <class Real_, int BLOCK_, int TM, bool ROUNDED = false> struct BlockTil
       }
     }
   }
-  // Tiles of sums over samples, in parts of neighbouring quads. The gradient's numbers are all fetched before one is added to.
+  // Tiles of sums over samples, in parts of neighbouring quads.
   template <int ROWS, int COLUMNS>
   static FUSED_FN void columns(Real* gradient, int row, const Real* delta, const Real* in, int O, int I, int n, int parts) {
     constexpr int N = ROWS * COLUMNS;

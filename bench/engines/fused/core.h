@@ -24,6 +24,13 @@ namespace fused {
 #define FUSED_TEAM(i, first, n) \
   for (int i = (first) + Tiles::rank() * Tiles::threads() + Tiles::tid(); i < (n); i += Tiles::team() * Tiles::threads())
 
+// Numbers of parameters and their like, of which a thread takes Tiles::AT_ONCE neighbours, the same ones in every such loop: so none waits
+// for another between them.
+#define FUSED_PIECES(piece, first, n) FUSED_TEAM(piece, (first) / Tiles::AT_ONCE, (n) / Tiles::AT_ONCE)
+#define FUSED_NUMBERS(i, first, n)     \
+  FUSED_PIECES(piece, first, n)        \
+    FUSED_UNROLL for (int i = piece * Tiles::AT_ONCE; i < (piece + 1) * Tiles::AT_ONCE; i++)
+
 FUSED_FN int padded(int count, int granule) { return (count + granule - 1) / granule * granule; }
 
 // Numbers from one row of weights to the next. Rows a multiple of 256 numbers apart would meet in the same few places of a cache.
@@ -49,6 +56,10 @@ template <class Tiles> FUSED_FN int n_padded_params(const Spec& c) { return laye
 
 template <class Tiles> FUSED_FN bool keeps_inputs(const Spec& c) { return c.activation == GELU || c.activation == SILU; }
 
+// Whether the deltas of a layer take the place of its activations, which are spent by then. A slope is told from activations where it is
+// not from their signs alone, and so after the deltas.
+template <class Tiles> FUSED_FN bool in_place(const Spec& c) { return Tiles::IN_PLACE && c.activation == RELU; }
+
 // Philox calls for one sample of one hidden layer.
 FUSED_FN int calls_of(const Spec& c) { return (c.width + UNITS_PER_CALL - 1) / UNITS_PER_CALL; }
 
@@ -60,7 +71,8 @@ template <class Tiles> FUSED_FN long long scratch_size(const Spec& c) {
   const long long layer = (long long)c.width * Tiles::LD;
   const int kept = 1 + keeps_inputs<Tiles>(c) + (c.dropout > 0);
   const long long bits = c.dropout > 0 ? (long long)c.depth * calls_of(c) * Tiles::BLOCK : 0;
-  return (c.depth * kept + 2) * layer + (input_rows(c) + 1LL) * Tiles::LD + 3LL * Tiles::BLOCK + Tiles::TURNED + bits;
+  const int layers = c.depth * kept + (in_place<Tiles>(c) ? 0 : 2);
+  return layers * layer + (input_rows(c) + 1LL) * Tiles::LD + 3LL * Tiles::BLOCK + Tiles::TURNED + bits;
 }
 
 // A batch of `count` samples is dealt to this many shares.
@@ -102,10 +114,8 @@ template <class Tiles> class Core {
     acts = a.scratch;
     pre = keeps_inputs<Tiles>(c) ? acts + c.depth * layer_numbers : acts;
     fed = c.dropout > 0 ? pre + c.depth * layer_numbers : acts;
-    Real* next = (c.dropout > 0 ? fed : pre) + c.depth * layer_numbers;
-    delta[0] = next;
-    delta[1] = next + layer_numbers;
-    residual = next + 2 * layer_numbers;
+    delta = (c.dropout > 0 ? fed : pre) + c.depth * layer_numbers;
+    residual = delta + (in_place<Tiles>(c) ? 0 : 2) * layer_numbers;
     batch_inputs = residual + LD;
     batch_targets = batch_inputs + input_rows(c) * LD;
     squares = batch_targets + BLOCK;
@@ -160,7 +170,7 @@ template <class Tiles> class Core {
   Arrays<Real> a;
   int layer_numbers, size, first_trained;
   bool apart;
-  Real *acts, *pre, *fed, *delta[2], *residual, *batch_inputs, *batch_targets, *squares, *turned;
+  Real *acts, *pre, *fed, *delta, *residual, *batch_inputs, *batch_targets, *squares, *turned;
   int* samples;  // of a batch's block: places in the training set
   Word* kept;    // a bit for each unit of a call: [layer][call][sample]
 
@@ -432,8 +442,8 @@ template <class Tiles> class Core {
                    turned);
       Tiles::sync();
       if (l == 0 || c.readout) break;
-      Real* below = delta[l % 2];
-      const Real* out = acts + (l - 1) * layer_numbers;
+      Real* out = acts + (l - 1) * layer_numbers;
+      Real* below = in_place<Tiles>(c) ? out : delta + l % 2 * layer_numbers;
       const Real* weights = a.params + at.weights;
       if (c.activation == RELU) Tiles::template back<true>(below, weights, at.row, above, out, at.fan_out, at.fan_in, n);
       else Tiles::template back<false>(below, weights, at.row, above, out, at.fan_out, at.fan_in, n);
@@ -449,20 +459,20 @@ template <class Tiles> class Core {
     const int first = first_trained;
     Real *p = a.params, *g = a.gradient, *m = a.moment1;
     if (shares > 1)
-      FUSED_TEAM(i, first, size) {
+      FUSED_NUMBERS(i, first, size) {
         Real sum = g[i];
         for (int share = 1; share < shares; share++) sum += g[(long long)share * size + i];
         g[i] = sum;
       }
     const Real decay = (Real)(c.optimizer == ADAMW ? 0 : c.weight_decay), l1 = (Real)c.l1;
     if (decay != 0 || l1 != 0)
-      FUSED_TEAM(i, first, size) {
+      FUSED_NUMBERS(i, first, size) {
         const Real sign = (Real)((p[i] > 0) - (p[i] < 0));
         g[i] = g[i] + decay * p[i] + l1 * sign;
       }
     if (c.optimizer == SGD) {
       const Real momentum = (Real)c.momentum, by = (Real)rate;
-      FUSED_TEAM(i, first, size) {
+      FUSED_NUMBERS(i, first, size) {
         m[i] = momentum * m[i] + g[i];
         p[i] -= by * m[i];
       }
@@ -483,15 +493,33 @@ template <class Tiles> class Core {
     const Real keep1 = (Real)(1 - c.beta1), beta2 = (Real)c.beta2, keep2 = (Real)(1 - c.beta2), eps = (Real)c.eps;
     const Real by = (Real)(rate / (1 - power1)), scale = (Real)(1 / root(1 - power2));
     const Real shrink = (Real)(c.optimizer == ADAMW ? 1 - rate * c.weight_decay : 1);
-    FUSED_TEAM(i, first_trained, size) {
-      m[i] += keep1 * (g[i] - m[i]);
-      v[i] = beta2 * v[i] + keep2 * g[i] * g[i];
-      Real second = v[i];
+    const auto step = [=](Real& p, Real& m, Real& v, Real& vmax, Real g) {
+      m += keep1 * (g - m);
+      v = beta2 * v + keep2 * g * g;
+      Real second = v;
       if (LARGEST) {
-        second = vmax[i] > second ? vmax[i] : second;
-        vmax[i] = second;
+        second = vmax > second ? vmax : second;
+        vmax = second;
       }
-      p[i] = p[i] * shrink - by * m[i] / (root(second) * scale + eps);
+      p = p * shrink - by * m / (root(second) * scale + eps);
+    };
+    if constexpr (Tiles::AT_ONCE == 1) {
+      FUSED_TEAM(i, first_trained, size) step(p[i], m[i], v[i], LARGEST ? vmax[i] : v[i], g[i]);
+    } else {
+      // Arrays and layers are whole numbers of such pieces.
+      struct alignas(16) Piece {
+        Real v[Tiles::AT_ONCE];
+      };
+      FUSED_PIECES(piece, first_trained, size) {
+        Piece ps = ((Piece*)p)[piece], ms = ((Piece*)m)[piece], vs = ((Piece*)v)[piece], largest;
+        const Piece gs = ((const Piece*)g)[piece];
+        if (LARGEST) largest = ((Piece*)vmax)[piece];
+        FUSED_UNROLL for (int k = 0; k < Tiles::AT_ONCE; k++) step(ps.v[k], ms.v[k], vs.v[k], largest.v[k], gs.v[k]);
+        ((Piece*)p)[piece] = ps;
+        ((Piece*)m)[piece] = ms;
+        ((Piece*)v)[piece] = vs;
+        if (LARGEST) ((Piece*)vmax)[piece] = largest;
+      }
     }
   }
 

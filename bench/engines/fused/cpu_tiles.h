@@ -38,6 +38,8 @@ template <class Real_, int VL, int V, int TM, int W, bool ROUNDED = false> struc
   static constexpr int SHARES = 1, SHARE_SAMPLES = 1;  // one thread has no use for several
   static constexpr bool ONE_CORE = false;
   static constexpr bool STAGED = false;  // inputs are read where they are
+  static constexpr bool IN_PLACE = false;  // `back` sums in several passes, and asks for activations in the last
+  static constexpr int AT_ONCE = 1;        // compilers make vectors themselves
 
   static FUSED_FN int tid() { return 0; }
   static FUSED_FN int threads() { return 1; }

@@ -1,5 +1,5 @@
-// The kernels for one kind of tiles, compiled by NVRTC (bench/engines/cuda/compiler.py), which defines MEMCAP_TILES, MEMCAP_THREADS,
-// MEMCAP_RESIDENT, and MEMCAP_TASK_BYTES.
+// The kernels for one kind of tiles, compiled by NVRTC (bench/engines/cuda/compiler.py), which defines MEMCAP_TILES, MEMCAP_AHEAD,
+// MEMCAP_TASK_BYTES, and MEMCAP_THREADS, which the registers of a multiprocessor shall hold, and a block never exceeds.
 #include "slice.h"
 #include "tensor_tiles.h"
 
@@ -35,7 +35,8 @@ struct Block {
 };
 
 // A slice of `length_ns` nanoseconds; `began` and `*next` are 0 before it, `words` has room for a word of each team.
-extern "C" __global__ void __launch_bounds__(MEMCAP_THREADS, MEMCAP_RESIDENT)
+// With one such block asked for, since else an assembler may spare registers for a second.
+extern "C" __global__ void __launch_bounds__(MEMCAP_THREADS, 1)
 train(Task* tasks, const int* order, int count, int* next, int* words, unsigned long long* began, unsigned long long length_ns) {
   extern __shared__ __align__(16) unsigned char shared[];
   __shared__ Core<Tiles> core;

@@ -25,13 +25,12 @@ template <int BLOCK_, int ROWS, int PASSES> struct TensorTiles : BlockTiles<floa
     float v[WIDE];
   };
 
-  // A warp's outputs, and what a step of eight terms takes.
+  // A warp's outputs, and what a step of eight terms takes from afar.
   struct Tile {
     Sums of[TALL][WIDE];
   };
-  struct Step {
-    Left left[TALL];
-    Right right[WIDE];
+  struct Lefts {
+    Left of[TALL];
   };
 
   template <int N> static FUSED_FN Held<N> heads(const Held<N>& x) {
@@ -50,17 +49,18 @@ template <int BLOCK_, int ROWS, int PASSES> struct TensorTiles : BlockTiles<floa
   }
 
   // tile += left times right, of the first `wide` columns of eight; products of one sum apart, so that none waits for the last.
-  static FUSED_FN void add(Tile& tile, const Step& step, int wide = WIDE) {
-    Step head, tail;
-    FUSED_UNROLL for (int m = 0; m < TALL; m++) head.left[m] = heads(step.left[m]);
-    FUSED_UNROLL for (int j = 0; j < WIDE; j++) head.right[j] = heads(step.right[j]);
+  static FUSED_FN void add(Tile& tile, const Left (&left)[TALL], const Right (&right)[WIDE], int wide = WIDE) {
+    Left head[TALL], tail[TALL];
+    Right right_head[WIDE], right_tail[WIDE];
+    FUSED_UNROLL for (int m = 0; m < TALL; m++) head[m] = heads(left[m]);
+    FUSED_UNROLL for (int j = 0; j < WIDE; j++) right_head[j] = heads(right[j]);
     if (PASSES == 3) {
-      FUSED_UNROLL for (int m = 0; m < TALL; m++) tail.left[m] = tails(step.left[m], head.left[m]);
-      FUSED_UNROLL for (int j = 0; j < WIDE; j++) tail.right[j] = tails(step.right[j], head.right[j]);
-      add_each(tile, head.left, tail.right, wide);
-      add_each(tile, tail.left, head.right, wide);
+      FUSED_UNROLL for (int m = 0; m < TALL; m++) tail[m] = tails(left[m], head[m]);
+      FUSED_UNROLL for (int j = 0; j < WIDE; j++) right_tail[j] = tails(right[j], right_head[j]);
+      add_each(tile, head, right_tail, wide);
+      add_each(tile, tail, right_head, wide);
     }
-    add_each(tile, head.left, head.right, wide);
+    add_each(tile, head, right_head, wide);
   }
   static FUSED_FN void add_each(Tile& tile, const Left (&left)[TALL], const Right (&right)[WIDE], int wide) {
     FUSED_UNROLL for (int j = 0; j < WIDE; j++) if (j < wide)
@@ -80,7 +80,7 @@ template <int BLOCK_, int ROWS, int PASSES> struct TensorTiles : BlockTiles<floa
     FUSED_ON_CHIP(in);
     FUSED_OFF_CHIP(weight);
     FUSED_OFF_CHIP(bias);
-    if (O == 1) return Plain::template single<RELU>(out, weight, bias, in, I, n);
+    if (O == 1) return Plain::single(out, weight, bias, in, I, n, RELU);
     const int across = (n + SPAN - 1) / SPAN, down = (O + ROWS - 1) / ROWS;
     for (int t = BlockThreads::warp(); t < across * down; t += BlockThreads::warps()) {
       BlockThreads::sync_warp();
@@ -90,23 +90,31 @@ template <int BLOCK_, int ROWS, int PASSES> struct TensorTiles : BlockTiles<floa
         const float value = bias[least(first + 16 * m + 8 * (k / 2) + group_of(h), O - 1)];
         FUSED_UNROLL for (int j = 0; j < WIDE; j++) tile.of[m][j].v[h][k] = value;
       }
-      FUSED_ROLLED for (int i = 0; i < I; i += 8) {
-        Step step;
-        FUSED_LANES(h) {
-          // Rows beyond the last repeat it: of outputs they are not stored, of inputs they meet the zeros that weights are padded with
-          // (an infinite input so becomes NaN, which it would soon).
-          FUSED_UNROLL for (int m = 0; m < TALL; m++) FUSED_UNROLL for (int half = 0; half < 2; half++) {
-            const int o = least(first + 16 * m + 8 * half + group_of(h), O - 1);
-            const Two w = *(const Two*)(weight + o * row + i + 2 * place_of(h));
-            FUSED_UNROLL for (int k = 0; k < 2; k++) step.left[m].v[h][2 * k + half] = w.v[k];
-          }
-          FUSED_UNROLL for (int k = 0; k < 2; k++) {
-            const Few x = *(const Few*)(in + least(i + 2 * place_of(h) + k, I - 1) * LD + s + WIDE * group_of(h));
-            FUSED_UNROLL for (int j = 0; j < WIDE; j++) step.right[j].v[h][k] = x.v[j];
-          }
-        }
-        add(tile, step);
-      }
+      // Rows beyond the last repeat it: of outputs they are not stored, of inputs they meet the zeros that weights are padded with (an
+      // infinite input so becomes NaN, which it would soon).
+      const auto weights_of = [&](int h, int m, int half, int k) {
+        return weight + least(first + 16 * m + 8 * half + group_of(h), O - 1) * row + 8 * k + 2 * place_of(h);
+      };
+      each_step<Lefts>(
+          (I + 7) / 8,
+          [&](Lefts& left, int k) {
+            FUSED_LANES(h) FUSED_UNROLL for (int m = 0; m < TALL; m++) FUSED_UNROLL for (int half = 0; half < 2; half++) {
+              const Two w = *(const Two*)weights_of(h, m, half, k);
+              FUSED_UNROLL for (int term = 0; term < 2; term++) left.of[m].v[h][2 * term + half] = w.v[term];
+            }
+          },
+          [&](const Lefts& left, int k) {
+            Right right[WIDE];
+            FUSED_LANES(h) FUSED_UNROLL for (int term = 0; term < 2; term++) {
+              const Few x = *(const Few*)(in + least(8 * k + 2 * place_of(h) + term, I - 1) * LD + s + WIDE * group_of(h));
+              FUSED_UNROLL for (int j = 0; j < WIDE; j++) right[j].v[h][term] = x.v[j];
+            }
+            add(tile, left.of, right);
+          },
+          [&](int k) {
+            FUSED_LANES(h) FUSED_UNROLL for (int m = 0; m < TALL; m++)
+              FUSED_UNROLL for (int half = 0; half < 2; half++) soon(weights_of(h, m, half, k));
+          });
       FUSED_LANES(h) FUSED_UNROLL for (int m = 0; m < TALL; m++) FUSED_UNROLL for (int half = 0; half < 2; half++) {
         const int o = first + 16 * m + 8 * half + group_of(h);
         if (o >= O) continue;
@@ -137,20 +145,32 @@ template <int BLOCK_, int ROWS, int PASSES> struct TensorTiles : BlockTiles<floa
       BlockThreads::sync_warp();
       const int first = t / across * ROWS, s = t % across * SPAN;
       Tile tile{};
-      FUSED_ROLLED for (int o = 0; o < O; o += 8) {
-        Step step;
-        FUSED_LANES(h) FUSED_UNROLL for (int k = 0; k < 2; k++) {
-          const int at = least(o + 2 * place_of(h) + k, O - 1);
-          const bool beyond = o + 2 * place_of(h) + k >= O;
-          FUSED_UNROLL for (int m = 0; m < TALL; m++) {
-            const Two w = *(const Two*)(weight + at * row + least(first + 16 * m + 2 * group_of(h), row - 2));
-            FUSED_UNROLL for (int half = 0; half < 2; half++) step.left[m].v[h][2 * k + half] = beyond ? 0 : w.v[half];
-          }
-          const Few d = *(const Few*)(delta + at * LD + s + WIDE * group_of(h));
-          FUSED_UNROLL for (int j = 0; j < WIDE; j++) step.right[j].v[h][k] = d.v[j];
-        }
-        add(tile, step);
-      }
+      const auto weights_of = [&](int h, int m, int term, int k) {
+        return weight + least(8 * k + 2 * place_of(h) + term, O - 1) * row + least(first + 16 * m + 2 * group_of(h), row - 2);
+      };
+      each_step<Lefts>(
+          (O + 7) / 8,
+          [&](Lefts& left, int k) {
+            FUSED_LANES(h) FUSED_UNROLL for (int term = 0; term < 2; term++) {
+              const bool beyond = 8 * k + 2 * place_of(h) + term >= O;
+              FUSED_UNROLL for (int m = 0; m < TALL; m++) {
+                const Two w = *(const Two*)weights_of(h, m, term, k);
+                FUSED_UNROLL for (int half = 0; half < 2; half++) left.of[m].v[h][2 * term + half] = beyond ? 0 : w.v[half];
+              }
+            }
+          },
+          [&](const Lefts& left, int k) {
+            Right right[WIDE];
+            FUSED_LANES(h) FUSED_UNROLL for (int term = 0; term < 2; term++) {
+              const Few d = *(const Few*)(delta + least(8 * k + 2 * place_of(h) + term, O - 1) * LD + s + WIDE * group_of(h));
+              FUSED_UNROLL for (int j = 0; j < WIDE; j++) right[j].v[h][term] = d.v[j];
+            }
+            add(tile, left.of, right);
+          },
+          [&](int k) {
+            FUSED_LANES(h) FUSED_UNROLL for (int m = 0; m < TALL; m++)
+              FUSED_UNROLL for (int term = 0; term < 2; term++) soon(weights_of(h, m, term, k));
+          });
       FUSED_LANES(h) FUSED_UNROLL for (int m = 0; m < TALL; m++) FUSED_UNROLL for (int half = 0; half < 2; half++) {
         const int i = first + 16 * m + 2 * group_of(h) + half;
         if (i >= I) continue;
@@ -187,19 +207,20 @@ template <int BLOCK_, int ROWS, int PASSES> struct TensorTiles : BlockTiles<floa
         soon(gradient + least(first + down + group_of(h), O - 1) * row + column + 8 * place_of(h));
       Tile tile{};
       FUSED_ROLLED for (int s = 0; s < n; s += 16) {
-        Step steps[2];
+        Left left[2][TALL];
+        Right right[2][WIDE];
         FUSED_LANES(h) {
-          const int apart = group_of(h) / 2 + 4 * (group_of(h) % 2), left = n - s - 4 * place_of(h);
+          const int apart = group_of(h) / 2 + 4 * (group_of(h) % 2), rest = n - s - 4 * place_of(h);
           FUSED_UNROLL for (int m = 0; m < TALL; m++) FUSED_UNROLL for (int half = 0; half < 2; half++) {
             const Four d = four(delta + least(first + 16 * m + 8 * half + apart, O - 1) * LD + s + 4 * place_of(h));
-            FUSED_UNROLL for (int k = 0; k < 4; k++) steps[k / 2].left[m].v[h][2 * (k % 2) + half] = k < left ? d.v[k] : 0;
+            FUSED_UNROLL for (int k = 0; k < 4; k++) left[k / 2][m].v[h][2 * (k % 2) + half] = k < rest ? d.v[k] : 0;
           }
           FUSED_UNROLL for (int j = 0; j < WIDE; j++) {
             const Four x = four(in + least(column + 8 * j + apart, I - 1) * LD + s + 4 * place_of(h));
-            FUSED_UNROLL for (int k = 0; k < 4; k++) steps[k / 2].right[j].v[h][k % 2] = k < left ? x.v[k] : 0;
+            FUSED_UNROLL for (int k = 0; k < 4; k++) right[k / 2][j].v[h][k % 2] = k < rest ? x.v[k] : 0;
           }
         }
-        FUSED_UNROLL for (int k = 0; k < 2; k++) add(tile, steps[k], wide);
+        FUSED_UNROLL for (int k = 0; k < 2; k++) add(tile, left[k], right[k], wide);
       }
       FUSED_LANES(h) FUSED_UNROLL for (int m = 0; m < TALL; m++) FUSED_UNROLL for (int half = 0; half < 2; half++) {
         const int o = first + 16 * m + 8 * half + group_of(h) / 2 + 4 * (group_of(h) % 2), start = o * row + column + place_of(h);
