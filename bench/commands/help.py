@@ -128,14 +128,14 @@ shapes of the networks, each a list; shapes=table has 4 shapes, shapes=speed 120
 usage: memcap check capacity [setting=value ...]
        memcap check speed [setting=value ...]
 
-A head is held against a base. The exit status is 1 where it fails, and 2 where nothing could be checked. What was found is
-left in run_dir: check.md, check.json, check.xml and tables.
+A head is held against a base. The exit status is 1 where it fails, and 2 where nothing could be checked. What was
+found is left in run_dir: check.md, check.json, check.xml and tables.
 
-capacity trains a small grid with every optimizer, regularizer, activation, initialisation and schedule. It compares it with
-the reference that comes with this program, or with another run, and names the settings that moved.
+capacity trains a small grid with every optimizer, regularizer, activation, initialisation and schedule. It compares
+it with the reference that comes with this program, or with another run, and names the settings that moved.
 
-speed builds two commits of a checkout and runs benchmarks on both in turn, until the ratios of their times are known. It
-names the groups that are slower by more than a margin.
+speed builds two commits of a checkout and runs benchmarks on both in turn, until the ratios of their times are known.
+It names the groups that are slower by more than a margin.
 
 examples:
   memcap check capacity

@@ -660,7 +660,7 @@ _CHECK_SETTINGS = (
 )
 
 _SPEED = "gates/speed.py"
-_GROUP = Column("group", "text", "benchmarks that are judged together", "tests/perf/benchmarks.py")
+_GROUP = Column("group", "text", "benchmarks that are judged together, of tests/perf", "gates/rounds.py")
 _CHECK_GROUPS = (
     _GROUP,
     Column("n_benchmarks", "benchmarks", "how many those are", _SPEED),

@@ -202,7 +202,7 @@ def test_under_the_hinge_margins_beyond_1_are_memorized_to_the_last_bit(engine):
 
 def test_equal_inputs_with_different_targets_are_never_memorized(monkeypatch, train, engine):
     twins = Data(np.zeros((2, 3)), np.array([1.0, -2.0]), float(np.var([1.0, -2.0])))
-    module = importlib.import_module("bench.engines.torch_state" if engine.name == "torch" else "bench.engines.task")
+    module = importlib.import_module("bench.engines.torch_state" if engine.name == "torch" else "bench.engines.draws")
     monkeypatch.setattr(module, "training_data", lambda cell: twins)
     outcome = next(iter(train([Cell(n_samples=2, d_in=3, max_epochs=3000, dtype="float64")]).values()))
     assert outcome.status is Status.CENSORED
