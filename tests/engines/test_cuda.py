@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import bench
-from bench.engines import record, task
+from bench.engines import draws, record
 from bench.engines.choice import native_is_built
 from bench.engines.packs import Pack, budget_flops
 from bench.engines.task import spec_of
@@ -81,9 +81,9 @@ def test_on_tensor_cores_what_is_no_number_stays_none(bits, width, monkeypatch):
     """The first two are NaNs as a GPU makes them, whose heads are zero when they are rounded; the last is infinite."""
     inputs = np.ones((40, 3))
     inputs[7, 1] = np.array(bits, dtype=np.uint64).view(np.float64)
-    monkeypatch.setattr(task, "training_data", lambda cell: Data(inputs, np.arange(40.0), 1.0))
+    monkeypatch.setattr(draws, "training_data", lambda cell: Data(inputs, np.arange(40.0), 1.0))
     cell = Cell(n_samples=40, d_in=3, width=width, max_epochs=3)
-    assert train([cell], engine=CudaEngine([HostDevice()], tensor_cores=True))[cell].status is Status.DIVERGED
+    assert train([cell], engine=CudaEngine([HostDevice()], products="3xtf32"))[cell].status is Status.DIVERGED
 
 
 # Layers whose sums over samples are split into 16 parts, 8, 4, 2 and 1, whose last ones lack samples, with rows and columns to spare.

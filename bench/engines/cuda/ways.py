@@ -25,7 +25,7 @@ class Large(NamedTuple):
 # From these networks on three products on tensor cores take less time than one by multiply-adds, by architecture: as the model
 # (`make occupancy`) predicts it. No chip has been asked yet. Chips that are not here have too few tensor cores for it, or the
 # model does not know them.
-THREE_FOR_ONE = {"sm_80": Large(depth=2, width=32), "sm_90": Large(depth=2, width=32)}
+THREE_FOR_ONE = {"sm_80": Large(depth=2, width=16), "sm_90": Large(depth=2, width=32)}
 
 
 def ways_for(cell: Cell, arch: str, products: Products = "auto") -> tuple[Way, ...]:
