@@ -14,7 +14,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
 from bench.commands.config import dump
-from bench.commands.exits import NO, exit_status
+from bench.commands.exits import NO, UsageError, exit_status
 from bench.commands.line import composed
 from bench.protocol.grid import GridError
 from bench.store import provenance
@@ -51,7 +51,7 @@ def _checked(values: Any) -> dict[str, Any]:
 def _speed(values: dict[str, Any]) -> bool:
     """Measure, say what was found, and keep it; whether no group is slower."""
     from bench.engines.cuda.compiler import cache_folder
-    from bench.gates.check import Check
+    from bench.gates.check import Check, Verdict
     from bench.gates.rounds import CannotRun, rounds
     from bench.gates.sides import CannotBuild, commit_of, of_commit, of_working_tree, usual_base
     from bench.gates.speed import findings, judged
@@ -82,7 +82,11 @@ def _speed(values: dict[str, Any]) -> bool:
     taken = {"started_at": started_at.isoformat(timespec="seconds"), "wall_time_s": round(time.perf_counter() - started, 3)}
     provenance.append(folder, {**taken, **facts, "config": values})
     check.write(folder)
-    print(f"\n{check.text()}\n\nmemcap: {'passed' if check.passed else 'failed'}; what was found is in {folder}")
+    unknown = all(finding.verdict is Verdict.SKIPPED for finding in check.findings)
+    outcome = "found nothing out" if unknown else "passed" if check.passed else "failed"
+    print(f"\n{check.text()}\n\nmemcap: {outcome}; what was found is in {folder}")
+    if unknown:
+        raise UsageError("no group is known well enough; raise limit_s, or quiet the machine")
     return check.passed
 
 

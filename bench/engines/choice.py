@@ -8,6 +8,8 @@ from typing import NamedTuple
 from bench.engines.api import Engine, TrainReport
 from bench.engines.cuda.ways import WAYS, Way
 from bench.machine import gpus
+from bench.machine.child import one_line
+from bench.machine.cuda_core import why_no_cuda_core
 from bench.protocol.grid import GridError
 
 __all__ = ["ENGINES", "Engine", "EngineSpec", "TrainReport", "make_engine", "resolve"]
@@ -16,9 +18,6 @@ ENGINES = ("auto", "native", "cuda", "torch")
 
 # What each engine trains on: kinds of torch devices.
 DEVICES_OF = {"native": ("cpu",), "cuda": ("cuda",), "torch": ("cpu", "cuda")}
-
-# The first cuda-core whose kernels can be had by their handle, which their attributes are set by.
-LEAST_CUDA_CORE = (0, 6)
 
 # What happens to cells whose way the CUDA engine gets wrong.
 INSTEAD_OF: dict[Way, str] = {
@@ -142,23 +141,6 @@ def native_is_built() -> bool:
     return importlib.util.find_spec("bench.engines._native") is not None
 
 
-def why_no_cuda_core() -> str | None:
-    """Why there is nothing that compiles and launches kernels, in one line, or None."""
-    if not all(importlib.util.find_spec(name) is not None for name in ("cuda", "cuda.core", "cuda.bindings")):
-        return "cuda-core is not installed (pip install 'memcap[cuda]')"
-    try:
-        from cuda import core
-    except (
-        Exception
-    ) as error:  # It refuses bindings that are older than it: with an ImportError, or an error of the bindings' own.
-        return f"cuda-core cannot be imported: {one_line(error)} (pip install --upgrade 'memcap[cuda]')"
-    version = core.__version__
-    if tuple(int(part) for part in version.split(".")[:2]) < LEAST_CUDA_CORE:
-        least = ".".join(map(str, LEAST_CUDA_CORE))
-        return f"cuda-core {version} is too old, {least} is the least (pip install --upgrade 'memcap[cuda]')"
-    return None
-
-
 def cuda_is_usable(device: str) -> bool:
     """Whether the CUDA engine is installed, and right on this device for float32."""
     return "float32" not in _against_cuda(device)
@@ -178,11 +160,6 @@ def _against_cuda(device: str) -> dict[Way, str]:
             # reason is the error. What ends a process ends that of the trial.
             reason = one_line(error)
     return dict.fromkeys(WAYS, reason)
-
-
-def one_line(error: Exception) -> str:
-    """An error's kind and message."""
-    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def make_engine(spec: EngineSpec, threads: int = 1) -> Engine:

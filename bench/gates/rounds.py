@@ -14,12 +14,29 @@ import pandas as pd
 
 from bench.gates.sides import Side
 from bench.gates.speed import LOOKS, finished, interleaved
+from bench.machine.child import essence
 
 # The benchmarks that a check runs, by the mark that they carry.
 GATED = "gate"
 
 # Of a checkout what the suite needs beside the program.
 SUITE = ("tests", "pyproject.toml")
+
+# An editable installation of the interpreter would bring its own program before any path. Where another than the side's is
+# loaded all the same, nothing is measured.
+LAUNCH = """
+import sys
+from pathlib import Path
+site = Path(sys.argv.pop(1)).resolve()
+sys.meta_path[:] = [finder for finder in sys.meta_path if "editable" not in type(finder).__module__]
+sys.path[:0] = [str(site), "."]
+import bench
+import pytest
+status = pytest.main(sys.argv[1:])
+loaded = [Path(m.__file__) for n, m in list(sys.modules.items()) if n.split(".")[0] == "bench" and getattr(m, "__file__", None)]
+others = [str(path) for path in loaded if not path.resolve().is_relative_to(site)]
+sys.exit(f"ERROR {others[0]} was measured in place of {site}" if others else int(status))
+"""
 
 COLUMNS = ["round", "side", "group", "benchmark", "time_s"]
 
@@ -35,7 +52,7 @@ def rounds(root: Path, base: Side, head: Side, *, margin: float, limit_s: float,
         root: the checkout whose suite both sides run, that of the head.
         base, head: what is measured.
         margin: see `speed.judged`.
-        limit_s: seconds for all rounds; one is run in any case.
+        limit_s: seconds for all rounds; so many as the first look needs are run in any case.
         said: what to do with a line of progress.
 
     Returns:
@@ -56,7 +73,8 @@ def rounds(root: Path, base: Side, head: Side, *, margin: float, limit_s: float,
             times = pd.concat(tables, ignore_index=True)[COLUMNS]
             elapsed_s = time.monotonic() - started
             said(f"round {number + 1} of at most {LOOKS[-1]}, {elapsed_s:.0f} s")
-            if finished(times, margin=margin) or elapsed_s * (number + 2) / (number + 1) > limit_s:
+            late = number + 1 >= LOOKS[0] and elapsed_s * (number + 2) / (number + 1) > limit_s
+            if late or finished(times, margin=margin):
                 return times
     raise AssertionError("the last look ends the rounds")
 
@@ -82,12 +100,12 @@ def _measured(suite: Path, side: Side) -> pd.DataFrame:
     """One run of the suite: group, benchmark, time_s."""
     kept = suite / "measured.json"
     kept.unlink(missing_ok=True)
-    command = [side.python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", GATED, "tests/perf/benchmarks.py"]
-    options = ["--benchmark-only", "--benchmark-disable-gc", f"--benchmark-json={kept}"]
-    done = subprocess.run([*command, *options], cwd=suite, env=side.environment, capture_output=True, text=True)
+    options = ["-q", "-p", "no:cacheprovider", "-m", GATED, "--benchmark-only", "--benchmark-disable-gc"]
+    command = [side.python, "-c", LAUNCH, str(side.site), *options, f"--benchmark-json={kept}", "tests/perf/benchmarks.py"]
+    done = subprocess.run(command, cwd=suite, capture_output=True, text=True)
     if done.returncode or not kept.exists():
         lines = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith(("E  ", "ERROR", "FAILED"))]
-        reason = " ".join(lines[0].split()) if lines else f"pytest ended with {done.returncode}"
+        reason = " ".join(lines[0].split()) if lines else essence(done.stdout + done.stderr)
         raise CannotRun(f"{side.what} does not run the suite of the head: {reason}")
     found = json.loads(kept.read_text())["benchmarks"]
     return pd.DataFrame(

@@ -18,6 +18,16 @@ MAIN = ("main", "origin/main", "master", "origin/master")
 PIP = ("install", "--quiet", "--disable-pip-version-check", "--no-deps", "--no-build-isolation", "--no-warn-conflicts")
 
 
+# What a build depends on beside its sources.
+ENVIRONMENT = """
+import os, shutil, subprocess, sys
+print(sys.implementation.cache_tag)
+print(sys.prefix, os.environ.get("CXXFLAGS"))
+compiler = shutil.which(os.environ.get("CXX", "c++"))
+print(compiler and subprocess.run([compiler, "--version"], capture_output=True, text=True).stdout)
+"""
+
+
 class CannotBuild(Exception):
     """A side that there is not, or that cannot be built. The message is one line: what, and why."""
 
@@ -28,11 +38,6 @@ class Side(NamedTuple):
     what: str
     python: str
     site: Path
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """Variables under which its interpreter imports it, and nothing else by its name."""
-        return {**os.environ, "PYTHONPATH": str(self.site)}
 
 
 def commit_of(root: Path, ref: str) -> str:
@@ -114,12 +119,13 @@ def _install(python: str, sources: Path, site: Path, what: str) -> None:
 
 
 def _tag(python: str) -> str:
-    """What of an interpreter decides which compiled code it takes."""
-    code = "import sys; print(sys.implementation.cache_tag)"
+    """Of an interpreter, its environment, and the compiler that a build there takes."""
     try:
-        return subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+        done = subprocess.run([python, "-c", ENVIRONMENT], capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError) as error:
         raise CannotBuild(f"{python} is no Python that runs") from error
+    name, _, rest = done.stdout.partition("\n")
+    return f"{name}-{hashlib.sha256(rest.encode()).hexdigest()[:8]}"
 
 
 def _git(root: Path, *arguments: str, reason: str) -> str:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+# How a line of a traceback begins that names the exception.
+EXCEPTION = re.compile(r"^[A-Za-z_][\w.]*(?:Error|Exception|Interrupt|Warning)\b")
 
 
 def command(module: str, *arguments: str) -> list[str]:
@@ -30,3 +34,15 @@ def start(module: str, *arguments: str, **pipes: Any) -> subprocess.Popen:
         pipes: what `subprocess.Popen` gets beside these.
     """
     return subprocess.Popen(command(module, *arguments), env=environment(), start_new_session=True, **pipes)
+
+
+def essence(text: str) -> str:
+    """What a program that failed says, in a line: the last exception's own, since libraries add hints below it."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    named = [line for line in lines if EXCEPTION.match(line)]
+    return next(iter(named[-1:] + lines[-1:]), "nothing was said")
+
+
+def one_line(error: Exception) -> str:
+    """An error's kind and message."""
+    return " ".join(f"{type(error).__name__}: {error}".split())

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
-from collections import defaultdict
 from typing import Literal, NamedTuple
+
+from bench.machine.cuda_core import why_no_cuda_core
 
 # How a peer takes the networks of a problem: one after the other, in packs of a size that suits it, or all in its own way.
 Takes = Literal["one", "packs", "all"]
@@ -35,7 +36,7 @@ PEERS = {
 }
 
 # What brings the packages that are not everyone's.
-EXTRA_OF = defaultdict(lambda: "peers", cuda="cuda", cuda_3xtf32="cuda")
+EXTRA = "peers"
 
 # What tells one shape of networks from another.
 SHAPE = ("d_in", "width", "depth", "n_samples")
@@ -49,11 +50,13 @@ def why_not(name: str, device: str) -> str | None:
     peer = PEERS[name]
     if device.partition(":")[0] not in peer.devices:
         return f"it does not train on {device}"
+    if peer.needs == "cuda.core":
+        return why_no_cuda_core()
     package = peer.needs.partition(".")[0]
     if importlib.util.find_spec(package) is None or importlib.util.find_spec(peer.needs) is None:
         return (
             "it is not built in this installation (pip install -e .)"
             if name == "native"
-            else f"{peer.needs} is not installed (pip install -e '.[{EXTRA_OF[name]}]')"
+            else f"{peer.needs} is not installed (pip install -e '.[{EXTRA}]')"
         )
     return None

@@ -16,6 +16,7 @@ from bench.engines.cuda.tiles import KERNELS
 from bench.engines.cuda.trust import MEDIAN_TOLERANCES, Finding, compared, findings, forget, trial_cells, tried
 from bench.engines.cuda.ways import WAYS, Way
 from bench.engines.torch_engine import TorchEngine
+from bench.machine import cuda_core
 from bench.machine.gpus import Gpus
 from bench.protocol.grid import GridError
 from bench.runs import training
@@ -134,6 +135,11 @@ FAULT = (
         (f"raise SystemExit('\\n'.join({FAULT}))", 60, Finding(FAULT[1])),
         ("import os; os.abort()", 60, Finding("the trial ended with status -6: nothing was said")),
         ("print('3')", 60, Finding("the trial ended with status 0: 3")),
+        (
+            """import os; print('{"reason": null, "median": 1e-07}', flush=True); os.abort()""",
+            60,
+            Finding('the trial ended with status -6: {"reason": null, "median": 1e-07}'),
+        ),
         ("import time; print('compiling', flush=True); time.sleep(60)", 0.5, Finding("the trial did not end in 0.5 s")),
     ],
 )
@@ -239,7 +245,7 @@ OLDER = "raise ImportError('cuda-bindings 13.0.3 is older\\nthan 13.2')"
             "cuda-core cannot be imported: ImportError: cuda-bindings 13.0.3 is older than 13.2 (pip install --upgrade 'memcap[cuda]')",
         ),
         ("__version__ = '0.6.0'", None),
-        ("__version__ = '1.4.0rc1'", None),
+        ("__version__ = '1.4rc1'", None),
     ],
     ids=["missing", "too old", "refused", "least", "later"],
 )
@@ -250,7 +256,7 @@ def test_a_cuda_core_that_cannot_serve_is_a_line(core, said, tmp_path, monkeypat
             (tmp_path / "cuda" / name).mkdir(parents=True, exist_ok=True)
             (tmp_path / "cuda" / name / "__init__.py").write_text(text)
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
-    assert engines.why_no_cuda_core() == said
+    assert cuda_core.why_no_cuda_core() == said
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,6 @@ def test_a_commit_is_built_once_and_kept(checkout, tmp_path):
     assert side.what == f"commit {commits[0][:12]}"
     assert of_commit(root, commits[0], tmp_path / "kept") == side
     assert installed == [commits[0][:12]]
-    assert side.environment["PYTHONPATH"] == str(side.site)
 
 
 def test_a_clean_tree_is_its_commit_and_what_is_not_committed_is_built_and_named(checkout, tmp_path):

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench.gates.check import Verdict
+from bench.gates.check import Check, Verdict
 from bench.gates.speed import FALSE_ALARMS, LOOKS, findings, finished, interleaved, interval, judged
 
 GROUPS = {f"group {i}": 2 for i in range(8)}
@@ -106,7 +106,11 @@ def test_after_one_round_nothing_is_known_and_nothing_is_called_slower():
     groups = judged(simulated(np.random.default_rng(2), 1, slower=2.0))
     assert not groups["slower"].any()
     assert not groups["known"].any()
-    assert findings(groups)[0].said.endswith("not known to 2%")
+    said = findings(groups)
+    assert {finding.verdict for finding in said} == {Verdict.SKIPPED}
+    assert said[0].said.endswith("not known to 2%, raise limit_s or quiet the machine")
+    # A check that found nothing out is no green one.
+    assert not Check("speed", "a", "b", said).passed
 
 
 def test_base_and_head_take_turns_to_be_first():

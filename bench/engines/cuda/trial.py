@@ -33,8 +33,10 @@ def held(device: str, way: Way) -> Finding:
 
 def main(device: str, *way: str) -> int:
     """Print what was found; exit status 1 if something speaks against a way."""
-    asked: list[Way] = [each for each in WAYS if each in way]
-    if asked:
+    if way:
+        asked: list[Way] = [each for each in WAYS if each in way]
+        if len(asked) != len(way):
+            sys.exit(f"trial: {' '.join(way)} is no way to make products; choose from: {', '.join(WAYS)}")
         finding = held(device, asked[0])
         print(json.dumps(finding._asdict()))
         return int(finding.reason is not None)

@@ -20,7 +20,7 @@ from bench.engines.api import Engine
 from bench.engines.cuda.compiler import cache_folder, write_cached
 from bench.engines.cuda.ways import WAYS, Way
 from bench.engines.packs import plan
-from bench.machine.child import environment
+from bench.machine.child import environment, essence
 from bench.protocol.cells import Activation, Cell, Outcome
 
 # Relative differences of losses that rounding explains, over so few epochs. A factor next to the middle of two numbers of TF32,
@@ -35,9 +35,6 @@ EPOCHS = 12
 
 # A trial takes seconds once the kernels are compiled, which takes a minute on one core.
 TRIAL_S = 300.0
-
-# How a line of a traceback begins that names the exception.
-EXCEPTION = re.compile(r"^[A-Za-z_][\w.]*(?:Error|Exception|Interrupt|Warning)\b")
 
 
 class Finding(NamedTuple):
@@ -147,18 +144,15 @@ def tried(command: list[str], what: str, timeout_s: float = TRIAL_S) -> Finding:
         _keep_text(what, "".join(printed))
         return Finding(f"the trial did not end in {timeout_s:g} s")
     try:
-        return Finding(**json.loads(done.stdout.strip().splitlines()[-1]))
+        finding = Finding(**json.loads(done.stdout.strip().splitlines()[-1]))
+        # A process that dies when all was said dies of its device.
+        if done.returncode == int(finding.reason is not None):
+            return finding
     except (LookupError, ValueError, TypeError):
-        _keep_text(what, done.stdout + done.stderr)
+        pass
+    _keep_text(what, done.stdout + done.stderr)
     said = essence(done.stdout + done.stderr)
     return Finding(said if done.returncode == 1 else f"the trial ended with status {done.returncode}: {said}")
-
-
-def essence(text: str) -> str:
-    """What a program that failed says, in a line: the last exception's own, since libraries add hints below it."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    named = [line for line in lines if EXCEPTION.match(line)]
-    return next(iter(named[-1:] + lines[-1:]), "nothing was said")
 
 
 def _keep_text(what: str, text: str) -> None:
