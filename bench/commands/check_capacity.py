@@ -69,8 +69,11 @@ def _capacity(values: dict[str, Any]) -> bool:
     base, cells = _base(values["base"])
     folder = Path(values["run_dir"])
     if values["head"] is None:
+        own = folder / "head"
+        if values["base"] != REFERENCE and own.resolve() == Path(values["base"]).resolve():
+            raise GridError("base", values["base"], "is where the head would be trained", "name another run_dir")
         how = {name: values[name] for name in ("device", "engine", "threads")}
-        head = trained(cells, folder / "head", **how)
+        head = trained(cells, own, **how)
     else:
         head = _of_run("head", values["head"])
     try:
@@ -79,8 +82,8 @@ def _capacity(values: dict[str, Any]) -> bool:
         raise GridError("base", values["base"], str(error), "train both from the same grid") from error
     findings = judged.findings
     if values["base"] == REFERENCE and values["head"] is None:
-        own = by_reference_build(cells, values["threads"] or available_cores())
-        findings.append(Finding("bytes", Verdict.SKIPPED, own) if isinstance(own, str) else same_bytes(base, own))
+        made = by_reference_build(cells, values["threads"] or available_cores())
+        findings.append(Finding("bytes", Verdict.SKIPPED, made) if isinstance(made, str) else same_bytes(base, made))
     check = Check("capacity", values["base"], head.engine, findings)
     write_tables(folder / "tables", {"check_settings": judged.settings})
     write_atomically(folder / "config.yaml", lambda partial: partial.write_text(dump(values), encoding="utf-8"))
@@ -97,7 +100,11 @@ def _base(name: str) -> tuple[Learned, Sequence[Cell]]:
     if name != REFERENCE:
         from bench.store.parts import Store, cells_of
 
-        return _of_run("base", name), cells_of(Store(Path(name)).read_cells())
+        learned, planned = _of_run("base", name), Store(Path(name)).read_cells()
+        if len(learned.cells) < len(planned):
+            rule = f"has no result of {len(planned) - len(learned.cells)} of its {len(planned)} cells"
+            raise GridError("base", name, rule, "run it to its end first")
+        return learned, cells_of(planned)
     from bench.gates.learned import of_reference
 
     (chosen,) = compose("config", [f"grid={GRID}"])

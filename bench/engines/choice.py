@@ -105,7 +105,7 @@ def _resolve_device(device: str) -> tuple[str, str | None]:
         return device, None
     if device != "auto" and (kind != "cuda" or (index and not index.isdigit())):
         raise GridError("device", device, "is not a device", "choose auto, cpu, cuda or cuda:<index>")
-    found = gpus.find()
+    found = gpus.find(int(index) if index else None)
     if device == "auto":
         return _auto_device(found)
     if int(index or 0) >= found.count:
@@ -124,6 +124,8 @@ def _auto_device(found: gpus.Gpus) -> tuple[str, str | None]:
     idle = "; ".join(f"cuda:{index} cannot be used: {trouble}" for index, trouble in found.troubles.items())
     if found.why_none:
         idle = f"the NVIDIA GPU here cannot be used: {found.why_none}"
+    if len(found.usable) > 1:
+        idle += f"; one of the {len(found.usable)} others is taken, name another by device=cuda:{found.usable[1]}"
     return (f"cuda:{found.usable[0]}" if found.usable else "cpu"), idle or None
 
 

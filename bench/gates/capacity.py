@@ -29,6 +29,9 @@ FALSE_ALARMS = 0.001
 TESTS = ("epochs to tau", "share that memorizes", "N50")
 LEVEL = FALSE_ALARMS / len(TESTS)
 
+# A single cell that parts may be chaotic.
+LEAST_CELLS = 2
+
 # A network's N50 can be told from this many sample counts on.
 LEAST_COUNTS = 3
 
@@ -104,7 +107,7 @@ def _by_setting(pairs: pd.DataFrame) -> pd.DataFrame:
                 "largest_difference": own["apart"].max(),
                 "tolerance": tolerance,
                 "n_beyond": beyond,
-                "moved": 2 * beyond > len(own),
+                "moved": len(own) >= LEAST_CELLS and 2 * beyond > len(own),
                 "n_memorized_base": int(np.isfinite(base).sum()),
                 "n_memorized_head": int(np.isfinite(head).sum()),
                 "median_epoch_ratio": median_ratio(base, head),
@@ -122,7 +125,7 @@ def _failed(pairs: pd.DataFrame) -> Finding:
 
 
 def _first_epochs(settings: pd.DataFrame) -> Finding:
-    """Settings in which more than half of the cells part beyond rounding: a single cell may be chaotic, a setting is not."""
+    """Settings in which more than half of the cells part beyond rounding, of LEAST_CELLS or more."""
     moved, still = settings[settings["moved"]], settings[~settings["moved"]]
     if moved.empty:
         largest = settings["largest_difference"].max()

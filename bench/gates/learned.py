@@ -78,6 +78,8 @@ def _exact(text: str) -> float:
 
 def _settings(cells: pd.DataFrame) -> list[str]:
     """Of each cell the fields, but for seeds and n_samples, in which it is not as most are: the same for all its seeds."""
+    if cells.empty:
+        return []
     fields = [name for name in GROUP_FIELDS if name != "n_samples"]
     usual = pd.Series({name: _commonest(cells[name]) for name in fields} | {"n_samples": None})
     named: dict[tuple[object, ...], str] = {}

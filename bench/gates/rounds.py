@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import tempfile
@@ -102,7 +103,9 @@ def _measured(suite: Path, side: Side) -> pd.DataFrame:
     kept.unlink(missing_ok=True)
     options = ["-q", "-p", "no:cacheprovider", "-m", GATED, "--benchmark-only", "--benchmark-disable-gc"]
     command = [side.python, "-c", LAUNCH, str(side.site), *options, f"--benchmark-json={kept}", "tests/perf/benchmarks.py"]
-    done = subprocess.run(command, cwd=suite, capture_output=True, text=True)
+    # What a pytest around this one tells its children is not for this one.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    done = subprocess.run(command, cwd=suite, env=environment, capture_output=True, text=True)
     if done.returncode or not kept.exists():
         lines = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith(("E  ", "ERROR", "FAILED"))]
         reason = " ".join(lines[0].split()) if lines else essence(done.stdout + done.stderr)

@@ -11,8 +11,8 @@ from typing import NamedTuple
 PCI = Path("/sys/bus/pci/devices")
 NVIDIA, DISPLAY = "0x10de", "0x03"
 
-# A run takes some hundred megabytes for its records and buffers before it holds a single network.
-LEAST_FREE_BYTES = 1 << 29
+# A run takes up to a gigabyte for its records and buffers before it holds a single network.
+LEAST_FREE_BYTES = 1 << 31
 
 # The variable by which a user hides GPUs from CUDA.
 HIDES = "CUDA_VISIBLE_DEVICES"
@@ -34,20 +34,29 @@ class Gpus(NamedTuple):
     why_none: str | None = None
 
 
-def find() -> Gpus:
-    """Ask PyTorch, and have each device add two numbers: one that is too old for it, full or taken fails there."""
-    import torch
-
+def ask_for_queues() -> None:
+    """Before CUDA starts in this process; afterwards it has no effect."""
     for name, value in QUEUES.items():
         os.environ.setdefault(name, value)
+
+
+def find(only: int | None = None) -> Gpus:
+    """Ask PyTorch, and have each device add two numbers: one that is too old for it, full or taken fails there.
+
+    With `only`, that device alone is asked, since asking takes some of its memory: the others count, and are not usable.
+    """
+    import torch
+
+    ask_for_queues()
     # What PyTorch has to say of a driver comes as a warning.
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        troubles = {index: trouble for index in range(count) if (trouble := _trouble(index))}
+        asked = [index for index in range(count) if only in (None, index)]
+        troubles = {index: trouble for index in asked if (trouble := _trouble(index))}
     if not count:
         return Gpus(0, (), {}, _why_none(said))
-    return Gpus(count, tuple(index for index in range(count) if index not in troubles), troubles)
+    return Gpus(count, tuple(index for index in asked if index not in troubles), troubles)
 
 
 def _trouble(index: int) -> str | None:

@@ -648,7 +648,7 @@ _CHECK_SETTINGS = (
     ),
     Column("tolerance", "fraction", "up to which rounding explains a difference, by the cells' dtype", _JUDGED),
     Column("n_beyond", "cells", "cells whose difference exceeds the tolerance", _JUDGED),
-    Column("moved", "true or false", "whether these are more than half", _JUDGED),
+    Column("moved", "true or false", "whether these are more than half of two or more cells", _JUDGED),
     Column("n_memorized_base", "cells", "cells that reached tau in the base", _JUDGED),
     Column("n_memorized_head", "cells", "cells that reached tau in the head", _JUDGED),
     Column(

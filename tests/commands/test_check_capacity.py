@@ -15,6 +15,7 @@ from bench.engines import torch_engine
 from bench.gates import train
 from bench.gates.learned import write
 from bench.runs import run as runs
+from bench.store.parts import Store
 
 
 @pytest.fixture
@@ -67,6 +68,16 @@ def test_two_runs_are_held_against_each_other(memcap, tmp_path):
     assert "bytes" not in out
     # Without a head the base's cells are trained here.
     assert memcap("check", "capacity", "base=old", "run_dir=other")[0] == 0
+    memcap("check", "capacity", "base=old", "run_dir=third")
+    rule = "is where the head would be trained; name another run_dir"
+    said = (2, "", f"memcap: base=third/head: {rule}\n")
+    assert memcap("check", "capacity", "base=third/head", "run_dir=third") == said
+    Store(tmp_path / "half").write_plan(cells)
+    for asked in ("base=half", "base=old head=half"):
+        status, _, err = memcap("check", "capacity", *asked.split())
+        assert status == 2
+    rule = "has no result of 2 of its 2 cells; run it to its end first"
+    assert memcap("check", "capacity", "base=half")[2] == f"memcap: base=half: {rule}\n"
     runs.run(cells[:1], run_dir=tmp_path / "less")
     rule = "1 cells are in only one of base and head; train both from the same grid"
     assert memcap("check", "capacity", "base=old", "head=less")[::2] == (2, f"memcap: base=old: {rule}\n")

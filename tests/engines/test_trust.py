@@ -161,7 +161,7 @@ def on_gpus(monkeypatch, tmp_path_factory):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
 
     def pretend(against: dict[Way, str], device: HostDevice | None = None) -> None:
-        monkeypatch.setattr(engines.gpus, "find", lambda: Gpus(2, (0, 1), {}))
+        monkeypatch.setattr(engines.gpus, "find", lambda only=None: Gpus(2, (0, 1), {}))
         monkeypatch.setattr(engines, "_against_cuda", lambda name: against)
         make = engines.make_engine
 
@@ -268,7 +268,7 @@ def test_a_cuda_core_that_cannot_serve_is_a_line(core, said, tmp_path, monkeypat
     ],
 )
 def test_an_engine_on_the_wrong_device_is_refused(engine, device, message, monkeypatch):
-    monkeypatch.setattr(engines.gpus, "find", lambda: Gpus(0, (), {}))
+    monkeypatch.setattr(engines.gpus, "find", lambda only=None: Gpus(0, (), {}))
     with pytest.raises(GridError, match=message):
         engines.resolve(engine, device)
 

@@ -13,49 +13,48 @@ from tests.conftest import ROOT
 
 SCRIPT = ROOT / ".github" / "actions" / "capacity-check" / "check.sh"
 
-# Stands in for the interpreter of an environment: it trains a smaller grid, and counts who was asked.
-INTERPRETER = """#!/bin/sh
-echo "$0 $*" >> {asked}
-{code}
+# Stands in for the Python that makes environments, whose own Pythons it makes: they note what pip is asked, and else run this one.
+PYTHON = """#!/bin/sh
+mkdir -p "$3/bin"
+cat > "$3/bin/python" <<'END'
+#!/bin/sh
+case "$*" in
+  "-m pip"*) echo "$0 $*" >> {asked}; exit 0;;
+  *"bench {broken}"*) exit 9;;
+esac
 exec {python} "$@"
+END
+chmod +x "$3/bin/python"
 """
 
 
-def environments(folder: Path, head: str) -> Path:
-    """Both environments, made as an earlier step of a workflow might have; what the head's does first is `head`."""
-    asked = folder / "asked"
-    for name, code in (("base", ""), ("head", head)):
-        python = folder / "capacity-check" / name / "bin" / "python"
-        python.parent.mkdir(parents=True)
-        python.write_text(INTERPRETER.format(asked=asked, code=code, python=sys.executable))
-        python.chmod(0o755)
-    return asked
-
-
-def ran(folder: Path) -> tuple[subprocess.CompletedProcess, str, str]:
-    """The script's end, what it put out for later steps, and its summary."""
+def ran(folder: Path, broken: str) -> tuple[int, list[str], list[str], str]:
+    """The script's exit status, what pip was asked, what it put out for later steps, and its summary."""
+    python = folder / "python"
+    python.write_text(PYTHON.format(asked=folder / "asked", broken=broken, python=sys.executable))
+    python.chmod(0o755)
     files = {name: folder / name for name in ("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY")}
-    asked = {"BASE": "", "HEAD": "", "ENGINE": "torch", "DEVICE": "cpu", "RUNNER_TEMP": str(folder)}
-    environment = os.environ | asked | {name: str(path) for name, path in files.items()} | {"PYTHONPATH": str(ROOT)}
+    asked = {"BASE": "torch==2.9.*", "HEAD": "-r new.txt", "ENGINE": "torch", "DEVICE": "cpu", "RUNNER_TEMP": str(folder)}
+    environment = os.environ | asked | {name: str(path) for name, path in files.items()}
+    environment |= {"PYTHON": str(python), "PYTHONPATH": str(ROOT)}
     done = subprocess.run(["bash", SCRIPT], cwd=folder, env=environment, capture_output=True, text=True)
     out, summary = (path.read_text() if path.exists() else "" for path in files.values())
-    return done, out, summary
+    return done.returncode, (folder / "asked").read_text().splitlines(), out.splitlines(), summary
 
 
 @pytest.mark.exhaustive
 def test_two_environments_that_are_alike_pass(tmp_path):
-    asked = environments(tmp_path, head="")
-    done, out, summary = ran(tmp_path)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert out == f"passed=true\nfolder={tmp_path}/capacity-check/found\n"
+    status, asked, out, summary = ran(tmp_path, broken="nothing")
+    assert status == 0
+    assert [line.split("--quiet ")[1] for line in asked] == [f"{ROOT} torch==2.9.*", f"{ROOT} -r new.txt"]
+    assert [line.split()[0].split("/")[-3] for line in asked] == ["base", "head"]
+    assert out[0] == "passed=true"
+    assert Path(out[1].removeprefix("folder=")).joinpath("check.json").exists()
     assert summary.startswith("### capacity: passed\n")
-    assert [line.split()[0].split("/")[-3] for line in asked.read_text().splitlines()] == ["base", "head"]
 
 
-def test_a_head_that_cannot_be_checked_is_not_green(tmp_path):
-    environments(tmp_path, head="exit 2")
-    (tmp_path / "capacity-check" / "base" / "bin" / "python").write_text("#!/bin/sh\n")
-    done, out, summary = ran(tmp_path)
-    assert done.returncode == 2
-    assert out.startswith("passed=false\n")
+def test_what_cannot_be_checked_is_not_green_and_later_steps_hear_of_it(tmp_path):
+    status, _, out, summary = ran(tmp_path, broken="run")
+    assert status == 2
+    assert out[0] == "passed=false"
     assert summary == ""

@@ -62,7 +62,7 @@ def test_gpus_that_can_be_used_are_counted_and_get_their_queues(machine, monkeyp
 @pytest.mark.parametrize(
     ("device", "trouble"),
     [
-        (100 << 20, "it has 100 MiB of memory free, of 512 that a run needs"),
+        (100 << 20, "it has 100 MiB of memory free, of 2048 that a run needs"),
         (RuntimeError(NO_IMAGE), "CUDA error: no kernel image is available for execution on the device"),
         (RuntimeError(""), "RuntimeError"),
     ],
@@ -82,9 +82,19 @@ def test_a_gpu_that_cannot_be_used_is_left_idle_with_a_line(machine, device, tro
     assert str(raised.value) == f"engine=cuda: needs an NVIDIA GPU, and cuda:0 cannot be used: {trouble}; use engine=auto"
 
 
+def test_one_gpu_that_is_named_is_asked_alone(machine):
+    machine(80 << 30, RuntimeError("it was asked"), 80 << 30)
+    assert find(only=2) == Gpus(3, (2,), {})
+    assert resolve("torch", "cuda:2") == EngineSpec("torch", "cuda:2")
+    said = (
+        "cuda:1 cannot be used: it was asked; one of the 2 others is taken, name another by device=cuda:2; training on cuda:0"
+    )
+    assert resolve("torch", "auto") == EngineSpec("torch", "cuda:0", said)
+
+
 def test_beside_a_full_gpu_auto_takes_one_that_is_free(machine):
     machine(0, 80 << 30)
-    full = "it has 0 MiB of memory free, of 512 that a run needs"
+    full = "it has 0 MiB of memory free, of 2048 that a run needs"
     assert find() == Gpus(2, (1,), {0: full})
     said = f"cuda:0 cannot be used: {full}; training on cuda:1"
     assert resolve("torch", "auto") == EngineSpec("torch", "cuda:1", said)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import hashlib
 import io
 import os
@@ -83,6 +84,7 @@ def compile_ahead(kernels: Iterable[Kernel], arch: str) -> None:
         deque(pool.map(lambda kernel: cached_kernel(kernel, arch), kernels), maxlen=0)
 
 
+@functools.cache
 def fingerprint() -> str:
     """Of the sources, of the code that drives them, and of what compiles them."""
     from cuda import core

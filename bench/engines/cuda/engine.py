@@ -1,13 +1,15 @@
 """The CUDA engine: the fused core (`fused/`) on GPUs, where a block of threads trains a cell and takes the next from a queue.
 
-A cell's result depends on the cell and on the kind of chip alone, bit for bit: which kernel trains it follows from its shape,
-sums have a fixed order, and where several blocks share a cell's samples they add the same parts in the same order as one would.
+A cell's result depends on the cell and on the kind of chip alone, bit for bit, as long as the same ways to make products pass
+their trial there (`trust`): which kernel trains it follows from its shape, sums have a fixed order, and where several blocks
+share a cell's samples they add the same parts in the same order as one would.
 It trains every cell whose activations fit on the chip for 16 samples, in a way that passed its trial (`trust`); `supports` is
 false for the others, which go to the torch engine.
 """
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Collection, Iterator, Sequence
 
@@ -73,8 +75,10 @@ class CudaEngine:
                 forget(fits.device.name)
             raise
         finally:
-            for lane in lanes:
-                lane.close()
+            # Each, whatever becomes of the others.
+            with contextlib.ExitStack() as closing:
+                for lane in lanes:
+                    closing.callback(lane.close)
 
 
 def dealt(cells: Sequence[Cell], hands: int) -> list[list[Cell]]:

@@ -20,6 +20,7 @@ from bench.engines.cuda.device import Launch, Memory
 from bench.engines.cuda.tiles import WARP, Kernel, Sizes
 from bench.engines.draws import NUMBER_BYTES
 from bench.engines.task import Spec
+from bench.machine.gpus import ask_for_queues
 from bench.protocol.cells import Dtype
 
 # Shared memory that the kernels have beside their scratch, in bytes, and some more.
@@ -35,7 +36,7 @@ MOST_TEAM = 8
 CLUSTERS_FROM = 9
 
 # Numbers that are gathered at a time: each takes two more to say where it is.
-GATHERED = 1 << 23
+GATHERED = 1 << 21
 
 NS_PER_S = 1e9
 FLOPS_PER_GFLOP = 1e9
@@ -92,6 +93,7 @@ class Gpu:
     def __init__(self, index: int):
         """`index` is CUDA's number of the device."""
         self.torch_device = torch.device("cuda", index)
+        ask_for_queues()
         torch.cuda.init()
         self._device = core.Device(index)
         self._device.set_current()

@@ -69,13 +69,13 @@ class Lane:
         self._family = np.zeros(slots, dtype=np.int64)
         self._memory: list[Memory | None] = [None] * slots
         self._targets = np.zeros((slots, self._n_predictions))
-        # Two records of slices: one is read while the next slice writes the other. In each tau, validation MSE, predictions.
+        # What a slice notes: tau, validation MSE, predictions. It is gathered before the next slice begins.
         longest = max((cell.max_epochs for cell in cells), default=0)
         self._room = max(slots, min(ROOM, slots * (longest + 1)))
         validated = any(cell.n_val for cell in cells)
         self._predictions_at = self._room * (1 + validated)
         record_bytes = (self._predictions_at + slots * self._n_predictions) * NUMBER_BYTES
-        self._records = [device.memory(record_bytes) for _ in range(2)]
+        self._notes = device.memory(record_bytes)
         self._launched = np.zeros(0, dtype=np.int64)
         self._notes_at = np.zeros(0, dtype=np.int64)
         self._started = 0.0
@@ -117,8 +117,7 @@ class Lane:
         left = own["spec"]["max_epochs"].astype(np.int64) + 1 - epoch
         rooms = np.minimum(left, _even_room(left, self._room))
         self._notes_at = np.cumsum(rooms) - rooms
-        self._records.reverse()
-        record = self._records[0].address
+        record = self._notes.address
         self._tasks["first"][launched] = epoch
         self._tasks["room"][launched] = rooms
         self._tasks["tau"][launched] = record + NUMBER_BYTES * self._notes_at
@@ -149,7 +148,7 @@ class Lane:
         )
         validated = np.flatnonzero(self._tasks["spec"]["n_val"][slots])
         last = slots[ended]
-        numbers = self._records[0].gathered(
+        numbers = self._notes.gathered(
             np.concatenate([at, self._room + at[validated], self._predictions_of(last)]),
             np.concatenate([counts, counts[validated], self._tasks["n_predictions"][last]]),
         )

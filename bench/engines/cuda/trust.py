@@ -33,7 +33,7 @@ MEDIAN_TOLERANCES: dict[Way, float] = {"float32": 2e-6, "3xtf32": 2e-6, "float64
 MEDIAN_EPOCH = 3
 EPOCHS = 12
 
-# A trial takes seconds once the kernels are compiled, which takes a minute on one core.
+# A trial takes seconds once the kernels are compiled, which takes some minutes on one core.
 TRIAL_S = 300.0
 
 

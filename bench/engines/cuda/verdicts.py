@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import torch
 
-from bench.engines.cuda.compiler import fingerprint
+from bench.engines.cuda.compiler import compile_ahead, fingerprint
 from bench.engines.cuda.gpu import Gpu, driver_version, gpus
+from bench.engines.cuda.tiles import KERNELS
 from bench.engines.cuda.trust import Finding, findings, tried
 from bench.engines.cuda.ways import Way
 from bench.machine.child import command
@@ -18,6 +21,9 @@ def trials(device: str) -> list[tuple[Gpu, dict[Way, Finding]]]:
     """What is found of each way on each of these devices, by training a few cells, once."""
     results = []
     for gpu in gpus(device):
+        # Here and on all cores, so that the trials do not compile against one another. What cannot be compiled, its trial says.
+        with contextlib.suppress(Exception):
+            compile_ahead(KERNELS, gpu.arch)
         versions = f"torch {torch.__version__}, driver {driver_version()}, kernels {fingerprint()}"
 
         def check(way: Way, gpu: Gpu = gpu) -> Finding:
