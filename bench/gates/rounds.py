@@ -31,7 +31,6 @@ from pathlib import Path
 site = Path(sys.argv.pop(1)).resolve()
 sys.meta_path[:] = [finder for finder in sys.meta_path if "editable" not in type(finder).__module__]
 sys.path[:0] = [str(site), "."]
-import bench
 import pytest
 status = pytest.main(sys.argv[1:])
 loaded = [Path(m.__file__) for n, m in list(sys.modules.items()) if n.split(".")[0] == "bench" and getattr(m, "__file__", None)]

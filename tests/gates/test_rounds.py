@@ -61,7 +61,7 @@ def test_each_side_runs_its_own_program_in_turn_and_the_slower_is_found(checkout
     ("code", "said"),
     [
         ("", "^old does not run the suite of the head: .*cannot import name 'pause_s' from 'bench'.*$"),
-        ("raise OSError('no driver')", "^old does not run the suite of the head: OSError: no driver$"),
+        ("raise OSError('no driver')", "^old does not run the suite of the head: E OSError: no driver$"),
         (
             "pause_s = 0.0\n__file__ = '/elsewhere/bench/__init__.py'",
             "^old does not run .*: ERROR /elsewhere/bench/__init__.py was measured in place of .*$",
