@@ -99,7 +99,7 @@ reference: $(DEV_READY)  ## train the reference of capacity-check anew; its diff
 	$(PY) -m tests.gates.make_reference
 
 perf: $(DEV_READY)  ## benchmark the engine's step, planning, store and tables; ARGS='--benchmark-json=perf.json'
-	$(PY) -m pytest tests/perf/benchmarks.py --benchmark-only --benchmark-disable-gc -s $(ARGS)
+	$(PY) -m pytest tests/perf/benchmarks.py tests/perf/gated.py --benchmark-only --benchmark-disable-gc -s $(ARGS)
 
 clean:  ## remove the environment and caches; results stay
 	rm -rf .venv .pytest_cache .ruff_cache .hypothesis .benchmarks build dist

@@ -16,14 +16,9 @@ import time
 import pytest
 from bench import pause_s
 
-@pytest.mark.gate
 @pytest.mark.benchmark(group="pauses")
 def test_pause(benchmark):
     benchmark.pedantic(lambda: time.sleep(pause_s), rounds=3)
-
-@pytest.mark.benchmark(group="others")
-def test_other(benchmark):
-    benchmark.pedantic(lambda: time.sleep(1), rounds=3)
 """
 
 
@@ -32,8 +27,8 @@ def checkout(tmp_path):
     """A suite of one benchmark that counts, and programs by the name of this one, which pause for so long."""
     perf = tmp_path / "checkout" / "tests" / "perf"
     perf.mkdir(parents=True)
-    (perf / "benchmarks.py").write_text(BENCHMARKS)
-    (tmp_path / "checkout" / "pyproject.toml").write_text('[tool.pytest.ini_options]\nmarkers = ["gate: counts"]\n')
+    (perf / "gated.py").write_text(BENCHMARKS)
+    (tmp_path / "checkout" / "pyproject.toml").write_text("[tool.pytest.ini_options]\n")
 
     def side(name: str, code: str) -> Side:
         (tmp_path / name / "bench").mkdir(parents=True)

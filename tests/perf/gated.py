@@ -1,0 +1,100 @@
+"""What `make perf-check` runs on both sides in turn: benchmarks in groups that are judged, and nothing that older programs lack.
+
+`make perf` runs them too. Each also asserts what it computed.
+"""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import bench
+from bench.engines import packs
+from bench.engines.torch_engine import TorchEngine
+from bench.report.build import build
+from bench.statistics.survival import groups
+from bench.store.parts import Store
+from tests.engines.training import engine_named, native_builds, train
+
+NATIVE = native_builds()[0]
+
+# Below what float32 reaches, so that no cell ends before its epochs are spent.
+NO_TAU, LEAST_EPOCHS = 1e-30, 20
+
+# Each in a few tenths of a second, on one thread.
+GATE_FLOPS, GATE_ROUNDS = 4e9, 5
+GATED = {
+    "kernel, narrow": [{"width": 8, "n_samples": 128}, {"width": 16, "n_samples": 256}],
+    "kernel, middling": [{"width": 32, "n_samples": 256}, {"width": 64, "depth": 4, "n_samples": 256}],
+    "kernel, wide": [{"width": 128, "n_samples": 256}, {"width": 256, "n_samples": 256}],
+    "draws": [{"dropout": 0.1}, {"input_noise": 0.1}, {"batch_size": 32, "shuffle": True}],
+    "torch engine": [{"width": 16, "n_samples": 64}, {"width": 64, "n_samples": 256}],
+}
+
+
+@pytest.mark.parametrize(
+    ("group", "fields"),
+    [pytest.param(group, one, id=f"{group} {i}") for group, many in GATED.items() for i, one in enumerate(many)],
+)
+def test_gated_training(benchmark, group, fields):
+    """So many cells that setting them up does not show; all their epochs are trained."""
+    torch.set_num_threads(1)
+    benchmark.group = group
+    engine = engine_named("torch" if group == "torch engine" else NATIVE, threads=1)
+    cell = bench.Cell(**fields)
+    count = 8 if group == "torch engine" else 2
+    flops = GATE_FLOPS / 20 if group == "torch engine" else GATE_FLOPS
+    epochs = max(LEAST_EPOCHS, round(flops / count / packs.epoch_flops(cell)))
+    cells = bench.expand(**fields, seed=range(count), tau=NO_TAU, max_epochs=epochs)
+    (pack,) = packs.plan(cells, kind=engine.kind, slots=engine.slots, workers=1)
+    done = benchmark.pedantic(lambda: sum(report.flops for report in engine.train(pack)), rounds=GATE_ROUNDS, warmup_rounds=1)
+    assert done == sum(packs.epoch_flops(cell) * epochs for cell in pack.cells)
+
+
+AXES = dict(depth=[1, 2, 4, 8], width=[8, 16, 32, 64, 128], n_samples=[2**k for k in range(5, 10)], seed=range(100))
+
+
+@pytest.mark.benchmark(group="planning")
+def test_planning(benchmark):
+    """Expanding, hashing and packing 10,000 cells."""
+
+    def plan():
+        engine = TorchEngine("cpu")
+        cells = bench.expand(**AXES)
+        return len({cell.cell_id for cell in cells}), packs.plan(cells, kind=engine.kind, slots=engine.slots, workers=2)
+
+    ids, planned = benchmark.pedantic(plan, rounds=5, warmup_rounds=1)
+    assert ids == sum(len(pack.cells) for pack in planned) == 10_000
+
+
+@pytest.fixture(scope="module")
+def outcomes():
+    return list(train(bench.expand(depth=1, width=8, n_samples=16, seed=range(1000), max_epochs=50, tau=0.1)).values())
+
+
+@pytest.mark.benchmark(group="store")
+def test_store_writes(benchmark, outcomes, tmp_path):
+    """One part of 1,000 outcomes with their curves."""
+    store = Store(tmp_path)
+    benchmark.pedantic(lambda: store.write(outcomes), rounds=5, warmup_rounds=1)
+    assert len(store.finished_ids()) == 1000
+
+
+@pytest.mark.benchmark(group="tables and report")
+def test_gated_report(benchmark, tmp_path):
+    """Tables, figures and page of a small run."""
+    cells = bench.expand(depth=[1, 2], width=[4, 8], n_samples=[8, 16, 32], seed=range(3), max_epochs=60, tau=0.1)
+    bench.run(cells, run_dir=tmp_path / "run", threads=1)
+    page = benchmark.pedantic(lambda: build(tmp_path / "run"), rounds=GATE_ROUNDS, warmup_rounds=1)
+    assert page.exists()
+
+
+@pytest.mark.benchmark(group="store")
+def test_store_reads_and_groups(benchmark, outcomes, tmp_path):
+    """A folder of 1,000 cells in 20 parts, and its statistics."""
+    store = Store(tmp_path)
+    store.write_plan([outcome.cell for outcome in outcomes])
+    for first in range(0, 1000, 50):
+        store.write(outcomes[first : first + 50])
+    grouped = benchmark.pedantic(lambda: groups(Store(tmp_path).read_cells()), rounds=5, warmup_rounds=1)
+    assert grouped["n_seeds"].sum() == 1000
