@@ -82,11 +82,13 @@ def _speed(values: dict[str, Any]) -> bool:
     taken = {"started_at": started_at.isoformat(timespec="seconds"), "wall_time_s": round(time.perf_counter() - started, 3)}
     provenance.append(folder, {**taken, **facts, "config": values})
     check.write(folder)
-    unknown = all(finding.verdict is Verdict.SKIPPED for finding in check.findings)
-    outcome = "found nothing out" if unknown else "passed" if check.passed else "failed"
+    count = {verdict: sum(finding.verdict is verdict for finding in check.findings) for verdict in Verdict}
+    unknown = 0 if count[Verdict.FAILED] else count[Verdict.SKIPPED]
+    outcome = "undecided" if unknown else "passed" if check.passed else "failed"
     print(f"\n{check.text()}\n\nmemcap: {outcome}; what was found is in {folder}")
     if unknown:
-        raise UsageError("no group is known well enough; raise limit_s, or quiet the machine")
+        known = f"{unknown} of {len(check.findings)} groups are not known well enough"
+        raise UsageError(f"{known}; raise limit_s, or quiet the machine")
     return check.passed
 
 
