@@ -90,6 +90,7 @@ class Cell:
     @property
     def cell_id(self) -> str:
         """16 hexadecimal digits: a hash of every field and of PROTOCOL_VERSION."""
+        # Spelled as `canonical` does, in one look at all fields: every cell of a grid has its id made several times.
         values = [PROTOCOL_VERSION, *_values_of(self)]
         for place in _real_places():
             if type(values[place]) is int:

@@ -239,7 +239,7 @@ def test_a_slice_of_many_kernels_fills_the_chip_and_no_more(monkeypatch):
 def test_clusters_are_as_many_as_the_parts_of_a_chip_hold_and_one_more_cell_gets_smaller_ones():
     at_once = places_of(132)
     assert 132 // 8 == 16 and at_once(8) == 16 and at_once(4) == 32
-    narrow = lambda team: {1: 132, 2: 66, 4: 32, 8: 14}[team]  # noqa: E731
+    narrow = {1: 132, 2: 66, 4: 32, 8: 14}.__getitem__
     assert dealt([Group(14, 1.0, 8, narrow)], most_blocks=8) == [Teams(14, 8)]
     assert dealt([Group(15, 1.0, 8, narrow)], most_blocks=8) == [Teams(15, 4)]
     assert dealt([Group(15, 1.0, 8, narrow)], most_blocks=1) == [Teams(15, 1)]

@@ -21,7 +21,8 @@ def trials(device: str) -> list[tuple[Gpu, dict[Way, Finding]]]:
     """What is found of each way on each of these devices, by training a few cells, once."""
     results = []
     for gpu in gpus(device):
-        # Here and on all cores, so that the trials do not compile against one another. What cannot be compiled, its trial says.
+        # Here and on all cores, so that the trials do not compile against one another. Whatever a compiler raises, the trial of
+        # that way meets it again, and says it.
         with contextlib.suppress(Exception):
             compile_ahead(KERNELS, gpu.arch)
         versions = f"torch {torch.__version__}, driver {driver_version()}, kernels {fingerprint()}"
