@@ -17,6 +17,7 @@ from bench.engines.cuda.occupancy import BARRIER, CHIPS, L2, SHUFFLE, Chip, Phas
 from bench.engines.cuda.tiles import KERNELS, WARP, Kernel, Sizes
 from bench.protocol.cells import Cell
 from bench.protocol.networks import n_params
+from tests.engines.gpu.compiled import expected_products, tensor_products
 
 REGISTER_FILE = 1 << 16
 
@@ -46,6 +47,11 @@ def test_a_kernel_spills_nothing_and_fits(arch, kernel):
     assert used.registers * kernel.resident_threads <= REGISTER_FILE
     assert kernel.threads <= kernel.resident_threads
     assert 0 < used.static_shared_bytes <= STATIC_BYTES
+
+
+@pytest.mark.parametrize(("arch", "kernel"), ways())
+def test_no_product_on_tensor_cores_is_left_out(arch, kernel):
+    assert tensor_products(compiled_kernel(kernel, arch).code) == expected_products(kernel)
 
 
 def test_the_log_is_read_entry_by_entry():

@@ -74,7 +74,7 @@ template <int BLOCK_, int ROWS, int PASSES> struct TensorTiles : BlockTiles<floa
 
   // out[o][s] = bias[o] + sum_i weight[o][i] in[i][s], relu'd if RELU. Samples are computed up to a multiple of SPAN.
   template <bool RELU>
-  static FUSED_FN void affine(float* out, const float* weight, int row, const float* bias, const float* in, int, int O, int I,
+  static FUSED_CALL void affine(float* out, const float* weight, int row, const float* bias, const float* in, int, int O, int I,
                               int n) {
     FUSED_ON_CHIP(out);
     FUSED_ON_CHIP(in);
@@ -133,7 +133,7 @@ template <int BLOCK_, int ROWS, int PASSES> struct TensorTiles : BlockTiles<floa
   // below[i][s] = sum_o weight[o][i] delta[o][s], zero where RELU and activation[i][s] <= 0. Row r of a tile is column 2 r of the
   // weights, row r + 8 column 2 r + 1.
   template <bool RELU>
-  static FUSED_FN void back(float* below, const float* weight, int row, const float* delta, const float* activation, int O, int I,
+  static FUSED_CALL void back(float* below, const float* weight, int row, const float* delta, const float* activation, int O, int I,
                             int n) {
     FUSED_ON_CHIP(below);
     FUSED_ON_CHIP(delta);
@@ -187,7 +187,7 @@ template <int BLOCK_, int ROWS, int PASSES> struct TensorTiles : BlockTiles<floa
 
   // gradient[o][i] += sum_s delta[o][s] in[i][s] over the first n samples, and bias[o] += sum_s delta[o][s]. Four terms of a lane are
   // neighbours, and rows r and r + 1 of a tile, as columns, lie four apart, where threads meet in different banks of shared memory.
-  static FUSED_FN void outer(float* gradient, int row, float* bias, const float* delta, const float* in, int, int O, int I,
+  static FUSED_CALL void outer(float* gradient, int row, float* bias, const float* delta, const float* in, int, int O, int I,
                              int n, float*) {
     FUSED_ON_CHIP(delta);
     FUSED_ON_CHIP(in);
