@@ -22,10 +22,9 @@ from tests.engines.training import NOT_BUILT, train, untimed
 if not native_is_built():
     pytest.skip(NOT_BUILT, allow_module_level=True)
 
-from bench.engines.cuda import tiles
 from bench.engines.cuda.engine import CudaEngine, dealt
 from bench.engines.cuda.fits import Fits
-from bench.engines.cuda.tiles import KERNELS, WARP, kernels_for, threads_for
+from bench.engines.cuda.tiles import FMA_ROWS, KERNELS, TENSOR_ROWS, WARP, blocks_beside, kernels_for, threads_for
 from bench.engines.cuda.ways import Products
 from tests.engines.host_device import HostDevice
 
@@ -170,7 +169,7 @@ def test_a_cell_takes_the_kernel_with_the_most_samples_on_chip_and_where_none_fi
 def test_a_chip_that_gains_by_it_multiplies_large_networks_on_tensor_cores_and_small_ones_not():
     device = HostDevice()
     device.arch = "sm_90"
-    large, small, double = Cell(width=64, depth=4), Cell(width=16, depth=4), Cell(width=64, depth=4, dtype="float64")
+    large, small, double = Cell(width=64, depth=4), Cell(width=64, depth=1), Cell(width=64, depth=4, dtype="float64")
 
     def ways(**asked) -> list[str]:
         return [fit.kernel.way for cell in (large, small, double) if (fit := Fits(device, **asked).fit(cell))]
@@ -185,15 +184,15 @@ def test_a_chip_that_gains_by_it_multiplies_large_networks_on_tensor_cores_and_s
 
 
 @pytest.mark.parametrize("tensor_cores", [False, True])
-def test_warps_may_come_before_rows_where_a_cell_has_a_multiprocessor_for_itself(tensor_cores, monkeypatch):
-    cells = [Cell(width=width, depth=depth, n_samples=1000) for width, depth in ((64, 4), (64, 8), (128, 4))]
-    wide = [kernels_for(cell, tensor_cores=tensor_cores)[0] for cell in cells]
-    assert len({kernel.rows for kernel in wide}) == 1
-    monkeypatch.setattr(tiles, "WARPS_BEFORE_ROWS", True)
+def test_tiles_are_wide_where_neither_blocks_nor_warps_would_be_lost(tensor_cores):
+    """Of six blocks that a multiprocessor holds narrow ones leave registers for four; of one, wide ones have half the warps."""
+    cells = [Cell(width=width, depth=depth, n_samples=1000) for width, depth in ((64, 2), (64, 4), (64, 8), (128, 4), (32, 4))]
+    assert [blocks_beside(cell, 64) for cell in cells] == [6, 3, 1, 1, 6]
     kernels = [kernels_for(cell, tensor_cores=tensor_cores)[0] for cell in cells]
-    assert [kernel.rows / wide[0].rows for kernel in kernels] == [1, 1 / 2, 1]
+    narrow, wide = TENSOR_ROWS if tensor_cores else FMA_ROWS
+    assert [kernel.rows for kernel in kernels] == [narrow, wide, narrow, wide, narrow]
     threads = [threads_for(*pair) for pair in zip(cells, kernels, strict=True)]
-    assert threads == [128, 256, 256]
+    assert threads == [128, 128, 256, 256, 128]
 
 
 def test_a_block_is_whole_warps_and_no_larger_than_its_kernel():

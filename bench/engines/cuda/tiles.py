@@ -14,8 +14,9 @@ WARP = 32
 # Samples that a block of threads keeps on chip, of the forward pass and the backward one: the most that fit.
 BLOCKS = (64, 32, 16)
 
-# From this width on there are outputs enough that tiles of twice the rows keep all threads at work.
-WIDE = 64
+# From this width on there are outputs enough that tiles of twice the rows keep all threads at work. But where a multiprocessor
+# has room for so many blocks of threads it is faster with them, for whose registers tiles have to be narrow.
+WIDE, MANY = 64, 4
 
 # Samples of a row that a thread owns, and that a warp's tensor cores have beside one another at most.
 COLUMNS, SPAN = 4, 32
@@ -24,21 +25,16 @@ COLUMNS, SPAN = 4, 32
 FMA_ROWS, TENSOR_ROWS = (4, 8), (16, 32)
 
 # The most threads in a block, and in one of several that share a multiprocessor's registers, which narrow tiles leave for so
-# many.
-THREADS, SHARING_THREADS, SHARED_REGISTERS_THREADS = 256, 128, 384
+# many: with a third more threads than spill nothing an H200 was faster, though some registers are spilled beside the products.
+THREADS, SHARING_THREADS, SHARED_REGISTERS_THREADS = 256, 128, 512
 
-# Shared memory of a multiprocessor that most chips have; on one with less some cells are alone that are not taken to be.
+# Shared memory of a multiprocessor that most chips have; one with less has room for fewer blocks than is taken here.
 SHARED_BYTES = 228 << 10
 
 # What kernels do before numbers are needed that lie far away (fused/block_threads.h): nothing (0), asking for them (1),
 # fetching the weights of the next step as well (2), for which narrow tiles and float64 lack the registers. Results are the
-# same; whether asking helps the first measurement on a chip will tell.
+# same. On an H100 2 is the fastest for wide tiles (on tensor cores 1.3 times as fast as 0), and 1 makes 5 % at most for others.
 AHEAD = 2
-
-# Whether a cell that has a multiprocessor for itself takes narrow tiles for the sake of twice the warps. By the model (`make
-# occupancy`) that is no gain while narrow tiles do not fetch ahead; where asking does as well, it is one of a fifth on tensor
-# cores.
-WARPS_BEFORE_ROWS = False
 
 # What C++ calls the numbers that multiply-adds take.
 REALS = {"float32": "float", "float64": "double"}
@@ -135,23 +131,24 @@ def kernels_for(cell: Cell, *, tensor_cores: bool = False) -> list[Kernel]:
     kernels = []
     for block in [block for block in BLOCKS if block < 2 * cell.n_samples] or [BLOCKS[-1]]:
         kernel = Kernel(cell.dtype, block, wide, on_tensor_cores)
-        lacks_warps = WARPS_BEFORE_ROWS and is_alone(cell, block) and threads_for(cell, kernel) < THREADS
-        if cell.width < WIDE or not cell.depth or cell.dtype == "float64" or lacks_warps:
+        places = blocks_beside(cell, block)
+        lacks_warps = places == 1 and threads_for(cell, kernel) < THREADS
+        if cell.width < WIDE or not cell.depth or cell.dtype == "float64" or places >= MANY or lacks_warps:
             kernel = kernel._replace(rows=narrow)
         kernels.append(kernel)
     return kernels
 
 
-def is_alone(cell: Cell, block: int) -> bool:
-    """Whether a block of threads has a multiprocessor for itself, since activations of two are more than its shared memory.
+def blocks_beside(cell: Cell, block: int) -> int:
+    """Blocks of threads whose activations a multiprocessor's shared memory holds beside one another; at least one.
 
-    >>> is_alone(Cell(width=64, depth=8), 64), is_alone(Cell(width=64, depth=4), 64)
-    (True, False)
+    >>> [blocks_beside(Cell(width=64, depth=depth), 64) for depth in (2, 4, 8)]
+    [6, 3, 1]
     """
     kept = 1 + (cell.activation in ("gelu", "silu")) + (cell.dropout > 0)
     layers = cell.depth * kept + (0 if cell.activation == "relu" else 2)
     itemsize = np.dtype(cell.storage).itemsize
-    return 2 * layers * cell.width * (block + COLUMNS) * itemsize > SHARED_BYTES
+    return max(1, SHARED_BYTES // max(1, layers * cell.width * (block + COLUMNS) * itemsize))
 
 
 def threads_for(cell: Cell, kernel: Kernel) -> int:
@@ -164,7 +161,7 @@ def threads_for(cell: Cell, kernel: Kernel) -> int:
     >>> [threads_for(Cell(width=64, depth=depth), Kernel("float32", 64, 4)) for depth in (4, 8)]
     [128, 256]
     """
-    most = SHARING_THREADS if kernel.shares_registers and not is_alone(cell, kernel.block) else THREADS
+    most = SHARING_THREADS if kernel.shares_registers and blocks_beside(cell, kernel.block) > 1 else THREADS
     down = -(-cell.width // kernel.rows)
     if kernel.tensor_cores:
         return min(most, WARP * down * max(1, kernel.block // SPAN))

@@ -27,9 +27,10 @@ from bench.protocol.cells import Activation, Cell, Outcome
 # a thousandth apart, may go to either.
 TOLERANCES: dict[Way, float] = {"float32": 1e-3, "3xtf32": 1e-3, "float64": 1e-8, "tf32": 5e-3}
 
-# The same of all cells of a way in the median, up to this epoch: where a product takes other factors it is 1e-5 and more. One
-# factor of TF32 that goes to the other side moves a loss of the trial by 1e-6 to 3e-6, and one in a cell is to be expected.
-MEDIAN_TOLERANCES: dict[Way, float] = {"float32": 2e-6, "3xtf32": 2e-6, "float64": 1e-10, "tf32": 5e-6}
+# The same of all cells of a way in the median, up to this epoch: where a product takes other factors it is 1e-5 and more,
+# where all is right 1.5e-6 (H100, CPU). One factor of TF32 that goes to the other side moves a loss of the trial by 1e-6 to
+# 3e-6, and one in a cell is to be expected.
+MEDIAN_TOLERANCES: dict[Way, float] = {"float32": 4e-6, "3xtf32": 4e-6, "float64": 1e-10, "tf32": 5e-6}
 MEDIAN_EPOCH = 3
 EPOCHS = 12
 
@@ -46,8 +47,10 @@ class Finding(NamedTuple):
 
 def trial_cells(way: Way) -> list[Cell]:
     """Small cells of every kind: each activation, loss, optimizer and regularizer, for every kernel of the way."""
-    # 70 samples fill more than one block of 64; 20 and 6 take the smaller blocks; widths on both sides of the wide tiles.
-    shapes = [Cell(n_samples=n, width=width, depth=2, d_in=5) for n in (70, 20, 6) for width in (13, 70)]
+    # 70 samples fill more than one block of 64; 20 and 6 take the smaller blocks. Of each a network for narrow tiles and one
+    # for wide ones, which has to be deep, and so learns slowly, lest rounding grow.
+    shapes = [Cell(n_samples=n, width=13, depth=2, d_in=5) for n in (70, 20, 6)]
+    shapes += [Cell(n_samples=n, width=70, depth=depth, d_in=5, learning_rate=1e-5) for n, depth in ((70, 4), (20, 6), (6, 11))]
     shared = [Cell(n_samples=1100, width=24, depth=1, batch_size=batch, shuffle=True) for batch in (None, 600)]
     kinds = [
         *({"activation": activation} for activation in get_args(Activation)),

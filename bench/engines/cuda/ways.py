@@ -22,10 +22,10 @@ class Large(NamedTuple):
     width: int
 
 
-# From these networks on three products on tensor cores take less time than one by multiply-adds, by architecture: as the model
-# (`make occupancy`) predicts it. No chip has been asked yet. Chips that are not here have too few tensor cores for it, or the
-# model does not know them.
-THREE_FOR_ONE = {"sm_80": Large(depth=2, width=16), "sm_90": Large(depth=2, width=32)}
+# From these networks on three products on tensor cores take less time than one by multiply-adds, by architecture: sm_90 as
+# measured on an H100, sm_80 as the model has it (`make occupancy`). Chips that are not here have too few tensor cores for it,
+# or the model does not know them.
+THREE_FOR_ONE = {"sm_80": Large(depth=2, width=16), "sm_90": Large(depth=2, width=16)}
 
 
 def ways_for(cell: Cell, arch: str, products: Products = "auto") -> tuple[Way, ...]:
