@@ -179,7 +179,7 @@ def test_wheels_are_on_the_path_and_those_for_cuda_only_where_they_work(tmp_path
     site = tmp_path / "site"
     environment = os.environ | {"PYTHONPATH": str(site)}
     said = site_of(tmp_path, site, environment)
-    assert said.startswith(f"2 wheels of {tmp_path}; not those for CUDA") and "another driver" in said
+    assert said.startswith("2 wheels; not those for CUDA") and "another driver" in said
     assert not (site / "cuda").exists()
     done = subprocess.run(
         [sys.executable, "-c", "import memcap_carried as m; print(m.value)"], env=environment, capture_output=True, text=True
@@ -206,7 +206,7 @@ def test_the_smoke_test_finds_every_kernel_right_that_is_and_a_device_wrong_that
     assert smoke.wrong(way, HostDevice(epochs=(7,), places=8, team=8)) == 0
     printed = capsys.readouterr().out
     assert all(kernel.name in printed for kernel in kernels_of(way))
-    assert "blocks 8" in printed and f"{way}: {cells} of {cells} right" in printed
+    assert "blocks 4" in printed and f"{way}: {cells} of {cells} right" in printed
     assert smoke.wrong(way, FakeDevice()) == cells
 
 

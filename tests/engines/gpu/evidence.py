@@ -72,7 +72,7 @@ SPEED = ("shapes=speed", "shapes.width=[16,32,64,128]", "shapes.depth=[1,2,4,8]"
 # Of a small comparison, with a GPU and without one.
 LARGE = (
     "shapes.variants=[{d_in:8,width:128,depth:4,n_samples:1024},{d_in:2,width:64,depth:3,n_samples:256}]",
-    *("networks=1024", "rounds=2", "epochs=50", "flops=1e12"),
+    *("networks=1024", "rounds=2", "epochs=100", "flops=1e13"),
 )
 SMALL = ("shapes.variants=[{d_in:2,width:16,depth:3,n_samples:64}]", "networks=8", "rounds=1", "epochs=20", "flops=1e8")
 
@@ -108,7 +108,8 @@ def steps(results: Path, *, device: str = "cuda:0", quick: bool = False) -> list
         return (sys.executable, "-m", f"tests.engines.gpu.{name}", *arguments)
 
     bench = (sys.executable, "-m", "bench")
-    sanitizer = ("compute-sanitizer", "--error-exitcode", "3", "--tool")
+    # cuda-core asks the driver for functions that an older one lacks, which is no error of ours.
+    sanitizer = ("compute-sanitizer", "--error-exitcode", "3", "--report-api-errors", "no", "--tool")
     # Others' libraries cannot train on a stand-in, and this machine's cores are no GPU.
     theirs, sizes = ("cuda:0", LARGE) if device == "cuda:0" else ("cpu", SMALL)
     peers = "[cuda,torch]" if quick else "[cuda,cuda_3xtf32,torch,jax,vmap,loop]"
@@ -120,23 +121,23 @@ def steps(results: Path, *, device: str = "cuda:0", quick: bool = False) -> list
         Step("A", "smoke", 48, 60, own("smoke", *(("float32",) if quick else ()))),
         Step("A", "kernels", 75, 66, own("kernels", *shapes)),
         # On another machine than stage A, or another day.
-        Step("B", "compile", 25, 1, own("compiled", *(("--first", "1") if quick else ()))),
+        Step("B", "compile", 15, 1, own("compiled", *(("--first", "1") if quick else ()))),
         Step("B", "trial", 35, 6, (sys.executable, "-P", "-m", "bench.engines.cuda.trial", "cuda:0")),
-        Step("B", "bytes", 45, 12, (*PYTEST, "-k", "byte or slices", "tests/engines/test_gpu.py")),
-        Step("B", "grid", 55, 14, (*bench, *(("grid=smoke",) if quick else ()), "engine=cuda", "fresh=true", f"run_dir={results / 'default'}")),
-        Step("B", "compare", 80, 40, (*bench, "compare", f"peers={peers}", f"device={theirs}", *sizes, f"run_dir={results / 'compare'}")),
+        Step("B", "bytes", 25, 12, (*PYTEST, "-k", "byte or slices", "tests/engines/test_gpu.py")),
+        Step("B", "grid", 40, 14, (*bench, *(("grid=smoke",) if quick else ()), "engine=cuda", "fresh=true", f"run_dir={results / 'default'}")),
+        Step("B", "compare", 130, 40, (*bench, "compare", f"peers={peers}", f"device={theirs}", *sizes, f"run_dir={results / 'compare'}")),
         # torch's own allocator hands out pieces of one large piece, so that what is written beyond one is not seen.
-        Step("B", "memcheck", 45, 12, (*sanitizer, "memcheck", *own("smoke", *few)), {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}),
-        Step("B", "racecheck", 40, 12, (*sanitizer, "racecheck", *own("smoke", *few))),
+        Step("B", "memcheck", 15, 12, (*sanitizer, "memcheck", *own("smoke", *few)), {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}),
+        Step("B", "racecheck", 65, 12, (*sanitizer, "racecheck", *own("smoke", *few))),
         Step(
-            *("B", "profile", 30, 60),
+            *("B", "profile", 20, 60),
             (
                 *("ncu", "--clock-control", "none", "--kernel-name", "train", "--launch-skip", "1", "--launch-count", "3"),
                 *(word for section in SECTIONS for word in ("--section", section)),
                 *own("kernels", *(shapes or ("128,4,1024",)), "--ways", "float32", "3xtf32", "--slices", "0.02", "0.02"),
             ),
         ),
-        Step("B", "conformance", 35, 12, (*PYTEST, "-k", "tf32_losses" if quick else "plain_loop", "tests/engines/test_gpu.py")),
+        Step("B", "conformance", 40, 12, (*PYTEST, "-k", "tf32_losses" if quick else "plain_loop", "tests/engines/test_gpu.py")),
         Step("C", "tests", 900, 12, (*PYTEST[:-1], "gpu", "tests/engines/test_gpu.py")),
         Step("C", "synccheck", 300, 12, (*sanitizer, "synccheck", *own("smoke", *few))),
         Step(
@@ -256,7 +257,7 @@ def site_of(wheels: Path, site: Path, environment: dict[str, str]) -> str:
     for wheel in found:
         with zipfile.ZipFile(wheel) as archived:
             archived.extractall(site)
-    said = f"{len(found)} wheels of {wheels}"
+    said = f"{len(found)} wheels"
     if (site / "cuda").exists() and (reason := why_no_cuda(environment)):
         for path in site.glob("cuda*"):
             shutil.rmtree(path)

@@ -69,7 +69,7 @@ def cells_of(kernel: Kernel, dtype: Dtype) -> Iterable[Cell]:
 
 def shared(dtype: Dtype) -> Cell:
     """A cell that is worth several blocks."""
-    return small(dtype, n_samples=2048, width=32)
+    return small(dtype, n_samples=1100, width=32)
 
 
 def small(dtype: Dtype, *, n_samples: int, width: int) -> Cell:
