@@ -1,20 +1,22 @@
-"""Rounds of benchmarks: the same suite on both sides in turn, each time in a process of its own."""
+"""Rounds of benchmarks: the same suite on both sides, each time in two new processes, which take turns call by call."""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
+import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 
 from bench.gates.sides import Side
-from bench.gates.speed import LOOKS, finished, interleaved
+from bench.gates.speed import LOOKS, finished
+from bench.gates.turns import VARIABLE, take_turns
 from bench.machine.child import essence
 
 # The benchmarks that a check runs.
@@ -38,7 +40,7 @@ others = [str(path) for path in loaded if not path.resolve().is_relative_to(site
 sys.exit(f"ERROR {others[0]} was measured in place of {site}" if others else int(status))
 """
 
-COLUMNS = ["round", "side", "group", "benchmark", "time_s"]
+COLUMNS = ["round", "turn", "side", "group", "benchmark", "time_s"]
 
 
 class CannotRun(Exception):
@@ -56,8 +58,7 @@ def rounds(root: Path, base: Side, head: Side, *, margin: float, limit_s: float,
         said: what to do with a line of progress.
 
     Returns:
-        A row for each round, side and benchmark: `round`, `side`, `group`, `benchmark`, and `time_s`, the least of its repeats:
-        what else runs on the machine only adds.
+        A row for each call, of a round, turn, side and benchmark: `round`, `turn`, `side`, `group`, `benchmark`, `time_s`.
 
     Raises:
         CannotRun: a side does not run the suite.
@@ -67,9 +68,10 @@ def rounds(root: Path, base: Side, head: Side, *, margin: float, limit_s: float,
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="memcap-") as folder:
         suite = _suite(root, Path(folder))
-        for number, pair in enumerate(_pairs()):
-            for side in pair:
-                tables.append(_measured(suite, sides[side]).assign(round=number, side=side))
+        for number in range(LOOKS[-1]):
+            tables += [
+                table.assign(round=number, side=side) for side, table in _measured(suite, sides, first=number % 2).items()
+            ]
             times = pd.concat(tables, ignore_index=True)[COLUMNS]
             elapsed_s = time.monotonic() - started
             said(f"round {number + 1} of at most {LOOKS[-1]}, {elapsed_s:.0f} s")
@@ -77,12 +79,6 @@ def rounds(root: Path, base: Side, head: Side, *, margin: float, limit_s: float,
             if late or finished(times, margin=margin):
                 return times
     raise AssertionError("the last look ends the rounds")
-
-
-def _pairs() -> Iterator[tuple[str, str]]:
-    """The sides of each round in their order."""
-    order = [side for _, side in interleaved(LOOKS[-1])]
-    yield from zip(order[::2], order[1::2], strict=True)
 
 
 def _suite(root: Path, folder: Path) -> Path:
@@ -96,21 +92,52 @@ def _suite(root: Path, folder: Path) -> Path:
     return folder
 
 
-def _measured(suite: Path, side: Side) -> pd.DataFrame:
-    """One run of the suite: group, benchmark, time_s."""
-    kept = suite / "measured.json"
-    kept.unlink(missing_ok=True)
+def _measured(suite: Path, sides: dict[str, Side], *, first: int) -> dict[str, pd.DataFrame]:
+    """One run of the suite by each side: group, benchmark, turn, time_s."""
+    running, lines = {}, []
+    with tempfile.TemporaryDirectory(prefix="memcap-") as folder:
+        kept = {name: Path(folder) / name for name in sides}
+        try:
+            for name, side in sides.items():
+                mine, its = socket.socketpair()
+                lines.append(mine)
+                with its:
+                    running[name] = _started(suite, side, kept[name], its)
+            take_turns(lines, first=first)
+        finally:
+            # Who waits for a turn then ends.
+            for line in lines:
+                line.close()
+        failed = {name: bool(process.wait()) for name, process in running.items()}
+        return {name: _read(side, kept[name], failed[name]) for name, side in sides.items()}
+
+
+def _started(suite: Path, side: Side, kept: Path, line: socket.socket) -> subprocess.Popen[bytes]:
     # Warnings of an older program, or of newer libraries, are not what is asked.
     options = ["-q", "-W", "default", "-p", "no:cacheprovider", "--benchmark-only", "--benchmark-disable-gc"]
-    command = [side.python, "-c", LAUNCH, str(side.site), *options, f"--benchmark-json={kept}", GATED]
+    command = [side.python, "-c", LAUNCH, str(side.site), *options, f"--benchmark-json={kept.with_suffix('.json')}", GATED]
     # What a pytest around this one tells its children is not for this one.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    done = subprocess.run(command, cwd=suite, env=environment, capture_output=True, text=True)
-    if done.returncode or not kept.exists():
-        lines = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith(("E  ", "ERROR", "FAILED"))]
-        reason = " ".join(lines[0].split()) if lines else essence(done.stdout + done.stderr)
-        raise CannotRun(f"{side.what} does not run the suite of the head: {reason}")
-    found = json.loads(kept.read_text())["benchmarks"]
-    return pd.DataFrame(
-        [{"group": one["group"], "benchmark": one["name"], "time_s": one["stats"]["min"]} for one in found],
-    )
+    environment[VARIABLE] = str(line.fileno())
+    with kept.with_suffix(".txt").open("wb") as output:
+        return subprocess.Popen(
+            command, cwd=suite, env=environment, pass_fds=[line.fileno()], stdin=subprocess.DEVNULL, stdout=output,
+            stderr=subprocess.STDOUT,
+        )  # fmt: skip
+
+
+def _read(side: Side, kept: Path, failed: bool) -> pd.DataFrame:
+    if failed or not kept.with_suffix(".json").exists():
+        printed = kept.with_suffix(".txt").read_text(errors="replace")
+        lines = [line for line in printed.splitlines() if line.startswith(("E  ", "ERROR", "FAILED"))]
+        # Who lost its turn fails because the other did.
+        lines = [line for line in lines if "ConnectionError" not in line] or lines
+        raise CannotRun(
+            f"{side.what} does not run the suite of the head: {' '.join(lines[0].split()) if lines else essence(printed)}"
+        )
+    rows = [
+        {"group": one["group"], "benchmark": one["name"], "turn": turn, "time_s": time_s}
+        for one in json.loads(kept.with_suffix(".json").read_text())["benchmarks"]
+        for turn, time_s in enumerate(one["stats"]["data"])
+    ]
+    return pd.DataFrame(rows)

@@ -1,15 +1,15 @@
 """Is the head slower than the base? Times of the same benchmarks in turn, and groups of them judged by their ratios.
 
-In each round both sides run every benchmark, each side in a process of its own. What a round says of a group is the mean over
-its benchmarks of log(head / base): what slows the machine for longer than a round slows both. Rounds are added until the ratio
-of every group is known well enough, or until the limit of time. Each look at the data pays for itself in the width of the
-intervals.
+In each round both sides run every benchmark, each side in a new process, and take turns call by call. What slows the machine
+for longer than a call slows both, and what takes it from one call is left out by the median over turns of log(head / base).
+What a round says of a group is the mean of these over its benchmarks. Rounds are added until the ratio of every group is
+known well enough, or until the limit of time: rounds, not turns, are independent, since memory lies anew in every process.
+Each look at the data pays for itself in the width of the intervals.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -38,7 +38,7 @@ def judged(times: pd.DataFrame, *, margin: float = MARGIN) -> pd.DataFrame:
     """Each group's ratio of the head's time to the base's, with an interval that holds for all groups and looks at once.
 
     Args:
-        times: a row for each round, side (base, head) and benchmark: its `group` and `time_s`, in seconds.
+        times: a row for each round, turn, side (base, head) and benchmark: its `group` and `time_s`, in seconds.
         margin: how much slower a group may be.
 
     Returns:
@@ -89,10 +89,11 @@ def findings(groups: pd.DataFrame, *, margin: float = MARGIN) -> list[Finding]:
 
 
 def _ratios(times: pd.DataFrame) -> pd.DataFrame:
-    """For each group and round the mean over its benchmarks of log(head / base)."""
-    sides = times.pivot_table(index=["group", "benchmark", "round"], columns="side", values="time_s", sort=False)
+    """For each group and round the mean over its benchmarks of the median over turns of log(head / base)."""
+    sides = times.pivot_table(index=["group", "benchmark", "round", "turn"], columns="side", values="time_s", sort=False)
     logs = (sides["head"] / sides["base"]).map(math.log)
-    made = logs.groupby(["group", "round"], sort=False).agg(["mean", "size"]).reset_index()
+    medians = logs.groupby(["group", "benchmark", "round"], sort=False).median()
+    made = medians.groupby(["group", "round"], sort=False).agg(["mean", "size"]).reset_index()
     return made.rename(columns={"mean": "log_ratio", "size": "n_benchmarks"})
 
 
@@ -105,14 +106,3 @@ def _finding(row: pd.Series, margin: float) -> Finding:
     if row["known"] or row["ratio_high"] <= 1 + margin:
         return Finding(str(row["group"]), Verdict.PASSED, said)
     return Finding(str(row["group"]), Verdict.SKIPPED, f"{said}: not known to {NARROW:.0%}, raise limit_s or quiet the machine")
-
-
-def interleaved(n_rounds: int) -> Sequence[tuple[int, str]]:
-    """The order of sides: base and head take turns to be first, so that what drifts favours neither.
-
-    >>> [side for _, side in interleaved(2)]
-    ['base', 'head', 'head', 'base']
-    """
-    return [
-        (number, side) for number in range(n_rounds) for side in (("base", "head") if number % 2 == 0 else ("head", "base"))
-    ]

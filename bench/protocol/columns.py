@@ -665,7 +665,12 @@ _CHECK_GROUPS = (
     _GROUP,
     Column("n_benchmarks", "benchmarks", "how many those are", _SPEED),
     Column("n_rounds", "rounds", "rounds in which both sides ran them", _SPEED),
-    Column("ratio", "1", "time of the head over that of the base, the geometric mean over benchmarks and rounds", _SPEED),
+    Column(
+        "ratio",
+        "1",
+        "time of the head over that of the base, median over turns, geometric mean over benchmarks and rounds",
+        _SPEED,
+    ),
     Column("ratio_low", "1", "low end of its interval, which holds for all groups and looks at once", _SPEED),
     Column("ratio_high", "1", "high end of that interval; empty after one round", _SPEED),
     Column("slower", "true or false", "whether the whole interval lies beyond the margin", _SPEED),
@@ -673,10 +678,13 @@ _CHECK_GROUPS = (
 )
 _CHECK_TIMES = (
     Column("round", "rounds", "its number, from 0", "gates/rounds.py"),
+    Column(
+        "turn", "calls", "number of the call in that round, from 0: both sides made it one after the other", "gates/turns.py"
+    ),
     Column("side", "name", "base or head", "gates/rounds.py"),
     _GROUP,
     Column("benchmark", "name", "the benchmark, as pytest names it", "gates/rounds.py"),
-    Column("time_s", "s", "the least of its repeats in that round", "gates/rounds.py"),
+    Column("time_s", "s", "how long that call took", "gates/rounds.py"),
 )
 
 TABLES = {
@@ -706,7 +714,7 @@ TABLES = {
     "learned_cells": Table("a cell of the reference (memcap check capacity)", _LEARNED_CELLS),
     "learned_curves": Table("a cell and an epoch of the reference (memcap check capacity)", _LEARNED_CURVES),
     "check_groups": Table("a group of benchmarks, base beside head (memcap check speed)", _CHECK_GROUPS),
-    "check_times": Table("a benchmark on one side in one round (memcap check speed)", _CHECK_TIMES),
+    "check_times": Table("a call of a benchmark on one side (memcap check speed)", _CHECK_TIMES),
     "check_settings": Table("a setting, base beside head (memcap check capacity)", _CHECK_SETTINGS),
 }
 

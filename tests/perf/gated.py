@@ -21,8 +21,11 @@ NATIVE = native_builds()[0]
 # Below what float32 reaches, so that no cell ends before its epochs are spent.
 NO_TAU, LEAST_EPOCHS = 1e-30, 20
 
-# Each in a few tenths of a second, on one thread.
-GATE_FLOPS, GATE_ROUNDS = 4e9, 5
+# Useful FLOPs of a call, so few that another process's call comes soon after it: some hundredths of a second on one thread.
+FLOPS, TORCH_FLOPS = 4e9, 2e8
+
+# Calls that are timed, of what takes less than a tenth of a second and of what takes more.
+CALLS, SLOW_CALLS = 9, 5
 GATED = {
     "kernel, narrow": [{"width": 8, "n_samples": 128}, {"width": 16, "n_samples": 256}],
     "kernel, middling": [{"width": 32, "n_samples": 256}, {"width": 64, "depth": 4, "n_samples": 256}],
@@ -36,18 +39,18 @@ GATED = {
     ("group", "fields"),
     [pytest.param(group, one, id=f"{group} {i}") for group, many in GATED.items() for i, one in enumerate(many)],
 )
-def test_gated_training(benchmark, group, fields):
+def test_gated_training(benchmark, timed, group, fields):
     """So many cells that setting them up does not show; all their epochs are trained."""
     torch.set_num_threads(1)
     benchmark.group = group
     engine = engine_named("torch" if group == "torch engine" else NATIVE, threads=1)
     cell = bench.Cell(**fields)
     count = 8 if group == "torch engine" else 2
-    flops = GATE_FLOPS / 20 if group == "torch engine" else GATE_FLOPS
+    flops = TORCH_FLOPS if group == "torch engine" else FLOPS
     epochs = max(LEAST_EPOCHS, round(flops / count / packs.epoch_flops(cell)))
     cells = bench.expand(**fields, seed=range(count), tau=NO_TAU, max_epochs=epochs)
     (pack,) = packs.plan(cells, kind=engine.kind, slots=engine.slots, workers=1)
-    done = benchmark.pedantic(lambda: sum(report.flops for report in engine.train(pack)), rounds=GATE_ROUNDS, warmup_rounds=1)
+    done = timed(lambda: sum(report.flops for report in engine.train(pack)), CALLS)
     assert done == sum(packs.epoch_flops(cell) * epochs for cell in pack.cells)
 
 
@@ -55,7 +58,7 @@ AXES = dict(depth=[1, 2, 4, 8], width=[8, 16, 32, 64, 128], n_samples=[2**k for 
 
 
 @pytest.mark.benchmark(group="planning")
-def test_planning(benchmark):
+def test_planning(timed):
     """Expanding, hashing and packing 10,000 cells."""
 
     def plan():
@@ -63,7 +66,7 @@ def test_planning(benchmark):
         cells = bench.expand(**AXES)
         return len({cell.cell_id for cell in cells}), packs.plan(cells, kind=engine.kind, slots=engine.slots, workers=2)
 
-    ids, planned = benchmark.pedantic(plan, rounds=5, warmup_rounds=1)
+    ids, planned = timed(plan, SLOW_CALLS)
     assert ids == sum(len(pack.cells) for pack in planned) == 10_000
 
 
@@ -73,28 +76,28 @@ def outcomes():
 
 
 @pytest.mark.benchmark(group="store")
-def test_store_writes(benchmark, outcomes, tmp_path):
+def test_store_writes(timed, outcomes, tmp_path):
     """One part of 1,000 outcomes with their curves."""
     store = Store(tmp_path)
-    benchmark.pedantic(lambda: store.write(outcomes), rounds=5, warmup_rounds=1)
+    timed(lambda: store.write(outcomes), CALLS)
     assert len(store.finished_ids()) == 1000
 
 
 @pytest.mark.benchmark(group="tables and report")
-def test_gated_report(benchmark, tmp_path):
+def test_gated_report(timed, tmp_path):
     """Tables, figures and page of a small run."""
     cells = bench.expand(depth=[1, 2], width=[4, 8], n_samples=[8, 16, 32], seed=range(3), max_epochs=60, tau=0.1)
     bench.run(cells, run_dir=tmp_path / "run", threads=1)
-    page = benchmark.pedantic(lambda: build(tmp_path / "run"), rounds=GATE_ROUNDS, warmup_rounds=1)
+    page = timed(lambda: build(tmp_path / "run"), SLOW_CALLS)
     assert page.exists()
 
 
 @pytest.mark.benchmark(group="store")
-def test_store_reads_and_groups(benchmark, outcomes, tmp_path):
+def test_store_reads_and_groups(timed, outcomes, tmp_path):
     """A folder of 1,000 cells in 20 parts, and its statistics."""
     store = Store(tmp_path)
     store.write_plan([outcome.cell for outcome in outcomes])
     for first in range(0, 1000, 50):
         store.write(outcomes[first : first + 50])
-    grouped = benchmark.pedantic(lambda: groups(Store(tmp_path).read_cells()), rounds=5, warmup_rounds=1)
+    grouped = timed(lambda: groups(Store(tmp_path).read_cells()), CALLS)
     assert grouped["n_seeds"].sum() == 1000
