@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
@@ -20,7 +20,12 @@ from bench.protocol.grid import GridError
 from bench.store import provenance
 from bench.store.parts import write_atomically
 
-SETTINGS = ("base", "base_python", "run_dir", "margin", "limit_s")
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bench.gates.counts import Count
+
+SETTINGS = ("base", "base_python", "run_dir", "margin", "limit_s", "no_skips", "bisect")
 LISTED = "memcap check --help lists the settings"
 
 
@@ -45,12 +50,16 @@ def _checked(values: Any) -> dict[str, Any]:
         value = values[name]
         if type(value) not in (int, float) or not (0 < value < math.inf):
             raise GridError(name, value, "must be a positive number", LISTED)
+    for name in ("no_skips", "bisect"):
+        if type(values[name]) is not bool:
+            raise GridError(name, values[name], "must be true or false", LISTED)
     return cast("dict[str, Any]", values)
 
 
 def _speed(values: dict[str, Any]) -> bool:
     """Measure, say what was found, and keep it; whether no group is slower."""
     from bench.engines.cuda.compiler import cache_folder
+    from bench.gates import counts
     from bench.gates.check import Check, Verdict
     from bench.gates.rounds import CannotRun, rounds
     from bench.gates.sides import CannotBuild, commit_of, of_commit, of_working_tree, usual_base
@@ -69,27 +78,52 @@ def _speed(values: dict[str, Any]) -> bool:
         base = of_working_tree(root, kept, base_python) if commit is None else of_commit(root, commit, kept, base_python)
         head = of_working_tree(root, kept)
         print(f"memcap: {head.what} against {base.what}", flush=True)
+        print("memcap: counting what both do", flush=True)
+        before, now = counts.counted(root, [base, head])
+        counted = counts.judged(before, now)
+        since = _blamed(root, kept, commit, counted, before) if values["bisect"] and commit else {}
         limits = {"margin": values["margin"], "limit_s": values["limit_s"]}
         times = rounds(root, base, head, **limits, said=lambda line: print(f"memcap: {line}", flush=True))
     except (CannotBuild, CannotRun) as error:
         name = "base" if values["base"] is not None or values["base_python"] is None else "base_python"
         raise GridError(name, values[name], str(error), "name another base") from error
     groups = judged(times, margin=values["margin"])
-    check = Check("speed", base.what, head.what, findings(groups, margin=values["margin"]))
-    write_tables(folder / "tables", {"check_groups": groups, "check_times": times})
+    timed = findings(groups, margin=values["margin"])
+    found = [*(one._replace(said=one.said + since.get(one.test, "")) for one in counts.findings(counted)), *timed]
+    check = Check("speed", base.what, head.what, found, no_skips=values["no_skips"])
+    write_tables(folder / "tables", {"check_counts": counted, "check_groups": groups, "check_times": times})
     write_atomically(folder / "config.yaml", lambda partial: partial.write_text(dump(values), encoding="utf-8"))
     facts = provenance.collect(engine="all", device="cpu", threads=available_cores())
     taken = {"started_at": started_at.isoformat(timespec="seconds"), "wall_time_s": round(time.perf_counter() - started, 3)}
     provenance.append(folder, {**taken, **facts, "config": values})
     check.write(folder)
-    count = {verdict: sum(finding.verdict is verdict for finding in check.findings) for verdict in Verdict}
-    unknown = 0 if count[Verdict.FAILED] else count[Verdict.SKIPPED]
+    failed = values["no_skips"] or any(finding.verdict is Verdict.FAILED for finding in found)
+    unknown = 0 if failed else sum(finding.verdict is Verdict.SKIPPED for finding in timed)
     outcome = "undecided" if unknown else "passed" if check.passed else "failed"
     print(f"\n{check.text()}\n\nmemcap: {outcome}; what was found is in {folder}")
     if unknown:
-        known = f"{unknown} of {len(check.findings)} groups are not known well enough"
+        known = f"{unknown} of {len(timed)} groups are not known well enough"
         raise UsageError(f"{known}; raise limit_s, or quiet the machine")
     return check.passed
+
+
+def _blamed(root: Path, kept: Path, base: str, counted: pd.DataFrame, before: Mapping[str, Count]) -> dict[str, str]:
+    """Of each count that grew, since which commit, in words."""
+    from bench.gates.bisection import blamed
+    from bench.gates.counts import counted as count
+    from bench.gates.sides import commits_since, of_commit, subject_of
+
+    def tried(commit: str) -> Mapping[str, Count]:
+        print(f"memcap: counting commit {commit[:12]}", flush=True)
+        return count(root, [of_commit(root, commit, kept)])[0]
+
+    grown = list(counted.loc[counted["worse"], "count"])
+    found = blamed(grown, before, commits_since(root, base), tried)
+    since = {
+        name: f"commit {commit[:12]}, {subject_of(root, commit)}" if commit else "what is not committed yet"
+        for name, commit in found.items()
+    }
+    return {name: f"; since {what}" for name, what in since.items()}
 
 
 def _checkout() -> Path:

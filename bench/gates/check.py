@@ -40,12 +40,14 @@ class Check(NamedTuple):
     base: str
     head: str
     findings: Sequence[Finding]
+    no_skips: bool = False
 
     @property
     def passed(self) -> bool:
-        """Whether nothing failed, and something was tested at all."""
-        verdicts = [finding.verdict for finding in self.findings]
-        return Verdict.FAILED not in verdicts and Verdict.PASSED in verdicts
+        """Whether nothing failed, something was tested at all, and under `no_skips` nothing was skipped."""
+        verdicts = {finding.verdict for finding in self.findings}
+        barred = {Verdict.FAILED, Verdict.SKIPPED} if self.no_skips else {Verdict.FAILED}
+        return not verdicts & barred and Verdict.PASSED in verdicts
 
     def text(self) -> str:
         """For a terminal."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import socket
 import subprocess
 import tempfile
@@ -14,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from bench.gates.launch import command, complaint, copy_suite, environment
 from bench.gates.sides import Side
 from bench.gates.speed import LOOKS, finished
 from bench.gates.turns import VARIABLE, take_turns
@@ -21,24 +20,6 @@ from bench.machine.child import essence
 
 # The benchmarks that a check runs.
 GATED = "tests/perf/gated.py"
-
-# Of a checkout what the suite needs beside the program.
-SUITE = ("tests", "pyproject.toml")
-
-# An editable installation of the interpreter would bring its own program before any path. Where another than the side's is
-# loaded all the same, nothing is measured.
-LAUNCH = """
-import sys
-from pathlib import Path
-site = Path(sys.argv.pop(1)).resolve()
-sys.meta_path[:] = [finder for finder in sys.meta_path if "editable" not in type(finder).__module__]
-sys.path[:0] = [str(site), "."]
-import pytest
-status = pytest.main(sys.argv[1:])
-loaded = [Path(m.__file__) for n, m in list(sys.modules.items()) if n.split(".")[0] == "bench" and getattr(m, "__file__", None)]
-others = [str(path) for path in loaded if not path.resolve().is_relative_to(site)]
-sys.exit(f"ERROR {others[0]} was measured in place of {site}" if others else int(status))
-"""
 
 COLUMNS = ["round", "turn", "side", "group", "benchmark", "time_s"]
 
@@ -67,7 +48,7 @@ def rounds(root: Path, base: Side, head: Side, *, margin: float, limit_s: float,
     tables: list[pd.DataFrame] = []
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="memcap-") as folder:
-        suite = _suite(root, Path(folder))
+        suite = copy_suite(root, Path(folder))
         for number in range(LOOKS[-1]):
             tables += [
                 table.assign(round=number, side=side) for side, table in _measured(suite, sides, first=number % 2).items()
@@ -79,17 +60,6 @@ def rounds(root: Path, base: Side, head: Side, *, margin: float, limit_s: float,
             if late or finished(times, margin=margin):
                 return times
     raise AssertionError("the last look ends the rounds")
-
-
-def _suite(root: Path, folder: Path) -> Path:
-    """The head's suite without its program, so that each side's is found."""
-    for name in SUITE:
-        source = root / name
-        if source.is_dir():
-            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy2(source, folder / name)
-    return folder
 
 
 def _measured(suite: Path, sides: dict[str, Side], *, first: int) -> dict[str, pd.DataFrame]:
@@ -115,13 +85,11 @@ def _measured(suite: Path, sides: dict[str, Side], *, first: int) -> dict[str, p
 def _started(suite: Path, side: Side, kept: Path, line: socket.socket) -> subprocess.Popen[bytes]:
     # Warnings of an older program, or of newer libraries, are not what is asked.
     options = ["-q", "-W", "default", "-p", "no:cacheprovider", "--benchmark-only", "--benchmark-disable-gc"]
-    command = [side.python, "-c", LAUNCH, str(side.site), *options, f"--benchmark-json={kept.with_suffix('.json')}", GATED]
-    # What a pytest around this one tells its children is not for this one.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    environment[VARIABLE] = str(line.fileno())
+    pytest = command(side, "pytest", *options, f"--benchmark-json={kept.with_suffix('.json')}", GATED)
+    own = environment(**{VARIABLE: str(line.fileno())})
     with kept.with_suffix(".txt").open("wb") as output:
         return subprocess.Popen(
-            command, cwd=suite, env=environment, pass_fds=[line.fileno()], stdin=subprocess.DEVNULL, stdout=output,
+            pytest, cwd=suite, env=own, pass_fds=[line.fileno()], stdin=subprocess.DEVNULL, stdout=output,
             stderr=subprocess.STDOUT,
         )  # fmt: skip
 
@@ -129,12 +97,9 @@ def _started(suite: Path, side: Side, kept: Path, line: socket.socket) -> subpro
 def _read(side: Side, kept: Path, failed: bool) -> pd.DataFrame:
     if failed or not kept.with_suffix(".json").exists():
         printed = kept.with_suffix(".txt").read_text(errors="replace")
-        lines = [line for line in printed.splitlines() if line.startswith(("E  ", "ERROR", "FAILED"))]
         # Who lost its turn fails because the other did.
-        lines = [line for line in lines if "ConnectionError" not in line] or lines
-        raise CannotRun(
-            f"{side.what} does not run the suite of the head: {' '.join(lines[0].split()) if lines else essence(printed)}"
-        )
+        said = complaint(printed, but=["ConnectionError"]) or essence(printed)
+        raise CannotRun(f"{side.what} does not run the suite of the head: {said}")
     rows = [
         {"group": one["group"], "benchmark": one["name"], "turn": turn, "time_s": time_s}
         for one in json.loads(kept.with_suffix(".json").read_text())["benchmarks"]

@@ -66,6 +66,25 @@ def usual_base(root: Path) -> str:
     return commit_of(root, "HEAD~1")
 
 
+def commits_since(root: Path, base: str) -> list[str]:
+    """The commits after a base up to the head, oldest first; of a merge the branch that was merged into.
+
+    Raises:
+        CannotBuild: git does not list them.
+    """
+    listed = _git(root, "rev-list", "--reverse", "--first-parent", f"{base}..HEAD", reason="git lists no commits")
+    return listed.split()
+
+
+def subject_of(root: Path, commit: str) -> str:
+    """The first line of a commit's message.
+
+    Raises:
+        CannotBuild: there is no such commit.
+    """
+    return _git(root, "log", "-1", "--format=%s", commit, reason=f"git shows no {commit}")
+
+
 def of_commit(root: Path, commit: str, kept: Path, python: str = sys.executable) -> Side:
     """A commit, built once and kept.
 
@@ -80,7 +99,7 @@ def of_commit(root: Path, commit: str, kept: Path, python: str = sys.executable)
             archive = Path(folder) / "sources.tar"
             _git(root, "archive", f"--output={archive}", commit, reason=f"{commit[:12]} cannot be read")
             shutil.unpack_archive(archive, sources, filter="data")
-            _install(python, sources, site, commit[:12])
+            install(python, sources, site, commit[:12])
     return Side(f"commit {commit[:12]}", python, site)
 
 
@@ -104,11 +123,16 @@ def of_working_tree(root: Path, kept: Path, python: str = sys.executable) -> Sid
             for name in files:
                 (Path(folder) / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(root / name, Path(folder) / name)
-            _install(python, Path(folder), site, "the working tree")
+            install(python, Path(folder), site, "the working tree")
     return Side(f"the working tree, commit {commit[:12]} with changes", python, site)
 
 
-def _install(python: str, sources: Path, site: Path, what: str) -> None:
+def install(python: str, sources: Path, site: Path, what: str) -> None:
+    """Build a program from its sources into a folder that there is not yet.
+
+    Raises:
+        CannotBuild: pip refuses it; `what` it is goes into the message.
+    """
     partial = site.with_name(f"{site.name}.{os.getpid()}")
     partial.parent.mkdir(parents=True, exist_ok=True)
     done = subprocess.run([python, "-m", "pip", *PIP, "--target", str(partial), str(sources)], capture_output=True, text=True)

@@ -1,6 +1,6 @@
 """Two processes that run the same benchmarks take turns, call by call: what slows the machine for a while slows both.
 
-Each process asks before a timed call, waits until it is let, and says when the call is over (tests/perf/in_turn.py). Nobody is
+Each process asks before a timed call, waits until it is let, and says when the call is over (tests/perf/conftest.py). Nobody is
 let before all that still run have asked, so that nothing else of theirs runs beside a timed call.
 """
 

@@ -686,6 +686,16 @@ _CHECK_TIMES = (
     Column("benchmark", "name", "the benchmark, as pytest names it", "gates/rounds.py"),
     Column("time_s", "s", "how long that call took", "gates/rounds.py"),
 )
+_COUNTS = "gates/counts.py"
+_CHECK_COUNTS = (
+    Column("count", "text", "what was counted", _COUNTS),
+    Column("unit", "text", "of the next two columns", _COUNTS),
+    Column("base", "see unit", "the count of the base; empty: it cannot be had", _COUNTS),
+    Column("head", "see unit", "the count of the head; empty: it cannot be had", _COUNTS),
+    Column("ratio", "1", "head over base; infinite where the base has none", _COUNTS),
+    Column("worse", "true or false", "whether the head's is larger by more than 2 %", _COUNTS),
+    Column("why_not", "text", "why it was not counted; empty where it was", _COUNTS),
+)
 
 TABLES = {
     "cells": Table("a cell: one training run", _CELLS),
@@ -715,6 +725,7 @@ TABLES = {
     "learned_curves": Table("a cell and an epoch of the reference (memcap check capacity)", _LEARNED_CURVES),
     "check_groups": Table("a group of benchmarks, base beside head (memcap check speed)", _CHECK_GROUPS),
     "check_times": Table("a call of a benchmark on one side (memcap check speed)", _CHECK_TIMES),
+    "check_counts": Table("a count of what the program does, base beside head (memcap check speed)", _CHECK_COUNTS),
     "check_settings": Table("a setting, base beside head (memcap check capacity)", _CHECK_SETTINGS),
 }
 

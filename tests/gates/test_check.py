@@ -18,6 +18,7 @@ CHECK = Check("capacity", "reference", "torch on cpu", FINDINGS)
 def test_what_fails_fails_the_check_and_what_checks_nothing_does_not_pass():
     assert not CHECK.passed
     assert CHECK._replace(findings=FINDINGS[::2]).passed
+    assert not CHECK._replace(findings=FINDINGS[::2], no_skips=True).passed
     assert not CHECK._replace(findings=FINDINGS[2:]).passed
     assert not CHECK._replace(findings=[]).passed
 

@@ -39,7 +39,7 @@ def checkout(tmp_path, monkeypatch):
         for path in sources.iterdir():
             (site / path.name).write_bytes(path.read_bytes())
 
-    monkeypatch.setattr(sides, "_install", install)
+    monkeypatch.setattr(sides, "install", install)
     return root, git, commits, installed
 
 

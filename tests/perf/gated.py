@@ -25,7 +25,7 @@ NO_TAU, LEAST_EPOCHS = 1e-30, 20
 FLOPS, TORCH_FLOPS = 4e9, 2e8
 
 # Calls that are timed, of what takes less than a tenth of a second and of what takes more.
-CALLS, SLOW_CALLS = 9, 5
+CALLS, SLOW_CALLS = 15, 7
 GATED = {
     "kernel, narrow": [{"width": 8, "n_samples": 128}, {"width": 16, "n_samples": 256}],
     "kernel, middling": [{"width": 32, "n_samples": 256}, {"width": 64, "depth": 4, "n_samples": 256}],
