@@ -63,7 +63,7 @@ def _speed(values: dict[str, Any]) -> bool:
     from bench.gates.check import Check, Verdict
     from bench.gates.rounds import CannotRun, rounds
     from bench.gates.sides import CannotBuild, commit_of, of_commit, of_working_tree, usual_base
-    from bench.gates.speed import findings, judged
+    from bench.gates.speed import findings, judged, log_ratios
     from bench.machine.cores import available_cores
     from bench.store.tables import write_tables
 
@@ -87,7 +87,7 @@ def _speed(values: dict[str, Any]) -> bool:
     except (CannotBuild, CannotRun) as error:
         name = "base" if values["base"] is not None or values["base_python"] is None else "base_python"
         raise GridError(name, values[name], str(error), "name another base") from error
-    groups = judged(times, margin=values["margin"])
+    groups = judged(log_ratios(times), margin=values["margin"])
     timed = findings(groups, margin=values["margin"])
     found = [*(one._replace(said=one.said + since.get(one.test, "")) for one in counts.findings(counted)), *timed]
     check = Check("speed", base.what, head.what, found, no_skips=values["no_skips"])

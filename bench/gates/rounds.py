@@ -14,7 +14,7 @@ import pandas as pd
 
 from bench.gates.launch import command, complaint, copy_suite, environment
 from bench.gates.sides import Side
-from bench.gates.speed import LOOKS, finished
+from bench.gates.speed import LOOKS, finished, log_ratios
 from bench.gates.turns import VARIABLE, take_turns
 from bench.machine.child import essence
 
@@ -57,7 +57,7 @@ def rounds(root: Path, base: Side, head: Side, *, margin: float, limit_s: float,
             elapsed_s = time.monotonic() - started
             said(f"round {number + 1} of at most {LOOKS[-1]}, {elapsed_s:.0f} s")
             late = number + 1 >= LOOKS[0] and elapsed_s * (number + 2) / (number + 1) > limit_s
-            if late or finished(times, margin=margin):
+            if late or finished(log_ratios(times), margin=margin):
                 return times
     raise AssertionError("the last look ends the rounds")
 

@@ -34,17 +34,32 @@ NARROW = 0.02
 GROUPS = list(columns_of("check_groups"))
 
 
-def judged(times: pd.DataFrame, *, margin: float = MARGIN) -> pd.DataFrame:
-    """Each group's ratio of the head's time to the base's, with an interval that holds for all groups and looks at once.
+def log_ratios(times: pd.DataFrame) -> pd.DataFrame:
+    """For each group and round the mean over its benchmarks of the median over turns of log(head / base).
 
     Args:
         times: a row for each round, turn, side (base, head) and benchmark: its `group` and `time_s`, in seconds.
+
+    Returns:
+        `group`, `round`, `log_ratio`, and `n_benchmarks`.
+    """
+    sides = times.pivot_table(index=["group", "benchmark", "round", "turn"], columns="side", values="time_s", sort=False)
+    logs = (sides["head"] / sides["base"]).map(math.log)
+    medians = logs.groupby(["group", "benchmark", "round"], sort=False).median()
+    made = medians.groupby(["group", "round"], sort=False).agg(["mean", "size"]).reset_index()
+    return made.rename(columns={"mean": "log_ratio", "size": "n_benchmarks"})
+
+
+def judged(ratios: pd.DataFrame, *, margin: float = MARGIN) -> pd.DataFrame:
+    """Each group's ratio of the head's time to the base's, with an interval that holds for all groups and looks at once.
+
+    Args:
+        ratios: as `log_ratios` makes them.
         margin: how much slower a group may be.
 
     Returns:
         The columns of `check_groups`, slowest first. A group with a single round has no interval, and is not known.
     """
-    ratios = _ratios(times)
     n_groups = ratios["group"].nunique()
     rows = []
     for group, own in ratios.groupby("group", sort=False):
@@ -77,24 +92,15 @@ def interval(log_ratios: Float[np.ndarray, " round"], n_groups: int) -> tuple[fl
     return middle - half, middle, middle + half
 
 
-def finished(times: pd.DataFrame, *, margin: float = MARGIN) -> bool:
+def finished(ratios: pd.DataFrame, *, margin: float = MARGIN) -> bool:
     """Whether enough rounds were run: all that there will be, or so many that every group is known when they are looked at."""
-    n_rounds = times["round"].nunique()
-    return n_rounds >= LOOKS[-1] or (n_rounds in LOOKS and bool(judged(times, margin=margin)["known"].all()))
+    n_rounds = ratios["round"].nunique()
+    return n_rounds >= LOOKS[-1] or (n_rounds in LOOKS and bool(judged(ratios, margin=margin)["known"].all()))
 
 
 def findings(groups: pd.DataFrame, *, margin: float = MARGIN) -> list[Finding]:
     """A sentence for each group of `judged`."""
     return [_finding(row, margin) for _, row in groups.iterrows()]
-
-
-def _ratios(times: pd.DataFrame) -> pd.DataFrame:
-    """For each group and round the mean over its benchmarks of the median over turns of log(head / base)."""
-    sides = times.pivot_table(index=["group", "benchmark", "round", "turn"], columns="side", values="time_s", sort=False)
-    logs = (sides["head"] / sides["base"]).map(math.log)
-    medians = logs.groupby(["group", "benchmark", "round"], sort=False).median()
-    made = medians.groupby(["group", "round"], sort=False).agg(["mean", "size"]).reset_index()
-    return made.rename(columns={"mean": "log_ratio", "size": "n_benchmarks"})
 
 
 def _finding(row: pd.Series, margin: float) -> Finding:

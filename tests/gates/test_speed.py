@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from bench.gates.check import Check, Verdict
-from bench.gates.speed import FALSE_ALARMS, LOOKS, findings, finished, interval, judged
+from bench.gates.speed import FALSE_ALARMS, LOOKS, findings, finished, interval, judged, log_ratios
 
 GROUPS = {f"group {i}": 2 for i in range(8)}
 
@@ -37,9 +37,9 @@ def simulated(
 
 def checked(rng: np.random.Generator, **world) -> tuple[pd.DataFrame, int]:
     """As a check goes: rounds until it is finished; the judgement, and how many rounds there were."""
-    times = simulated(rng, LOOKS[-1], **world)
+    ratios = log_ratios(simulated(rng, LOOKS[-1], **world))
     for count in LOOKS:
-        seen = times[times["round"] < count]
+        seen = ratios[ratios["round"] < count]
         if finished(seen):
             return judged(seen), count
     raise AssertionError("the last look ends the rounds")
@@ -91,7 +91,7 @@ def test_the_ratio_is_the_geometric_mean_over_benchmarks_and_rounds():
         for b, one in (("a", 1.0), ("b", 3.0))
         for side, t in (("base", one), ("head", one * (2 if b == "a" else 1)))
     ]
-    groups = judged(pd.DataFrame(rows, columns=["round", "turn", "side", "group", "benchmark", "time_s"]))
+    groups = judged(log_ratios(pd.DataFrame(rows, columns=["round", "turn", "side", "group", "benchmark", "time_s"])))
     assert groups.loc[0, "ratio"] == pytest.approx(math.sqrt(2))
     assert groups.loc[0, ["n_benchmarks", "n_rounds"]].tolist() == [2, 2]
     assert groups.loc[0, "slower"]
@@ -99,7 +99,7 @@ def test_the_ratio_is_the_geometric_mean_over_benchmarks_and_rounds():
 
 def test_each_group_is_a_sentence_the_slowest_first():
     rng = np.random.default_rng(1)
-    said = findings(judged(simulated(rng, 10, slower=1.5, noise=0.004, busy=0.0)))
+    said = findings(judged(log_ratios(simulated(rng, 10, slower=1.5, noise=0.004, busy=0.0))))
     assert [finding.verdict for finding in said] == [Verdict.FAILED] + [Verdict.PASSED] * 7
     assert said[0].test == "group 0"
     assert 1.48 < float(said[0].said.split()[0]) < 1.52
@@ -107,7 +107,7 @@ def test_each_group_is_a_sentence_the_slowest_first():
 
 
 def test_after_one_round_nothing_is_known_and_nothing_is_called_slower():
-    groups = judged(simulated(np.random.default_rng(2), 1, slower=2.0))
+    groups = judged(log_ratios(simulated(np.random.default_rng(2), 1, slower=2.0)))
     assert not groups["slower"].any()
     assert not groups["known"].any()
     said = findings(groups)

@@ -116,7 +116,7 @@ def failed(base: Side, head: Side, *, timed: bool) -> list[Finding]:
     found = counts.findings(counts.judged(before, now))
     if timed:
         times = rounds(ROOT, base, head, margin=speed.MARGIN, limit_s=LIMIT_S, said=lambda line: None)
-        found += speed.findings(speed.judged(times))
+        found += speed.findings(speed.judged(speed.log_ratios(times)))
     return [finding for finding in found if finding.verdict is Verdict.FAILED]
 
 
