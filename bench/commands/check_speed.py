@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
@@ -20,8 +21,13 @@ from bench.protocol.grid import GridError
 from bench.store import provenance
 from bench.store.parts import write_atomically
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 SETTINGS = ("base", "base_python", "run_dir", "margin", "limit_s")
 LISTED = "memcap check --help lists the settings"
+# The program itself is not installed in an environment, but beside it.
+PACKAGES = tuple(name for name in provenance.PACKAGES if name != "memcap")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -49,47 +55,98 @@ def _checked(values: Any) -> dict[str, Any]:
 
 
 def _speed(values: dict[str, Any]) -> bool:
-    """Measure, say what was found, and keep it; whether no group is slower."""
-    from bench.engines.cuda.compiler import cache_folder
+    """Measure, say what was found, and keep it; whether no group is slower.
+
+    Raises:
+        UsageError: too little is known to say so.
+    """
+    from bench.gates.benchmarks import benchmarks
     from bench.gates.check import Check, Verdict
-    from bench.gates.rounds import CannotRun, rounds
-    from bench.gates.sides import CannotBuild, commit_of, of_commit, of_working_tree, usual_base
+    from bench.gates.folder import begun, keep
     from bench.gates.speed import findings, judged
-    from bench.machine.cores import available_cores
-    from bench.store.tables import write_tables
 
     started, started_at = time.perf_counter(), datetime.now(UTC)
-    root, kept, folder = _checkout(), cache_folder() / "sides", Path(values["run_dir"])
-    base_python = values["base_python"] or sys.executable
-    try:
-        # Another environment runs the code that is here, unless another commit is asked for too.
-        same = values["base_python"] is not None and values["base"] is None
-        commit = None if same else commit_of(root, str(values["base"])) if values["base"] else usual_base(root)
-        print("memcap: building both sides, which takes some minutes the first time", flush=True)
-        base = of_working_tree(root, kept, base_python) if commit is None else of_commit(root, commit, kept, base_python)
-        head = of_working_tree(root, kept)
-        print(f"memcap: {head.what} against {base.what}", flush=True)
-        limits = {"margin": values["margin"], "limit_s": values["limit_s"]}
-        times = rounds(root, base, head, **limits, said=lambda line: print(f"memcap: {line}", flush=True))
-    except (CannotBuild, CannotRun) as error:
-        name = "base" if values["base"] is not None or values["base_python"] is None else "base_python"
-        raise GridError(name, values[name], str(error), "name another base") from error
-    groups = judged(times, margin=values["margin"])
-    check = Check("speed", base.what, head.what, findings(groups, margin=values["margin"]))
-    write_tables(folder / "tables", {"check_groups": groups, "check_times": times})
-    write_atomically(folder / "config.yaml", lambda partial: partial.write_text(dump(values), encoding="utf-8"))
-    facts = provenance.collect(engine="all", device="cpu", threads=available_cores())
-    taken = {"started_at": started_at.isoformat(timespec="seconds"), "wall_time_s": round(time.perf_counter() - started, 3)}
-    provenance.append(folder, {**taken, **facts, "config": values})
-    check.write(folder)
-    count = {verdict: sum(finding.verdict is verdict for finding in check.findings) for verdict in Verdict}
-    unknown = 0 if count[Verdict.FAILED] else count[Verdict.SKIPPED]
-    outcome = "undecided" if unknown else "passed" if check.passed else "failed"
-    print(f"\n{check.text()}\n\nmemcap: {outcome}; what was found is in {folder}")
-    if unknown:
+    folder = Path(values["run_dir"])
+    with begun(folder, "speed", str(values["base"] or values["base_python"] or "the usual base")):
+        sides, times = _measured(values)
+        groups = judged(times, margin=values["margin"])
+        check = Check("speed", sides["base"]["what"], sides["head"]["what"], findings(groups, margin=values["margin"]))
+        write_atomically(folder / "config.yaml", lambda partial: partial.write_text(dump(values), encoding="utf-8"))
+        wall_time_s = round(time.perf_counter() - started, 3)
+        run = {"started_at": started_at.isoformat(timespec="seconds"), "wall_time_s": wall_time_s, **sides, "config": values}
+        tables = {"check_groups": groups, "check_benchmarks": benchmarks(times), "check_times": times}
+        keep(folder, check, tables, run, times)
+    print(f"\n{check.text()}\n\nmemcap: {check.outcome}; what was found is in {folder}, for readers in report.html")
+    if check.outcome is Verdict.UNDECIDED:
+        unknown = sum(finding.verdict is Verdict.UNDECIDED for finding in check.findings)
         known = f"{unknown} of {len(check.findings)} groups are not known well enough"
         raise UsageError(f"{known}; raise limit_s, or quiet the machine")
     return check.passed
+
+
+def _measured(values: dict[str, Any]) -> tuple[dict[str, dict[str, Any]], pd.DataFrame]:
+    """What base and head are and what ran them, as provenance.json has it, and their times.
+
+    Raises:
+        GridError: one of them cannot be built or measured.
+    """
+    from bench.engines.cuda.compiler import cache_folder
+    from bench.gates.rounds import CannotRun, rounds
+    from bench.gates.sides import commit_of, environment_of, is_dirty, of_commit, of_working_tree, usual_base
+
+    root, kept = _checkout(), cache_folder() / "sides"
+    base_python = values["base_python"] or sys.executable
+    # Another environment runs the code that is here, unless another commit is asked for too.
+    same = values["base_python"] is not None and values["base"] is None
+    asked = "base_python" if same else "base"
+    with _blamed("base_python", values["base_python"], "name the interpreter of another environment"):
+        _has_all(root, "base_python", base_python)
+    _has_all(root, "python", sys.executable)
+    with _blamed("head", "this checkout", "commit something first"):
+        own, dirty = commit_of(root, "HEAD"), is_dirty(root)
+    with _blamed(asked, values[asked], f"name another {asked}"):
+        commit = own if same else commit_of(root, str(values["base"])) if values["base"] else usual_base(root)
+        print("memcap: building both sides, which takes some minutes the first time", flush=True)
+        base = of_working_tree(root, kept, base_python) if same else of_commit(root, commit, kept, base_python)
+    with _blamed("head", "this checkout", "mend it first"):
+        head = of_working_tree(root, kept)
+    print(f"memcap: {head.what} against {base.what}", flush=True)
+    if base == head:
+        print("memcap: both are the same, so this shows how far the times of one program lie apart")
+    limits = {"margin": values["margin"], "limit_s": values["limit_s"]}
+    try:
+        times = rounds(root, base, head, **limits, said=lambda line: print(f"memcap: {line}", flush=True))
+    except CannotRun as error:
+        if str(error).startswith(f"{head.what} "):
+            raise GridError("head", "this checkout", str(error), "mend it first") from error
+        raise GridError(asked, values[asked], str(error), f"name another {asked}") from error
+    facts = provenance.collect(engine="all", device="cpu", threads=available_cores(), packages=PACKAGES)
+    sides = {
+        "base": {**facts, "commit": commit, "dirty": dirty and same, **environment_of(base_python, PACKAGES)},
+        "head": {**facts, "commit": own, "dirty": dirty},
+    }
+    return {name: {"what": side.what, **sides[name]} for name, side in (("base", base), ("head", head))}, times
+
+
+@contextmanager
+def _blamed(setting: str, value: object, remedy: str) -> Iterator[None]:
+    """Of a side that cannot be built the setting is told that names it."""
+    from bench.gates.sides import CannotBuild
+
+    try:
+        yield
+    except CannotBuild as error:
+        raise GridError(setting, value, str(error), remedy) from error
+
+
+def _has_all(root: Path, setting: str, python: str) -> None:
+    """Whether an interpreter has what the build and the benchmarks need."""
+    from bench.gates.sides import lacking
+
+    lacks = lacking(root, python)
+    if lacks:
+        remedy = f"install them: {python} -m pip install {' '.join(lacks)}"
+        raise GridError(setting, python, f"lacks {', '.join(lacks)}", remedy)
 
 
 def _checkout() -> Path:
