@@ -35,15 +35,29 @@ def main(arguments: Sequence[str]) -> int:
 
     def check() -> int:
         ConfigStore.instance().store(name="schema", node=dict.fromkeys(SETTINGS))
-        passed = [_speed(_checked(OmegaConf.to_container(config))) for config, _ in composed("check_speed", arguments)]
+        quoted = [_quoted(argument) for argument in arguments]
+        passed = [_speed(_checked(OmegaConf.to_container(config))) for config, _ in composed("check_speed", quoted)]
         return 0 if all(passed) else NO
 
     return exit_status(check, SETTINGS, stopped="nothing was checked")
 
 
+def _quoted(argument: str) -> str:
+    """A name of git's or a path as Hydra takes any text: HEAD~1 and HEAD^1 are none of its words, and 7e12345 is a number.
+
+    >>> _quoted("base=HEAD~1"), _quoted("base=null"), _quoted("margin=0.1")
+    ("base='HEAD~1'", 'base=null', 'margin=0.1')
+    """
+    name, _, value = argument.partition("=")
+    if name not in ("base", "base_python") or value in ("", "null") or value[0] in "'\"":
+        return argument
+    escaped = value.replace("'", "\\'")
+    return f"{name}='{escaped}'"
+
+
 def _checked(values: Any) -> dict[str, Any]:
     for name in ("base", "base_python"):
-        if values[name] is not None and not str(values[name]):
+        if not isinstance(values[name], str | None) or values[name] == "":
             raise GridError(name, values[name], "must be a text, or null", LISTED)
     if not isinstance(values["run_dir"], str) or not values["run_dir"]:
         raise GridError("run_dir", values["run_dir"], "must be a text", LISTED)
@@ -93,6 +107,7 @@ def _measured(values: dict[str, Any]) -> tuple[dict[str, dict[str, Any]], pd.Dat
     from bench.engines.cuda.compiler import cache_folder
     from bench.gates.rounds import CannotRun, rounds
     from bench.gates.sides import commit_of, environment_of, is_dirty, of_commit, of_working_tree, usual_base
+    from bench.machine.cores import available_cores
 
     root, kept = _checkout(), cache_folder() / "sides"
     base_python = values["base_python"] or sys.executable
@@ -102,10 +117,10 @@ def _measured(values: dict[str, Any]) -> tuple[dict[str, dict[str, Any]], pd.Dat
     with _blamed("base_python", values["base_python"], "name the interpreter of another environment"):
         _has_all(root, "base_python", base_python)
     _has_all(root, "python", sys.executable)
-    with _blamed("head", "this checkout", "commit something first"):
+    with _blamed("head", "this checkout", "install git, and commit something"):
         own, dirty = commit_of(root, "HEAD"), is_dirty(root)
     with _blamed(asked, values[asked], f"name another {asked}"):
-        commit = own if same else commit_of(root, str(values["base"])) if values["base"] else usual_base(root)
+        commit = own if same else commit_of(root, values["base"]) if values["base"] else usual_base(root)
         print("memcap: building both sides, which takes some minutes the first time", flush=True)
         base = of_working_tree(root, kept, base_python) if same else of_commit(root, commit, kept, base_python)
     with _blamed("head", "this checkout", "mend it first"):

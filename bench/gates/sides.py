@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from bench.machine.child import essence
+
 # Of branches that a head may have left, the first that there is.
 MAIN = ("main", "origin/main", "master", "origin/master")
 
@@ -41,6 +43,9 @@ def version(name):
         return None
 print(json.dumps({"python": platform.python_version(), "packages": {name: version(name) for name in sys.argv[1:]}}))
 """
+
+# What pip draws around the output of a build, and how lines begin in which it speaks of itself.
+FRAME, ITSELF = " |│+-", ("hint:", "note:", "error: ", "\u00d7", "╰─>", "[end of output]")
 
 # Beside what the program and its build need, what the suite of benchmarks does.
 SUITE_NEEDS = ("pip", "pytest", "pytest-benchmark", "beartype")
@@ -87,6 +92,7 @@ def usual_base(root: Path) -> str:
             continue
         if left != head:
             return left
+        break
     return commit_of(root, "HEAD~1")
 
 
@@ -180,11 +186,14 @@ def _is_shallow(root: Path) -> bool:
 
 def _install(python: str, sources: Path, site: Path, what: str) -> None:
     partial = site.with_name(f"{site.name}.{os.getpid()}")
-    partial.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        partial.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CannotBuild(f"{what} cannot be kept in {partial.parent} ({error.strerror})") from error
     done = subprocess.run([python, "-m", "pip", *PIP, "--target", str(partial), str(sources)], capture_output=True, text=True)
     if done.returncode:
         shutil.rmtree(partial, ignore_errors=True)
-        raise CannotBuild(f"{what} cannot be built: {_last_line(done.stderr)}")
+        raise CannotBuild(f"{what} cannot be built: {_reason(done.stderr)}")
     partial.replace(site)
 
 
@@ -207,6 +216,12 @@ def _git(root: Path, *arguments: str, reason: str) -> str:
         said = _last_line(done.stderr)
         raise CannotBuild(" ".join(filter(None, [reason, f"({said})" if said else ""])) or "git failed")
     return done.stdout.strip("\n")
+
+
+def _reason(said: str) -> str:
+    """Of what pip printed the line that tells why: not what it says of itself, nor the frame that it draws around the rest."""
+    lines = (line.strip(FRAME) for line in said.splitlines())
+    return essence("\n".join(line for line in lines if not line.startswith(ITSELF)))
 
 
 def _last_line(text: str) -> str:
