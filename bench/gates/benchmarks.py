@@ -106,7 +106,8 @@ def _quartiles(ordered: Float[np.ndarray, " round"]) -> tuple[float, float, floa
     """The median, and those of the halves below and above it: of halves with the middle one and without, the mean."""
     count = len(ordered)
     if count < 2:
-        return (float(ordered[0]),) * 3
+        only = float(ordered[0])
+        return only, only, only
     sizes = (count // 2, (count + 1) // 2)
     low = np.mean([np.median(ordered[:size]) for size in sizes])
     high = np.mean([np.median(ordered[-size:]) for size in sizes])

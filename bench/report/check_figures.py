@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import TypedDict
 
 import numpy as np
 import pandas as pd
@@ -26,6 +27,13 @@ MOST_TICKS = 6
 ROOM = 1.5
 # A difference of nothing has no place on a logarithmic axis.
 LEAST_DIFFERENCE = 1e-12
+
+
+class Line(TypedDict):
+    """How a bar and its mark are drawn."""
+
+    color: str
+    solid_capstyle: str
 
 
 def ratios(groups: pd.DataFrame, *, margin: float) -> Figure:
@@ -90,7 +98,7 @@ def settings(table: pd.DataFrame) -> Figure:
         apart.plot(min(max(value, low), high), y, marker, ms=4.5, color=colour, clip_on=False)
         sides = (("base", -APART, BASE_COLOUR, "s"), ("head", APART, SLOWER_COLOUR if row["moved"] else HEAD_COLOUR, "o"))
         for side, shift, own, marker in sides:
-            place, style = y + shift, {"color": own, "solid_capstyle": "butt"}
+            place, style = y + shift, Line(color=own, solid_capstyle="butt")
             share.plot([row[f"fraction_low_{side}"], row[f"fraction_high_{side}"]], [place, place], lw=1.2, **style)
             share.plot(row[f"fraction_{side}"], place, marker, ms=3.6, **style)
     return figure

@@ -179,9 +179,12 @@ def in_order(table: pd.DataFrame) -> pd.DataFrame:
 def _shown(name: str, table: pd.DataFrame) -> str:
     """A table of a check for its page, in words where the file has true and false."""
     ordered = in_order(table) if name == "check_settings" else table
-    words = {column: ordered[column].map({True: "yes", False: "no"}) for column in ordered if ordered[column].dtype == bool}
-    times = {column: ordered[column].map("{:.4g}".format) for column in ordered if str(column).startswith(("time_", "ratio"))}
-    return table_html(ordered.assign(**words, **times), name.replace("_", "-"), name)
+    words = {
+        str(column): ordered[column].map({True: "yes", False: "no"}) for column in ordered if ordered[column].dtype == bool
+    }
+    exact = [str(column) for column in ordered if str(column).startswith(("time_", "ratio"))]
+    digits = {column: ordered[column].map("{:.4g}".format, na_action="ignore") for column in exact}
+    return table_html(ordered.assign(**words, **digits), name.replace("_", "-"), name)
 
 
 def _facts(found: Mapping[str, Any], run: Mapping[str, Any]) -> list[tuple[str, str, str]]:

@@ -58,8 +58,8 @@ def counts(monkeypatch):
     """A table of counts, whose columns the page has to show too."""
     columns = tuple(Column(name, "text", f"the {name} of a count", "gates/speed.py") for name in COUNTS)
     monkeypatch.setitem(TABLES, "check_counts", Table("a count, base beside head", columns))
-    row = ("instructions for each FLOP", "1", 0.31, 0.47, 1.516, "failed")
-    return pd.DataFrame([row], columns=list(COUNTS))
+    rows = [("instructions for each FLOP", "1", 0.31, 0.47, 1.516, "failed"), ("syncs", "1", 0, 0, np.nan, "passed")]
+    return pd.DataFrame(rows, columns=list(COUNTS))
 
 
 @pytest.fixture
@@ -123,7 +123,7 @@ def test_base_and_head_stand_beside_each_other_with_what_ran_them(speed):
 def test_counts_stand_beside_the_times_where_there_are_any(speed, capacity):
     text = page(speed)
     assert '<h2 id="counts">Counts, base beside head</h2>' in text
-    assert "<td>instructions for each FLOP</td>" in text and "<td>0.47</td>" in text
+    assert "<td>instructions for each FLOP</td>" in text and "<td>0.47</td>" in text and ">nan<" not in text
     assert "Counts, base beside head" not in page(capacity)
 
 
