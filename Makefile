@@ -90,7 +90,7 @@ compare: $(PEERS_READY)  ## the same networks trained by other libraries, turn b
 BASE ?=
 BASE_PYTHON ?=
 perf-check: $(DEV_READY)  ## is this checkout slower than a base? BASE=<git ref>, or BASE_PYTHON=<python> of another environment
-	$(PY) -m bench check speed $(if $(BASE),base=$(BASE)) $(if $(BASE_PYTHON),base_python=$(BASE_PYTHON)) $(ARGS)
+	$(PY) -m bench check speed $(if $(BASE),'base=$(BASE)') $(if $(BASE_PYTHON),'base_python=$(BASE_PYTHON)') $(ARGS)
 
 capacity-check: $(RUN_READY)  ## does training learn what it did? against the reference, or a run; ARGS='base=results/old head=results/new'
 	$(PY) -m bench check capacity $(ARGS)

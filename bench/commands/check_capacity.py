@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -61,50 +61,60 @@ def _capacity(values: dict[str, Any]) -> bool:
     """Train or read both sides, say what was found, and keep it; whether nothing failed."""
     from bench.gates.capacity import NotComparable, judge, same_bytes
     from bench.gates.check import Check, Finding, Verdict
+    from bench.gates.folder import begun, keep
     from bench.gates.train import by_reference_build, trained
     from bench.machine.cores import available_cores
-    from bench.store.tables import write_tables
 
     started, started_at = time.perf_counter(), datetime.now(UTC)
-    base, cells = _base(values["base"])
     folder = Path(values["run_dir"])
-    if values["head"] is None:
-        own = folder / "head"
-        if values["base"] != REFERENCE and own.resolve() == Path(values["base"]).resolve():
-            raise GridError("base", values["base"], "is where the head would be trained", "name another run_dir")
-        how = {name: values[name] for name in ("device", "engine", "threads")}
-        head = trained(cells, own, **how)
-    else:
-        head = _of_run("head", values["head"])
-    try:
-        judged = judge(base, head)
-    except NotComparable as error:
-        raise GridError("base", values["base"], str(error), "train both from the same grid") from error
-    findings = judged.findings
-    if values["base"] == REFERENCE and values["head"] is None:
-        made = by_reference_build(cells, values["threads"] or available_cores())
-        findings.append(Finding("bytes", Verdict.SKIPPED, made) if isinstance(made, str) else same_bytes(base, made))
-    check = Check("capacity", values["base"], head.engine, findings)
-    write_tables(folder / "tables", {"check_settings": judged.settings})
-    write_atomically(folder / "config.yaml", lambda partial: partial.write_text(dump(values), encoding="utf-8"))
-    facts = provenance.collect(engine=values["engine"], device=head.engine, threads=values["threads"] or available_cores())
-    times = {"started_at": started_at.isoformat(timespec="seconds"), "wall_time_s": round(time.perf_counter() - started, 3)}
-    provenance.append(folder, {**times, **facts, "config": values})
-    check.write(folder)
-    print(f"\n{check.text()}\n\nmemcap: {'passed' if check.passed else 'failed'}; what was found is in {folder}")
+    own, threads = folder / "head", values["threads"] or available_cores()
+    with begun(folder, "capacity", values["base"]):
+        base, cells = _base(values["base"])
+        if values["head"] is None:
+            if values["base"] != REFERENCE and own.resolve() == Path(values["base"]).resolve():
+                raise GridError("base", values["base"], "is where the head would be trained", "name another run_dir")
+            head = trained(cells, own, **{name: values[name] for name in ("device", "engine", "threads")})
+        else:
+            head, _ = _of_run("head", values["head"])
+        try:
+            judged = judge(base, head)
+        except NotComparable as error:
+            raise GridError("base", values["base"], str(error), "train both from the same grid") from error
+        findings = judged.findings
+        if values["base"] == REFERENCE and values["head"] is None:
+            made = by_reference_build(cells, threads)
+            findings.append(Finding("bytes", Verdict.SKIPPED, made) if isinstance(made, str) else same_bytes(base, made))
+        write_atomically(folder / "config.yaml", lambda partial: partial.write_text(dump(values), encoding="utf-8"))
+        sides = {
+            "base": {**_trained_where(None if values["base"] == REFERENCE else Path(values["base"])), "engine": base.engine},
+            "head": {**_trained_where(own if values["head"] is None else Path(values["head"])), "engine": head.engine},
+        }
+        check = Check("capacity", _named(values["base"], sides["base"]), _named(values["head"], sides["head"]), findings)
+        wall_time_s = round(time.perf_counter() - started, 3)
+        run = {"started_at": started_at.isoformat(timespec="seconds"), "wall_time_s": wall_time_s, **sides, "config": values}
+        keep(folder, check, {"check_settings": judged.settings}, run)
+    print(f"\n{check.text()}\n\nmemcap: {check.outcome}; what was found is in {folder}, for readers in report.html")
     return check.passed
+
+
+def _trained_where(folder: Path | None) -> dict[str, Any]:
+    """What ran the last training into a folder, without its settings; nothing of a reference, of which nothing is kept."""
+    runs = provenance.read(folder) if folder else []
+    # Its cells tell who trained them, each on which device.
+    return {name: value for name, value in runs[-1].items() if name not in ("config", "device")} if runs else {}
+
+
+def _named(folder: str | None, facts: Mapping[str, Any]) -> str:
+    """A side in words: its folder, if it was asked for by one; its commit, with what is changed there; and who trained."""
+    commit = facts.get("commit")
+    state = f"commit {commit[:12]}{' with changes' if facts.get('dirty') else ''}" if commit else ""
+    return ", ".join(filter(None, [folder, state, facts["engine"]]))
 
 
 def _base(name: str) -> tuple[Learned, Sequence[Cell]]:
     """What the base learned, and its cells."""
     if name != REFERENCE:
-        from bench.store.parts import Store, cells_of
-
-        learned, planned = _of_run("base", name), Store(Path(name)).read_cells()
-        if len(learned.cells) < len(planned):
-            rule = f"has no result of {len(planned) - len(learned.cells)} of its {len(planned)} cells"
-            raise GridError("base", name, rule, "run it to its end first")
-        return learned, cells_of(planned)
+        return _of_run("base", name)
     from bench.gates.learned import of_reference
 
     (chosen,) = compose("config", [f"grid={GRID}"])
@@ -117,10 +127,29 @@ def _base(name: str) -> tuple[Learned, Sequence[Cell]]:
     return learned, chosen.cells
 
 
-def _of_run(setting: str, folder: str) -> Learned:
+def _of_run(setting: str, folder: str) -> tuple[Learned, Sequence[Cell]]:
+    """What a run learned that came to its end, and its cells."""
     from bench.gates.learned import of_folder
+    from bench.store.parts import PENDING, Store, cells_of
 
+    store = Store(Path(folder))
     try:
-        return of_folder(Path(folder))
+        planned = store.read_cells()
     except FileNotFoundError as error:
+        if store.unreadable:
+            raise GridError(setting, folder, *_unreadable(store.unreadable)) from error
         raise GridError(setting, folder, "is not the folder of a run", "name one, as in results/default") from error
+    if store.unreadable:
+        raise GridError(setting, folder, *_unreadable(store.unreadable))
+    without = int((planned["status"] == PENDING).sum())
+    if without or planned.empty:
+        rule = f"has no result of {without} of its {len(planned)} cells" if without else "is a run of no cells"
+        raise GridError(setting, folder, rule, "run it to its end first")
+    return of_folder(Path(folder)), cells_of(planned)
+
+
+def _unreadable(reasons: Mapping[str, str]) -> tuple[str, str]:
+    """The rule and the remedy for parts of a run that cannot be read, of which the first is told."""
+    name, reason = next(iter(reasons.items()))
+    more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
+    return f"{name}{more} {reason}", "train it again with this program"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 SETTINGS = ("base", "base_python", "run_dir", "margin", "limit_s", "no_skips", "bisect")
 LISTED = "memcap check --help lists the settings"
+# The program itself is not installed in an environment, but beside it.
+PACKAGES = tuple(name for name in provenance.PACKAGES if name != "memcap")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -34,15 +37,29 @@ def main(arguments: Sequence[str]) -> int:
 
     def check() -> int:
         ConfigStore.instance().store(name="schema", node=dict.fromkeys(SETTINGS))
-        passed = [_speed(_checked(OmegaConf.to_container(config))) for config, _ in composed("check_speed", arguments)]
+        quoted = [_quoted(argument) for argument in arguments]
+        passed = [_speed(_checked(OmegaConf.to_container(config))) for config, _ in composed("check_speed", quoted)]
         return 0 if all(passed) else NO
 
     return exit_status(check, SETTINGS, stopped="nothing was checked")
 
 
+def _quoted(argument: str) -> str:
+    """A name of git's or a path as Hydra takes any text: HEAD~1 and HEAD^1 are none of its words, and 7e12345 is a number.
+
+    >>> _quoted("base=HEAD~1"), _quoted("base=null"), _quoted("margin=0.1")
+    ("base='HEAD~1'", 'base=null', 'margin=0.1')
+    """
+    name, _, value = argument.partition("=")
+    if name not in ("base", "base_python") or value in ("", "null") or value[0] in "'\"":
+        return argument
+    escaped = value.replace("'", "\\'")
+    return f"{name}='{escaped}'"
+
+
 def _checked(values: Any) -> dict[str, Any]:
     for name in ("base", "base_python"):
-        if values[name] is not None and not str(values[name]):
+        if not isinstance(values[name], str | None) or values[name] == "":
             raise GridError(name, values[name], "must be a text, or null", LISTED)
     if not isinstance(values["run_dir"], str) or not values["run_dir"]:
         raise GridError("run_dir", values["run_dir"], "must be a text", LISTED)
@@ -57,57 +74,39 @@ def _checked(values: Any) -> dict[str, Any]:
 
 
 def _speed(values: dict[str, Any]) -> bool:
-    """Measure, say what was found, and keep it; whether no group is slower."""
-    from bench.engines.cuda.compiler import cache_folder
+    """Measure, say what was found, and keep it; whether no group is slower.
+
+    Raises:
+        UsageError: too little is known to say so.
+    """
     from bench.gates import counts
+    from bench.gates.benchmarks import benchmarks
     from bench.gates.check import Check, Verdict
-    from bench.gates.rounds import CannotRun, rounds
-    from bench.gates.sides import CannotBuild, commit_of, of_commit, of_working_tree, usual_base
+    from bench.gates.folder import begun, keep
     from bench.gates.speed import findings, judged, log_ratios
-    from bench.machine.cores import available_cores
-    from bench.store.tables import write_tables
 
     started, started_at = time.perf_counter(), datetime.now(UTC)
-    root, kept, folder = _checkout(), cache_folder() / "sides", Path(values["run_dir"])
-    base_python = values["base_python"] or sys.executable
-    try:
-        # Another environment runs the code that is here, unless another commit is asked for too.
-        same = values["base_python"] is not None and values["base"] is None
-        commit = None if same else commit_of(root, str(values["base"])) if values["base"] else usual_base(root)
-        print("memcap: building both sides, which takes some minutes the first time", flush=True)
-        base = of_working_tree(root, kept, base_python) if commit is None else of_commit(root, commit, kept, base_python)
-        head = of_working_tree(root, kept)
-        print(f"memcap: {head.what} against {base.what}", flush=True)
-        print("memcap: counting what both do", flush=True)
-        before, now = counts.counted(root, [base, head])
-        counted = counts.judged(before, now)
-        since = _blamed(root, kept, commit, counted, before) if values["bisect"] and commit else {}
-        limits = {"margin": values["margin"], "limit_s": values["limit_s"]}
-        times = rounds(root, base, head, **limits, said=lambda line: print(f"memcap: {line}", flush=True))
-    except (CannotBuild, CannotRun) as error:
-        name = "base" if values["base"] is not None or values["base_python"] is None else "base_python"
-        raise GridError(name, values[name], str(error), "name another base") from error
-    groups = judged(log_ratios(times), margin=values["margin"])
-    timed = findings(groups, margin=values["margin"])
-    found = [*(one._replace(said=one.said + since.get(one.test, "")) for one in counts.findings(counted)), *timed]
-    check = Check("speed", base.what, head.what, found, no_skips=values["no_skips"])
-    write_tables(folder / "tables", {"check_counts": counted, "check_groups": groups, "check_times": times})
-    write_atomically(folder / "config.yaml", lambda partial: partial.write_text(dump(values), encoding="utf-8"))
-    facts = provenance.collect(engine="all", device="cpu", threads=available_cores())
-    taken = {"started_at": started_at.isoformat(timespec="seconds"), "wall_time_s": round(time.perf_counter() - started, 3)}
-    provenance.append(folder, {**taken, **facts, "config": values})
-    check.write(folder)
-    failed = values["no_skips"] or any(finding.verdict is Verdict.FAILED for finding in found)
-    unknown = 0 if failed else sum(finding.verdict is Verdict.SKIPPED for finding in timed)
-    outcome = "undecided" if unknown else "passed" if check.passed else "failed"
-    print(f"\n{check.text()}\n\nmemcap: {outcome}; what was found is in {folder}")
-    if unknown:
-        known = f"{unknown} of {len(timed)} groups are not known well enough"
+    folder = Path(values["run_dir"])
+    with begun(folder, "speed", str(values["base"] or values["base_python"] or "the usual base")):
+        sides, counted, since, times = _measured(values)
+        groups = judged(log_ratios(times), margin=values["margin"])
+        found = [one._replace(said=one.said + since.get(one.test, "")) for one in counts.findings(counted)]
+        found += findings(groups, margin=values["margin"])
+        check = Check("speed", sides["base"]["what"], sides["head"]["what"], found, no_skips=values["no_skips"])
+        write_atomically(folder / "config.yaml", lambda partial: partial.write_text(dump(values), encoding="utf-8"))
+        wall_time_s = round(time.perf_counter() - started, 3)
+        run = {"started_at": started_at.isoformat(timespec="seconds"), "wall_time_s": wall_time_s, **sides, "config": values}
+        tables = {"check_counts": counted, "check_groups": groups, "check_benchmarks": benchmarks(times), "check_times": times}
+        keep(folder, check, tables, run, times)
+    print(f"\n{check.text()}\n\nmemcap: {check.outcome}; what was found is in {folder}, for readers in report.html")
+    if check.outcome is Verdict.UNDECIDED:
+        unknown = sum(finding.verdict is Verdict.UNDECIDED for finding in check.findings)
+        known = f"{unknown} of {len(groups)} groups are not known well enough"
         raise UsageError(f"{known}; raise limit_s, or quiet the machine")
     return check.passed
 
 
-def _blamed(root: Path, kept: Path, base: str, counted: pd.DataFrame, before: Mapping[str, Count]) -> dict[str, str]:
+def _since(root: Path, kept: Path, base: str, counted: pd.DataFrame, before: Mapping[str, Count]) -> dict[str, str]:
     """Of each count that grew, since which commit, in words."""
     from bench.gates.bisection import blamed
     from bench.gates.counts import counted as count
@@ -124,6 +123,77 @@ def _blamed(root: Path, kept: Path, base: str, counted: pd.DataFrame, before: Ma
         for name, commit in found.items()
     }
     return {name: f"; since {what}" for name, what in since.items()}
+
+
+def _measured(values: dict[str, Any]) -> tuple[dict[str, dict[str, Any]], pd.DataFrame, dict[str, str], pd.DataFrame]:
+    """What base and head are and what ran them, as provenance.json has it, their counts, since when these grew, and times.
+
+    Raises:
+        GridError: one of them cannot be built or measured.
+    """
+    from bench.engines.cuda.compiler import cache_folder
+    from bench.gates import counts
+    from bench.gates.rounds import CannotRun, rounds
+    from bench.gates.sides import commit_of, environment_of, is_dirty, of_commit, of_working_tree, usual_base
+    from bench.machine.cores import available_cores
+
+    root, kept = _checkout(), cache_folder() / "sides"
+    base_python = values["base_python"] or sys.executable
+    # Another environment runs the code that is here, unless another commit is asked for too.
+    same = values["base_python"] is not None and values["base"] is None
+    asked = "base_python" if same else "base"
+    with _blamed("base_python", values["base_python"], "name the interpreter of another environment"):
+        _has_all(root, "base_python", base_python)
+    _has_all(root, "python", sys.executable)
+    with _blamed("head", "this checkout", "install git, and commit something"):
+        own, dirty = commit_of(root, "HEAD"), is_dirty(root)
+    with _blamed(asked, values[asked], f"name another {asked}"):
+        commit = own if same else commit_of(root, values["base"]) if values["base"] else usual_base(root)
+        print("memcap: building both sides, which takes some minutes the first time", flush=True)
+        base = of_working_tree(root, kept, base_python) if same else of_commit(root, commit, kept, base_python)
+    with _blamed("head", "this checkout", "mend it first"):
+        head = of_working_tree(root, kept)
+    print(f"memcap: {head.what} against {base.what}", flush=True)
+    if base == head:
+        print("memcap: both are the same, so this shows how far the times of one program lie apart")
+    print("memcap: counting what both do", flush=True)
+    before, now = counts.counted(root, [base, head])
+    counted = counts.judged(before, now)
+    since = _since(root, kept, commit, counted, before) if values["bisect"] and not same else {}
+    limits = {"margin": values["margin"], "limit_s": values["limit_s"]}
+    try:
+        times = rounds(root, base, head, **limits, said=lambda line: print(f"memcap: {line}", flush=True))
+    except CannotRun as error:
+        if str(error).startswith(f"{head.what} "):
+            raise GridError("head", "this checkout", str(error), "mend it first") from error
+        raise GridError(asked, values[asked], str(error), f"name another {asked}") from error
+    facts = provenance.collect(engine="all", device="cpu", threads=available_cores(), packages=PACKAGES)
+    sides = {
+        "base": {**facts, "commit": commit, "dirty": dirty and same, **environment_of(base_python, PACKAGES)},
+        "head": {**facts, "commit": own, "dirty": dirty},
+    }
+    return {name: {"what": side.what, **sides[name]} for name, side in (("base", base), ("head", head))}, counted, since, times
+
+
+@contextmanager
+def _blamed(setting: str, value: object, remedy: str) -> Iterator[None]:
+    """Of a side that cannot be built the setting is told that names it."""
+    from bench.gates.sides import CannotBuild
+
+    try:
+        yield
+    except CannotBuild as error:
+        raise GridError(setting, value, str(error), remedy) from error
+
+
+def _has_all(root: Path, setting: str, python: str) -> None:
+    """Whether an interpreter has what the build and the benchmarks need."""
+    from bench.gates.sides import lacking
+
+    lacks = lacking(root, python)
+    if lacks:
+        remedy = f"install them: {python} -m pip install {' '.join(lacks)}"
+        raise GridError(setting, python, f"lacks {', '.join(lacks)}", remedy)
 
 
 def _checkout() -> Path:

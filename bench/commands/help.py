@@ -103,8 +103,8 @@ fields of the network and its training:
     "report": """\
 usage: memcap report [FOLDER]
 
-Writes tables, figures and report.html of a run again, from the results in its folder. Trains nothing. Without a folder
-it takes results/default.
+Writes tables, figures and report.html of a run again, from the results in its folder; of a check its page. Trains
+nothing. Without a folder it takes results/default.
 
 example:
   memcap report results/smoke""",
@@ -129,13 +129,14 @@ usage: memcap check capacity [setting=value ...]
        memcap check speed [setting=value ...]
 
 A head is held against a base. The exit status is 1 where it fails, and 2 where nothing could be checked. What was
-found is left in run_dir: check.md, check.json, check.xml and tables.
+found is left in run_dir: report.html to read, check.md, check.json, check.xml (JUnit) and tables.
 
 capacity trains a small grid with every optimizer, regularizer, activation, initialisation and schedule. It compares
 it with the reference that comes with this program, or with another run, and names the settings that moved.
 
 speed builds two commits of a checkout and runs benchmarks on both in turn, until the ratios of their times are known.
-It names the groups that are slower by more than a margin.
+It names the groups that are slower by more than a margin. The times are left in pytest-benchmark's form too:
+benchmark_base.json and benchmark_head.json.
 
 examples:
   memcap check capacity

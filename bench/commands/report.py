@@ -1,4 +1,4 @@
-"""`memcap report`: the tables, figures and page of a finished run again, from the results in its folder."""
+"""`memcap report`: the tables, figures and page of a finished run again, or the page of a check, from what its folder holds."""
 
 from __future__ import annotations
 
@@ -21,10 +21,14 @@ def main(arguments: Sequence[str]) -> int:
     if not Path(folder).is_dir():
         raise UsageError(f"{folder}: there is no such folder; name that of a run, as in memcap report {DEFAULT}")
     from bench.report.build import build
+    from bench.report.check_page import FOUND, build_check
 
     def report() -> None:
         try:
-            build(folder)
+            if (Path(folder) / FOUND).exists():
+                print(f"memcap: report in {build_check(Path(folder))}")
+            else:
+                build(folder)
         except FileNotFoundError as error:
             raise UsageError(str(error)) from error
         # Taking figures apart object by object, to no use at the end of a process, takes it a second.

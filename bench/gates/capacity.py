@@ -19,6 +19,7 @@ from bench.gates.learned import FIRST_EPOCHS, Learned
 from bench.protocol.cells import Status
 from bench.protocol.columns import columns_of
 from bench.statistics.paired import discordant, exchanged, log_n50_weights, median_ratio, signed_ranks
+from bench.statistics.survival import wilson_interval
 
 # Relative differences of tau in the first epochs that rounding explains, by dtype. A factor of TF32 goes to either of two
 # numbers that are a thousandth apart.
@@ -100,6 +101,8 @@ def _by_setting(pairs: pd.DataFrame) -> pd.DataFrame:
         tolerance = TOLERANCES[own["dtype"].iloc[0]]
         base, head = _epochs(own, ""), _epochs(own, "_head")
         beyond = int((own["apart"] > tolerance).sum())
+        memorized = {side: int(np.isfinite(epochs).sum()) for side, epochs in (("base", base), ("head", head))}
+        shares = {side: wilson_interval(count, len(own)) for side, count in memorized.items()}
         rows.append(
             {
                 "setting": setting,
@@ -108,8 +111,10 @@ def _by_setting(pairs: pd.DataFrame) -> pd.DataFrame:
                 "tolerance": tolerance,
                 "n_beyond": beyond,
                 "moved": len(own) >= LEAST_CELLS and 2 * beyond > len(own),
-                "n_memorized_base": int(np.isfinite(base).sum()),
-                "n_memorized_head": int(np.isfinite(head).sum()),
+                **{f"n_memorized_{side}": count for side, count in memorized.items()},
+                **{f"fraction_{side}": count / len(own) for side, count in memorized.items()},
+                **{f"fraction_low_{side}": low for side, (low, _) in shares.items()},
+                **{f"fraction_high_{side}": high for side, (_, high) in shares.items()},
                 "median_epoch_ratio": median_ratio(base, head),
             }
         )

@@ -14,15 +14,22 @@ from bench.store.parts import write_atomically
 
 
 class Verdict(StrEnum):
-    """How a test ended. `skipped`: it could not be held here, for the reason that is given."""
+    """How a test ended, and a check of several.
+
+    `undecided`: what was measured does not tell. `skipped`: the test could not be held here, for the reason that is given.
+    """
 
     PASSED = "passed"
     FAILED = "failed"
+    UNDECIDED = "undecided"
     SKIPPED = "skipped"
 
 
 # As a reader of a pull request sees them.
-MARKS = {Verdict.PASSED: "🟢", Verdict.FAILED: "🔴", Verdict.SKIPPED: "⚪"}
+MARKS = {Verdict.PASSED: "🟢", Verdict.FAILED: "🔴", Verdict.UNDECIDED: "🟡", Verdict.SKIPPED: "⚪"}
+
+# As JUnit calls a case that did not pass, and what the count of them ends in.
+JUNIT = {Verdict.FAILED: ("failure", "s"), Verdict.UNDECIDED: ("error", "s"), Verdict.SKIPPED: ("skipped", "")}
 
 
 class Finding(NamedTuple):
@@ -43,40 +50,47 @@ class Check(NamedTuple):
     no_skips: bool = False
 
     @property
+    def outcome(self) -> Verdict:
+        """Failed where a test did, or was skipped under `no_skips`; undecided where one is, or none was held; else passed."""
+        verdicts = [finding.verdict for finding in self.findings]
+        if Verdict.FAILED in verdicts or (self.no_skips and Verdict.SKIPPED in verdicts):
+            return Verdict.FAILED
+        return Verdict.UNDECIDED if Verdict.UNDECIDED in verdicts or Verdict.PASSED not in verdicts else Verdict.PASSED
+
+    @property
     def passed(self) -> bool:
-        """Whether nothing failed, something was tested at all, and under `no_skips` nothing was skipped."""
-        verdicts = {finding.verdict for finding in self.findings}
-        barred = {Verdict.FAILED, Verdict.SKIPPED} if self.no_skips else {Verdict.FAILED}
-        return not verdicts & barred and Verdict.PASSED in verdicts
+        """Whether something was tested, and all of it passed."""
+        return self.outcome is Verdict.PASSED
 
     def text(self) -> str:
         """For a terminal."""
-        width = max(len(finding.test) for finding in self.findings)
-        lines = [f"{finding.test:<{width}}  {finding.verdict:<7}  {finding.said}" for finding in self.findings]
+        test, verdict = (max(len(finding[k]) for finding in self.findings) for k in (0, 1))
+        lines = [f"{finding.test:<{test}}  {finding.verdict:<{verdict}}  {finding.said}" for finding in self.findings]
         return "\n".join([f"{self.name}: {self.head} against {self.base}", "", *lines])
 
     def markdown(self) -> str:
         """For the summary of a job, or a comment."""
         rows = [f"| {MARKS[verdict]} {verdict} | {test} | {_cell(said)} |" for test, verdict, said in self.findings]
-        head = [f"### {self.name}: {'passed' if self.passed else 'failed'}", "", f"{self.head} against {self.base}", ""]
+        head = [f"### {MARKS[self.outcome]} {self.name}: {self.outcome}", "", f"{self.head} against {self.base}", ""]
         return "\n".join([*head, "| | test | found |", "| --- | --- | --- |", *rows, ""])
 
     def as_json(self) -> dict[str, Any]:
         """For programs."""
         findings = [{"test": test, "verdict": str(verdict), "said": said} for test, verdict, said in self.findings]
-        return {"check": self.name, "base": self.base, "head": self.head, "passed": self.passed, "findings": findings}
+        outcome = {"outcome": str(self.outcome), "passed": self.passed}
+        return {"check": self.name, "base": self.base, "head": self.head, **outcome, "findings": findings}
 
     def junit(self) -> str:
         """For what reads the results of tests: a case for each finding."""
         count = {verdict: sum(finding.verdict is verdict for finding in self.findings) for verdict in Verdict}
-        numbers = {"tests": len(self.findings), "failures": count[Verdict.FAILED], "skipped": count[Verdict.SKIPPED]}
+        numbers = {"tests": len(self.findings), **{f"{tag}{end}": count[verdict] for verdict, (tag, end) in JUNIT.items()}}
         suite = ElementTree.Element("testsuite", {"name": self.name, **{name: str(value) for name, value in numbers.items()}})
         for test, verdict, said in self.findings:
             case = ElementTree.SubElement(suite, "testcase", {"classname": f"memcap.{self.name}", "name": test})
             if verdict is Verdict.PASSED:
                 ElementTree.SubElement(case, "system-out").text = said
             else:
-                ElementTree.SubElement(case, "failure" if verdict is Verdict.FAILED else "skipped", {"message": said})
+                ElementTree.SubElement(case, JUNIT[verdict][0], {"message": said})
         return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True)
 
     def write(self, folder: Path) -> None:

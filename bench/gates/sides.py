@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from bench.machine.child import essence
 
 # Of branches that a head may have left, the first that there is.
 MAIN = ("main", "origin/main", "master", "origin/master")
@@ -26,6 +32,23 @@ print(sys.prefix, os.environ.get("CXXFLAGS"))
 compiler = shutil.which(os.environ.get("CXX", "c++"))
 print(compiler and subprocess.run([compiler, "--version"], capture_output=True, text=True).stdout)
 """
+
+# Of an interpreter its version and those of packages, None of one that it lacks.
+INSTALLED = """
+import importlib.metadata, json, platform, sys
+def version(name):
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+print(json.dumps({"python": platform.python_version(), "packages": {name: version(name) for name in sys.argv[1:]}}))
+"""
+
+# What pip draws around the output of a build, and how lines begin in which it speaks of itself.
+FRAME, ITSELF = " |│+-", ("hint:", "note:", "error: ", "\u00d7", "╰─>", "[end of output]")
+
+# Beside what the program and its build need, what the suite of benchmarks does.
+SUITE_NEEDS = ("pip", "pytest", "pytest-benchmark", "beartype")
 
 
 class CannotBuild(Exception):
@@ -46,7 +69,13 @@ def commit_of(root: Path, ref: str) -> str:
     Raises:
         CannotBuild: there is no git, no checkout, or no such commit.
     """
-    return _git(root, "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}", reason=f"{ref} is no commit of {root}")
+    asked = ("rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
+    try:
+        return _git(root, *asked, reason=f"{ref} is no commit of {root}")
+    except CannotBuild as error:
+        if _is_shallow(root):
+            raise CannotBuild(f"{error}, a clone without its history; git fetch --unshallow brings that") from error
+        raise
 
 
 def usual_base(root: Path) -> str:
@@ -63,6 +92,7 @@ def usual_base(root: Path) -> str:
             continue
         if left != head:
             return left
+        break
     return commit_of(root, "HEAD~1")
 
 
@@ -100,7 +130,7 @@ def of_commit(root: Path, commit: str, kept: Path, python: str = sys.executable)
             _git(root, "archive", f"--output={archive}", commit, reason=f"{commit[:12]} cannot be read")
             shutil.unpack_archive(archive, sources, filter="data")
             install(python, sources, site, commit[:12])
-    return Side(f"commit {commit[:12]}", python, site)
+    return Side(_named(f"commit {commit[:12]}", python), python, site)
 
 
 def of_working_tree(root: Path, kept: Path, python: str = sys.executable) -> Side:
@@ -110,7 +140,7 @@ def of_working_tree(root: Path, kept: Path, python: str = sys.executable) -> Sid
         CannotBuild: there is no checkout, or pip refuses it.
     """
     commit = commit_of(root, "HEAD")
-    if not _git(root, "status", "--porcelain", reason="git does not say what was changed"):
+    if not is_dirty(root):
         return of_commit(root, commit, kept, python)
     names = _git(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard", reason="git lists no files").split("\0")
     files = [Path(name) for name in sorted(filter(None, names)) if (root / name).is_file()]
@@ -124,7 +154,53 @@ def of_working_tree(root: Path, kept: Path, python: str = sys.executable) -> Sid
                 (Path(folder) / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(root / name, Path(folder) / name)
             install(python, Path(folder), site, "the working tree")
-    return Side(f"the working tree, commit {commit[:12]} with changes", python, site)
+    return Side(_named(f"the working tree, commit {commit[:12]} with changes", python), python, site)
+
+
+def is_dirty(root: Path) -> bool:
+    """Whether files of a checkout are not as its commit has them.
+
+    Raises:
+        CannotBuild: git does not say.
+    """
+    return bool(_git(root, "status", "--porcelain", reason="git does not say what was changed"))
+
+
+def environment_of(python: str, packages: Sequence[str]) -> dict[str, Any]:
+    """The version of an interpreter, as `python`, and those of packages there, None of one that it lacks.
+
+    Raises:
+        CannotBuild: it is none.
+    """
+    try:
+        done = subprocess.run([python, "-c", INSTALLED, *packages], capture_output=True, text=True, check=True)
+        return json.loads(done.stdout)
+    except (OSError, subprocess.CalledProcessError, ValueError) as error:
+        raise CannotBuild(f"{python} is no Python that runs") from error
+
+
+def lacking(root: Path, python: str) -> list[str]:
+    """What an interpreter would need to build the checkout and to run its benchmarks, and has not.
+
+    Raises:
+        CannotBuild: it is no interpreter.
+    """
+    known = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+    asked = [*known["build-system"]["requires"], *known["project"]["dependencies"]]
+    names = [*(re.split(r"[^\w.-]", requirement)[0] for requirement in asked), *SUITE_NEEDS]
+    return [name for name, version in environment_of(python, names)["packages"].items() if version is None]
+
+
+def _named(what: str, python: str) -> str:
+    """A side in words, with its interpreter if that is not the one of this process."""
+    return what if python == sys.executable else f"{what} by {python}"
+
+
+def _is_shallow(root: Path) -> bool:
+    try:
+        return _git(root, "rev-parse", "--is-shallow-repository", reason="") == "true"
+    except CannotBuild:
+        return False
 
 
 def install(python: str, sources: Path, site: Path, what: str) -> None:
@@ -134,11 +210,14 @@ def install(python: str, sources: Path, site: Path, what: str) -> None:
         CannotBuild: pip refuses it; `what` it is goes into the message.
     """
     partial = site.with_name(f"{site.name}.{os.getpid()}")
-    partial.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        partial.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CannotBuild(f"{what} cannot be kept in {partial.parent} ({error.strerror})") from error
     done = subprocess.run([python, "-m", "pip", *PIP, "--target", str(partial), str(sources)], capture_output=True, text=True)
     if done.returncode:
         shutil.rmtree(partial, ignore_errors=True)
-        raise CannotBuild(f"{what} cannot be built: {_last_line(done.stderr)}")
+        raise CannotBuild(f"{what} cannot be built: {_reason(done.stderr)}")
     partial.replace(site)
 
 
@@ -161,6 +240,12 @@ def _git(root: Path, *arguments: str, reason: str) -> str:
         said = _last_line(done.stderr)
         raise CannotBuild(" ".join(filter(None, [reason, f"({said})" if said else ""])) or "git failed")
     return done.stdout.strip("\n")
+
+
+def _reason(said: str) -> str:
+    """Of what pip printed the line that tells why: not what it says of itself, nor the frame that it draws around the rest."""
+    lines = (line.strip(FRAME) for line in said.splitlines())
+    return essence("\n".join(line for line in lines if not line.startswith(ITSELF)))
 
 
 def _last_line(text: str) -> str:

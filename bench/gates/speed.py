@@ -111,4 +111,6 @@ def _finding(row: pd.Series, margin: float) -> Finding:
     # Even the slow end of the interval lies within the margin, or it says nothing.
     if row["known"] or row["ratio_high"] <= 1 + margin:
         return Finding(str(row["group"]), Verdict.PASSED, said)
-    return Finding(str(row["group"]), Verdict.SKIPPED, f"{said}: not known to {NARROW:.0%}, raise limit_s or quiet the machine")
+    return Finding(
+        str(row["group"]), Verdict.UNDECIDED, f"{said}: not known to {NARROW:.0%}, raise limit_s or quiet the machine"
+    )

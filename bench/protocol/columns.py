@@ -636,7 +636,7 @@ _LEARNED_CURVES = (
         "tau", "of the variance", "training loss / target variance after that epoch, every digit of it", "engines/record.py"
     ),
 )
-_JUDGED = "gates/capacity.py"
+_JUDGED, _WILSON = "gates/capacity.py", "statistics/survival.py, Wilson 1927"
 _CHECK_SETTINGS = (
     _LEARNED_SETTING,
     Column("n_cells", "cells", "cells of the setting that base and head trained", _JUDGED),
@@ -651,6 +651,14 @@ _CHECK_SETTINGS = (
     Column("moved", "true or false", "whether these are more than half of two or more cells", _JUDGED),
     Column("n_memorized_base", "cells", "cells that reached tau in the base", _JUDGED),
     Column("n_memorized_head", "cells", "cells that reached tau in the head", _JUDGED),
+    *(Column(f"fraction_{side}", "fraction", f"n_memorized_{side} / n_cells", _JUDGED) for side in ("base", "head")),
+    *(
+        Column(
+            f"fraction_{end}_{side}", "fraction", f"{end} end of the 95 % interval of the share of its cells that did", _WILSON
+        )
+        for side in ("base", "head")
+        for end in ("low", "high")
+    ),
     Column(
         "median_epoch_ratio",
         "1",
@@ -696,6 +704,15 @@ _CHECK_COUNTS = (
     Column("worse", "true or false", "whether the head's is larger by more than 2 %", _COUNTS),
     Column("why_not", "text", "why it was not counted; empty where it was", _COUNTS),
 )
+_BENCHMARKS = "gates/benchmarks.py"
+_CHECK_BENCHMARKS = (
+    _GROUP,
+    Column("benchmark", "name", "the benchmark, as pytest names it", "gates/rounds.py"),
+    Column("n_rounds", "rounds", "rounds in which both sides ran it", _BENCHMARKS),
+    Column("time_base_s", "s", "its time in the base, the median over calls", _BENCHMARKS),
+    Column("time_head_s", "s", "its time in the head, the median over calls", _BENCHMARKS),
+    Column("ratio", "1", "time of the head over that of the base, median over turns, geometric mean over rounds", _BENCHMARKS),
+)
 
 TABLES = {
     "cells": Table("a cell: one training run", _CELLS),
@@ -726,6 +743,7 @@ TABLES = {
     "check_groups": Table("a group of benchmarks, base beside head (memcap check speed)", _CHECK_GROUPS),
     "check_times": Table("a call of a benchmark on one side (memcap check speed)", _CHECK_TIMES),
     "check_counts": Table("a count of what the program does, base beside head (memcap check speed)", _CHECK_COUNTS),
+    "check_benchmarks": Table("a benchmark, base beside head (memcap check speed)", _CHECK_BENCHMARKS),
     "check_settings": Table("a setting, base beside head (memcap check capacity)", _CHECK_SETTINGS),
 }
 

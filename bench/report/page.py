@@ -3,35 +3,26 @@
 from __future__ import annotations
 
 import base64
-import html
-import io
 import json
 import math
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
-import jinja2
 import numpy as np
 import pandas as pd
 from itables.options import dt_bundle
 
 from bench.protocol.cells import FIELDS, SEEDS
-from bench.protocol.columns import UNITS_IN_WORDS, columns_of
 from bench.protocol.fields import FIELD_LIST
 from bench.report import terminal
+from bench.report.blocks import image, render, table_html, tooltip, where
 from bench.report.pictures import OWN, Picture, drawn
 from bench.report.scope import scope
-from bench.report.style import PNG_DPI
 from bench.statistics.settings import swept_fields, varying
 from bench.statistics.tables import Tables
 from bench.store import provenance
 from bench.store.parts import RUNG_COLUMNS, Store
-
-# CSS defines 96 pixels to the inch.
-CSS_DPI = 96
 
 # Findings that stand out; the others follow in smaller type.
 PROMINENT = 3
@@ -73,12 +64,11 @@ DIGITS = 4
 
 def page(store: Store, made: Tables, pictures: Sequence[Picture], sentences: Sequence[str]) -> str:
     """The page's text; the figures are read from the run folder, where they stand as files."""
-    loader = jinja2.FileSystemLoader(Path(__file__).parent)
-    environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     groups, cells = made.groups, made.cells
     columns = ["setting", *[name for name in varying(groups) if name != "regularization"], *GROUP_MEASURES]
     bundle = Path(dt_bundle)
-    return environment.get_template("page.html").render(
+    return render(
+        "page.html",
         name=store.path.name,
         title="Diagnosis: does this network memorize noise?" if made.variants else "Memorization capacity",
         scope=scope(cells, groups, design=made.design),
@@ -87,7 +77,7 @@ def page(store: Store, made: Tables, pictures: Sequence[Picture], sentences: Seq
         others=sentences[PROMINENT:],
         sections=_sections(made, pictures),
         pictures=pictures,
-        images={picture.name: _image(store.path / "figures" / f"{picture.name}.png") for picture in pictures},
+        images={picture.name: image(store.path / "figures" / f"{picture.name}.png") for picture in pictures},
         views=list(dict.fromkeys(picture.view for picture in pictures if picture.view)),
         thresholds=_thresholds(pictures, groups),
         own=OWN,
@@ -145,27 +135,13 @@ def _spell(value: Any) -> str:
 
 def _run(run: Mapping[str, Any]) -> dict[str, str]:
     """One run into the folder as a row to read; what is not known is empty."""
-    commit, packages = run.get("commit"), run.get("packages", {})
-    changed = " with changes" if run.get("dirty") else ""
-    cpu = run.get("cpu", {})
-    features = ", ".join(cpu.get("features", []))
     return {
         "started": str(run.get("started_at") or "").replace("T", " ").replace("+00:00", " UTC"),
         "trained": f"{run.get('cells_trained', 0)} of {run.get('cells_planned', 0)} cells",
         "took": f"{run['wall_time_s']:.0f} s" if run.get("wall_time_s") is not None else "",
         "engine": f"{run.get('engine') or ''} on {run.get('device') or ''}, {run.get('threads') or ''} threads",
-        "machine": ", ".join(filter(None, [cpu.get("model"), run.get("system"), features])),
-        "versions": ", ".join([f"Python {run.get('python') or ''}", *(f"{k} {v}" for k, v in packages.items() if v)]),
-        "commit": f"{commit[:10]}{changed}" if commit else "",
+        **where(run),
     }
-
-
-def _image(path: Path) -> dict[str, str | int]:
-    """A PNG file as base64, and the size in CSS pixels at which its text has the size it was drawn for."""
-    data = path.read_bytes()
-    # The header of a PNG file holds width and height in pixels at bytes 16 and 20, big-endian (PNG specification, IHDR).
-    width, height = (round(int.from_bytes(data[at : at + 4], "big") * CSS_DPI / PNG_DPI) for at in (16, 20))
-    return {"data": base64.b64encode(data).decode(), "width": width, "height": height}
 
 
 def _cells(cells: pd.DataFrame, groups: pd.DataFrame) -> dict[str, str]:
@@ -199,7 +175,7 @@ def _lines(theory: pd.DataFrame) -> list[dict[str, str]]:
 
 
 def _capacity_html(capacity: pd.DataFrame) -> str:
-    return terminal.capacity_columns(capacity).pipe(_html, "capacity-table", "capacity", {"N50 (95 %)": ("n50",)})
+    return terminal.capacity_columns(capacity).pipe(table_html, "capacity-table", "capacity", {"N50 (95 %)": ("n50",)})
 
 
 def _laws_html(scaling: pd.DataFrame) -> str:
@@ -218,7 +194,7 @@ def _laws_html(scaling: pd.DataFrame) -> str:
         "p if proportional to size": ("p_value",),
         "residual sd of ln N50": ("residual_sd",),
     }
-    return shown.pipe(_html, "laws", "scaling", renamed)
+    return shown.pipe(table_html, "laws", "scaling", renamed)
 
 
 def _interval(row: pd.Series, name: str) -> str:
@@ -227,7 +203,8 @@ def _interval(row: pd.Series, name: str) -> str:
 
 def _log_rank_html(table: pd.DataFrame) -> str:
     numbers = {name: table[name].map(_digits) for name in ("expected", "statistic", "p_value")}
-    return table.assign(**numbers).rename(columns={"p_value": "p"}).pipe(_html, "log-rank", "log_rank", {"p": ("p_value",)})
+    shown = table.assign(**numbers).rename(columns={"p_value": "p"})
+    return table_html(shown, "log-rank", "log_rank", {"p": ("p_value",)})
 
 
 def _digits(value: float) -> str:
@@ -236,36 +213,10 @@ def _digits(value: float) -> str:
 
 def _published_html(table: pd.DataFrame) -> str:
     shown = table[["claim", "about", "agree", "they", "here", "n_cells", "source"]].rename(columns={"agree": "agree?"})
-    return shown.pipe(_html, "published-table", "published", {"agree?": ("agree",)})
+    return shown.pipe(table_html, "published-table", "published", {"agree?": ("agree",)})
 
 
 def _table_html(table: pd.DataFrame, table_id: str) -> str:
     """A table without style of its own; infinity is spelled as what it means."""
     formatted = table.assign(median_epoch_to_tau=[terminal.spell_epochs(value) for value in table["median_epoch_to_tau"]])
-    return _html(formatted, table_id, table_id)
-
-
-def _html(table: pd.DataFrame, table_id: str, name: str, renamed: Mapping[str, Sequence[str]] = MappingProxyType({})) -> str:
-    """A table as HTML. Each header has the scope of a column, and a tooltip with what it is in the table called `name`.
-
-    `renamed`: the headers that are called otherwise there, with the columns that they stand for.
-    """
-    out = io.StringIO()
-    # Absent integers would be spelled <NA>, whatever stands for absent floats.
-    shown = table.astype({name: object for name in table if table[name].isna().any()})
-    shown = shown.where(shown.notna(), "")
-    shown.to_html(out, index=False, border=0, float_format=lambda value: f"{value:.3g}", na_rep="", table_id=table_id)
-    headers = map(str, table)
-
-    def titled(_: re.Match[str]) -> str:
-        header = next(headers)
-        about = "; ".join(tooltip(name, column) for column in renamed.get(header, (header,)))
-        return f'<th scope="col" title="{html.escape(about)}">'
-
-    return re.sub("<th>", titled, out.getvalue())
-
-
-def tooltip(table: str, column: str) -> str:
-    """What a column of a table is, and its unit."""
-    known = columns_of(table)[column]
-    return known.meaning if known.unit in UNITS_IN_WORDS else f"{known.meaning} [{known.unit}]"
+    return table_html(formatted, table_id, table_id)

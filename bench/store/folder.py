@@ -39,6 +39,15 @@ def prepared(folder: Path, *, fresh: bool) -> Path:
         raise GridError("run_dir", str(folder), reason, "name a new folder, or the folder of a run")
     if fresh:
         _forget(folder)
+    return writable(folder)
+
+
+def writable(folder: Path) -> Path:
+    """The folder, made if it is not there.
+
+    Raises:
+        bench.GridError: it cannot be written to.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

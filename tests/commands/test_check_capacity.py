@@ -6,6 +6,7 @@ import dataclasses
 import json
 
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 import bench
@@ -15,7 +16,8 @@ from bench.engines import torch_engine
 from bench.gates import train
 from bench.gates.learned import write
 from bench.runs import run as runs
-from bench.store.parts import Store
+from bench.store import provenance
+from bench.store.parts import SCHEMA_VERSION, Store
 
 
 @pytest.fixture
@@ -36,7 +38,7 @@ def test_what_is_learned_here_is_held_against_the_reference(memcap, tmp_path, sm
     status, out, err = memcap("check", "capacity", "run_dir=mine", "threads=1")
     assert (status, err) == (0, "")
     assert "all 3 cells are the same to the last bit, by native on cpu avx2" in out
-    assert out.endswith("memcap: passed; what was found is in mine\n")
+    assert out.endswith("memcap: passed; what was found is in mine, for readers in report.html\n")
     kept = json.loads((tmp_path / "mine" / "check.json").read_text())
     tests = ["training", "first epochs", "epochs to tau", "share that memorizes", "N50", "bytes"]
     assert [finding["test"] for finding in kept["findings"]] == tests
@@ -44,6 +46,7 @@ def test_what_is_learned_here_is_held_against_the_reference(memcap, tmp_path, sm
     assert settings["n_cells"].tolist() == [3]
     assert (tmp_path / "mine" / "tables" / "README.md").exists()
     assert "base: reference" in (tmp_path / "mine" / "config.yaml").read_text()
+    assert '<span class="verdict passed">✓ passed</span></h1>' in (tmp_path / "mine" / "report.html").read_text()
 
 
 def test_a_program_that_learns_something_else_is_found_also_where_results_of_the_old_one_are_kept(
@@ -55,7 +58,7 @@ def test_a_program_that_learns_something_else_is_found_also_where_results_of_the
     status, out, _ = memcap("check", "capacity", "run_dir=mine", "engine=torch", "threads=1")
     assert status == 1
     assert "the losses of 1 of 1 settings differ in the first 20 epochs: usual" in out
-    assert out.endswith("memcap: failed; what was found is in mine\n")
+    assert out.endswith("memcap: failed; what was found is in mine, for readers in report.html\n")
 
 
 def test_two_runs_are_held_against_each_other(memcap, tmp_path):
@@ -73,14 +76,73 @@ def test_two_runs_are_held_against_each_other(memcap, tmp_path):
     said = (2, "", f"memcap: base=third/head: {rule}\n")
     assert memcap("check", "capacity", "base=third/head", "run_dir=third") == said
     Store(tmp_path / "half").write_plan(cells)
-    for asked in ("base=half", "base=old head=half"):
-        status, _, err = memcap("check", "capacity", *asked.split())
-        assert status == 2
     rule = "has no result of 2 of its 2 cells; run it to its end first"
-    assert memcap("check", "capacity", "base=half")[2] == f"memcap: base=half: {rule}\n"
+    never_green(memcap, tmp_path, f"base=half: {rule}", "base=half")
+    never_green(memcap, tmp_path, f"head=half: {rule}", "base=old", "head=half")
+    Store(tmp_path / "none").write_plan([])
+    never_green(memcap, tmp_path, "base=none: is a run of no cells; run it to its end first", "base=none")
     runs.run(cells[:1], run_dir=tmp_path / "less")
     rule = "1 cells are in only one of base and head; train both from the same grid"
     assert memcap("check", "capacity", "base=old", "head=less")[::2] == (2, f"memcap: base=old: {rule}\n")
+
+
+def never_green(memcap, folder, said: str, *arguments: str) -> None:
+    """One line, exit status 2; and the folder of the check says so too, whatever it held."""
+    assert memcap("check", "capacity", *arguments)[::2] == (2, f"memcap: {said}\n")
+    found = json.loads((folder / "results" / "check" / "check.json").read_text())
+    assert (found["outcome"], found["passed"], found["findings"][0]["said"]) == ("undecided", False, said)
+    assert "### 🟡 capacity: undecided\n" in (folder / "results" / "check" / "check.md").read_text()
+    assert not (folder / "results" / "check" / "report.html").exists()
+
+
+def test_an_old_green_check_does_not_survive_one_that_could_not_be_held(memcap, tmp_path, small):
+    assert memcap("check", "capacity", "threads=1")[0] == 0
+    assert json.loads((tmp_path / "results" / "check" / "check.json").read_text())["passed"]
+    (tmp_path / "reference" / "learned_curves.csv").unlink()
+    status, _, err = memcap("check", "capacity", "threads=1")
+    assert status == 2 and err.startswith("memcap: base=reference: cannot be read: ")
+    never_green(memcap, tmp_path, err.removeprefix("memcap: ").strip(), "threads=1")
+
+
+def test_a_head_with_changes_is_checked_and_named(memcap, tmp_path, small, monkeypatch):
+    monkeypatch.setattr(provenance, "_git", lambda *asked: "a" * 40 if asked[0] == "rev-parse" else " M bench/cells.py")
+    status, out, _ = memcap("check", "capacity", "threads=1", "engine=torch")
+    assert status == 0
+    head = f"commit {'a' * 12} with changes, torch on cpu"
+    assert f"capacity: {head} against reference, native on cpu avx2\n" in out
+    assert json.loads((tmp_path / "results" / "check" / "check.json").read_text())["head"] == head
+    assert "The head has changes that no commit holds." in (tmp_path / "results" / "check" / "report.html").read_text()
+
+
+def test_results_of_another_schema_are_no_results(memcap, tmp_path, monkeypatch):
+    cells = bench.expand(width=[4, 8], n_samples=8, max_epochs=10)
+    for name in ("old", "new"):
+        runs.run(cells, run_dir=tmp_path / name, engine="torch")
+    (part,) = (tmp_path / "old" / "cells").iterdir()
+    table = pq.read_table(part)
+    pq.write_table(table.replace_schema_metadata({b"memcap_schema": b"1"}), part)
+    rule = f"cells/{part.name} is of schema 1, this program reads schema {SCHEMA_VERSION}; train it again with this program"
+    never_green(memcap, tmp_path, f"base=old: {rule}", "base=old", "head=new")
+    never_green(memcap, tmp_path, f"head=old: {rule}", "base=new", "head=old")
+    (tmp_path / "old" / "plan.parquet").write_text("no parquet")
+    status, _, err = memcap("check", "capacity", "base=old", "head=new")
+    assert (
+        status == 2
+        and err.startswith("memcap: base=old: plan.parquet ")
+        and err.endswith("; train it again with this program\n")
+    )
+
+
+def test_the_folder_of_a_run_or_of_another_check_is_left_alone(memcap, tmp_path):
+    Store(tmp_path / "run").write_plan(bench.expand(width=4, n_samples=8))
+    (tmp_path / "speed").mkdir()
+    (tmp_path / "speed" / "check.json").write_text('{"check": "speed"}')
+    remedy = "name a new folder, or that of such a check"
+    said = {"run": "holds plan.parquet, of a run", "speed": "holds a check of speed"}
+    for folder, rule in said.items():
+        before = {path.name: path.read_bytes() for path in (tmp_path / folder).iterdir()}
+        assert memcap("check", "capacity", f"run_dir={folder}") == (2, "", f"memcap: run_dir={folder}: {rule}; {remedy}\n")
+        assert {path.name: path.read_bytes() for path in (tmp_path / folder).iterdir()} == before
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def test_two_environments_that_are_alike_pass(tmp_path):
     assert [line.split()[0].split("/")[-3] for line in asked] == ["base", "head"]
     assert out[0] == "passed=true"
     assert Path(out[1].removeprefix("folder=")).joinpath("check.json").exists()
-    assert summary.startswith("### capacity: passed\n")
+    assert summary.startswith("### 🟢 capacity: passed\n")
 
 
 def test_what_cannot_be_checked_is_not_green_and_later_steps_hear_of_it(tmp_path):

@@ -54,6 +54,35 @@ def test_on_main_the_base_is_the_commit_before_and_on_a_branch_where_it_left_mai
     assert usual_base(root) == commits[1]
 
 
+def test_an_older_branch_of_the_server_does_not_move_the_base_on_main(checkout):
+    root, git, commits, _ = checkout
+    git("update-ref", "refs/remotes/origin/main", commits[0])
+    assert usual_base(root) == commits[1]
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        (
+            'version = "x.y"',
+            r"ConfigurationError: Field \"project.version\" is an invalid PEP 440 version string \(got 'x.y'\)",
+        ),
+        ('version = "1"\nrequires-python = ">=3.30"', r"requires a different Python: \S+ not in '>=3.30'"),
+    ],
+)
+def test_of_what_pip_prints_the_reason_is_told(changed, said, tmp_path):
+    project = '[build-system]\nrequires = []\nbuild-backend = "scikit_build_core.build"\n[project]\nname = "memcap"\n'
+    (tmp_path / "pyproject.toml").write_text(project + changed)
+    with pytest.raises(CannotBuild, match=rf"^it cannot be built: .*{said}$"):
+        sides._install(sys.executable, tmp_path, tmp_path / "site", "it")
+
+
+def test_a_cache_that_cannot_be_written_to_is_a_line(tmp_path):
+    (tmp_path / "kept").write_text("a file")
+    with pytest.raises(CannotBuild, match=rf"^it cannot be kept in {tmp_path}/kept \(File exists\)$"):
+        sides._install(sys.executable, tmp_path, tmp_path / "kept" / "site", "it")
+
+
 def test_a_commit_is_built_once_and_kept(checkout, tmp_path):
     root, _, commits, installed = checkout
     side = of_commit(root, commits[0], tmp_path / "kept")

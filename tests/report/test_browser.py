@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
@@ -29,8 +32,9 @@ FOUND = find()
 pytestmark = pytest.mark.skipif(FOUND is None, reason=INSTALL)
 
 
-@pytest.fixture(scope="module")
-def browser():
+@contextmanager
+def started() -> Iterator[webdriver.Chrome]:
+    """A browser without a window, which keeps what its console says."""
     assert FOUND is not None
     options = webdriver.ChromeOptions()
     options.binary_location = FOUND.browser
@@ -38,6 +42,12 @@ def browser():
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     with webdriver.Chrome(options=options, service=Service(FOUND.driver)) as chrome:
+        yield chrome
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with started() as chrome:
         yield chrome
 
 
