@@ -200,6 +200,17 @@ def test_the_figure_of_settings_draws_the_numbers_of_its_table():
     legible(figure)
 
 
+def test_no_two_names_of_settings_overlap():
+    long = "optimizer=adamw, dtype=float64, decoupled_weight_decay, weight_decay=0.1, init=uniform, init_scale=0.5"
+    figure = check_figures.settings(settings_table().assign(setting=[long, long, "usual"]))
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    boxes = [label.get_window_extent(canvas.get_renderer()) for label in figure.axes[0].get_yticklabels()]
+    assert figure.axes[0].get_yticklabels()[0].get_text().count("\n") >= 1
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[i + 1 :])
+    legible(figure)
+
+
 def legible(figure) -> None:
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
