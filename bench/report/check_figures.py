@@ -11,14 +11,14 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.report.style import QUIET_COLOUR, SMALLEST_FONT, log_axis, text_inches, wrapped
+from bench.report.style import QUIET_COLOUR, SMALLEST_FONT, lines_inches, log_axis, text_inches, wrapped
 
 # Red stands out; what is not known is pale.
 SLOWER_COLOUR, KNOWN_COLOUR, UNKNOWN_COLOUR = "#c1121f", "#1f4e9c", "#8a8f98"
 BASE_COLOUR, HEAD_COLOUR = "#8a8f98", "#1f4e9c"
 
 # Inches.
-MARGIN, ROW, FOOT, NAME = 0.1, 0.3, 0.5, 2.2
+MARGIN, ROW, FOOT, NAME, BETWEEN = 0.1, 0.28, 0.5, 2.7, 0.04
 RATIOS, DIFFERENCES, SHARES, GAP = 4.4, 2.4, 2.4, 0.3
 # How far above and below its row the base and the head of a setting stand, in rows.
 APART = 0.17
@@ -106,7 +106,7 @@ def settings(table: pd.DataFrame) -> Figure:
 
 def _rows(names: list[str], *, left: float, widths: tuple[float, ...], right: float) -> tuple[Figure, list[Axes]]:
     """A figure with panels beside each other that share rows of these names, laid out in inches."""
-    high = ROW * len(names)
+    high = len(names) * max(ROW, *(lines_inches(name, SMALLEST_FONT) + BETWEEN for name in names))
     width = left + sum(widths) + GAP * (len(widths) - 1) + right
     height = MARGIN + high + FOOT
     figure, axes, x = Figure(figsize=(width, height)), [], left

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from bench.commands import check_speed
-from bench.gates import rounds, sides, speed
+from bench.gates import counts, rounds, sides, speed
 from tests.gates.checkouts import Checkout
 
 
@@ -24,10 +24,12 @@ def checkout(tmp_path, monkeypatch):
     made.commits = [made.commit(f"pause_s = 0.01  # {number}\n") for number in range(3)]
     monkeypatch.setattr(check_speed, "__file__", str(made.root / "bench" / "commands" / "check_speed.py"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    made.pip = sides._install
+    made.pip = sides.install
     monkeypatch.setattr(
-        sides, "_install", lambda python, sources, site, what: shutil.copytree(sources / "bench", site / "bench")
+        sides, "install", lambda python, sources, site, what: shutil.copytree(sources / "bench", site / "bench")
     )
+    # Instructions are for what has a kernel.
+    monkeypatch.setattr(counts, "_instructions", lambda suite, side: {})
     for module in (rounds, speed):
         monkeypatch.setattr(module, "LOOKS", (3,))
     return made
@@ -52,7 +54,7 @@ def test_a_slower_head_fails_and_its_folder_holds_everything(memcap, tmp_path, c
     assert out.endswith("memcap: failed; what was found is in results/check_speed, for readers in report.html\n")
     found = check(tmp_path)
     assert (found["outcome"], found["head"], found["base"]) == ("failed", head, f"commit {checkout.commits[1][:12]}")
-    assert [(one["test"], one["verdict"]) for one in found["findings"]] == [("pauses", "failed")]
+    assert [(one["test"], one["verdict"]) for one in found["findings"]] == [("calls", "passed"), ("pauses", "failed")]
     folder = tmp_path / "results" / "check_speed"
     assert sorted(path.name for path in folder.iterdir()) == [
         *("benchmark_base.json", "benchmark_head.json", "check.json", "check.md", "check.xml", "config.yaml", "figures"),
@@ -69,8 +71,8 @@ def test_a_slower_head_fails_and_its_folder_holds_everything(memcap, tmp_path, c
 
 def test_on_main_the_base_is_the_commit_before_and_what_is_undecided_is_not_green(memcap, tmp_path, checkout, monkeypatch):
     def measured(root, base, head, **how):
-        rows = [(r, side, "pauses", "p", 1.0 + r * (side == "head")) for r in range(3) for side in ("base", "head")]
-        return pd.DataFrame(rows, columns=["round", "side", "group", "benchmark", "time_s"])
+        rows = [(r, 0, side, "pauses", "p", 1.0 + r * (side == "head")) for r in range(3) for side in ("base", "head")]
+        return pd.DataFrame(rows, columns=["round", "turn", "side", "group", "benchmark", "time_s"])
 
     monkeypatch.setattr(rounds, "rounds", measured)
     status, out, err = memcap("check", "speed")
@@ -85,8 +87,8 @@ def test_another_environment_runs_the_code_that_is_here_and_is_named(memcap, tmp
 
     def measured(root, base, head, **how):
         asked.extend((base, head))
-        rows = [(r, side, "pauses", "p", 1.0 + 1e-4 * r) for r in range(3) for side in ("base", "head")]
-        return pd.DataFrame(rows, columns=["round", "side", "group", "benchmark", "time_s"])
+        rows = [(r, 0, side, "pauses", "p", 1.0 + 1e-4 * r) for r in range(3) for side in ("base", "head")]
+        return pd.DataFrame(rows, columns=["round", "turn", "side", "group", "benchmark", "time_s"])
 
     monkeypatch.setattr(rounds, "rounds", measured)
     # A second way to the same interpreter.
@@ -124,8 +126,8 @@ def test_a_base_that_is_no_commit(ref, memcap, tmp_path, checkout):
 
 def test_an_old_green_check_does_not_survive_one_that_could_not_be_held(memcap, tmp_path, checkout, monkeypatch):
     def measured(root, base, head, **how):
-        rows = [(r, side, "pauses", "p", 1.0 + 1e-4 * r) for r in range(3) for side in ("base", "head")]
-        return pd.DataFrame(rows, columns=["round", "side", "group", "benchmark", "time_s"])
+        rows = [(r, 0, side, "pauses", "p", 1.0 + 1e-4 * r) for r in range(3) for side in ("base", "head")]
+        return pd.DataFrame(rows, columns=["round", "turn", "side", "group", "benchmark", "time_s"])
 
     monkeypatch.setattr(rounds, "rounds", measured)
     assert memcap("check", "speed")[0] == 0
@@ -166,7 +168,7 @@ def test_a_folder_that_is_no_repository(memcap, tmp_path, checkout, monkeypatch)
 
 
 def test_a_side_that_cannot_be_built_is_named(memcap, tmp_path, checkout, monkeypatch):
-    monkeypatch.setattr(sides, "_install", checkout.pip)
+    monkeypatch.setattr(sides, "install", checkout.pip)
     project = checkout.root / "pyproject.toml"
     sound = project.read_text()
     project.write_text(sound.replace("scikit_build_core.build", "no_such_backend"))

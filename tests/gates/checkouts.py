@@ -1,8 +1,9 @@
-"""A small checkout of its own: a program by the name of this one, its history, and a suite of one benchmark."""
+"""A small checkout of its own: a program by the name of this one, its history, and a suite of one benchmark and one count."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -25,9 +26,16 @@ import pytest
 from bench import pause_s
 
 @pytest.mark.benchmark(group="pauses")
-def test_pause(benchmark):
-    benchmark.pedantic(lambda: time.sleep(pause_s), rounds=3)
+def test_pause(timed):
+    timed(lambda: time.sleep(pause_s), 3)
 """
+
+COUNTS = """
+print('{"name": "calls", "unit": "calls", "value": 1}')
+"""
+
+# Timed calls in turn, as the program's own suite has them.
+TURNS = Path(__file__).parents[1] / "perf" / "conftest.py"
 
 AUTHOR = {"GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@b", "GIT_COMMITTER_NAME": "a", "GIT_COMMITTER_EMAIL": "a@b"}
 
@@ -39,7 +47,10 @@ class Checkout:
         self.root = root
         (root / "tests" / "perf").mkdir(parents=True)
         (root / "bench").mkdir()
-        (root / "tests" / "perf" / "gated.py").write_text(SUITE)
+        perf = root / "tests" / "perf"
+        (perf / "gated.py").write_text(SUITE)
+        (perf / "counted.py").write_text(COUNTS)
+        shutil.copy(TURNS, perf)
         (root / "pyproject.toml").write_text(PROJECT)
         (root / ".gitignore").write_text("__pycache__/\nbuild/\n*.egg-info/\n")
         self.git("init", "-q", "-b", "main")

@@ -84,10 +84,10 @@ def test_the_form_is_that_of_a_file_that_pytest_benchmark_wrote(tmp_path):
 
 def test_the_table_has_each_benchmark_with_the_median_of_both_sides():
     rows = [
-        (r, side, "g", "b", t)
+        (r, 0, side, "g", "b", t)
         for r, (a, b) in enumerate([(1.0, 2.0), (2.0, 4.0), (9.0, 18.0)])
         for side, t in (("base", a), ("head", b))
     ]
-    table = benchmarks(pd.DataFrame(rows, columns=["round", "side", "group", "benchmark", "time_s"]))
+    table = benchmarks(pd.DataFrame(rows, columns=["round", "turn", "side", "group", "benchmark", "time_s"]))
     assert list(table) == list(columns_of("check_benchmarks"))
     assert table.to_numpy().tolist() == [["g", "b", 3, 2.0, 4.0, pytest.approx(2.0)]]

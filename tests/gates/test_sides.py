@@ -74,13 +74,13 @@ def test_of_what_pip_prints_the_reason_is_told(changed, said, tmp_path):
     project = '[build-system]\nrequires = []\nbuild-backend = "scikit_build_core.build"\n[project]\nname = "memcap"\n'
     (tmp_path / "pyproject.toml").write_text(project + changed)
     with pytest.raises(CannotBuild, match=rf"^it cannot be built: .*{said}$"):
-        sides._install(sys.executable, tmp_path, tmp_path / "site", "it")
+        sides.install(sys.executable, tmp_path, tmp_path / "site", "it")
 
 
 def test_a_cache_that_cannot_be_written_to_is_a_line(tmp_path):
     (tmp_path / "kept").write_text("a file")
     with pytest.raises(CannotBuild, match=rf"^it cannot be kept in {tmp_path}/kept \(File exists\)$"):
-        sides._install(sys.executable, tmp_path, tmp_path / "kept" / "site", "it")
+        sides.install(sys.executable, tmp_path, tmp_path / "kept" / "site", "it")
 
 
 def test_a_commit_is_built_once_and_kept(checkout, tmp_path):

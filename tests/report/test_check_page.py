@@ -15,9 +15,11 @@ from matplotlib.text import Text
 from bench.gates.benchmarks import benchmarks
 from bench.gates.capacity import TESTS
 from bench.gates.check import Check, Finding, Verdict
+from bench.gates.counts import Count
+from bench.gates.counts import judged as judged_counts
 from bench.gates.folder import begun, keep
-from bench.gates.speed import findings, judged
-from bench.protocol.columns import TABLES, Column, Table, columns_of
+from bench.gates.speed import findings, judged, log_ratios
+from bench.protocol.columns import columns_of
 from bench.report import check_figures
 from bench.report.check_page import ADVICE, MEANING, SLOWER, UNDECIDED, advice, build_check, command, in_order, sentences
 from bench.report.style import SMALLEST_FONT
@@ -26,7 +28,6 @@ from tests.gates.test_speed import simulated
 from tests.perf.gated import GATED
 from tests.report.chrome import INSTALL, find
 
-COUNTS = ("name", "unit", "base", "head", "ratio", "verdict")
 FACTS = {
     "commit": "a" * 40,
     "dirty": False,
@@ -54,12 +55,15 @@ def settings_table() -> pd.DataFrame:
 
 
 @pytest.fixture
-def counts(monkeypatch):
-    """A table of counts, whose columns the page has to show too."""
-    columns = tuple(Column(name, "text", f"the {name} of a count", "gates/speed.py") for name in COUNTS)
-    monkeypatch.setitem(TABLES, "check_counts", Table("a count, base beside head", columns))
-    rows = [("instructions for each FLOP", "1", 0.31, 0.47, 1.516, "failed"), ("syncs", "1", 0, 0, np.nan, "passed")]
-    return pd.DataFrame(rows, columns=list(COUNTS))
+def counts():
+    """A count that grew, one that is none, and one that cannot be had."""
+    base = {
+        "instructions": Count("instructions / FLOP", 0.31),
+        "waits": Count("waits", 0),
+        "packs": Count("packs", missing="has none"),
+    }
+    head = {"instructions": Count("instructions / FLOP", 0.47), "waits": Count("waits", 0), "packs": Count("packs", 7)}
+    return judged_counts(base, head)
 
 
 @pytest.fixture
@@ -67,7 +71,7 @@ def speed(tmp_path, counts):
     """A check that found a group slower, on a head with changes."""
     times = simulated(np.random.default_rng(1), 10, slower=1.5, noise=0.004, busy=0.0)
     times = times.assign(group=times["group"].replace({f"group {k}": name for k, name in enumerate(GATED)}))
-    groups = judged(times)
+    groups = judged(log_ratios(times))
     head = "the working tree, commit bbbbbbbbbbbb with changes"
     check = Check("speed", "commit aaaaaaaaaaaa", head, findings(groups))
     run = {**RUN, "base": FACTS, "head": {**FACTS, "commit": "b" * 40, "dirty": True, "python": "3.13.0"}}
@@ -123,7 +127,7 @@ def test_base_and_head_stand_beside_each_other_with_what_ran_them(speed):
 def test_counts_stand_beside_the_times_where_there_are_any(speed, capacity):
     text = page(speed)
     assert '<h2 id="counts">Counts, base beside head</h2>' in text
-    assert "<td>instructions for each FLOP</td>" in text and "<td>0.47</td>" in text and ">nan<" not in text
+    assert "<td>instructions</td>" in text and "<td>0.47</td>" in text and ">nan<" not in text
     assert "Counts, base beside head" not in page(capacity)
 
 
@@ -197,6 +201,17 @@ def test_the_figure_of_settings_draws_the_numbers_of_its_table():
     assert [float(line.get_xdata()[0]) for line in marks[1:]] == [0.2, 1e-6]
     shares = {name: [float(line.get_xdata()[0]) for line in share.lines if line.get_marker() == name] for name in "so"}
     assert shares == {"s": list(table["fraction_base"]), "o": list(table["fraction_head"])}
+    legible(figure)
+
+
+def test_no_two_names_of_settings_overlap():
+    long = "optimizer=adamw, dtype=float64, decoupled_weight_decay, weight_decay=0.1, init=uniform, init_scale=0.5"
+    figure = check_figures.settings(settings_table().assign(setting=[long, long, "usual"]))
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    boxes = [label.get_window_extent(canvas.get_renderer()) for label in figure.axes[0].get_yticklabels()]
+    assert figure.axes[0].get_yticklabels()[0].get_text().count("\n") >= 1
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[i + 1 :])
     legible(figure)
 
 
