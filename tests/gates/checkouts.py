@@ -48,6 +48,8 @@ class Checkout:
         (root / "tests" / "perf").mkdir(parents=True)
         (root / "bench").mkdir()
         perf = root / "tests" / "perf"
+        for package in (perf.parent, perf):
+            (package / "__init__.py").touch()
         (perf / "gated.py").write_text(SUITE)
         (perf / "counted.py").write_text(COUNTS)
         shutil.copy(TURNS, perf)
