@@ -154,8 +154,9 @@ def test_without_git(memcap, tmp_path, checkout, monkeypatch):
 
 def test_a_folder_that_is_no_repository(memcap, tmp_path, checkout, monkeypatch):
     shutil.rmtree(checkout.root / ".git")
-    rule = "needs a checkout of memcap, with its tests and its history; run it from a clone, by make perf-check"
-    never_green(memcap, tmp_path, f"check=speed: {rule}")
+    rule = "needs the history of a checkout, to build another commit"
+    remedy = "run it from a clone, by make perf-check, or name base_python alone"
+    never_green(memcap, tmp_path, f"check=speed: {rule}; {remedy}")
     (checkout.root / ".git").mkdir()
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
     status, _, err = memcap("check", "speed")
@@ -163,6 +164,27 @@ def test_a_folder_that_is_no_repository(memcap, tmp_path, checkout, monkeypatch)
         f"memcap: head=this checkout: HEAD is no commit of {checkout.root} (fatal: not a git repo"
     )
     assert check(tmp_path)["outcome"] == "undecided"
+
+
+def test_an_installed_program_has_no_suite_to_run(memcap, tmp_path, checkout):
+    shutil.rmtree(checkout.root / "tests")
+    rule = "needs a checkout of memcap, with its tests; run it from a clone, by make perf-check"
+    never_green(memcap, tmp_path, f"check=speed: {rule}")
+
+
+def test_a_folder_without_history_compares_environments(memcap, tmp_path, checkout, monkeypatch):
+    """As a workflow gets an action: an archive of a commit."""
+
+    def measured(root, base, head, **how):
+        rows = [(r, side, "pauses", "p", 1.0 + 1e-4 * r) for r in range(3) for side in ("base", "head")]
+        return pd.DataFrame(rows, columns=["round", "side", "group", "benchmark", "time_s"])
+
+    monkeypatch.setattr(rounds, "rounds", measured)
+    shutil.rmtree(checkout.root / ".git")
+    status, out, err = memcap("check", "speed", f"base_python={sys.executable}")
+    assert (status, err) == (0, "")
+    assert "memcap: the files of a folder without history against the files of a folder without history\n" in out
+    assert json.loads((tmp_path / "results/check_speed/benchmark_head.json").read_text())["commit_info"]["id"] == "unversioned"
 
 
 def test_a_side_that_cannot_be_built_is_named(memcap, tmp_path, checkout, monkeypatch):
