@@ -134,23 +134,26 @@ def _measured(values: dict[str, Any]) -> tuple[dict[str, dict[str, Any]], pd.Dat
     from bench.engines.cuda.compiler import cache_folder
     from bench.gates import counts
     from bench.gates.rounds import CannotRun, rounds
-    from bench.gates.sides import commit_of, environment_of, is_dirty, of_commit, of_working_tree, usual_base
+    from bench.gates.sides import commit_of, environment_of, has_history, is_dirty, of_commit, of_working_tree, usual_base
     from bench.machine.cores import available_cores
 
-    root, kept = _checkout(), cache_folder() / "sides"
-    base_python = values["base_python"] or sys.executable
     # Another environment runs the code that is here, unless another commit is asked for too.
     same = values["base_python"] is not None and values["base"] is None
+    root, kept = _checkout(), cache_folder() / "sides"
+    if not same and not has_history(root):
+        rule = "needs the history of a checkout, to build another commit"
+        raise GridError("check", "speed", rule, "run it from a clone, by make perf-check, or name base_python alone")
+    base_python = values["base_python"] or sys.executable
     asked = "base_python" if same else "base"
     with _blamed("base_python", values["base_python"], "name the interpreter of another environment"):
         _has_all(root, "base_python", base_python)
     _has_all(root, "python", sys.executable)
     with _blamed("head", "this checkout", "install git, and commit something"):
-        own, dirty = commit_of(root, "HEAD"), is_dirty(root)
+        own, dirty = (commit_of(root, "HEAD"), is_dirty(root)) if has_history(root) else (None, None)
     with _blamed(asked, values[asked], f"name another {asked}"):
-        commit = own if same else commit_of(root, values["base"]) if values["base"] else usual_base(root)
+        other = None if same else commit_of(root, values["base"]) if values["base"] else usual_base(root)
         print("memcap: building both sides, which takes some minutes the first time", flush=True)
-        base = of_working_tree(root, kept, base_python) if same else of_commit(root, commit, kept, base_python)
+        base = of_commit(root, other, kept, base_python) if other else of_working_tree(root, kept, base_python)
     with _blamed("head", "this checkout", "mend it first"):
         head = of_working_tree(root, kept)
     print(f"memcap: {head.what} against {base.what}", flush=True)
@@ -159,7 +162,7 @@ def _measured(values: dict[str, Any]) -> tuple[dict[str, dict[str, Any]], pd.Dat
     print("memcap: counting what both do", flush=True)
     before, now = counts.counted(root, [base, head])
     counted = counts.judged(before, now)
-    since = _since(root, kept, commit, counted, before) if values["bisect"] and not same else {}
+    since = _since(root, kept, other, counted, before) if values["bisect"] and other else {}
     limits = {"margin": values["margin"], "limit_s": values["limit_s"]}
     try:
         times = rounds(root, base, head, **limits, said=lambda line: print(f"memcap: {line}", flush=True))
@@ -169,7 +172,7 @@ def _measured(values: dict[str, Any]) -> tuple[dict[str, dict[str, Any]], pd.Dat
         raise GridError(asked, values[asked], str(error), f"name another {asked}") from error
     facts = provenance.collect(engine="all", device="cpu", threads=available_cores(), packages=PACKAGES)
     sides = {
-        "base": {**facts, "commit": commit, "dirty": dirty and same, **environment_of(base_python, PACKAGES)},
+        "base": {**facts, "commit": other or own, "dirty": False if other else dirty, **environment_of(base_python, PACKAGES)},
         "head": {**facts, "commit": own, "dirty": dirty},
     }
     return {name: {"what": side.what, **sides[name]} for name, side in (("base", base), ("head", head))}, counted, since, times
@@ -197,9 +200,9 @@ def _has_all(root: Path, setting: str, python: str) -> None:
 
 
 def _checkout() -> Path:
-    """The checkout that this program is of: its suite is run, and its commits are built."""
+    """The checkout, or an archive of one, that this program is of: its suite is run, and its files or commits are built."""
     root = Path(__file__).resolve().parents[2]
-    if not (root / "tests" / "perf").is_dir() or not (root / ".git").exists():
-        rule = "needs a checkout of memcap, with its tests and its history"
+    if not (root / "tests" / "perf").is_dir():
+        rule = "needs a checkout of memcap, with its tests"
         raise GridError("check", "speed", rule, "run it from a clone, by make perf-check")
     return root

@@ -47,6 +47,9 @@ print(json.dumps({"python": platform.python_version(), "packages": {name: versio
 # What pip draws around the output of a build, and how lines begin in which it speaks of itself.
 FRAME, ITSELF = " |│+-", ("hint:", "note:", "error: ", "\u00d7", "╰─>", "[end of output]")
 
+# What a build or an interpreter leaves among the sources.
+MADE = ("build", "__pycache__")
+
 # Beside what the program and its build need, what the suite of benchmarks does.
 SUITE_NEEDS = ("pip", "pytest", "pytest-benchmark", "beartype")
 
@@ -134,16 +137,31 @@ def of_commit(root: Path, commit: str, kept: Path, python: str = sys.executable)
 
 
 def of_working_tree(root: Path, kept: Path, python: str = sys.executable) -> Side:
-    """The files as they are, with what is not committed yet, if there is any.
+    """The files as they are, with what is not committed yet, if there is any; also those of a folder without history.
 
     Raises:
-        CannotBuild: there is no checkout, or pip refuses it.
+        CannotBuild: git does not say which those are, or pip refuses them.
     """
+    if not has_history(root):
+        paths = (path.relative_to(root) for path in sorted(root.rglob("*")) if path.is_file())
+        files = [path for path in paths if not any(part in MADE or part.startswith(".") for part in path.parts)]
+        return Side(_named("the files of a folder without history", python), python, _of_files(root, files, kept, python))
     commit = commit_of(root, "HEAD")
     if not is_dirty(root):
         return of_commit(root, commit, kept, python)
     names = _git(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard", reason="git lists no files").split("\0")
     files = [Path(name) for name in sorted(filter(None, names)) if (root / name).is_file()]
+    site = _of_files(root, files, kept, python)
+    return Side(_named(f"the working tree, commit {commit[:12]} with changes", python), python, site)
+
+
+def has_history(root: Path) -> bool:
+    """Whether a folder is a checkout; an archive of one has no commits."""
+    return (root / ".git").exists()
+
+
+def _of_files(root: Path, files: Sequence[Path], kept: Path, python: str) -> Path:
+    """Where these files of a folder are built, once for all that have the same content."""
     digest = hashlib.sha256()
     for name in files:
         digest.update(str(name).encode() + (root / name).read_bytes())
@@ -154,7 +172,7 @@ def of_working_tree(root: Path, kept: Path, python: str = sys.executable) -> Sid
                 (Path(folder) / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(root / name, Path(folder) / name)
             install(python, Path(folder), site, "the working tree")
-    return Side(_named(f"the working tree, commit {commit[:12]} with changes", python), python, site)
+    return site
 
 
 def is_dirty(root: Path) -> bool:

@@ -82,6 +82,37 @@ def test_on_main_the_base_is_the_commit_before_and_what_is_undecided_is_not_gree
     assert check(tmp_path)["outcome"] == "undecided"
 
 
+def equal_times(root, base, head, **how):
+    rows = [(r, 0, side, "pauses", "p", 1.0 + 1e-4 * r) for r in range(3) for side in ("base", "head")]
+    return pd.DataFrame(rows, columns=["round", "turn", "side", "group", "benchmark", "time_s"])
+
+
+def test_the_commit_that_made_a_count_grow_is_named(memcap, tmp_path, checkout, monkeypatch):
+    monkeypatch.setattr(rounds, "rounds", equal_times)
+    base = checkout.commit("pause_s = 0.01\ncalls = 100\n")
+    checkout.commit("pause_s = 0.01\ncalls = 101\n")
+    culprit = checkout.commit("pause_s = 0.01\ncalls = 103\n")
+    checkout.commit("pause_s = 0.01\ncalls = 104\n")
+    status, out, _ = memcap("check", "speed", f"base={base}", "bisect=true")
+    assert status == 1
+    assert f"104 calls, of the base 100, 1.0400 times that: more by more than 2%; since commit {culprit[:12]}, another" in out
+    checkout.write("pause_s = 0.01\ncalls = 110\n")
+    status, out, _ = memcap("check", "speed", "base=HEAD", "bisect=true")
+    assert status == 1
+    assert "more by more than 2%; since what is not committed yet" in out
+
+
+def test_what_cannot_be_counted_is_said_and_fails_where_nothing_may_be_skipped(memcap, checkout, monkeypatch):
+    monkeypatch.setattr(rounds, "rounds", equal_times)
+    monkeypatch.setattr(
+        counts, "_instructions", lambda suite, side: {"instructions": counts.Count("", missing="has no valgrind here")}
+    )
+    status, out, _ = memcap("check", "speed")
+    assert status == 0
+    assert "not counted: base has no valgrind here; head has no valgrind here" in out
+    assert memcap("check", "speed", "no_skips=true")[0] == 1
+
+
 def test_another_environment_runs_the_code_that_is_here_and_is_named(memcap, tmp_path, checkout, monkeypatch):
     asked = []
 
@@ -156,8 +187,9 @@ def test_without_git(memcap, tmp_path, checkout, monkeypatch):
 
 def test_a_folder_that_is_no_repository(memcap, tmp_path, checkout, monkeypatch):
     shutil.rmtree(checkout.root / ".git")
-    rule = "needs a checkout of memcap, with its tests and its history; run it from a clone, by make perf-check"
-    never_green(memcap, tmp_path, f"check=speed: {rule}")
+    rule = "needs the history of a checkout, to build another commit"
+    remedy = "run it from a clone, by make perf-check, or name base_python alone"
+    never_green(memcap, tmp_path, f"check=speed: {rule}; {remedy}")
     (checkout.root / ".git").mkdir()
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
     status, _, err = memcap("check", "speed")
@@ -165,6 +197,27 @@ def test_a_folder_that_is_no_repository(memcap, tmp_path, checkout, monkeypatch)
         f"memcap: head=this checkout: HEAD is no commit of {checkout.root} (fatal: not a git repo"
     )
     assert check(tmp_path)["outcome"] == "undecided"
+
+
+def test_an_installed_program_has_no_suite_to_run(memcap, tmp_path, checkout):
+    shutil.rmtree(checkout.root / "tests")
+    rule = "needs a checkout of memcap, with its tests; run it from a clone, by make perf-check"
+    never_green(memcap, tmp_path, f"check=speed: {rule}")
+
+
+def test_a_folder_without_history_compares_environments(memcap, tmp_path, checkout, monkeypatch):
+    """As a workflow gets an action: an archive of a commit."""
+
+    def measured(root, base, head, **how):
+        rows = [(r, side, "pauses", "p", 1.0 + 1e-4 * r) for r in range(3) for side in ("base", "head")]
+        return pd.DataFrame(rows, columns=["round", "side", "group", "benchmark", "time_s"])
+
+    monkeypatch.setattr(rounds, "rounds", measured)
+    shutil.rmtree(checkout.root / ".git")
+    status, out, err = memcap("check", "speed", f"base_python={sys.executable}")
+    assert (status, err) == (0, "")
+    assert "memcap: the files of a folder without history against the files of a folder without history\n" in out
+    assert json.loads((tmp_path / "results/check_speed/benchmark_head.json").read_text())["commit_info"]["id"] == "unversioned"
 
 
 def test_a_side_that_cannot_be_built_is_named(memcap, tmp_path, checkout, monkeypatch):

@@ -20,6 +20,7 @@ cat > "$3/bin/python" <<'END'
 #!/bin/sh
 case "$*" in
   "-m pip"*) echo "$0 $*" >> {asked}; exit 0;;
+  *"bench check speed"*) echo "$PWD $0 $*" >> {asked}; mkdir -p "${{6#run_dir=}}"; echo "### speed" > "${{6#run_dir=}}/check.md"; exit {speed};;
   *"bench {broken}"*) exit 9;;
 esac
 exec {python} "$@"
@@ -28,18 +29,32 @@ chmod +x "$3/bin/python"
 """
 
 
-def ran(folder: Path, broken: str) -> tuple[int, list[str], list[str], str]:
+def ran(folder: Path, broken: str, speed: int | None = None) -> tuple[int, list[str], list[str], str]:
     """The script's exit status, what pip was asked, what it put out for later steps, and its summary."""
     python = folder / "python"
-    python.write_text(PYTHON.format(asked=folder / "asked", broken=broken, python=sys.executable))
+    python.write_text(PYTHON.format(asked=folder / "asked", broken=broken, speed=speed, python=sys.executable))
     python.chmod(0o755)
     files = {name: folder / name for name in ("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY")}
     asked = {"BASE": "torch==2.9.*", "HEAD": "-r new.txt", "ENGINE": "torch", "DEVICE": "cpu", "RUNNER_TEMP": str(folder)}
+    asked["SPEED"] = "false" if speed is None else "true"
     environment = os.environ | asked | {name: str(path) for name, path in files.items()}
     environment |= {"PYTHON": str(python), "PYTHONPATH": str(ROOT)}
     done = subprocess.run(["bash", SCRIPT], cwd=folder, env=environment, capture_output=True, text=True)
     out, summary = (path.read_text() if path.exists() else "" for path in files.values())
     return done.returncode, (folder / "asked").read_text().splitlines(), out.splitlines(), summary
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("speed", [0, 1, 2])
+def test_where_speed_is_asked_for_too_the_first_that_is_not_0_is_told(speed, tmp_path):
+    status, asked, out, summary = ran(tmp_path, broken="nothing", speed=speed)
+    assert status == speed
+    assert out[0] == f"passed={'true' if speed == 0 else 'false'}"
+    assert asked[0].split("--quiet ")[1] == f"{ROOT}[suite] torch==2.9.*"
+    work = Path(out[1].removeprefix("folder=")).parent
+    command = f"-m bench check speed base_python={work}/base/bin/python run_dir={work}/found/speed"
+    assert asked[2] == f"{ROOT} {work}/head/bin/python {command}"
+    assert summary.startswith("### 🟢 capacity: passed\n") and summary.endswith("### speed\n")
 
 
 @pytest.mark.exhaustive
