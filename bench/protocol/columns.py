@@ -286,25 +286,58 @@ _CAPACITY = (
 
 _SCALING_SOURCE = "statistics/scaling.py"
 _MODEL = Column("model", "name", "what N50 is taken to be a power law in", _SCALING_SOURCE)
-_LEFT_OUT = "networks with a hidden layer that are left out, because"
+_CENSORED = f"{_SCALING_SOURCE}, statistics/censored.py"
+_WITHOUT_EACH = "without each network in turn"
 _SCALING = (
     _SETTING,
     _RATES,
     _MODEL,
     Column("term", "name", "the column whose exponent this row gives", _SCALING_SOURCE),
-    Column("exponent", "1", "N50 grows as the term to this power (least squares on logarithms)", _SCALING_SOURCE),
-    *_ends("exponent", "the exponent (Student)", "1", _SCALING_SOURCE),
+    Column(
+        "exponent",
+        "1",
+        "N50 grows as the term to this power: a regression on logarithms in which each N50 counts by its own interval, and a"
+        " bound as a bound",
+        f"{_CENSORED}; Tobin 1958",
+    ),
+    *_ends("exponent", "the exponent (profile likelihood)", "1", f"{_CENSORED}; Venzon and Moolgavkar 1988"),
     Column(
         "p_value",
         "fraction",
         "two-sided p of a capacity proportional to the network's size alone: exponent 1 for sizes, 0 for depth and inputs",
+        _CENSORED,
+    ),
+    Column("exponent_least", "1", f"the least exponent {_WITHOUT_EACH}; empty where the others tell none", _SCALING_SOURCE),
+    Column("exponent_most", "1", f"the largest exponent {_WITHOUT_EACH}; likewise", _SCALING_SOURCE),
+    Column(
+        "p_value_most",
+        "fraction",
+        f"the largest p_value {_WITHOUT_EACH}: small only where no network alone makes it so",
         _SCALING_SOURCE,
     ),
-    Column("n_networks", "networks", "networks in the fit: those with a hidden layer whose N50 is known", _SCALING_SOURCE),
-    Column("n_above", "networks", f"{_LEFT_OUT} only a lower bound of N50 is known", _SCALING_SOURCE),
-    Column("n_below", "networks", f"{_LEFT_OUT} only an upper bound of N50 is known", _SCALING_SOURCE),
-    Column("n_vague", "networks", f"{_LEFT_OUT} no bound of N50 is known", _SCALING_SOURCE),
-    Column("residual_sd", "1", "standard deviation of ln(N50) about the fit", _SCALING_SOURCE),
+    Column(
+        "n_networks",
+        "networks",
+        "networks in the fit whose interval has two ends: at least six, and a third of those with a hidden layer",
+        _SCALING_SOURCE,
+    ),
+    Column("n_above", "networks", "networks in the fit of which only a lower bound of N50 is known", _SCALING_SOURCE),
+    Column("n_below", "networks", "networks in the fit of which only an upper bound of N50 is known", _SCALING_SOURCE),
+    Column("n_vague", "networks", "networks that are left out, because no bound of N50 is known", _SCALING_SOURCE),
+    Column("scatter", "1", "standard deviation of ln(N50) about the fit, beyond the errors of the N50s", _CENSORED),
+    Column(
+        "chi_square",
+        "1",
+        "sum of squared residuals over squared errors of the N50s, about the fit that weighs by these alone",
+        _CENSORED,
+    ),
+    Column("freedom", "1", "degrees of freedom of chi_square", _CENSORED),
+    Column(
+        "lack_of_fit_p",
+        "fraction",
+        "p of chi_square: small where the errors of the N50s do not explain how they lie about the law",
+        _CENSORED,
+    ),
 )
 _SCALING_RESIDUALS = (
     _SETTING,

@@ -11,7 +11,6 @@ from bench.protocol.signal import uniform_gain
 from bench.statistics.capacity import what_is_known
 from bench.statistics.frontier import narrow
 from bench.statistics.published import against_literature
-from bench.statistics.scaling import LEFT_OUT
 from bench.statistics.tables import Tables
 from bench.statistics.verdict import MAJORITY, verdict
 from bench.store.parts import PENDING
@@ -25,8 +24,8 @@ MOST_FRONTIERS = 8
 # Settings that differ in more fields than these are protocols of their own, and stand in the table.
 MOST_FIELDS = 4
 
-# Fewer networks tell nothing of depth beside parameters.
-LEAST_NETWORKS = 6
+# What a p-value is held against.
+LEVEL = 0.05
 
 # What is known of an N50 that has no value.
 BOUNDS = {"more": "only a lower bound", "less": "only an upper bound", "nothing": "no bound (more seeds would tell)"}
@@ -117,23 +116,33 @@ def _searched(capacity: pd.DataFrame, ratio: float | None) -> list[str]:
 
 
 def _depth(scaling: pd.DataFrame) -> list[str]:
-    """Whether depth matters at the same number of parameters, for the first setting that tells."""
+    """Whether depth matters at the same number of parameters, for the first setting that tells.
+
+    Nothing is claimed that one network alone decides, or of a law that the N50s do not follow.
+    """
     if scaling.empty:
         return []
     rows = scaling[scaling["model"].eq("depth at the same parameters") & scaling["term"].eq("depth")]
-    for _, row in rows[rows["n_networks"] >= LEAST_NETWORKS].head(1).iterrows():
-        interval = f"{row['exponent_low']:.2f} to {row['exponent_high']:.2f}"
-        power = f"N50 goes as depth to the power {row['exponent']:.2f} ({interval})"
+    for _, row in rows.head(1).iterrows():
         subject = row["setting"] if row["rates"] == "as asked" else f"{row['setting']}, {row['rates']} learning rate"
-        left = [f"{row[column]} with {BOUNDS[kind]}" for kind, column in LEFT_OUT.items() if row[column]]
+        bounds = int(row["n_above"] + row["n_below"])
+        networks = f"{row['n_networks']} networks" + (f" and {bounds} bounds" if bounds else "")
+        interval = f"{row['exponent']:.2f} ({row['exponent_low']:.2f} to {row['exponent_high']:.2f})"
+        found = row["p_value"] < LEVEL
+        why = []
+        if row["lack_of_fit_p"] < LEVEL:
+            why.append(f"no power law fits them (chi-square {row['chi_square']:.0f} on {row['freedom']} degrees of freedom)")
+        if found and not row["p_value_most"] < LEVEL:
+            without = f"{row['exponent_least']:.2f} to {row['exponent_most']:.2f}, p up to {row['p_value_most']:.2g}"
+            why.append(f"the exponent of depth, {interval}, rests on one of them (without each in turn {without})")
+        if why:
+            verb = f"{networks} do not tell whether depth matters at the same number of parameters"
+            return [f"{subject}: {verb}: {'; '.join(why)}."]
         meaning = "no difference that they could tell"
-        if left:
-            meaning = f"but {' and '.join(left)} are left out, and could change that"
-        elif row["exponent_high"] < 0:
-            meaning = "deeper networks hold less"
-        elif row["exponent_low"] > 0:
-            meaning = "deeper networks hold more"
-        return [f"At the same number of parameters ({subject}), {power} over {row['n_networks']} networks: {meaning}."]
+        if found:
+            meaning = f"deeper networks hold {'less' if row['exponent'] < 0 else 'more'}, without each of them in turn too"
+        power = f"N50 goes as depth to the power {interval} over {networks}"
+        return [f"At the same number of parameters ({subject}), {power}: {meaning}."]
     return []
 
 

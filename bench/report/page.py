@@ -203,22 +203,25 @@ def _capacity_html(capacity: pd.DataFrame) -> str:
 
 
 def _laws_html(scaling: pd.DataFrame) -> str:
-    shown = scaling[["setting", "model", "term"]].assign(
-        exponent=[_interval(row, "exponent") for _, row in scaling.iterrows()],
-        networks=scaling["n_networks"],
-        **{
-            "left out": scaling["n_above"] + scaling["n_below"] + scaling["n_vague"],
-            "p if proportional to size": scaling["p_value"].map("{:.2g}".format),
-        },
-        **{"residual sd of ln N50": scaling["residual_sd"].map("{:.2f}".format)},
-    )
-    renamed = {
+    columns = {
         "networks": ("n_networks",),
-        "left out": ("n_above", "n_below", "n_vague"),
+        "bounds": ("n_above", "n_below"),
         "p if proportional to size": ("p_value",),
-        "residual sd of ln N50": ("residual_sd",),
+        "without each": ("exponent_least", "exponent_most"),
+        "largest p without each": ("p_value_most",),
+        "lack of fit p": ("lack_of_fit_p",),
     }
-    return shown.pipe(_html, "laws", "scaling", renamed)
+    cells = (
+        scaling["n_networks"],
+        scaling["n_above"] + scaling["n_below"],
+        scaling["p_value"].map("{:.2g}".format),
+        [f"{row['exponent_least']:.2f} to {row['exponent_most']:.2f}" for _, row in scaling.iterrows()],
+        scaling["p_value_most"].map("{:.2g}".format),
+        scaling["lack_of_fit_p"].map("{:.2g}".format),
+    )
+    exponent = [_interval(row, "exponent") for _, row in scaling.iterrows()]
+    shown = scaling[["setting", "model", "term"]].assign(exponent=exponent, **dict(zip(columns, cells, strict=True)))
+    return shown.pipe(_html, "laws", "scaling", columns)
 
 
 def _interval(row: pd.Series, name: str) -> str:

@@ -1,4 +1,4 @@
-"""Capacities: N50 and its interval cover the truth, bounds stay bounds, and power laws are found again."""
+"""Capacities: N50 and its interval cover the truth, and bounds stay bounds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from bench.report.findings import findings
 from bench.statistics.capacity import capacities, spell
 from bench.statistics.clusters import clusters
 from bench.statistics.frontier import SHARPNESS, Frontier, design_effect, fit
-from bench.statistics.scaling import power_laws, residuals
 from tests.statistics import tables
 
 COUNTS = np.array([32, 48, 64, 96, 128, 192, 256, 384, 512])
@@ -181,50 +180,6 @@ def test_swept_rates_give_a_capacity_at_the_default_and_one_at_the_best():
     assert len(made) == 2
 
 
-def networks(n50, **columns) -> pd.DataFrame:
-    made = pd.DataFrame({"setting": "all cells", "rates": "as asked", "d_in": 8, "depth": 2, **columns})
-    made = made.assign(functional_dim=made["n_params"], n50=n50(made))
-    made = made.assign(n50_low=(0.9 * made["n50"]).fillna(200), n50_high=(1.1 * made["n50"]).fillna(math.inf))
-    return made.assign(side=np.where(made["n50"].isna(), "above", "inside"))
-
-
-def test_a_power_law_is_found_again_with_its_interval():
-    rng = np.random.default_rng(1)
-    covered = 0
-    for _ in range(200):
-        noise = np.exp(0.1 * rng.standard_normal(8))
-        (row, *_) = power_laws(
-            networks(lambda t, e=noise: 0.3 * t["n_params"] ** 0.9 * e, n_params=np.geomspace(50, 2000, 8))
-        ).to_dict("records")
-        covered += row["exponent_low"] <= 0.9 <= row["exponent_high"]
-    assert 180 <= covered <= 198
-    assert (row["model"], row["term"], row["n_networks"], row["n_above"]) == ("parameters", "n_params", 8, 0)
-    assert 0.05 < row["residual_sd"] < 0.2
-
-
-@pytest.mark.parametrize("exponent", [0.0, -0.5])
-def test_whether_depth_matters_at_the_same_parameters(exponent):
-    rng = np.random.default_rng(2)
-    shapes = {"n_params": np.tile([100.0, 300.0, 1000.0], 3), "depth": np.repeat([1, 2, 4], 3)}
-    noise = np.exp(0.03 * rng.standard_normal(9))
-    laws = power_laws(networks(lambda t: t["n_params"] * t["depth"] ** exponent * noise, **shapes)).set_index(["model", "term"])
-    row = laws.loc[("depth at the same parameters", "depth")]
-    assert row["exponent_low"] < exponent < row["exponent_high"]
-    assert (row["p_value"] < 0.001) == (exponent != 0)
-
-
-def test_networks_without_an_n50_are_left_out_and_counted():
-    n50 = [50.0, 90.0, 170.0, math.nan]
-    laws = power_laws(networks(lambda _: n50, n_params=[100, 200, 400, 800]))
-    assert list(laws["n_networks"].unique()) == [3]
-    assert list(laws["n_above"].unique()) == [1]
-
-
-def test_two_networks_or_one_size_make_no_law():
-    assert power_laws(networks(lambda t: t["n_params"] / 2, n_params=[100, 200])).empty
-    assert power_laws(networks(lambda _: [50.0, 60.0, 55.0], n_params=[100, 100, 100])).empty
-
-
 def test_a_frontier_is_above_or_below_the_counts_tried_whatever_its_interval_bounds():
     """One seed bounds nothing, and yet it is above; four of ten at the least count are below, or may be the half that is not stuck."""
     one = capacities(table(*[row for row in curve([32, 64], 999) if row["data_seed"] == 0])).iloc[0]
@@ -261,24 +216,6 @@ def test_rates_of_a_search_are_never_the_best_of_several():
     made = capacities(table(*rows), searched=True)
     assert list(made["rates"]) == ["as asked", "as asked"]
     assert list(made["n_cells"]) == [15, 15]
-
-
-def test_the_residuals_of_a_law_are_those_of_a_fit_by_numpy():
-    sizes = np.array([100.0, 200.0, 400.0, 800.0, 1600.0])
-    n50 = 0.5 * sizes**0.9 * np.array([1.0, 1.1, 0.95, 1.02, 0.9])
-    fields = {"n_params": [*sizes, 3200.0], "width": [4, 8, 16, 32, 64, 128]}
-    made = residuals(networks(lambda _: [*n50, math.nan], **fields), ["parameters"])
-    line = np.polynomial.Polynomial.fit(np.log(sizes), np.log(n50), 1)
-    assert made["residual"].to_numpy() == pytest.approx(np.log(n50) - line(np.log(sizes)), abs=1e-12)
-    assert (made["n50"] / made["fitted"]).to_numpy() == pytest.approx(np.exp(made["residual"]))
-    assert made["width"].tolist() == [4, 8, 16, 32, 64]
-    (row,) = power_laws(networks(lambda _: [*n50, math.nan], **fields), ["parameters"]).to_dict("records")
-    assert row["residual_sd"] == pytest.approx(math.sqrt(float(np.sum(made["residual"] ** 2)) / 3))
-    assert residuals(networks(lambda t: t["n_params"] / 2, **fields), ["parameters"]).empty
-
-
-def test_an_exact_law_leaves_no_residual_and_has_no_interval():
-    assert power_laws(networks(lambda t: t["n_params"] / 2, n_params=[100, 200, 400, 800])).empty
 
 
 def test_seeds_of_data_and_of_weights_swept_apart_are_as_many_observations_as_there_are_data():
