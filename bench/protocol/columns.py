@@ -494,6 +494,7 @@ _LEARNING_FANS = (
 )
 
 _PUBLISHED_SOURCE = "statistics/published.py"
+_AGREEMENT = "statistics/agreement.py"
 _PUBLISHED = (
     Column("claim", "text", "what a publication says", _PUBLISHED_SOURCE),
     Column("about", "text", "the networks of this run that it was measured on", _PUBLISHED_SOURCE),
@@ -501,12 +502,23 @@ _PUBLISHED = (
     Column("they", "text", "their number, in words", _PUBLISHED_SOURCE),
     Column("here", "text", "the number of this run, in words", _PUBLISHED_SOURCE),
     Column("n_cells", "cells", "cells behind it", _PUBLISHED_SOURCE),
-    Column("agree", "name", "whether the two agree: yes, no, undecided, or for orientation", "statistics/agreement.py"),
+    Column(
+        "agree",
+        "name",
+        "whether the two agree: yes (the interval lies within the margin), no (outside it, and p_holm is below 0.05),"
+        " undecided, or for orientation",
+        f"{_AGREEMENT}; Schuirmann 1987",
+    ),
     Column("value", "1", "the number of this run", _PUBLISHED_SOURCE),
     Column("low", "1", "low end of its 95 % interval; empty for one seed", _PUBLISHED_SOURCE),
     Column("high", "1", "high end of its 95 % interval; empty for one seed", _PUBLISHED_SOURCE),
     Column("theirs_low", "1", "they say that the number is at least this", _PUBLISHED_SOURCE),
     Column("theirs_high", "1", "they say that the number is at most this", _PUBLISHED_SOURCE),
+    Column("margin_low", "1", "a number from this on agrees with them, the margin included", _PUBLISHED_SOURCE),
+    Column("margin_high", "1", "a number up to this agrees with them, the margin included", _PUBLISHED_SOURCE),
+    Column("margin", "text", "the equivalence margin, and its reason", _PUBLISHED_SOURCE),
+    Column("p_value", "fraction", "two-sided p of a number within the margin; empty without an interval", _AGREEMENT),
+    Column("p_holm", "fraction", "p_value, corrected for all lines that are judged", f"{_AGREEMENT}; Holm 1979"),
 )
 
 _EVIDENCE_SOURCE = "statistics/evidence.py"

@@ -96,6 +96,7 @@ def page(store: Store, made: Tables, pictures: Sequence[Picture], sentences: Seq
         laws=_laws_html(made.scaling) if len(made.scaling) else "",
         log_rank=_log_rank_html(made.log_rank) if len(made.log_rank) else "",
         published=_published_html(made.published) if len(made.published) else "",
+        claims=int(made.published["p_holm"].notna().sum()) if len(made.published) else 0,
         groups=_table_html(groups[list(dict.fromkeys(columns))], "groups"),
         n_groups=len(groups),
         cells=_cells(cells, groups),
@@ -238,7 +239,9 @@ def _digits(value: float) -> str:
 
 
 def _published_html(table: pd.DataFrame) -> str:
-    shown = table[["claim", "about", "agree", "they", "here", "n_cells", "source"]].rename(columns={"agree": "agree?"})
+    shown = table[["claim", "about", "agree", "they", "here", "margin", "n_cells", "source"]].rename(
+        columns={"agree": "agree?"}
+    )
     return shown.pipe(_html, "published-table", "published", {"agree?": ("agree",)})
 
 

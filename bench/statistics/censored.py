@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 from scipy import stats
-from scipy.optimize import brentq
+from scipy.optimize import root_scalar
 from scipy.special import log_ndtr
 
 from bench.statistics.frontier import TWO_SIDED
@@ -166,7 +166,7 @@ def profile(design: Float[np.ndarray, "number term"], known: Measured, term: int
             reach *= 2
             if reach > FARTHEST:
                 return sign * math.inf
-        return float(brentq(excess, estimate, estimate + sign * reach, xtol=1e-4))
+        return float(root_scalar(excess, bracket=(estimate, estimate + sign * reach), xtol=1e-4).root)
 
     return Profile(estimate, end(-1), end(1), p_value(design, known, term, against, whole))
 

@@ -110,12 +110,13 @@ def _laws(capacities: pd.DataFrame, models: Sequence[str]) -> Iterator[_Law]:
     """The fits that the networks tell, setting by setting."""
     hidden = capacities[capacities["depth"] > 0]
     for (setting, rates), own in hidden.groupby(["setting", "rates"], sort=False):
-        says = [what_is_known(row) for row in own.to_dict("records")]
+        says: list[Known] = [what_is_known(row) for row in own.to_dict("records")]
         used = own[[kind != "nothing" for kind in says]]
         valued = own[[kind == "value" for kind in says]]
         if len(valued) < max(LEAST_NETWORKS, LEAST_SHARE * len(own)):
             continue
-        known = _known(used, [kind for kind in says if kind != "nothing"])
+        kinds: list[Known] = [kind for kind in says if kind != "nothing"]
+        known = _known(used, kinds)
         for model in models:
             sizes = [np.log(used[term].to_numpy(float)) for term in MODELS[model]]
             design = np.column_stack([np.ones(len(used)), *sizes])
