@@ -412,6 +412,14 @@ _LOG_RANK = (
         "two-sided p of the statistic, by exchanging each seed's two labels; empty for one seed",
         f"{_INCIDENCE_SOURCE}; Fisher 1935",
     ),
+    Column("p_holm", "fraction", "p_value, corrected for all tests of the table", "statistics/agreement.py; Holm 1979"),
+    Column("least_p", "fraction", "the least p_value that so many seeds can show", "statistics/paired.py"),
+    Column(
+        "seeds_needed",
+        "seeds",
+        "how many it takes until the least of this table's p_values can be below 0.05 after the correction",
+        "statistics/paired.py",
+    ),
 )
 
 _RANKING_SOURCE = "statistics/ranking.py"
@@ -424,10 +432,20 @@ _REGULARIZERS = (
     ),
     *_fields("regularization", "optimizer", "weight_decay", "l1", "dropout", "input_noise", "max_norm", "patience"),
     Column("at_default", "true or false", "whether the strengths are those of conf/regularization", _RANKING_SOURCE),
+    Column("n_twins", "pairs", "pairs of a cell with the regularizer and the same cell without", _RANKING_SOURCE),
+    Column("n_only_without", "pairs", "how many of n_twins memorized without the regularizer and not with it", _RANKING_SOURCE),
+    Column("n_only_with", "pairs", "how many of n_twins memorized with the regularizer and not without it", _RANKING_SOURCE),
+    Column(
+        "p_value",
+        "fraction",
+        "two-sided p of n_only_with - n_only_without, by exchanging the two labels of whole seeds; empty for one seed",
+        f"{_RANKING_SOURCE}, statistics/paired.py; McNemar 1947, Fisher 1935",
+    ),
+    Column("p_holm", "fraction", "p_value, corrected for all regularizers of the table", "statistics/agreement.py; Holm 1979"),
     Column(
         "n_pairs",
         "pairs",
-        "pairs of a cell with the regularizer and the same cell without, where all seeds memorize without",
+        "of n_twins those whose network and sample count all other seeds memorize without the regularizer",
         _RANKING_SOURCE,
     ),
     Column("n_memorized", "pairs", "how many of n_pairs memorized with the regularizer", _RANKING_SOURCE),
@@ -440,10 +458,16 @@ _REGULARIZERS = (
         "; counts as many independent pairs as the spread between seeds allows",
     ),
     Column(
+        "fraction_without",
+        "fraction",
+        "the placebo: share of the same n_pairs that memorized without the regularizer; empty for one seed",
+        _RANKING_SOURCE,
+    ),
+    Column(
         "median_delay",
         "1",
-        "median over pairs: epochs to tau with the regularizer over those without, each at least 1; infinite where fewer"
-        " than half memorized",
+        "median over n_pairs: epochs to tau with the regularizer over those without, each at least 1; infinite where only"
+        " the cell without memorized, 0 where only that with it did, 1 where neither did",
         _RANKING_SOURCE,
     ),
     *_ends("delay", "median_delay", "1", f"{_RANKING_SOURCE}; Woodruff 1952", "; empty for one seed"),

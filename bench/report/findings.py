@@ -8,6 +8,7 @@ import pandas as pd
 
 from bench.protocol.cells import Status
 from bench.protocol.signal import uniform_gain
+from bench.statistics.agreement import LEVEL
 from bench.statistics.capacity import what_is_known
 from bench.statistics.frontier import narrow
 from bench.statistics.published import against_literature
@@ -24,13 +25,10 @@ MOST_FRONTIERS = 8
 # Settings that differ in more fields than these are protocols of their own, and stand in the table.
 MOST_FIELDS = 4
 
-# What a p-value is held against.
-LEVEL = 0.05
-
 # What is known of an N50 that has no value.
 BOUNDS = {"more": "only a lower bound", "less": "only an upper bound", "nothing": "no bound (more seeds would tell)"}
 
-# What counts as little: a regularizer that leaves this share memorizing, in at most this many times the epochs.
+# What counts as little: a regularizer that leaves this share of those that memorize without it, in so many times the epochs.
 LITTLE_SHARE, LITTLE_DELAY = 0.95, 1.1
 
 
@@ -50,7 +48,8 @@ def findings(tables: Tables) -> list[str]:
         first, *others = [*_capacities(tables.capacity), None]
         sentences += [sentence for sentence in (first, *_depth(tables.scaling), *others) if sentence]
     sentences += _rates(tables.learning_rates, tables.variants)
-    sentences += _ranked(tables.regularizers) + ([] if tables.variants else _literature(tables.regularizers))
+    sentences += _ranked(tables.regularizers) + _slowed(tables.log_rank, tables.regularizers)
+    sentences += [] if tables.variants else _literature(tables.regularizers)
     sentences += against_literature(tables.published)
     validation = tables.validation
     measured = validation[validation["best_over_variance"].notna()] if len(validation) else validation
@@ -199,15 +198,46 @@ def _ranked(regularizers: pd.DataFrame) -> list[str]:
         return []
     if len(regularizers) == 1:
         (row,) = (row for _, row in regularizers.iterrows())
-        return [f"Of {row['n_pairs']} cells that memorize without it, under {_taken(row)}."]
+        return [f"Of {row['n_pairs']} cells {_selected(regularizers)}, under {_taken(row)}."]
     pairs = regularizers["n_pairs"]
     among = f"{pairs.min()}" if pairs.min() == pairs.max() else f"{pairs.min()} to {pairs.max()}"
     most = [_taken(row) for _, row in regularizers.head(MOST_RANKED).iterrows()]
-    text = f"Regularizers, each on {among} cells that memorize without it; hardest to memorize under {'; '.join(most)}"
+    text = f"Regularizers, each on {among} cells {_selected(regularizers)}; hardest to memorize under {'; '.join(most)}"
     if len(regularizers) > MOST_RANKED:
         least = [_taken(row) for _, row in regularizers.iloc[MOST_RANKED:].tail(MOST_RANKED).iloc[::-1].iterrows()]
         text += f". Easiest under {'; '.join(least)}"
     return [f"{text}."]
+
+
+def _slowed(log_rank: pd.DataFrame, regularizers: pd.DataFrame) -> list[str]:
+    """What the tests of regularizers find after correction, or how many seeds it takes until they can find anything."""
+    if log_rank.empty or regularizers.empty:
+        return []
+    tests, seeds = len(log_rank), int(log_rank["n_seeds"].max())
+    needed = int(log_rank["seeds_needed"].max())
+    number = f"{tests} tests" if tests > 1 else "one test"
+    if seeds < needed:
+        least = f"whatever a regularizer does, {seeds} seeds show no p below {log_rank['least_p'].min():.2g}"
+        return [f"No test can tell regularizers from none here: {least}, and {number} take {needed} seeds to reach {LEVEL:g}."]
+    slow = int(((log_rank["p_holm"] < LEVEL) & (log_rank["statistic"] < 0)).sum())
+    fewer = int(((regularizers["p_holm"] < LEVEL) & (regularizers["n_only_with"] < regularizers["n_only_without"])).sum())
+    return [
+        f"By tests that exchange whole seeds, with Holm's correction: {slow} of {tests} regularizers slow memorization"
+        f" (log-rank), and under {fewer} of {len(regularizers)} fewer cells memorize than without (pairs that disagree)."
+    ]
+
+
+def _selected(regularizers: pd.DataFrame) -> str:
+    """Which cells shares and delays are of, and how many of these memorize without a regularizer: the placebo."""
+    placebo = 100 * regularizers["fraction_without"]
+    if placebo.isna().all():
+        return "that memorize without it"
+    shares = (
+        f"{placebo.min():.0f}"
+        if f"{placebo.min():.0f}" == f"{placebo.max():.0f}"
+        else f"{placebo.min():.0f} to {placebo.max():.0f}"
+    )
+    return f"whose other seeds all memorize without it (and so do {shares} % of these)"
 
 
 def _literature(regularizers: pd.DataFrame) -> list[str]:
@@ -249,10 +279,10 @@ def _hinders_more(one: pd.Series, other: pd.Series) -> bool:
 
 
 def _little(decay: pd.Series) -> str:
-    """Whether a regularizer lets nearly all cells memorize in nearly as many epochs, by its point estimates."""
+    """Whether a regularizer lets nearly as many cells memorize in nearly as many epochs, by its point estimates."""
     if math.isnan(decay["delay_low"]):
         return "is undecided (one seed)"
-    little = decay["fraction_memorized"] >= LITTLE_SHARE and decay["median_delay"] <= LITTLE_DELAY
+    little = decay["fraction_memorized"] >= LITTLE_SHARE * decay["fraction_without"] and decay["median_delay"] <= LITTLE_DELAY
     return "agrees" if little else "disagrees"
 
 

@@ -230,7 +230,7 @@ def _interval(row: pd.Series, name: str) -> str:
 
 
 def _log_rank_html(table: pd.DataFrame) -> str:
-    numbers = {name: table[name].map(_digits) for name in ("expected", "statistic", "p_value")}
+    numbers = {name: table[name].map(_digits) for name in ("expected", "statistic", "p_value", "p_holm", "least_p")}
     return table.assign(**numbers).rename(columns={"p_value": "p"}).pipe(_html, "log-rank", "log_rank", {"p": ("p_value",)})
 
 

@@ -202,8 +202,9 @@ def _incidence(tables: Tables) -> Picture:
 def _ranking(regularizers: pd.DataFrame) -> Picture:
     first, last = regularizers.iloc[0], regularizers.iloc[-1]
     caption = (
-        "What each regularizer does to cells that memorize without it, the strongest first. Left: the share that still"
-        " memorizes. Right: how many times as many epochs it takes, in the median. Bars are 95 % intervals."
+        "What each regularizer does to cells whose other seeds all memorize without it, the strongest first. Left: the share"
+        " that memorizes; the grey line is the share of the same cells that does without it. Right: how many times as many"
+        " epochs it takes, in the median. Bars are 95 % intervals."
     )
     alt = (
         f"Of {len(regularizers)} regularizers and strengths, {first['regularizer']} hinders memorization most"

@@ -21,7 +21,7 @@ def agreement(low: float, high: float, within: tuple[float, float], holm: float)
     """Whether a 95 % interval (low, high) agrees with a statement.
 
     `within`: where a number agrees with it, its equivalence margin included; a bound or a direction has one infinite end.
-    "yes": the interval lies inside. "no": it lies outside, and does so after correction for the other lines of the page (`holm`: the
+    "yes": the interval lies inside. "no": it lies outside, and does so after correction for the other lines (`holm`: the
     p-value of `holm_correction`). Else, and where an end is NaN, "undecided": the interval is too wide to tell.
 
     Source: an equivalence test by the interval, Schuirmann 1987 (J. Pharmacokinet. Biopharm. 15, 657-680).
