@@ -229,9 +229,9 @@ _PROFILE = f"{_FRONTIER}; Wichmann and Hill 2001, Venzon and Moolgavkar 1988, Ki
 _RATES = Column(
     "rates",
     "name",
-    'which learning rate the row is about: "as asked" where one was trained; of several the "default" of the optimizer, or the'
-    ' "best" at each sample count (most seeds memorize, then in the fewest epochs, then the least is left); learning_rate is'
-    " empty in best rows",
+    'which learning rate the row is about: "as asked" where one was trained; of several the "default" of the optimizer, the'
+    ' "best" at each sample count (most seeds memorize, then in the fewest epochs, then the least is left), where learning_rate'
+    ' is empty, or each that was "swept"',
     "statistics/rates.py",
 )
 _N50 = Column(

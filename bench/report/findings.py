@@ -68,6 +68,8 @@ def _capacities(capacity: pd.DataFrame) -> list[str]:
     """How many samples the networks of each setting hold, over the dimensions of the functions that they reach."""
     sentences = []
     named = capacity[capacity["setting"].str.count(",") < MOST_FIELDS] if len(capacity) else capacity
+    # Of swept rates the default and the best are told.
+    named = named[named["rates"] != "swept"] if len(named) else named
     curves = list(named.groupby(["setting", "rates"], sort=False)) if len(named) else []
     for (setting, rates), own in curves if len(curves) <= MOST_FRONTIERS else []:
         known = own[own["n50"].notna()]

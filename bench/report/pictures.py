@@ -159,11 +159,13 @@ def _marks(sheet: Sheet, tables: Tables) -> dict[tuple[Any, Any], maps.Marks]:
 
 def _compared(capacity: pd.DataFrame) -> pd.DataFrame:
     """The capacities of the first settings that have two networks or more with an N50: fewer are no picture.
+    Of swept rates the default and the best are drawn.
 
     Those without regularization are shown beside them, however few: the others are read against these.
     """
     if capacity.empty:
         return capacity
+    capacity = capacity[capacity["rates"] != "swept"]
     n_known = capacity["n50"].notna().groupby([capacity["setting"], capacity["rates"]]).transform("sum")
     several = capacity[(n_known > 1) | ~regularized(capacity)] if n_known.gt(1).any() else capacity.iloc[:0]
     return several[several["setting"].isin(several["setting"].unique()[:MOST_VARIANTS])]
@@ -171,7 +173,8 @@ def _compared(capacity: pd.DataFrame) -> pd.DataFrame:
 
 def _capacity(tables: Tables, shown: pd.DataFrame) -> Picture:
     with_n50 = shown[shown["n50"].notna()]
-    left = tables.capacity["setting"].nunique() - shown["setting"].nunique()
+    told = tables.capacity[tables.capacity["rates"] != "swept"]
+    left = told["setting"].nunique() - shown["setting"].nunique()
     caption = (
         "N50, the sample count that half of the seeds memorize, with its 95 % interval, against the number of parameters. An"
         " arrow means that N50 lies beyond that point. The lines of bits are for orientation: what networks that store so many"

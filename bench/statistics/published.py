@@ -85,7 +85,7 @@ def published(cells: pd.DataFrame, capacity: pd.DataFrame) -> pd.DataFrame:
     """
     measured = cells[~cells["status"].isin([Status.FAILED, PENDING])]
     plain = measured[~regularized(measured)]
-    curves = capacity[~regularized(capacity) & (capacity["rates"] != "default")] if len(capacity) else capacity
+    curves = capacity[~regularized(capacity) & ~capacity["rates"].isin(["default", "swept"])] if len(capacity) else capacity
     rows = [*_least_squares(plain)]
     if len(curves):
         exact = curves[(curves["tau"] <= NEAR_ZERO) & (curves["dtype"] == "float64")]

@@ -86,7 +86,7 @@ def make(store: Store) -> Tables:
     variants = design is Design.VARIANTS
     groups.insert(0, "setting", label_settings(groups, variants=variants))
     keyed = cells.merge(groups[["setting", *GROUP_FIELDS]], on=list(GROUP_FIELDS), how="left")
-    capacity = pd.DataFrame() if variants else capacities(keyed, searched=design is Design.SEARCH)
+    capacity = pd.DataFrame() if variants else capacities(keyed)
     laws, left = scaling(capacity)
     return Tables(
         design=design,
@@ -114,9 +114,13 @@ def make(store: Store) -> Tables:
 
 
 def scaling(capacity: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """All power laws, and their residuals; a number of inputs makes a setting of its own, but for the law that is about it."""
+    """All power laws, and their residuals; a number of inputs makes a setting of its own, but for the law that is about it.
+
+    Of swept rates those at the default and at the best have laws.
+    """
     if capacity.empty:
         return pd.DataFrame(), pd.DataFrame()
+    capacity = capacity[capacity["rates"] != "swept"]
     inputs = capacity.assign(n_samples=0, d_in=0, learning_rate=0.0)
     across = capacity.assign(setting=label_settings(inputs))
     laws = [power_laws(capacity, SIZE_MODELS), power_laws(across, INPUT_MODELS)]

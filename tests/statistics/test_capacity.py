@@ -13,6 +13,7 @@ from bench.report.findings import findings
 from bench.statistics.capacity import capacities, spell
 from bench.statistics.clusters import clusters
 from bench.statistics.frontier import SHARPNESS, Frontier, design_effect, fit
+from bench.statistics.survival import groups
 from tests.statistics import tables
 
 COUNTS = np.array([32, 48, 64, 96, 128, 192, 256, 384, 512])
@@ -171,13 +172,28 @@ def test_a_single_sample_count_is_no_curve():
     assert capacities(table(*curve([32], 32))).empty
 
 
-def test_swept_rates_give_a_capacity_at_the_default_and_one_at_the_best():
+def test_swept_rates_give_a_capacity_at_each_one_at_the_default_and_one_at_the_best():
     rows = curve([32, 64, 128], 32, learning_rate=0.003) + curve([32, 64, 128], 64, learning_rate=0.01)
-    made = capacities(table(*rows)).set_index("rates")
-    assert made.loc["default", "n50"] == pytest.approx(math.sqrt(32 * 64), rel=0.02)
-    assert made.loc["best", "n50"] == pytest.approx(math.sqrt(64 * 128), rel=0.02)
-    assert math.isnan(made.loc["best", "learning_rate"])
-    assert len(made) == 2
+    made = capacities(table(*rows))
+    by_rates = made.set_index("rates")
+    assert by_rates.loc["default", "n50"] == pytest.approx(math.sqrt(32 * 64), rel=0.02)
+    assert by_rates.loc["best", "n50"] == pytest.approx(math.sqrt(64 * 128), rel=0.02)
+    assert math.isnan(by_rates.loc["best", "learning_rate"])
+    each = made[made["rates"] == "swept"].set_index("learning_rate")["n50"]
+    assert each.to_dict() == {
+        0.003: pytest.approx(math.sqrt(32 * 64), rel=0.02),
+        0.01: pytest.approx(math.sqrt(64 * 128), rel=0.02),
+    }
+    assert len(made) == 4
+    # What is said and drawn is at the default and at the best.
+    assert not [text for text in findings(tables.tables(tables.table(*rows))) if "swept learning rate" in text]
+
+
+def test_cells_that_stand_there_twice_count_once():
+    rows = curve([32, 64, 128], 64)
+    once, twice = (capacities(table(*own)) for own in (rows, rows + rows))
+    pd.testing.assert_frame_equal(once, twice)
+    pd.testing.assert_frame_equal(groups(table(*rows)), groups(table(*rows, *rows)))
 
 
 def test_a_frontier_is_above_or_below_the_counts_tried_whatever_its_interval_bounds():
@@ -211,9 +227,25 @@ def test_inputs_at_the_same_parameters_have_a_law_though_each_number_of_inputs_i
     assert (row["setting"], row["n_networks"]) == ("all cells", 6)
 
 
+def search_of(counts: list[int], most: float, **fields) -> list[dict]:
+    """The cells that a search tries: each has seeds of its own."""
+    return [row | {"data_seed": 7 + k, "init_seed": 3 + k} for k, row in enumerate(curve(counts, most, **fields))]
+
+
+def test_cells_of_a_search_are_known_by_their_seeds_and_their_interval_pays_for_its_stopping():
+    rows = search_of([16, 24, 32, 40, 48, 64], 40)
+    (row,) = capacities(table(*rows)).to_dict("records")
+    n_samples, hits = (np.array([cell[name] for cell in rows]) for name in ("n_samples", "status"))
+    searched, dense = (fit(n_samples, hits == "memorized", np.arange(len(rows)), searched=pays) for pays in (True, False))
+    assert (row["n50_low"], row["n50_high"]) == (searched.low, searched.high)
+    assert searched.low < dense.low
+    (grid,) = capacities(table(*curve([16, 24, 32, 40, 48, 64], 40))).to_dict("records")
+    assert grid["n50_low"] > row["n50_low"]
+
+
 def test_rates_of_a_search_are_never_the_best_of_several():
-    rows = curve([16, 32, 64], 32, learning_rate=0.003) + curve([16, 40, 80], 40, learning_rate=0.01)
-    made = capacities(table(*rows), searched=True)
+    rows = search_of([16, 32, 64], 32, learning_rate=0.003) + search_of([16, 40, 80], 40, learning_rate=0.01)
+    made = capacities(table(*rows))
     assert list(made["rates"]) == ["as asked", "as asked"]
     assert list(made["n_cells"]) == [15, 15]
 
