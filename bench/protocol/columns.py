@@ -238,7 +238,7 @@ _N50 = Column(
     "n50",
     "samples",
     "N50, the sample count at which half of the seeds memorize within the budget; empty where its interval has an open"
-    " end, and where it likeliest lies outside the counts tried",
+    " end, where it likeliest lies outside the counts tried, and where more than a fifth of the seeds are stuck",
     f"{_CAPACITY_SOURCE}, {_FRONTIER}",
 )
 _CAPACITY = (
@@ -267,6 +267,19 @@ _CAPACITY = (
     ),
     Column("n50_high", "samples", "high end of the 95 % interval of N50; infinite: no upper bound", _PROFILE),
     Column("side", "name", "where N50 likeliest lies: inside, above or below the sample counts tried", _FRONTIER),
+    Column(
+        "at_edge",
+        "true or false",
+        "whether N50 lies beyond the second of the counts tried from either end, or its interval goes on beyond them all: it"
+        " may then lie outside, and its value is less sure than its interval says",
+        _CAPACITY_SOURCE,
+    ),
+    Column(
+        "stuck",
+        "fraction",
+        "share of seeds that memorize at no count tried; of a search, whose seeds have one count each, the likeliest share",
+        _CAPACITY_SOURCE,
+    ),
     Column(
         "sharpness",
         "1",

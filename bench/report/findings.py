@@ -9,7 +9,7 @@ import pandas as pd
 from bench.protocol.cells import Status
 from bench.protocol.signal import uniform_gain
 from bench.statistics.agreement import LEVEL
-from bench.statistics.capacity import what_is_known
+from bench.statistics.capacity import MOST_STUCK, what_is_known
 from bench.statistics.frontier import narrow
 from bench.statistics.published import against_literature
 from bench.statistics.tables import Tables
@@ -79,6 +79,14 @@ def _capacities(capacity: pd.DataFrame) -> list[str]:
         counts = {kind: f"{says.count(kind)} of {len(own)} networks " if len(own) > 1 else "it " for kind in BOUNDS}
         verbs = {kind: "has" if says.count(kind) == 1 else "have" for kind in BOUNDS}
         outside = [f"{counts[kind]}{verbs[kind]} {words}" for kind, words in BOUNDS.items() if kind in says]
+        near = int((own["n50"].notna() & own["at_edge"]).sum())
+        if near:
+            whose = f"{near} of {len(known)} N50 lie" if len(known) > 1 else "it lies"
+            outside.append(f"{whose} near the edge of the counts tried, and perhaps beyond")
+        stuck = int(((own["stuck"] > MOST_STUCK) & (own["stuck"] < 1)).sum())
+        if stuck:
+            of = f"of {stuck} of {len(own)} networks " if len(own) > 1 else ""
+            outside.append(f"{of}more than a fifth of the seeds memorize at no count")
         text = f"no network's N50 is known ({budget})"
         if len(known):
             # Which N50 lie within the counts tried is no random choice: the others are to be seen beside their number.

@@ -8,16 +8,20 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Bool
 
 from bench.protocol.cells import SEEDS, Status
 from bench.protocol.columns import columns_of
-from bench.statistics.clusters import clusters
+from bench.statistics.clusters import clusters, kinds
 from bench.statistics.frontier import fit
 from bench.statistics.rates import at_default_rate, best_over_rates
 from bench.statistics.settings import label_settings
 from bench.statistics.survival import GROUP_FIELDS, once
 from bench.statistics.survival import groups as group_statistics
 from bench.store.parts import PENDING
+
+# Where more seeds than this memorize at no sample count, N50 has no value.
+MOST_STUCK = 1 / 5
 
 # What a row of capacities says of N50.
 Known = Literal["value", "more", "less", "nothing"]
@@ -34,6 +38,10 @@ def capacities(cells: pd.DataFrame) -> pd.DataFrame:
     Where learning rates were swept, a network has a row at each of them, one at the default rate of the optimizer, if that was
     among them, and one at the rate that is best for each sample count. The best is chosen on the same seeds, so it is a little
     too good. Failed and pending cells do not count, and a cell that stands there twice counts once.
+
+    An N50 that lies between the outermost counts and their neighbours, or whose interval goes on beyond the counts tried, is
+    marked (`at_edge`): it may be on the other side. Where more than MOST_STUCK of the seeds memorize at no count, it has no
+    value.
 
     Cells of which no two share a seed are those of a search (`bench.runs.search`). Their intervals pay for its stopping, and
     their rates, which were tried at sample counts of their own, have no best.
@@ -91,7 +99,13 @@ def _row(cells: pd.DataFrame, rates: str) -> dict[str, object]:
     first = cells.iloc[0]
     searched = bool(first["searched"])
     seeds = clusters(cells)
-    found = fit(cells["n_samples"].to_numpy(), (cells["status"] == Status.MEMORIZED).to_numpy(), seeds, searched=searched)
+    success = (cells["status"] == Status.MEMORIZED).to_numpy()
+    counts = np.unique(cells["n_samples"])
+    found = fit(cells["n_samples"].to_numpy(), success, kinds(cells), searched=searched)
+    stuck = found.stuck if searched else _stuck(cells, success)
+    if success.any() and stuck > MOST_STUCK:
+        # What half of the seeds memorize hangs on how many are stuck; the others' frontier is beyond it.
+        found = found._replace(n50=math.nan, low=0.0, high=math.inf if found.side == "above" else found.high)
     # An estimate whose error nothing bounds is none.
     n50 = found.n50 if found.low > 0 and math.isfinite(found.high) else math.nan
     bits_per_sample = math.log2(1 / first["tau"]) / 2 if first["target"] == "normal" else math.nan
@@ -106,11 +120,19 @@ def _row(cells: pd.DataFrame, rates: str) -> dict[str, object]:
         "n50_low": found.low,
         "n50_high": found.high,
         "side": found.side,
+        "at_edge": bool(n50 < counts[1] or n50 > counts[-2] or found.low < counts[0] or found.high > counts[-1]),
+        "stuck": stuck,
         "sharpness": found.sharpness,
         "n50_per_param": n50 / first["n_params"],
         "n50_per_dim": n50 / first["functional_dim"],
         "bits_per_param": n50 * bits_per_sample / first["n_params"],
     }
+
+
+def _stuck(cells: pd.DataFrame, success: Bool[np.ndarray, " cell"]) -> float:
+    """The share of seeds of which no cell memorized, at whatever sample count."""
+    seeds = [cells[name].to_numpy() for name in SEEDS]
+    return float((~pd.Series(success).groupby(seeds).any()).mean())
 
 
 def what_is_known(capacity: Mapping[Any, Any] | pd.Series) -> Known:
