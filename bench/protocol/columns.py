@@ -297,6 +297,16 @@ _CAPACITY = (
     ),
 )
 
+_RATIOS_SOURCE = "statistics/ratios.py"
+_RATIOS = (
+    _SETTING,
+    Column("over", "text", "the setting that it is compared with: the first of the run", _RATIOS_SOURCE),
+    _RATES,
+    *_fields("depth", "width", "d_in"),
+    Column("ratio", "1", "N50 under setting over N50 under over, of the same network", _RATIOS_SOURCE),
+    *_ends("ratio", "ratio, both N50s taken to be independent", "1", "statistics/agreement.py; Zou and Donner 2008"),
+)
+
 _SCALING_SOURCE = "statistics/scaling.py"
 _MODEL = Column("model", "name", "what N50 is taken to be a power law in", _SCALING_SOURCE)
 _CENSORED = f"{_SCALING_SOURCE}, statistics/censored.py"
@@ -765,6 +775,7 @@ TABLES = {
     "cells": Table("a cell: one training run", _CELLS),
     "groups": Table("a group of cells that differ in their seeds alone", _GROUPS),
     "capacity": Table("a network and how it trains, at two sample counts or more", _CAPACITY),
+    "ratios": Table("a network whose N50 is known under a setting and under the first", _RATIOS),
     "thresholds": Table("a group of seeds at one threshold. Of the fields it has those that vary", _THRESHOLDS),
     "scaling": Table("a term of a power law through the known N50 of a setting", _SCALING),
     "scaling_residuals": Table("a network in the fit of a power law", _SCALING_RESIDUALS),

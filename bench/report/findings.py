@@ -12,6 +12,7 @@ from bench.statistics.agreement import LEVEL
 from bench.statistics.capacity import MOST_STUCK, what_is_known
 from bench.statistics.frontier import narrow
 from bench.statistics.published import against_literature
+from bench.statistics.ratios import in_words
 from bench.statistics.tables import Tables
 from bench.statistics.verdict import MAJORITY, verdict
 from bench.store.parts import PENDING
@@ -47,6 +48,8 @@ def findings(tables: Tables) -> list[str]:
         sentences += _searched(tables.capacity, tables.search_ratio)
         first, *others = [*_capacities(tables.capacity), None]
         sentences += [sentence for sentence in (first, *_depth(tables.scaling), *others) if sentence]
+        compared = in_words(tables.ratios)
+        sentences += compared if len(compared) <= MOST_FRONTIERS else []
     sentences += _rates(tables.learning_rates, tables.variants)
     sentences += _ranked(tables.regularizers) + _slowed(tables.log_rank, tables.regularizers)
     sentences += [] if tables.variants else _literature(tables.regularizers)

@@ -17,6 +17,7 @@ from bench.statistics.incidence import incidence, log_rank
 from bench.statistics.published import published
 from bench.statistics.ranking import ranking
 from bench.statistics.rates import compare_rates
+from bench.statistics.ratios import ratios
 from bench.statistics.scaling import INPUT_MODELS, SIZE_MODELS, power_laws, residuals
 from bench.statistics.settings import label_settings, varying
 from bench.statistics.survival import GROUP_FIELDS
@@ -46,6 +47,7 @@ class Tables:
     groups: pd.DataFrame
     evidence: pd.DataFrame
     capacity: pd.DataFrame
+    ratios: pd.DataFrame
     scaling: pd.DataFrame
     scaling_residuals: pd.DataFrame
     published: pd.DataFrame
@@ -95,6 +97,7 @@ def make(store: Store) -> Tables:
         groups=groups,
         evidence=evidence(groups) if variants else pd.DataFrame(),
         capacity=capacity,
+        ratios=ratios(capacity),
         scaling=laws,
         scaling_residuals=left,
         published=pd.DataFrame() if variants else published(cells, capacity),
