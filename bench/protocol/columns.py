@@ -490,7 +490,7 @@ _REGULARIZERS = (
         "median_delay",
         "1",
         "median over n_pairs: epochs to tau with the regularizer over those without, each at least 1; infinite where only"
-        " the cell without memorized, 0 where only that with it did, 1 where neither did",
+        " the cell without memorized, 0 where only that with it did; pairs in which neither did tell nothing",
         _RANKING_SOURCE,
     ),
     *_ends("delay", "median_delay", "1", f"{_RANKING_SOURCE}; Woodruff 1952", "; empty for one seed"),

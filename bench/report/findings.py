@@ -304,7 +304,7 @@ def _taken(row: pd.Series) -> str:
         f"{row['regularizer']}: {100 * row['fraction_memorized']:.0f} % memorize"
         f" ({100 * row['fraction_low']:.0f} to {100 * row['fraction_high']:.0f})"
     )
-    if math.isinf(row["median_delay"]):
+    if not math.isfinite(row["median_delay"]):
         return share
     if f"{row['median_delay']:.3g}" == "1":
         return f"{share}, without delay"

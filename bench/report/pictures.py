@@ -177,7 +177,8 @@ def _capacity(tables: Tables, shown: pd.DataFrame) -> Picture:
     left = told["setting"].nunique() - shown["setting"].nunique()
     caption = (
         "N50, the sample count that half of the seeds memorize, with its 95 % interval, against the number of parameters. An"
-        " arrow means that N50 lies beyond that point. The lines of bits are for orientation: what networks that store so many"
+        " arrow means that N50 lies beyond that point. The red line bounds exact fits of generic targets; a fit to tau need not"
+        " be exact, and may pass it. The lines of bits are for orientation: what networks that store so many"
         " bits for each parameter could hold at this tau."
     )
     if left:

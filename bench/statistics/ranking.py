@@ -62,10 +62,11 @@ def ranking(cells: pd.DataFrame) -> pd.DataFrame:
     for whole, own in by_row:
         memorized, without = (own["status"] == Status.MEMORIZED).to_numpy(), own["twin_epoch"].notna().to_numpy()
         seeds = clusters(own)
-        alone = len(np.unique(seeds)) < 2
+        alone = len(np.unique(clusters(whole))) < 2
         n = effective_number(memorized, seeds, unseen)
         low, high = wilson_interval(memorized.mean() * n, n)
-        delay_low, delay, delay_high = median_interval(own["delay"].to_numpy(), seeds)
+        told = own["delay"].notna().to_numpy()
+        delay_low, delay, delay_high = median_interval(own["delay"].to_numpy()[told], seeds[told])
         rows.append(
             own.iloc[0][ROW_KEY].to_dict()
             | _discordance(whole)
@@ -96,11 +97,11 @@ def _others_memorized(plain: pd.DataFrame) -> Bool[np.ndarray, " twin"]:
 
 
 def _delays(epochs: Float[np.ndarray, " pair"], without: Float[np.ndarray, " pair"]) -> Float[np.ndarray, " pair"]:
-    """Epochs over those of the twins: infinite where only the twin memorized, 0 where only the cell did, 1 where neither."""
+    """Epochs over those of the twins: infinite where only the twin memorized, 0 where only the cell did, NaN where neither."""
     # A cell that starts below the threshold has epoch 0; one epoch is the least time there is.
     ratio = np.maximum(epochs, 1) / np.maximum(without, 1)
     never, twin_never = np.isnan(epochs), np.isnan(without)
-    return np.where(never & twin_never, 1.0, np.where(never, math.inf, np.where(twin_never, 0.0, ratio)))
+    return np.where(never & twin_never, math.nan, np.where(never, math.inf, np.where(twin_never, 0.0, ratio)))
 
 
 def _discordance(pairs: pd.DataFrame) -> dict[str, float]:
@@ -119,10 +120,12 @@ def _discordance(pairs: pd.DataFrame) -> dict[str, float]:
 def median_interval(values: Float[np.ndarray, " pair"], clusters: Shaped[np.ndarray, " pair"]) -> tuple[float, float, float]:
     """(low, median, high): the median with a 95 % interval, from quantiles at the ends of the interval for one half.
 
-    Infinite values are values like others, so censoring needs no more than that. One cluster has no interval (NaN). Source:
-    Woodruff 1952, JASA 47, 635-646.
+    Infinite values are values like others, so censoring needs no more than that. One cluster has no interval, and no value no
+    median (NaN). Source: Woodruff 1952, JASA 47, 635-646.
     """
     ordered = np.sort(values)
+    if not len(values):
+        return math.nan, math.nan, math.nan
 
     def quantile(share: float) -> float:
         return float(ordered[min(len(ordered) - 1, max(0, math.ceil(share * len(ordered)) - 1))])

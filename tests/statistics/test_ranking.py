@@ -31,7 +31,7 @@ def test_a_row_compares_cells_with_the_same_cells_without_regularization():
     assert (row["n_pairs"], row["n_memorized"], row["rank"]) == (4, 2, 1)
     assert (row["fraction_memorized"], row["fraction_without"]) == (2 / 4, 3 / 4)
     assert row["fraction_low"] < 0.2 and row["fraction_high"] > 0.8
-    assert row["median_delay"] == 3  # of 1 (neither memorized), 3, 4 and infinity
+    assert row["median_delay"] == 4  # of 3, 4 and infinity; of the pair in which neither memorized none
     assert (row["n_twins"], row["n_only_without"], row["n_only_with"]) == (5, 2, 0)
     assert math.isinf(row["delay_high"])
 
