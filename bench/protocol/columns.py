@@ -229,16 +229,16 @@ _PROFILE = f"{_FRONTIER}; Wichmann and Hill 2001, Venzon and Moolgavkar 1988, Ki
 _RATES = Column(
     "rates",
     "name",
-    'which learning rate the row is about: "as asked" where one was trained; of several the "default" of the optimizer, or the'
-    ' "best" at each sample count (most seeds memorize, then in the fewest epochs, then the least is left); learning_rate is'
-    " empty in best rows",
+    'which learning rate the row is about: "as asked" where one was trained; of several the "default" of the optimizer, the'
+    ' "best" at each sample count (most seeds memorize, then in the fewest epochs, then the least is left), where learning_rate'
+    ' is empty, or each that was "swept"',
     "statistics/rates.py",
 )
 _N50 = Column(
     "n50",
     "samples",
     "N50, the sample count at which half of the seeds memorize within the budget; empty where its interval has an open"
-    " end, and where it likeliest lies outside the counts tried",
+    " end, where it likeliest lies outside the counts tried, and where more than a fifth of the seeds are stuck",
     f"{_CAPACITY_SOURCE}, {_FRONTIER}",
 )
 _CAPACITY = (
@@ -268,6 +268,19 @@ _CAPACITY = (
     Column("n50_high", "samples", "high end of the 95 % interval of N50; infinite: no upper bound", _PROFILE),
     Column("side", "name", "where N50 likeliest lies: inside, above or below the sample counts tried", _FRONTIER),
     Column(
+        "at_edge",
+        "true or false",
+        "whether N50 lies beyond the second of the counts tried from either end, or its interval goes on beyond them all: it"
+        " may then lie outside, and its value is less sure than its interval says",
+        _CAPACITY_SOURCE,
+    ),
+    Column(
+        "stuck",
+        "fraction",
+        "share of seeds that memorize at no count tried; of a search, whose seeds have one count each, the likeliest share",
+        _CAPACITY_SOURCE,
+    ),
+    Column(
         "sharpness",
         "1",
         "how steeply the share of seeds that memorize falls with n_samples: -d logit / d ln(n_samples), without seeds that"
@@ -284,27 +297,70 @@ _CAPACITY = (
     ),
 )
 
+_RATIOS_SOURCE = "statistics/ratios.py"
+_RATIOS = (
+    _SETTING,
+    Column("over", "text", "the setting that it is compared with: the first of the run", _RATIOS_SOURCE),
+    _RATES,
+    *_fields("depth", "width", "d_in"),
+    Column("ratio", "1", "N50 under setting over N50 under over, of the same network", _RATIOS_SOURCE),
+    *_ends("ratio", "ratio, both N50s taken to be independent", "1", "statistics/agreement.py; Zou and Donner 2008"),
+)
+
 _SCALING_SOURCE = "statistics/scaling.py"
 _MODEL = Column("model", "name", "what N50 is taken to be a power law in", _SCALING_SOURCE)
-_LEFT_OUT = "networks with a hidden layer that are left out, because"
+_CENSORED = f"{_SCALING_SOURCE}, statistics/censored.py"
+_WITHOUT_EACH = "without each network in turn"
 _SCALING = (
     _SETTING,
     _RATES,
     _MODEL,
     Column("term", "name", "the column whose exponent this row gives", _SCALING_SOURCE),
-    Column("exponent", "1", "N50 grows as the term to this power (least squares on logarithms)", _SCALING_SOURCE),
-    *_ends("exponent", "the exponent (Student)", "1", _SCALING_SOURCE),
+    Column(
+        "exponent",
+        "1",
+        "N50 grows as the term to this power: a regression on logarithms in which each N50 counts by its own interval, and a"
+        " bound as a bound",
+        f"{_CENSORED}; Tobin 1958",
+    ),
+    *_ends("exponent", "the exponent (profile likelihood)", "1", f"{_CENSORED}; Venzon and Moolgavkar 1988"),
     Column(
         "p_value",
         "fraction",
         "two-sided p of a capacity proportional to the network's size alone: exponent 1 for sizes, 0 for depth and inputs",
+        _CENSORED,
+    ),
+    Column("exponent_least", "1", f"the least exponent {_WITHOUT_EACH}; empty where the others tell none", _SCALING_SOURCE),
+    Column("exponent_most", "1", f"the largest exponent {_WITHOUT_EACH}; likewise", _SCALING_SOURCE),
+    Column(
+        "p_value_most",
+        "fraction",
+        f"the largest p_value {_WITHOUT_EACH}: small only where no network alone makes it so",
         _SCALING_SOURCE,
     ),
-    Column("n_networks", "networks", "networks in the fit: those with a hidden layer whose N50 is known", _SCALING_SOURCE),
-    Column("n_above", "networks", f"{_LEFT_OUT} only a lower bound of N50 is known", _SCALING_SOURCE),
-    Column("n_below", "networks", f"{_LEFT_OUT} only an upper bound of N50 is known", _SCALING_SOURCE),
-    Column("n_vague", "networks", f"{_LEFT_OUT} no bound of N50 is known", _SCALING_SOURCE),
-    Column("residual_sd", "1", "standard deviation of ln(N50) about the fit", _SCALING_SOURCE),
+    Column(
+        "n_networks",
+        "networks",
+        "networks in the fit whose interval has two ends: at least six, and a third of those with a hidden layer",
+        _SCALING_SOURCE,
+    ),
+    Column("n_above", "networks", "networks in the fit of which only a lower bound of N50 is known", _SCALING_SOURCE),
+    Column("n_below", "networks", "networks in the fit of which only an upper bound of N50 is known", _SCALING_SOURCE),
+    Column("n_vague", "networks", "networks that are left out, because no bound of N50 is known", _SCALING_SOURCE),
+    Column("scatter", "1", "standard deviation of ln(N50) about the fit, beyond the errors of the N50s", _CENSORED),
+    Column(
+        "chi_square",
+        "1",
+        "sum of squared residuals over squared errors of the N50s, about the fit that weighs by these alone",
+        _CENSORED,
+    ),
+    Column("freedom", "1", "degrees of freedom of chi_square", _CENSORED),
+    Column(
+        "lack_of_fit_p",
+        "fraction",
+        "p of chi_square: small where the errors of the N50s do not explain how they lie about the law",
+        _CENSORED,
+    ),
 )
 _SCALING_RESIDUALS = (
     _SETTING,
@@ -379,6 +435,14 @@ _LOG_RANK = (
         "two-sided p of the statistic, by exchanging each seed's two labels; empty for one seed",
         f"{_INCIDENCE_SOURCE}; Fisher 1935",
     ),
+    Column("p_holm", "fraction", "p_value, corrected for all tests of the table", "statistics/agreement.py; Holm 1979"),
+    Column("least_p", "fraction", "the least p_value that so many seeds can show", "statistics/paired.py"),
+    Column(
+        "seeds_needed",
+        "seeds",
+        "how many it takes until the least of this table's p_values can be below 0.05 after the correction",
+        "statistics/paired.py",
+    ),
 )
 
 _RANKING_SOURCE = "statistics/ranking.py"
@@ -391,10 +455,20 @@ _REGULARIZERS = (
     ),
     *_fields("regularization", "optimizer", "weight_decay", "l1", "dropout", "input_noise", "max_norm", "patience"),
     Column("at_default", "true or false", "whether the strengths are those of conf/regularization", _RANKING_SOURCE),
+    Column("n_twins", "pairs", "pairs of a cell with the regularizer and the same cell without", _RANKING_SOURCE),
+    Column("n_only_without", "pairs", "how many of n_twins memorized without the regularizer and not with it", _RANKING_SOURCE),
+    Column("n_only_with", "pairs", "how many of n_twins memorized with the regularizer and not without it", _RANKING_SOURCE),
+    Column(
+        "p_value",
+        "fraction",
+        "two-sided p of n_only_with - n_only_without, by exchanging the two labels of whole seeds; empty for one seed",
+        f"{_RANKING_SOURCE}, statistics/paired.py; McNemar 1947, Fisher 1935",
+    ),
+    Column("p_holm", "fraction", "p_value, corrected for all regularizers of the table", "statistics/agreement.py; Holm 1979"),
     Column(
         "n_pairs",
         "pairs",
-        "pairs of a cell with the regularizer and the same cell without, where all seeds memorize without",
+        "of n_twins those whose network and sample count all other seeds memorize without the regularizer",
         _RANKING_SOURCE,
     ),
     Column("n_memorized", "pairs", "how many of n_pairs memorized with the regularizer", _RANKING_SOURCE),
@@ -407,10 +481,16 @@ _REGULARIZERS = (
         "; counts as many independent pairs as the spread between seeds allows",
     ),
     Column(
+        "fraction_without",
+        "fraction",
+        "the placebo: share of the same n_pairs that memorized without the regularizer; empty for one seed",
+        _RANKING_SOURCE,
+    ),
+    Column(
         "median_delay",
         "1",
-        "median over pairs: epochs to tau with the regularizer over those without, each at least 1; infinite where fewer"
-        " than half memorized",
+        "median over n_pairs: epochs to tau with the regularizer over those without, each at least 1; infinite where only"
+        " the cell without memorized, 0 where only that with it did; pairs in which neither did tell nothing",
         _RANKING_SOURCE,
     ),
     *_ends("delay", "median_delay", "1", f"{_RANKING_SOURCE}; Woodruff 1952", "; empty for one seed"),
@@ -461,6 +541,7 @@ _LEARNING_FANS = (
 )
 
 _PUBLISHED_SOURCE = "statistics/published.py"
+_AGREEMENT = "statistics/agreement.py"
 _PUBLISHED = (
     Column("claim", "text", "what a publication says", _PUBLISHED_SOURCE),
     Column("about", "text", "the networks of this run that it was measured on", _PUBLISHED_SOURCE),
@@ -468,12 +549,23 @@ _PUBLISHED = (
     Column("they", "text", "their number, in words", _PUBLISHED_SOURCE),
     Column("here", "text", "the number of this run, in words", _PUBLISHED_SOURCE),
     Column("n_cells", "cells", "cells behind it", _PUBLISHED_SOURCE),
-    Column("agree", "name", "whether the two agree: yes, no, undecided, or for orientation", "statistics/agreement.py"),
+    Column(
+        "agree",
+        "name",
+        "whether the two agree: yes (the interval lies within the margin), no (outside it, and p_holm is below 0.05),"
+        " undecided, or for orientation",
+        f"{_AGREEMENT}; Schuirmann 1987",
+    ),
     Column("value", "1", "the number of this run", _PUBLISHED_SOURCE),
     Column("low", "1", "low end of its 95 % interval; empty for one seed", _PUBLISHED_SOURCE),
     Column("high", "1", "high end of its 95 % interval; empty for one seed", _PUBLISHED_SOURCE),
     Column("theirs_low", "1", "they say that the number is at least this", _PUBLISHED_SOURCE),
     Column("theirs_high", "1", "they say that the number is at most this", _PUBLISHED_SOURCE),
+    Column("margin_low", "1", "a number from this on agrees with them, the margin included", _PUBLISHED_SOURCE),
+    Column("margin_high", "1", "a number up to this agrees with them, the margin included", _PUBLISHED_SOURCE),
+    Column("margin", "text", "the equivalence margin, and its reason", _PUBLISHED_SOURCE),
+    Column("p_value", "fraction", "two-sided p of a number within the margin; empty without an interval", _AGREEMENT),
+    Column("p_holm", "fraction", "p_value, corrected for all lines that are judged", f"{_AGREEMENT}; Holm 1979"),
 )
 
 _EVIDENCE_SOURCE = "statistics/evidence.py"
@@ -718,6 +810,7 @@ TABLES = {
     "cells": Table("a cell: one training run", _CELLS),
     "groups": Table("a group of cells that differ in their seeds alone", _GROUPS),
     "capacity": Table("a network and how it trains, at two sample counts or more", _CAPACITY),
+    "ratios": Table("a network whose N50 is known under a setting and under the first", _RATIOS),
     "thresholds": Table("a group of seeds at one threshold. Of the fields it has those that vary", _THRESHOLDS),
     "scaling": Table("a term of a power law through the known N50 of a setting", _SCALING),
     "scaling_residuals": Table("a network in the fit of a power law", _SCALING_RESIDUALS),

@@ -30,6 +30,7 @@ BITS_PER_PARAM = {
 }
 
 GRIGSBY = "Grigsby, Lindsey, Meyerhoff and Wu 2022, arXiv 2209.04036"
+SMOOTH = "Sard 1942: a smooth map of as many parameters reaches almost none of the targets of more samples"
 BAUM = "Baum 1988, as Bubeck et al. 2020 state it: ceil(N / d_in) threshold units, binary labels, general position"
 BUBECK = "Bubeck, Eldan, Lee and Mikulincer, NeurIPS 2020: relu, real labels"
 MADDEN = "Madden and Thrampoulidis 2023, arXiv 2308.02001: one hidden layer, smooth activations, general data"
@@ -81,7 +82,12 @@ def lines(cell: Cell, taus: Iterable[float]) -> list[Line]:
     found = [
         Line("linear floor", "always fits", d + 1, "linear algebra: as many generic samples as inputs and a bias"),
         # A bound on equalities with generic targets; under the hinge, which asks for inequalities, no bound at all.
-        Line("functional dimension", "ceiling" if cell.loss == "mse" else "reference", functional_dim(cell), GRIGSBY),
+        Line(
+            "functional dimension",
+            "ceiling" if cell.loss == "mse" else "reference",
+            functional_dim(cell),
+            GRIGSBY if cell.activation in HOMOGENEOUS else SMOOTH,
+        ),
         Line("parameters", "reference", parameters, "one equation for each parameter"),
     ]
     if cell.depth == 1:

@@ -8,10 +8,11 @@ import pandas as pd
 
 from bench.protocol.cells import Status
 from bench.protocol.signal import uniform_gain
-from bench.statistics.capacity import what_is_known
+from bench.statistics.agreement import LEVEL
+from bench.statistics.capacity import MOST_STUCK, what_is_known
 from bench.statistics.frontier import narrow
 from bench.statistics.published import against_literature
-from bench.statistics.scaling import LEFT_OUT
+from bench.statistics.ratios import in_words
 from bench.statistics.tables import Tables
 from bench.statistics.verdict import MAJORITY, verdict
 from bench.store.parts import PENDING
@@ -25,13 +26,10 @@ MOST_FRONTIERS = 8
 # Settings that differ in more fields than these are protocols of their own, and stand in the table.
 MOST_FIELDS = 4
 
-# Fewer networks tell nothing of depth beside parameters.
-LEAST_NETWORKS = 6
-
 # What is known of an N50 that has no value.
 BOUNDS = {"more": "only a lower bound", "less": "only an upper bound", "nothing": "no bound (more seeds would tell)"}
 
-# What counts as little: a regularizer that leaves this share memorizing, in at most this many times the epochs.
+# What counts as little: a regularizer that leaves this share of those that memorize without it, in so many times the epochs.
 LITTLE_SHARE, LITTLE_DELAY = 0.95, 1.1
 
 
@@ -50,8 +48,11 @@ def findings(tables: Tables) -> list[str]:
         sentences += _searched(tables.capacity, tables.search_ratio)
         first, *others = [*_capacities(tables.capacity), None]
         sentences += [sentence for sentence in (first, *_depth(tables.scaling), *others) if sentence]
+        compared = in_words(tables.ratios)
+        sentences += compared if len(compared) <= MOST_FRONTIERS else []
     sentences += _rates(tables.learning_rates, tables.variants)
-    sentences += _ranked(tables.regularizers) + ([] if tables.variants else _literature(tables.regularizers))
+    sentences += _ranked(tables.regularizers) + _slowed(tables.log_rank, tables.regularizers)
+    sentences += [] if tables.variants else _literature(tables.regularizers)
     sentences += against_literature(tables.published)
     validation = tables.validation
     measured = validation[validation["best_over_variance"].notna()] if len(validation) else validation
@@ -70,6 +71,8 @@ def _capacities(capacity: pd.DataFrame) -> list[str]:
     """How many samples the networks of each setting hold, over the dimensions of the functions that they reach."""
     sentences = []
     named = capacity[capacity["setting"].str.count(",") < MOST_FIELDS] if len(capacity) else capacity
+    # Of swept rates the default and the best are told.
+    named = named[named["rates"] != "swept"] if len(named) else named
     curves = list(named.groupby(["setting", "rates"], sort=False)) if len(named) else []
     for (setting, rates), own in curves if len(curves) <= MOST_FRONTIERS else []:
         known = own[own["n50"].notna()]
@@ -79,6 +82,14 @@ def _capacities(capacity: pd.DataFrame) -> list[str]:
         counts = {kind: f"{says.count(kind)} of {len(own)} networks " if len(own) > 1 else "it " for kind in BOUNDS}
         verbs = {kind: "has" if says.count(kind) == 1 else "have" for kind in BOUNDS}
         outside = [f"{counts[kind]}{verbs[kind]} {words}" for kind, words in BOUNDS.items() if kind in says]
+        near = int((own["n50"].notna() & own["at_edge"]).sum())
+        if near:
+            whose = f"{near} of {len(known)} N50 lie" if len(known) > 1 else "it lies"
+            outside.append(f"{whose} near the edge of the counts tried, and perhaps beyond")
+        stuck = int(((own["stuck"] > MOST_STUCK) & (own["stuck"] < 1)).sum())
+        if stuck:
+            of = f"of {stuck} of {len(own)} networks " if len(own) > 1 else ""
+            outside.append(f"{of}more than a fifth of the seeds memorize at no count")
         text = f"no network's N50 is known ({budget})"
         if len(known):
             # Which N50 lie within the counts tried is no random choice: the others are to be seen beside their number.
@@ -117,23 +128,33 @@ def _searched(capacity: pd.DataFrame, ratio: float | None) -> list[str]:
 
 
 def _depth(scaling: pd.DataFrame) -> list[str]:
-    """Whether depth matters at the same number of parameters, for the first setting that tells."""
+    """Whether depth matters at the same number of parameters, for the first setting that tells.
+
+    Nothing is claimed that one network alone decides, or of a law that the N50s do not follow.
+    """
     if scaling.empty:
         return []
     rows = scaling[scaling["model"].eq("depth at the same parameters") & scaling["term"].eq("depth")]
-    for _, row in rows[rows["n_networks"] >= LEAST_NETWORKS].head(1).iterrows():
-        interval = f"{row['exponent_low']:.2f} to {row['exponent_high']:.2f}"
-        power = f"N50 goes as depth to the power {row['exponent']:.2f} ({interval})"
+    for _, row in rows.head(1).iterrows():
         subject = row["setting"] if row["rates"] == "as asked" else f"{row['setting']}, {row['rates']} learning rate"
-        left = [f"{row[column]} with {BOUNDS[kind]}" for kind, column in LEFT_OUT.items() if row[column]]
+        bounds = int(row["n_above"] + row["n_below"])
+        networks = f"{row['n_networks']} networks" + (f" and {bounds} bounds" if bounds else "")
+        interval = f"{row['exponent']:.2f} ({row['exponent_low']:.2f} to {row['exponent_high']:.2f})"
+        found = row["p_value"] < LEVEL
+        why = []
+        if row["lack_of_fit_p"] < LEVEL:
+            why.append(f"no power law fits them (chi-square {row['chi_square']:.0f} on {row['freedom']} degrees of freedom)")
+        if found and not row["p_value_most"] < LEVEL:
+            without = f"{row['exponent_least']:.2f} to {row['exponent_most']:.2f}, p up to {row['p_value_most']:.2g}"
+            why.append(f"the exponent of depth, {interval}, rests on one of them (without each in turn {without})")
+        if why:
+            verb = f"{networks} do not tell whether depth matters at the same number of parameters"
+            return [f"{subject}: {verb}: {'; '.join(why)}."]
         meaning = "no difference that they could tell"
-        if left:
-            meaning = f"but {' and '.join(left)} are left out, and could change that"
-        elif row["exponent_high"] < 0:
-            meaning = "deeper networks hold less"
-        elif row["exponent_low"] > 0:
-            meaning = "deeper networks hold more"
-        return [f"At the same number of parameters ({subject}), {power} over {row['n_networks']} networks: {meaning}."]
+        if found:
+            meaning = f"deeper networks hold {'less' if row['exponent'] < 0 else 'more'}, without each of them in turn too"
+        power = f"N50 goes as depth to the power {interval} over {networks}"
+        return [f"At the same number of parameters ({subject}), {power}: {meaning}."]
     return []
 
 
@@ -190,15 +211,46 @@ def _ranked(regularizers: pd.DataFrame) -> list[str]:
         return []
     if len(regularizers) == 1:
         (row,) = (row for _, row in regularizers.iterrows())
-        return [f"Of {row['n_pairs']} cells that memorize without it, under {_taken(row)}."]
+        return [f"Of {row['n_pairs']} cells {_selected(regularizers)}, under {_taken(row)}."]
     pairs = regularizers["n_pairs"]
     among = f"{pairs.min()}" if pairs.min() == pairs.max() else f"{pairs.min()} to {pairs.max()}"
     most = [_taken(row) for _, row in regularizers.head(MOST_RANKED).iterrows()]
-    text = f"Regularizers, each on {among} cells that memorize without it; hardest to memorize under {'; '.join(most)}"
+    text = f"Regularizers, each on {among} cells {_selected(regularizers)}; hardest to memorize under {'; '.join(most)}"
     if len(regularizers) > MOST_RANKED:
         least = [_taken(row) for _, row in regularizers.iloc[MOST_RANKED:].tail(MOST_RANKED).iloc[::-1].iterrows()]
         text += f". Easiest under {'; '.join(least)}"
     return [f"{text}."]
+
+
+def _slowed(log_rank: pd.DataFrame, regularizers: pd.DataFrame) -> list[str]:
+    """What the tests of regularizers find after correction, or how many seeds it takes until they can find anything."""
+    if log_rank.empty or regularizers.empty:
+        return []
+    tests, seeds = len(log_rank), int(log_rank["n_seeds"].max())
+    needed = int(log_rank["seeds_needed"].max())
+    number = f"{tests} tests" if tests > 1 else "one test"
+    if seeds < needed:
+        least = f"whatever a regularizer does, {seeds} seeds show no p below {log_rank['least_p'].min():.2g}"
+        return [f"No test can tell regularizers from none here: {least}, and {number} take {needed} seeds to reach {LEVEL:g}."]
+    slow = int(((log_rank["p_holm"] < LEVEL) & (log_rank["statistic"] < 0)).sum())
+    fewer = int(((regularizers["p_holm"] < LEVEL) & (regularizers["n_only_with"] < regularizers["n_only_without"])).sum())
+    return [
+        f"By tests that exchange whole seeds, with Holm's correction: {slow} of {tests} regularizers slow memorization"
+        f" (log-rank), and under {fewer} of {len(regularizers)} fewer cells memorize than without (pairs that disagree)."
+    ]
+
+
+def _selected(regularizers: pd.DataFrame) -> str:
+    """Which cells shares and delays are of, and how many of these memorize without a regularizer: the placebo."""
+    placebo = 100 * regularizers["fraction_without"]
+    if placebo.isna().all():
+        return "that memorize without it"
+    shares = (
+        f"{placebo.min():.0f}"
+        if f"{placebo.min():.0f}" == f"{placebo.max():.0f}"
+        else f"{placebo.min():.0f} to {placebo.max():.0f}"
+    )
+    return f"whose other seeds all memorize without it (and so do {shares} % of these)"
 
 
 def _literature(regularizers: pd.DataFrame) -> list[str]:
@@ -240,10 +292,10 @@ def _hinders_more(one: pd.Series, other: pd.Series) -> bool:
 
 
 def _little(decay: pd.Series) -> str:
-    """Whether a regularizer lets nearly all cells memorize in nearly as many epochs, by its point estimates."""
+    """Whether a regularizer lets nearly as many cells memorize in nearly as many epochs, by its point estimates."""
     if math.isnan(decay["delay_low"]):
         return "is undecided (one seed)"
-    little = decay["fraction_memorized"] >= LITTLE_SHARE and decay["median_delay"] <= LITTLE_DELAY
+    little = decay["fraction_memorized"] >= LITTLE_SHARE * decay["fraction_without"] and decay["median_delay"] <= LITTLE_DELAY
     return "agrees" if little else "disagrees"
 
 
@@ -252,7 +304,7 @@ def _taken(row: pd.Series) -> str:
         f"{row['regularizer']}: {100 * row['fraction_memorized']:.0f} % memorize"
         f" ({100 * row['fraction_low']:.0f} to {100 * row['fraction_high']:.0f})"
     )
-    if math.isinf(row["median_delay"]):
+    if not math.isfinite(row["median_delay"]):
         return share
     if f"{row['median_delay']:.3g}" == "1":
         return f"{share}, without delay"

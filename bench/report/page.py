@@ -86,6 +86,7 @@ def page(store: Store, made: Tables, pictures: Sequence[Picture], sentences: Seq
         laws=_laws_html(made.scaling) if len(made.scaling) else "",
         log_rank=_log_rank_html(made.log_rank) if len(made.log_rank) else "",
         published=_published_html(made.published) if len(made.published) else "",
+        claims=int(made.published["p_holm"].notna().sum()) if len(made.published) else 0,
         groups=_table_html(groups[list(dict.fromkeys(columns))], "groups"),
         n_groups=len(groups),
         cells=_cells(cells, groups),
@@ -179,22 +180,25 @@ def _capacity_html(capacity: pd.DataFrame) -> str:
 
 
 def _laws_html(scaling: pd.DataFrame) -> str:
-    shown = scaling[["setting", "model", "term"]].assign(
-        exponent=[_interval(row, "exponent") for _, row in scaling.iterrows()],
-        networks=scaling["n_networks"],
-        **{
-            "left out": scaling["n_above"] + scaling["n_below"] + scaling["n_vague"],
-            "p if proportional to size": scaling["p_value"].map("{:.2g}".format),
-        },
-        **{"residual sd of ln N50": scaling["residual_sd"].map("{:.2f}".format)},
-    )
-    renamed = {
+    columns = {
         "networks": ("n_networks",),
-        "left out": ("n_above", "n_below", "n_vague"),
+        "bounds": ("n_above", "n_below"),
         "p if proportional to size": ("p_value",),
-        "residual sd of ln N50": ("residual_sd",),
+        "without each": ("exponent_least", "exponent_most"),
+        "largest p without each": ("p_value_most",),
+        "lack of fit p": ("lack_of_fit_p",),
     }
-    return shown.pipe(table_html, "laws", "scaling", renamed)
+    cells = (
+        scaling["n_networks"],
+        scaling["n_above"] + scaling["n_below"],
+        scaling["p_value"].map("{:.2g}".format),
+        [f"{row['exponent_least']:.2f} to {row['exponent_most']:.2f}" for _, row in scaling.iterrows()],
+        scaling["p_value_most"].map("{:.2g}".format),
+        scaling["lack_of_fit_p"].map("{:.2g}".format),
+    )
+    exponent = [_interval(row, "exponent") for _, row in scaling.iterrows()]
+    shown = scaling[["setting", "model", "term"]].assign(exponent=exponent, **dict(zip(columns, cells, strict=True)))
+    return shown.pipe(table_html, "laws", "scaling", columns)
 
 
 def _interval(row: pd.Series, name: str) -> str:
@@ -202,9 +206,10 @@ def _interval(row: pd.Series, name: str) -> str:
 
 
 def _log_rank_html(table: pd.DataFrame) -> str:
-    numbers = {name: table[name].map(_digits) for name in ("expected", "statistic", "p_value")}
-    shown = table.assign(**numbers).rename(columns={"p_value": "p"})
-    return table_html(shown, "log-rank", "log_rank", {"p": ("p_value",)})
+    numbers = {name: table[name].map(_digits) for name in ("expected", "statistic", "p_value", "p_holm", "least_p")}
+    return (
+        table.assign(**numbers).rename(columns={"p_value": "p"}).pipe(table_html, "log-rank", "log_rank", {"p": ("p_value",)})
+    )
 
 
 def _digits(value: float) -> str:
@@ -212,7 +217,9 @@ def _digits(value: float) -> str:
 
 
 def _published_html(table: pd.DataFrame) -> str:
-    shown = table[["claim", "about", "agree", "they", "here", "n_cells", "source"]].rename(columns={"agree": "agree?"})
+    shown = table[["claim", "about", "agree", "they", "here", "margin", "n_cells", "source"]].rename(
+        columns={"agree": "agree?"}
+    )
     return shown.pipe(table_html, "published-table", "published", {"agree?": ("agree",)})
 
 

@@ -159,11 +159,13 @@ def _marks(sheet: Sheet, tables: Tables) -> dict[tuple[Any, Any], maps.Marks]:
 
 def _compared(capacity: pd.DataFrame) -> pd.DataFrame:
     """The capacities of the first settings that have two networks or more with an N50: fewer are no picture.
+    Of swept rates the default and the best are drawn.
 
     Those without regularization are shown beside them, however few: the others are read against these.
     """
     if capacity.empty:
         return capacity
+    capacity = capacity[capacity["rates"] != "swept"]
     n_known = capacity["n50"].notna().groupby([capacity["setting"], capacity["rates"]]).transform("sum")
     several = capacity[(n_known > 1) | ~regularized(capacity)] if n_known.gt(1).any() else capacity.iloc[:0]
     return several[several["setting"].isin(several["setting"].unique()[:MOST_VARIANTS])]
@@ -171,10 +173,12 @@ def _compared(capacity: pd.DataFrame) -> pd.DataFrame:
 
 def _capacity(tables: Tables, shown: pd.DataFrame) -> Picture:
     with_n50 = shown[shown["n50"].notna()]
-    left = tables.capacity["setting"].nunique() - shown["setting"].nunique()
+    told = tables.capacity[tables.capacity["rates"] != "swept"]
+    left = told["setting"].nunique() - shown["setting"].nunique()
     caption = (
         "N50, the sample count that half of the seeds memorize, with its 95 % interval, against the number of parameters. An"
-        " arrow means that N50 lies beyond that point. The lines of bits are for orientation: what networks that store so many"
+        " arrow means that N50 lies beyond that point. The red line bounds exact fits of generic targets; a fit to tau need not"
+        " be exact, and may pass it. The lines of bits are for orientation: what networks that store so many"
         " bits for each parameter could hold at this tau."
     )
     if left:
@@ -202,8 +206,9 @@ def _incidence(tables: Tables) -> Picture:
 def _ranking(regularizers: pd.DataFrame) -> Picture:
     first, last = regularizers.iloc[0], regularizers.iloc[-1]
     caption = (
-        "What each regularizer does to cells that memorize without it, the strongest first. Left: the share that still"
-        " memorizes. Right: how many times as many epochs it takes, in the median. Bars are 95 % intervals."
+        "What each regularizer does to cells whose other seeds all memorize without it, the strongest first. Left: the share"
+        " that memorizes; the grey line is the share of the same cells that does without it. Right: how many times as many"
+        " epochs it takes, in the median. Bars are 95 % intervals."
     )
     alt = (
         f"Of {len(regularizers)} regularizers and strengths, {first['regularizer']} hinders memorization most"

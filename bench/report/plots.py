@@ -147,7 +147,10 @@ def propagation(signal: pd.DataFrame) -> Figure:
 
 
 def ranking(table: pd.DataFrame) -> Figure:
-    """What each regularizer takes away, a row for each: the share that still memorizes, and the delay, with their intervals."""
+    """What each regularizer takes away, a row for each: the share that still memorizes, and the delay, with their intervals.
+
+    A grey line across a row is its placebo: the share of the same cells that memorizes without it.
+    """
     names = list(table["regularizer"])
     kinds = sorted(table["regularization"].unique())
     colours = dict(zip(kinds, _palette(len(kinds)), strict=True))
@@ -164,12 +167,15 @@ def ranking(table: pd.DataFrame) -> Figure:
     for y, (_, row) in enumerate(table.iterrows()):
         style = {"color": colours[row["regularization"]], "solid_capstyle": "butt"}
         share.plot([row["fraction_low"], row["fraction_high"]], [y, y], lw=1.4, **style)
+        share.plot([row["fraction_without"]] * 2, [y - 0.35, y + 0.35], color=QUIET_COLOUR, lw=1.0, zorder=1)
         share.plot(row["fraction_memorized"], y, "o", ms=4.5, **style)
-        delay.plot([min(row["delay_low"], edge), min(row["delay_high"], edge)], [y, y], lw=1.4, **style)
+        delay.plot([max(row["delay_low"], 1 / edge), min(row["delay_high"], edge)], [y, y], lw=1.4, **style)
         never = math.isinf(row["median_delay"])
         if math.isinf(row["delay_high"]):
             delay.plot(edge, y, ">", ms=3.5, **style)
-        delay.plot(edge if never else row["median_delay"], y, ">" if never else "o", ms=5 if never else 4.5, **style)
+        delay.plot(
+            edge if never else max(row["median_delay"], 1 / edge), y, ">" if never else "o", ms=5 if never else 4.5, **style
+        )
     share.set(xlim=(-0.03, 1.03), xlabel="share that memorizes", ylim=(len(names) - 0.4, -0.6))
     share.set_yticks(range(len(names)), names, fontsize=SMALLEST_FONT)
     share.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))

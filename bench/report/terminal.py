@@ -9,6 +9,7 @@ import pandas as pd
 from bench.peers.registry import SHAPE
 from bench.protocol.cells import DEFAULTS
 from bench.statistics.capacity import spell as spell_capacity
+from bench.statistics.capacity import what_is_known
 from bench.statistics.settings import same, spell, varying
 from bench.statistics.survival import GROUP_FIELDS
 
@@ -48,6 +49,8 @@ def frontier_table(capacity: pd.DataFrame) -> str:
     title = (
         "N50: the sample count that half of the seeds memorize, with its 95 % interval; also over the parameters and over the"
         " dimensions\nsharpness: how steeply the share of seeds that memorize falls at N50; step: all at once"
+        "\n*: near the edge of the counts tried, and perhaps beyond; stuck: seeds that memorize at no count, N50 has no value"
+        " where they are more than a fifth"
     )
     return f"{title}\n\n{shown.head(MOST_ROWS).to_string(index=False)}"
 
@@ -58,11 +61,18 @@ def capacity_columns(capacity: pd.DataFrame) -> pd.DataFrame:
     numbers = {name: ["" if pd.isna(value) else f"{value:.2f}" for value in capacity[name]] for name in PROPORTIONS}
     steep = [_slope(value) for value in capacity["sharpness"]]
     return capacity[[*known, "n_params", "functional_dim"]].assign(
-        **{"N50 (95 %)": [spell_capacity(row) for _, row in capacity.iterrows()]},
+        **{"N50 (95 %)": [_marked(row) for _, row in capacity.iterrows()]},
         **numbers,
         sharpness=pd.Series(steep, index=capacity.index).where(capacity["n50"].notna(), ""),
+        stuck=[f"{share:.0%}" if share else "" for share in capacity["stuck"]],
         n_cells=capacity["n_cells"],
     )
+
+
+def _marked(capacity: pd.Series) -> str:
+    """N50 in words, with a mark where it is near the edge of the counts tried."""
+    near = what_is_known(capacity) == "value" and capacity["at_edge"]
+    return f"{spell_capacity(capacity)}{' *' * bool(near)}"
 
 
 def _slope(value: float) -> str:

@@ -1,4 +1,4 @@
-"""Does a measured interval agree with a published statement? Yes, no, or undecided."""
+"""Does a measured interval agree with a published statement, within a margin? Yes, no, or undecided."""
 
 from __future__ import annotations
 
@@ -11,30 +11,77 @@ from scipy import stats
 
 from bench.statistics.frontier import TWO_SIDED
 
-# An interval whose ends are a larger factor apart says too little to agree with a value.
-TOO_WIDE = 1.5
+# What a p-value is held against, after correction, and what part of intervals covers the truth.
+LEVEL, LEVEL_OF_INTERVALS = 0.05, 0.95
 
 Agreement = Literal["yes", "no", "undecided"]
 
 
-def agreement(low: float, high: float, theirs_low: float, theirs_high: float) -> Agreement:
-    """Whether a 95 % interval (low, high) agrees with a statement that a number lies between theirs_low and theirs_high.
+def agreement(low: float, high: float, within: tuple[float, float], holm: float) -> Agreement:
+    """Whether a 95 % interval (low, high) agrees with a statement.
 
-    A bound or a direction has one infinite end, a value two equal ones. "no": the interval lies outside the statement.
-    "yes": it lies inside; or the statement has two ends, the interval overlaps it and its own ends are at most a factor of
-    TOO_WIDE apart. Else, and where an end is NaN, "undecided": the interval is too wide to tell.
+    `within`: where a number agrees with it, its equivalence margin included; a bound or a direction has one infinite end.
+    "yes": the interval lies inside. "no": it lies outside, and does so after correction for the other lines (`holm`: the
+    p-value of `holm_correction`). Else, and where an end is NaN, "undecided": the interval is too wide to tell.
 
-    >>> agreement(0.97, 1.02, 1, 1), agreement(0.5, 2.1, 1, 1), agreement(1.1, 1.2, 1, 1)
+    Source: an equivalence test by the interval, Schuirmann 1987 (J. Pharmacokinet. Biopharm. 15, 657-680).
+
+    >>> agreement(0.97, 1.02, (0.9, 1.1), 1.0), agreement(0.8, 1.02, (0.9, 1.1), 1.0), agreement(1.2, 1.3, (0.9, 1.1), 0.01)
     ('yes', 'undecided', 'no')
-    >>> agreement(0.8, 0.9, -math.inf, 1), agreement(0.9, 1.1, -math.inf, 1)
-    ('yes', 'undecided')
+    >>> agreement(1.2, 1.3, (0.9, 1.1), 0.06)
+    'undecided'
     """
-    if low > theirs_high or high < theirs_low:
-        return "no"
-    if theirs_low < low and high < theirs_high:
+    if within[0] <= low and high <= within[1]:
         return "yes"
-    told = math.isfinite(theirs_low) and math.isfinite(theirs_high) and low > 0 and high <= TOO_WIDE * low
-    return "yes" if told else "undecided"
+    return "no" if (low > within[1] or high < within[0]) and holm < LEVEL else "undecided"
+
+
+def p_outside(interval: tuple[float, float, float], within: tuple[float, float], n_seeds: int, *, ratio: bool) -> float:
+    """Two-sided p of a number that lies where it agrees with a statement, at the end of that which is nearest.
+
+    The standard error is that of the interval's end on that side, by Student's quantile for so many seeds; NaN without an
+    interval. An interval that has no value, since it is a bound, says no more than that it is one of 95 %.
+
+    Args:
+        interval: (value, low, high), 95 %.
+        within: where a number agrees.
+        n_seeds: independent observations behind the interval.
+        ratio: whether errors are those of a logarithm.
+
+    >>> round(p_outside((1.0, 0.5, 1.5), (-math.inf, 0.5), 1000, ratio=False), 3)
+    0.05
+    >>> p_outside((1.0, 0.5, 1.5), (0.9, 1.1), 1000, ratio=False)
+    1.0
+    """
+    value, low, high = interval
+    if math.isnan(low) or math.isnan(high) or n_seeds < 2:
+        return math.nan
+    if math.isnan(value):
+        return 1 - LEVEL_OF_INTERVALS if low > within[1] or high < within[0] else 1.0
+    if within[0] <= value <= within[1]:
+        return 1.0
+    edge, end = (within[1], low) if value > within[1] else (within[0], high)
+    if ratio:
+        value, edge, end = (math.log(number) if number > 0 else -math.inf for number in (value, edge, end))
+    if value == end:
+        return 0.0
+    distance = (value - edge) / (value - end) * float(stats.t.ppf(TWO_SIDED, n_seeds - 1))
+    return 2 * float(stats.t.sf(distance, n_seeds - 1))
+
+
+def holm_correction(p_values: Float[np.ndarray, " line"]) -> Float[np.ndarray, " line"]:
+    """p-values that hold for all lines at once: each times the lines that are no surer than it; NaN stays, and counts nowhere.
+
+    Source: Holm 1979 (Scandinavian Journal of Statistics 6, 65-70).
+
+    >>> holm_correction(np.array([0.04, 0.01, math.nan, 0.03])).tolist()
+    [0.06, 0.03, nan, 0.06]
+    """
+    corrected = np.full(len(p_values), math.nan)
+    places = np.argsort(p_values)[: int(np.isfinite(p_values).sum())]
+    raised = p_values[places] * np.arange(len(places), 0, -1)
+    corrected[places] = np.minimum(np.maximum.accumulate(raised), 1.0)
+    return corrected
 
 
 def mean_interval(values: Float[np.ndarray, " seed"]) -> tuple[float, float, float]:

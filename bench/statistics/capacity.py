@@ -8,16 +8,20 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Bool
 
-from bench.protocol.cells import Status
+from bench.protocol.cells import SEEDS, Status
 from bench.protocol.columns import columns_of
-from bench.statistics.clusters import clusters
+from bench.statistics.clusters import clusters, kinds
 from bench.statistics.frontier import fit
 from bench.statistics.rates import at_default_rate, best_over_rates
 from bench.statistics.settings import label_settings
-from bench.statistics.survival import GROUP_FIELDS
+from bench.statistics.survival import GROUP_FIELDS, once
 from bench.statistics.survival import groups as group_statistics
 from bench.store.parts import PENDING
+
+# Where more seeds than this memorize at no sample count, N50 has no value.
+MOST_STUCK = 1 / 5
 
 # What a row of capacities says of N50.
 Known = Literal["value", "more", "less", "nothing"]
@@ -28,40 +32,52 @@ CURVE_FIELDS = tuple(name for name in GROUP_FIELDS if name != "n_samples")
 COLUMNS = list(columns_of("capacity"))
 
 
-def capacities(cells: pd.DataFrame, *, searched: bool = False) -> pd.DataFrame:
+def capacities(cells: pd.DataFrame) -> pd.DataFrame:
     """One row for each network and protocol that was trained on two sample counts or more.
 
-    Where learning rates were swept, a network has two rows: one at the default rate of the optimizer, if that was swept, and
-    one at the rate that is best for each sample count. The best is chosen on the same seeds, so it is a little too good. Of
-    the cells of a search each rate has a row of its own. Failed and pending cells do not count.
+    Where learning rates were swept, a network has a row at each of them, one at the default rate of the optimizer, if that was
+    among them, and one at the rate that is best for each sample count. The best is chosen on the same seeds, so it is a little
+    too good. Failed and pending cells do not count, and a cell that stands there twice counts once.
+
+    An N50 that lies between the outermost counts and their neighbours, or whose interval goes on beyond the counts tried, is
+    marked (`at_edge`): it may be on the other side. Where more than MOST_STUCK of the seeds memorize at no count, it has no
+    value.
+
+    Cells of which no two share a seed are those of a search (`bench.runs.search`). Their intervals pay for its stopping, and
+    their rates, which were tried at sample counts of their own, have no best.
 
     Args:
         cells: one row for each cell, of one run or of several; `setting` names what else varies, and is made up if it is not
             there.
-        searched: they are those of a search, whose rates were tried at sample counts of their own, and whose intervals pay for
-            its stopping.
 
     Returns:
         The columns of `capacity` (`bench.protocol.columns`). `learning_rate` is empty in rows at the best rate.
     """
-    measured = cells[~cells["status"].isin([Status.FAILED, PENDING])]
+    measured = once(cells[~cells["status"].isin([Status.FAILED, PENDING])])
     if "setting" not in measured:
         measured = measured.assign(setting=label_settings(measured))
+    measured = measured.assign(searched=_searched(measured))
     groups = group_statistics(measured)
+    groups = groups.merge(measured[[*CURVE_FIELDS, "searched"]].drop_duplicates(), on=list(CURVE_FIELDS), how="left")
     # Of a network, not of a sample count: else a rate tried at some counts alone would split the curves of the others.
     network = [name for name in CURVE_FIELDS if name != "learning_rate"]
-    swept = groups.groupby(network, dropna=False)["learning_rate"].transform("nunique") > (math.inf if searched else 1)
+    swept = ~groups["searched"] & (groups.groupby(network, dropna=False)["learning_rate"].transform("nunique") > 1)
     rates_of = groups[swept]
-    parts = {"as asked": groups[~swept], "default": at_default_rate(rates_of), "best": best_over_rates(rates_of)}
+    parts = {
+        "as asked": groups[~swept],
+        "default": at_default_rate(rates_of),
+        "best": best_over_rates(rates_of),
+        "swept": rates_of,
+    }
     tables = []
     for rates, chosen in parts.items():
         own = measured.merge(chosen[list(GROUP_FIELDS)], on=list(GROUP_FIELDS), how="inner")
-        if rates != "as asked" and len(own):
+        if rates in ("default", "best") and len(own):
             own = own.assign(setting=label_settings(own.assign(learning_rate=0.0)))
         if rates == "best":
             own = own.assign(learning_rate=math.nan)
         curves = own.groupby(list(CURVE_FIELDS), sort=False, dropna=False)
-        rows = [_row(curve, rates, searched) for _, curve in curves if curve["n_samples"].min() < curve["n_samples"].max()]
+        rows = [_row(curve, rates) for _, curve in curves if curve["n_samples"].min() < curve["n_samples"].max()]
         tables.append(pd.DataFrame(rows, columns=COLUMNS))
     made = pd.concat(tables, ignore_index=True)
     # A part without rows would make these columns of objects.
@@ -71,10 +87,25 @@ def capacities(cells: pd.DataFrame, *, searched: bool = False) -> pd.DataFrame:
     return made.astype({name: cells[name].dtype for name in CURVE_FIELDS} | numbers)
 
 
-def _row(cells: pd.DataFrame, rates: str, searched: bool) -> dict[str, object]:
+def _searched(cells: pd.DataFrame) -> pd.Series:
+    """For each cell whether it is one of a search: no other cell of its curve has one of its seeds."""
+    curves = cells.groupby(list(CURVE_FIELDS), dropna=False)
+    return pd.concat([curves[seed].transform("nunique") == curves[seed].transform("size") for seed in SEEDS], axis=1).all(
+        axis=1
+    )
+
+
+def _row(cells: pd.DataFrame, rates: str) -> dict[str, object]:
     first = cells.iloc[0]
+    searched = bool(first["searched"])
     seeds = clusters(cells)
-    found = fit(cells["n_samples"].to_numpy(), (cells["status"] == Status.MEMORIZED).to_numpy(), seeds, searched=searched)
+    success = (cells["status"] == Status.MEMORIZED).to_numpy()
+    counts = np.unique(cells["n_samples"])
+    found = fit(cells["n_samples"].to_numpy(), success, kinds(cells), searched=searched)
+    stuck = found.stuck if searched else _stuck(cells, success)
+    if success.any() and stuck > MOST_STUCK:
+        # What half of the seeds memorize hangs on how many are stuck; the others' frontier is beyond it.
+        found = found._replace(n50=math.nan, low=0.0, high=math.inf if found.side == "above" else found.high)
     # An estimate whose error nothing bounds is none.
     n50 = found.n50 if found.low > 0 and math.isfinite(found.high) else math.nan
     bits_per_sample = math.log2(1 / first["tau"]) / 2 if first["target"] == "normal" else math.nan
@@ -89,11 +120,19 @@ def _row(cells: pd.DataFrame, rates: str, searched: bool) -> dict[str, object]:
         "n50_low": found.low,
         "n50_high": found.high,
         "side": found.side,
+        "at_edge": bool(n50 < counts[1] or n50 > counts[-2] or found.low < counts[0] or found.high > counts[-1]),
+        "stuck": stuck,
         "sharpness": found.sharpness,
         "n50_per_param": n50 / first["n_params"],
         "n50_per_dim": n50 / first["functional_dim"],
         "bits_per_param": n50 * bits_per_sample / first["n_params"],
     }
+
+
+def _stuck(cells: pd.DataFrame, success: Bool[np.ndarray, " cell"]) -> float:
+    """The share of seeds of which no cell memorized, at whatever sample count."""
+    seeds = [cells[name].to_numpy() for name in SEEDS]
+    return float((~pd.Series(success).groupby(seeds).any()).mean())
 
 
 def what_is_known(capacity: Mapping[Any, Any] | pd.Series) -> Known:

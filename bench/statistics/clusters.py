@@ -23,6 +23,15 @@ def clusters(cells: pd.DataFrame) -> Int[np.ndarray, " cell"]:
     return init if n_init > 1 and (n_data == 1 or n_init < n_pairs == n_data) else data
 
 
+def kinds(cells: pd.DataFrame) -> Int[np.ndarray, "cell kind"]:
+    """The labels of `clusters` as a column; of each kind of seed one, where both recur: seeds that are crossed."""
+    labels = [_labels(cells[name].to_numpy()) for name in SEEDS]
+    n_pairs = len(np.unique(labels[0][0] * labels[1][1] + labels[1][0]))
+    if all(1 < n < n_pairs for _, n in labels):
+        return np.column_stack([values for values, _ in labels])
+    return clusters(cells)[:, None]
+
+
 def _labels(values: Shaped[np.ndarray, " cell"]) -> tuple[Int[np.ndarray, " cell"], int]:
     """Each value as a number from 0, and how many there are."""
     unique, labels = np.unique(values, return_inverse=True)
@@ -32,7 +41,7 @@ def _labels(values: Shaped[np.ndarray, " cell"]) -> tuple[Int[np.ndarray, " cell
 def independent_cells(hits: Bool[np.ndarray, " cell"], seeds: Int[np.ndarray, "cell seed"]) -> float:
     """How many independent cells are worth as much as these, of one group of seeds: all, where no seed recurs.
 
-    Where both seeds recur, the spread that counts is that of the seed that makes more of it. `seeds` has a column for each of
+    Where both seeds recur, what each adds to the variance is added. `seeds` has a column for each of
     `bench.protocol.cells.SEEDS`.
 
     >>> independent_cells(np.array([True, False, True]), np.array([[0, 0], [1, 0], [2, 0]]))
@@ -43,7 +52,8 @@ def independent_cells(hits: Bool[np.ndarray, " cell"], seeds: Int[np.ndarray, "c
     if all(len(np.unique(labels)) == n for labels in varied):
         return float(n)
     effects = [fraction_effect(hits, labels) for labels in varied]
-    effect = max((effect for effect in effects if effect is not None), default=None)
+    known = [effect - 1 for effect in effects if effect is not None]
+    effect = 1 + sum(known) if known else None
     return _discounted(n, len(np.unique(clusters(pd.DataFrame(seeds, columns=list(SEEDS))))), effect)
 
 

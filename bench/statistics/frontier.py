@@ -41,7 +41,8 @@ class Frontier(NamedTuple):
 
     `n50`: the sample count at which half succeed, NaN where it is likeliest "above" or "below" the counts that were tried, not
     "inside" them (`side`); `low`, `high`: its 95 % interval, 0 and infinity where nothing bounds it; `sharpness`: slope of
-    the success curve of seeds that are not stuck, -d logit(p) / d ln(n), infinite where it is a step between the counts tried.
+    the success curve of seeds that are not stuck, -d logit(p) / d ln(n), infinite where it is a step between the counts tried;
+    `stuck`: the likeliest share of seeds that memorize at no count.
     """
 
     n50: float
@@ -49,12 +50,13 @@ class Frontier(NamedTuple):
     high: float
     sharpness: float
     side: Side
+    stuck: float
 
 
 def fit(
     n_samples: Int[np.ndarray, " cell"],
     success: Bool[np.ndarray, " cell"],
-    cluster: Shaped[np.ndarray, " cell"],
+    cluster: Shaped[np.ndarray, "cell *kind"],
     *,
     searched: bool = False,
 ) -> Frontier:
@@ -65,17 +67,17 @@ def fit(
     maximizes the likelihood, its interval is that of the profile likelihood, with two corrections. The critical value is that
     of a mean of as many values as there are clusters, with unknown spread, k ln(1 + t^2 / (k - 1)), in place of its limit for
     many. And the deviance is divided by the design effect of clusters: cells of one seed share their data, nested in
-    n_samples, and succeed together.
+    n_samples, and succeed together. Where seeds of two kinds are crossed, the two variances add.
 
     Args:
         n_samples: counts.
         success: whether each cell memorized.
-        cluster: its seeds, as one label.
+        cluster: its seeds, as one label; or a column for each kind of seed, where these are crossed.
         searched: the cells are those of a search (`bench.runs.search`), for whose stopping SEQUENTIAL pays.
 
     Source: a psychometric function with lapses, Wichmann and Hill 2001 (Perception & Psychophysics 63, 1293-1313), who show the
     bias; the likelihood-ratio interval, Venzon and Moolgavkar 1988 (Applied Statistics 37, 87-94); the design effect, Kish
-    1965.
+    1965; two kinds of clusters, Cameron, Gelbach and Miller 2011 (J. Business and Economic Statistics 29, 238-249).
 
     >>> n, seed = np.repeat([50, 100, 200, 400], 5), np.tile(np.arange(5), 4)
     >>> found = fit(n, n < 150, seed)
@@ -93,8 +95,7 @@ def fit(
     of_best = likelihood[likely[len(likely) // 2]]
     slopes = of_best.max(axis=1)
     stuck, slope = float(STUCK[of_best.max(axis=0).argmax()]), float(SHARPNESS[slopes.argmax()])
-    effect = design_effect(success - _success(np.log(n_samples) - best, slope, stuck), cluster)
-    n_clusters = len(np.unique(cluster))
+    effect, n_clusters = crossed_effect(success - _success(np.log(n_samples) - best, slope, stuck), cluster)
     allowed = effect * _critical(n_clusters) * (SEQUENTIAL if searched else 1)
     low, high = _inside(middle, profile.max() - profile, allowed / 2)
     side: Side = "below" if best < x[0] else "above" if best > x[-1] else "inside"
@@ -105,6 +106,7 @@ def fit(
         high=math.exp(max(high, float(x[0]))),
         sharpness=math.inf if slopes[-1] >= slopes.max() - EQUAL else _peak(np.log(SHARPNESS), slopes),
         side=side,
+        stuck=stuck,
     )
 
 
@@ -120,6 +122,25 @@ def design_effect(residuals: Float[np.ndarray, " cell"], cluster: Shaped[np.ndar
     if len(sums) < 2 or alone < NO_RESIDUAL:
         return 1.0
     return max(1.0, len(sums) / (len(sums) - 1) * float(sums @ sums) / alone)
+
+
+def crossed_effect(residuals: Float[np.ndarray, " cell"], cluster: Shaped[np.ndarray, "cell *kind"]) -> tuple[float, float]:
+    """(the design effect of all kinds of clusters together, and how many clusters it is known by).
+
+    What each kind adds to the variance is added. Their number is that of one kind, or Satterthwaite's for a sum of variances
+    (1946, Biometrics Bulletin 2, 110-114), where that is less.
+
+    >>> crossed_effect(np.array([1.0, 1.0, -1.0, -1.0]), np.array([0, 0, 1, 1]))
+    (4.0, 2.0)
+    """
+    kinds = cluster.reshape(len(cluster), -1).T
+    sizes = [len(np.unique(labels)) for labels in kinds]
+    excess = [design_effect(residuals, labels) - 1 for labels in kinds]
+    total, most = 1 + sum(excess), float(max(sizes))
+    if len(kinds) == 1 or min(sizes) < 2:
+        return total, float(sizes[0])
+    spread = sum(one**2 / (size - 1) for one, size in zip(excess, sizes, strict=True)) + 1 / (len(residuals) - 1)
+    return total, min(most, 1 + total**2 / spread)
 
 
 def _peak(x: Float[np.ndarray, " slope"], y: Float[np.ndarray, " slope"]) -> float:
@@ -174,7 +195,7 @@ def _inside(middle: Float[np.ndarray, " middle"], loss: Float[np.ndarray, " midd
     )
 
 
-def _critical(n_clusters: int) -> float:
+def _critical(n_clusters: float) -> float:
     """What a deviance may be within a 95 % interval; infinite for one cluster, which has no spread to see."""
     if n_clusters < 2:
         return math.inf

@@ -11,7 +11,9 @@ from scipy import stats
 
 from bench.protocol.cells import Status
 from bench.protocol.columns import columns_of
+from bench.statistics.agreement import LEVEL, holm_correction
 from bench.statistics.clusters import clusters, effective_number
+from bench.statistics.paired import least_p, pairs_needed
 from bench.statistics.ranking import NETWORK_KEY, PAIR_KEY
 from bench.statistics.settings import regularized
 from bench.statistics.survival import wilson_interval
@@ -82,7 +84,8 @@ def log_rank(cells: pd.DataFrame) -> pd.DataFrame:
     A stratified log-rank test: a stratum is one network on one sample count, a pair the two cells of the same seeds. Cells that
     stopped early or diverged stay at risk, as they will never memorize. What a seed's cells say in all strata is one
     observation, since they share data. If the regularizer did nothing, a seed's two labels could be exchanged, which turns the
-    sign of what it says: the test goes over all such exchanges, or RESAMPLES of them, so k seeds show no less than 2 / 2^k.
+    sign of what it says: the test goes over all such exchanges, or RESAMPLES of them, so k seeds show no less than 2 / 2^k
+    (`least_p`). How many seeds it takes for a p below LEVEL counts in that there are several tests.
 
     Args:
         cells: one row for each cell, with `setting`.
@@ -103,7 +106,9 @@ def log_rank(cells: pd.DataFrame) -> pd.DataFrame:
         pairs = own.merge(plain[[*PAIR_KEY, "status", "epoch_to_tau"]], on=PAIR_KEY, suffixes=("", "_twin"))
         if len(pairs):
             rows.append({"setting": setting, **_test(pairs)})
-    return pd.DataFrame(rows, columns=TEST_COLUMNS)
+    made = pd.DataFrame(rows, columns=TEST_COLUMNS)
+    needed = pairs_needed(len(rows), LEVEL) if rows else 0
+    return made.assign(p_holm=holm_correction(made["p_value"].to_numpy(float)), seeds_needed=needed)
 
 
 def _test(pairs: pd.DataFrame) -> dict[str, float]:
@@ -127,6 +132,7 @@ def _test(pairs: pd.DataFrame) -> dict[str, float]:
         "statistic": float(sums.sum()) / size if size > 0 else 0.0,
         "n_seeds": len(sums),
         "p_value": _sign_flips(sums) if len(sums) > 1 else math.nan,
+        "least_p": least_p(len(sums)),
     }
 
 

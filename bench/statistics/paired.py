@@ -60,6 +60,24 @@ def exchanged(differences: Float[np.ndarray, " pair"], *, seed: int = 0) -> Exch
     return Exchanged(total, (extreme + 1) / (EXCHANGES + 1), count)
 
 
+def least_p(n_pairs: int) -> float:
+    """The smallest p-value that so many pairs can show, however they differ: all on one side, either way.
+
+    >>> least_p(5)
+    0.0625
+    """
+    return 2 / 2**n_pairs
+
+
+def pairs_needed(n_tests: int, level: float) -> int:
+    """How many pairs it takes until one of several tests can have a p-value below a level, corrected for their number.
+
+    >>> pairs_needed(1, 0.05), pairs_needed(3, 0.05)
+    (6, 7)
+    """
+    return math.floor(math.log2(2 * n_tests / level)) + 1
+
+
 def signed_ranks(base: Float[np.ndarray, " pair"], head: Float[np.ndarray, " pair"]) -> Float[np.ndarray, " pair"]:
     """Each pair's rank by how far it differs (as a ratio), with the sign of head less base: zero where it does not.
 

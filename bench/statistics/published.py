@@ -14,7 +14,7 @@ from bench.protocol import theory
 from bench.protocol.cells import SEEDS, Status
 from bench.protocol.columns import columns_of
 from bench.protocol.networks import HOMOGENEOUS
-from bench.statistics.agreement import agreement, mean_interval, ratio_interval
+from bench.statistics.agreement import agreement, holm_correction, mean_interval, p_outside, ratio_interval
 from bench.statistics.capacity import Known, what_is_known
 from bench.statistics.clusters import clusters
 from bench.statistics.settings import regularized
@@ -37,12 +37,22 @@ TRANSITION = (2.80, 3.30)
 # Targets that take no value twice, so that each sample is an equality of its own.
 CONTINUOUS = ("normal", "uniform")
 
+# By which factor a mean may miss least squares' own: of about ten parameters, what two samples more or less than twice as many
+# change. By which a depth may differ from another: half of the range that Geiger et al. scanned, on either side.
+LEAST_SQUARES_MARGIN, DEPTH_MARGIN = 1.1, math.sqrt(TRANSITION[1] / TRANSITION[0])
+
+# A threshold between two whole counts may be read half a sample off.
+HALF_SAMPLE = 0.5
+
 ALGEBRA = "least squares on Gaussian noise: a Beta distribution"
 BELKIN = "Belkin, Hsu, Ma and Mandal, PNAS 2019"
 GEIGER = "Geiger et al., Phys. Rev. E 100, 012115 (2019), arXiv 1809.09349"
 ARPIT = "Arpit et al., ICML 2017"
 
 COLUMNS = list(columns_of("published"))
+
+# A statement that is exact as it stands.
+NO_MARGIN = "none: a bound"
 
 
 def published(cells: pd.DataFrame, capacity: pd.DataFrame) -> pd.DataFrame:
@@ -69,12 +79,13 @@ def published(cells: pd.DataFrame, capacity: pd.DataFrame) -> pd.DataFrame:
         capacity: of the same cells (`bench.statistics.capacity.capacities`).
 
     Returns:
-        The columns of `published` (`bench.protocol.columns`); `agree` is that of `bench.statistics.agreement.agreement`. One
-        seed has no interval, and decides nothing.
+        The columns of `published` (`bench.protocol.columns`). Each claim has an equivalence margin, with its reason; `agree` is
+        that of `bench.statistics.agreement.agreement`, a "no" after Holm's correction over all lines that are judged. One seed
+        has no interval, and decides nothing.
     """
     measured = cells[~cells["status"].isin([Status.FAILED, PENDING])]
     plain = measured[~regularized(measured)]
-    curves = capacity[~regularized(capacity) & (capacity["rates"] != "default")] if len(capacity) else capacity
+    curves = capacity[~regularized(capacity) & ~capacity["rates"].isin(["default", "swept"])] if len(capacity) else capacity
     rows = [*_least_squares(plain)]
     if len(curves):
         exact = curves[(curves["tau"] <= NEAR_ZERO) & (curves["dtype"] == "float64")]
@@ -82,7 +93,17 @@ def published(cells: pd.DataFrame, capacity: pd.DataFrame) -> pd.DataFrame:
     rows += [*_trend(plain, "width"), *_trend(plain, "n_samples")]
     if len(curves):
         rows += [*_bits(curves)]
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return _judged(pd.DataFrame(rows, columns=COLUMNS))
+
+
+def _judged(table: pd.DataFrame) -> pd.DataFrame:
+    """The lines with their verdicts, which need all p-values."""
+    table["p_holm"] = holm_correction(table["p_value"].to_numpy(float))
+    agree = [
+        agreement(row["low"], row["high"], (row["margin_low"], row["margin_high"]), row["p_holm"])
+        for row in table.to_dict("records")
+    ]
+    return table.assign(agree=table["agree"].where(table["agree"].notna(), agree))
 
 
 def against_literature(table: pd.DataFrame) -> list[str]:
@@ -90,11 +111,12 @@ def against_literature(table: pd.DataFrame) -> list[str]:
     judged = table[table["agree"] != "for orientation"] if len(table) else table
     if judged.empty:
         return []
-    verb = "agrees" if len(judged) == 1 else "agree"
-    text = f"Against the literature {(judged['agree'] == 'yes').sum()} of {_count(len(judged), 'line')} {verb}"
-    for answer, words in (("no", "disagree"), ("undecided", "undecided")):
-        lines = [f"{row['claim']} ({row['about']})" for _, row in judged[judged["agree"] == answer].iterrows()]
-        text += f"; {words}: {'; '.join(lines)}" if lines else ""
+    verb, margins = ("agrees", "its margin") if len(judged) == 1 else ("agree", "their margins")
+    lines = _count(len(judged), "claim")
+    text = f"Against the literature {(judged['agree'] == 'yes').sum()} of {lines} {verb} within {margins}"
+    for answer, words in (("no", f"disagree, with Holm's correction for {lines}"), ("undecided", "undecided")):
+        named = [f"{row['claim']} ({row['about']})" for _, row in judged[judged["agree"] == answer].iterrows()]
+        text += f"; {words}: {'; '.join(named)}" if named else ""
     return [f"{text}."]
 
 
@@ -102,10 +124,26 @@ def _linear(table: pd.DataFrame) -> pd.Series:
     return (table["depth"] == 0) | (table["trainable"] == "readout")
 
 
-def _row(interval: tuple[float, float, float], theirs: tuple[float, float], **texts: Any) -> dict[str, Any]:
+def _row(
+    interval: tuple[float, float, float],
+    theirs: tuple[float, float],
+    within: tuple[float, float],
+    margin: str,
+    n_seeds: int,
+    *,
+    ratio: bool = True,
+    **texts: Any,
+) -> dict[str, Any]:
+    """A line. `within`: where a number agrees, by the `margin` that is given with its reason; `ratio`: errors are factors."""
     value, low, high = interval
     numbers = {"value": value, "low": low, "high": high, "theirs_low": theirs[0], "theirs_high": theirs[1]}
-    return {"agree": agreement(low, high, *theirs), **numbers, **texts}
+    numbers |= {"margin_low": within[0], "margin_high": within[1], "margin": margin}
+    return {"p_value": p_outside(interval, within, n_seeds, ratio=ratio), "agree": None, **numbers, **texts}
+
+
+def _times(factor: float) -> tuple[float, float]:
+    """Within a factor of 1."""
+    return 1 / factor, factor
 
 
 def _least_squares(cells: pd.DataFrame) -> Iterator[dict[str, Any]]:
@@ -122,6 +160,10 @@ def _least_squares(cells: pd.DataFrame) -> Iterator[dict[str, Any]]:
         yield _row(
             interval,
             (1.0, 1.0),
+            _times(LEAST_SQUARES_MARGIN),
+            f"a factor of {LEAST_SQUARES_MARGIN:g}: two samples in twice ten",
+            len(sums),
+            ratio=False,
             claim="linear networks leave the least-squares error",
             about="linear regression" if is_linear else "a readout of frozen features",
             source=ALGEBRA,
@@ -138,6 +180,9 @@ def _linear_thresholds(curves: pd.DataFrame) -> Iterator[dict[str, Any]]:
         yield _row(
             _n50(row),
             (p, p + 1),
+            (p - HALF_SAMPLE, p + 1 + HALF_SAMPLE),
+            "half a sample: counts are whole",
+            row["n_seeds"],
             claim="linear networks memorize up to N = p",
             about=_network(row),
             source=BELKIN,
@@ -154,6 +199,9 @@ def _ceilings(curves: pd.DataFrame) -> Iterator[dict[str, Any]]:
         yield _row(
             interval,
             (-math.inf, 1.0),
+            (-math.inf, 1.0),
+            NO_MARGIN,
+            row["n_seeds"],
             claim="no exact fit beyond P - H",
             about=_network(row),
             source=theory.GRIGSBY,
@@ -170,6 +218,9 @@ def _transitions(curves: pd.DataFrame) -> Iterator[dict[str, Any]]:
         yield _row(
             interval,
             TRANSITION,
+            TRANSITION,
+            "none: the range that they scanned",
+            row["n_seeds"],
             claim="transition of random labels",
             about=_network(row),
             source=GEIGER,
@@ -194,6 +245,9 @@ def _depths(shallow: pd.DataFrame, deep: pd.DataFrame) -> dict[str, Any]:
     return _row(
         interval,
         (1.0, 1.0),
+        _times(DEPTH_MARGIN),
+        f"a factor of {DEPTH_MARGIN:.3g}: half of the range that they scanned",
+        min(one["n_seeds"], other["n_seeds"]),
         claim="independent of depth",
         about=f"{_network(other)}, over {_network(one)}",
         source=GEIGER,
@@ -226,9 +280,14 @@ def _trend(cells: pd.DataFrame, axis: str) -> Iterator[dict[str, Any]]:
     alike = used[used["line"].isin(spans.index[(spans["min"] == least) & (spans["max"] == most)])]
     ends = {size: alike.loc[alike[axis] == size, "epoch"] for size in (least, most)}
     medians = [f"{_epochs(values)} at {axis}={size}" for size, values in ends.items()]
+    theirs = (-math.inf, 0.0) if axis == "width" else (0.0, math.inf)
     yield _row(
         interval,
-        (-math.inf, 0.0) if axis == "width" else (0.0, math.inf),
+        theirs,
+        theirs,
+        "none: a direction",
+        len(by_seed),
+        ratio=False,
         claim="wider networks memorize sooner" if axis == "width" else "more samples take longer",
         about=f"{axis} {_span(used[axis])}, depth {_span(used['depth'])}",
         source=ARPIT,
@@ -262,13 +321,16 @@ def _bits(curves: pd.DataFrame) -> Iterator[dict[str, Any]]:
         yield _row(
             interval,
             (least, most),
+            (math.nan, math.nan),
+            "",
+            best["n_seeds"],
             claim="bits for each parameter",
             about=f"{_network(best)}: the most among {len(group)} N50",
             source="; ".join(theory.BITS_PER_PARAM.values()),
             they=" / ".join(f"{bits:g}" for bits in theory.BITS_PER_PARAM),
             here=f"{_spell(interval)}, {_protocol(best)}",
             n_cells=best["n_cells"],
-        ) | {"agree": "for orientation"}
+        ) | {"agree": "for orientation", "p_value": math.nan}
 
 
 def _n50(row: Mapping[Any, Any], over: float = 1.0) -> tuple[float, float, float]:

@@ -18,8 +18,13 @@ GROUP_FIELDS = tuple(name for name in FIELDS if name not in SEEDS)
 Z95 = 1.959963984540054
 
 
+def once(cells: pd.DataFrame) -> pd.DataFrame:
+    """The cells without repetition: two runs that hold the same cell make no two observations of it. The first row stays."""
+    return cells.drop_duplicates(list(FIELDS))
+
+
 def groups(cells: pd.DataFrame) -> pd.DataFrame:
-    """Memorization statistics of every group, in the order of the cells.
+    """Memorization statistics of every group, in the order of the cells; a cell that stands there twice counts once.
 
     Args:
         cells: one row for each cell (`bench.store.parts.Store.read_cells`).
@@ -27,6 +32,7 @@ def groups(cells: pd.DataFrame) -> pd.DataFrame:
     Returns:
         The columns of `groups` (`bench.protocol.columns`), without `setting`.
     """
+    cells = once(cells)
     number = cells.groupby(list(GROUP_FIELDS), sort=False, dropna=False).ngroup()
     first = cells.loc[~number.duplicated(), [*GROUP_FIELDS, "n_params", "functional_dim"]].reset_index(drop=True)
     counts = pd.crosstab(number, cells["status"]).reindex(columns=[*Status, PENDING], fill_value=0).add_prefix("n_")

@@ -17,6 +17,7 @@ from bench.statistics.incidence import incidence, log_rank
 from bench.statistics.published import published
 from bench.statistics.ranking import ranking
 from bench.statistics.rates import compare_rates
+from bench.statistics.ratios import ratios
 from bench.statistics.scaling import INPUT_MODELS, SIZE_MODELS, power_laws, residuals
 from bench.statistics.settings import label_settings, varying
 from bench.statistics.survival import GROUP_FIELDS
@@ -46,6 +47,7 @@ class Tables:
     groups: pd.DataFrame
     evidence: pd.DataFrame
     capacity: pd.DataFrame
+    ratios: pd.DataFrame
     scaling: pd.DataFrame
     scaling_residuals: pd.DataFrame
     published: pd.DataFrame
@@ -86,7 +88,7 @@ def make(store: Store) -> Tables:
     variants = design is Design.VARIANTS
     groups.insert(0, "setting", label_settings(groups, variants=variants))
     keyed = cells.merge(groups[["setting", *GROUP_FIELDS]], on=list(GROUP_FIELDS), how="left")
-    capacity = pd.DataFrame() if variants else capacities(keyed, searched=design is Design.SEARCH)
+    capacity = pd.DataFrame() if variants else capacities(keyed)
     laws, left = scaling(capacity)
     return Tables(
         design=design,
@@ -95,6 +97,7 @@ def make(store: Store) -> Tables:
         groups=groups,
         evidence=evidence(groups) if variants else pd.DataFrame(),
         capacity=capacity,
+        ratios=ratios(capacity),
         scaling=laws,
         scaling_residuals=left,
         published=pd.DataFrame() if variants else published(cells, capacity),
@@ -114,9 +117,13 @@ def make(store: Store) -> Tables:
 
 
 def scaling(capacity: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """All power laws, and their residuals; a number of inputs makes a setting of its own, but for the law that is about it."""
+    """All power laws, and their residuals; a number of inputs makes a setting of its own, but for the law that is about it.
+
+    Of swept rates those at the default and at the best have laws.
+    """
     if capacity.empty:
         return pd.DataFrame(), pd.DataFrame()
+    capacity = capacity[capacity["rates"] != "swept"]
     inputs = capacity.assign(n_samples=0, d_in=0, learning_rate=0.0)
     across = capacity.assign(setting=label_settings(inputs))
     laws = [power_laws(capacity, SIZE_MODELS), power_laws(across, INPUT_MODELS)]

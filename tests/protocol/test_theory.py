@@ -47,6 +47,14 @@ def test_two_hidden_layers():
 
 def test_an_activation_that_cannot_be_rescaled_keeps_all_its_dimensions_and_loses_the_bounds_for_relu():
     assert of(Cell(d_in=8, depth=1, width=16, activation="tanh"))["functional dimension"] == 161
+    sources = {
+        name: next(
+            line.source for line in theory.lines(Cell(depth=1, activation=name), []) if line.line == "functional dimension"
+        )
+        for name in ("relu", "leaky_relu", "tanh", "gelu")
+    }
+    assert sources["relu"] == sources["leaky_relu"] and sources["relu"].startswith("Grigsby")
+    assert sources["tanh"] == sources["gelu"] and sources["tanh"].startswith("Sard")
     assert "Bubeck et al." not in of(Cell(d_in=8, depth=1, width=16, activation="tanh"))
     assert "Yun et al., lower" not in of(Cell(depth=2, activation="tanh"))
 

@@ -11,7 +11,7 @@ import pytest
 
 import bench
 from bench.protocol.cells import Cell, Status
-from bench.protocol.networks import functional_dim
+from bench.protocol.networks import functional_dim, n_params
 from bench.runs.search import Search, next_round
 from bench.statistics.capacity import capacities
 from bench.statistics.frontier import Frontier, fit
@@ -105,7 +105,7 @@ def test_a_real_frontier_is_that_of_a_dense_grid_at_a_quarter_of_its_cells(netwo
     dense = bench.run(bench.expand(**fields, n_samples=counts.tolist(), seed=range(100, 110)))
     search = bench.run(network, search=bench.Search())
     one = capacities(dense.assign(setting="all cells")).iloc[0]
-    other = capacities(search.assign(setting="all cells"), searched=True).iloc[0]
+    other = capacities(search).iloc[0]
     assert one["n50_low"] <= other["n50"] <= one["n50_high"]
     assert other["n50_low"] <= one["n50"] <= other["n50_high"]
     assert other["n50_high"] <= 1.15 * other["n50_low"]
@@ -136,7 +136,14 @@ def test_what_a_search_chooses_cannot_be_swept():
 def test_the_shipped_frontier_grid_is_a_search():
     chosen = compose("grid=frontier")
     assert chosen.search == Search()
-    assert len(chosen.cells) == len(set(chosen.cells)) == 18
+    assert len(chosen.cells) == len(set(chosen.cells)) == 32
+
+
+def test_the_shipped_frontier_grid_compares_depths_1_to_8_at_equal_parameters():
+    sizes = {(cell.depth, cell.width): n_params(cell) for cell in compose("grid=frontier").cells}
+    for size in (153, 313, 1001):
+        alike = {depth for (depth, _), p in sizes.items() if abs(math.log(p / size)) < 0.19}
+        assert alike == {1, 2, 4, 8}
 
 
 def test_cells_that_differ_in_seeds_and_sample_counts_alone_are_one_network(network):
@@ -144,4 +151,4 @@ def test_cells_that_differ_in_seeds_and_sample_counts_alone_are_one_network(netw
     table = bench.run(copies, search=Search(ratio=3.0))
     assert not table["cell_id"].duplicated().any()
     assert set(table["status"]) <= {"memorized", "censored"}
-    assert len(capacities(table.assign(setting="all cells"), searched=True)) == 1
+    assert len(capacities(table)) == 1

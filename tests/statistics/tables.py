@@ -16,6 +16,7 @@ from bench.statistics.incidence import incidence, log_rank
 from bench.statistics.published import published
 from bench.statistics.ranking import ranking
 from bench.statistics.rates import compare_rates
+from bench.statistics.ratios import ratios
 from bench.statistics.settings import label_settings
 from bench.statistics.survival import GROUP_FIELDS, groups
 from bench.statistics.tables import Tables, scaling
@@ -80,6 +81,7 @@ def tables(cells: pd.DataFrame, *, variants: bool = False, validation: pd.DataFr
         groups=grouped,
         evidence=evidence(grouped) if variants else none,
         capacity=capacity,
+        ratios=ratios(capacity),
         scaling=laws,
         scaling_residuals=left,
         published=none if variants else published(cells, capacity),

@@ -9,8 +9,12 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from bench.protocol.cells import STRENGTHS
+from bench.report.findings import findings
 from bench.statistics.incidence import incidence, log_rank, log_rank_residuals
-from tests.statistics.tables import seeds, table
+from bench.statistics.paired import pairs_needed
+from tests.protocol.test_grid import compose
+from tests.statistics.tables import seeds, table, tables
 
 # Weeks in remission of 21 patients on 6-mercaptopurine (with + censored) and 21 on placebo: Freireich et al. 1963, Blood 21,
 # 699-716, the example of most textbooks, with a Kaplan-Meier median of 23 weeks against 8.
@@ -129,7 +133,51 @@ def test_a_regularizer_that_delays_is_found_and_the_sign_says_which_way():
 
 def test_so_few_seeds_have_no_smaller_p_value_than_their_exchanges():
     """Of five seeds 2 of 32 exchanges are as extreme as all on one side."""
-    assert compared(twins(5), np.random.default_rng(4), 100.0)["p_value"] == pytest.approx(2 / 32)
+    row = compared(twins(5), np.random.default_rng(4), 100.0)
+    assert row["p_value"] == pytest.approx(2 / 32) == row["least_p"]
+    assert row["seeds_needed"] == 6
+
+
+def several(n_seeds: int) -> pd.DataFrame:
+    """Three regularizers, each of which delays every cell tenfold."""
+    rows = seeds(["memorized"] * n_seeds, [10] * n_seeds)
+    for name in ("dropout", "weight_decay", "l1"):
+        rows += seeds(["memorized"] * n_seeds, [100] * n_seeds, regularization=name, **{name: 0.1})
+    made = table(*rows)
+    return made.assign(setting=made["regularization"])
+
+
+def test_the_seeds_that_three_tests_take_are_the_fewest_whose_least_p_is_below_the_level_after_correction():
+    six, seven = log_rank(several(6)), log_rank(several(7))
+    assert six["seeds_needed"].tolist() == seven["seeds_needed"].tolist() == [7, 7, 7]
+    assert six["p_value"].max() < 0.05 < six["p_holm"].min()
+    assert seven["p_holm"].max() < 0.05
+    assert (six["p_holm"] == 3 * six["p_value"]).all()
+
+
+def test_a_run_with_too_few_seeds_says_how_many_it_takes_and_one_with_enough_what_it_found():
+    (few,) = [text for text in findings(tables(several(5).drop(columns="setting"))) if " seeds show no p" in text]
+    assert few == (
+        "No test can tell regularizers from none here: whatever a regularizer does, 5 seeds show no p below 0.062, and 3 tests"
+        " take 7 seeds to reach 0.05."
+    )
+    (told,) = [text for text in findings(tables(several(8).drop(columns="setting"))) if "exchange whole seeds" in text]
+    assert "3 of 3 regularizers slow memorization (log-rank)" in told
+    assert "under 0 of 3 fewer cells memorize" in told
+
+
+@pytest.mark.parametrize("grid", ["regularization", "learning_rate", "precision"])
+def test_grids_whose_point_is_a_comparison_have_enough_seeds_for_it(grid):
+    cells = compose(f"grid={grid}").cells
+    n_seeds = len({cell.data_seed for cell in cells})
+    assert n_seeds >= 8
+    plain = {"regularization", *STRENGTHS}
+    tests = len(
+        {tuple(getattr(cell, name) for name in ("optimizer", *sorted(plain))) for cell in cells}
+        if grid == "regularization"
+        else [0]
+    )
+    assert n_seeds >= pairs_needed(tests, 0.05)
 
 
 def test_one_seed_has_no_p_value():

@@ -11,9 +11,10 @@ from scipy import stats
 
 from bench.protocol.cells import DEFAULTS, Cell
 from bench.protocol.networks import functional_dim
-from bench.statistics.agreement import agreement, mean_interval, ratio_interval
+from bench.statistics.agreement import agreement, holm_correction, mean_interval, p_outside, ratio_interval
 from bench.statistics.capacity import capacities
-from bench.statistics.published import against_literature, published
+from bench.statistics.published import DEPTH_MARGIN, against_literature, published
+from bench.statistics.survival import Z95
 from tests.protocol.test_grid import compose
 from tests.statistics.tables import table
 
@@ -43,23 +44,80 @@ EXACT = {"tau": 1e-4, "dtype": "float64"}
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "theirs_low", "theirs_high", "expected"),
+    ("low", "high", "within", "holm", "expected"),
     [
-        (2.9, 3.1, 2.8, 3.3, "yes"),
-        (2.5, 2.9, 2.8, 3.3, "yes"),
-        (1.0, 2.79, 2.8, 3.3, "no"),
-        (3.31, 9.0, 2.8, 3.3, "no"),
-        (2.0, 4.0, 2.8, 3.3, "undecided"),
-        (-0.9, -0.2, -math.inf, 0, "yes"),
-        (-0.9, 0.2, -math.inf, 0, "undecided"),
-        (0.1, 0.2, -math.inf, 0, "no"),
-        (0.0, 0.0, -math.inf, 0, "undecided"),
-        (0, math.inf, 1, 1, "undecided"),
-        (math.nan, math.nan, 1, 1, "undecided"),
+        (2.9, 3.1, (2.8, 3.3), 1.0, "yes"),
+        (2.8, 3.3, (2.8, 3.3), 1.0, "yes"),
+        (2.5, 2.9, (2.8, 3.3), 1.0, "undecided"),
+        (1.0, 2.79, (2.8, 3.3), 0.04, "no"),
+        (1.0, 2.79, (2.8, 3.3), 0.06, "undecided"),
+        (3.31, 9.0, (2.8, 3.3), 0.04, "no"),
+        (2.0, 4.0, (2.8, 3.3), 0.04, "undecided"),
+        (-0.9, -0.2, (-math.inf, 0), 1.0, "yes"),
+        (-0.9, 0.2, (-math.inf, 0), 1.0, "undecided"),
+        (0.1, 0.2, (-math.inf, 0), 0.01, "no"),
+        (0, math.inf, (1, 1), 1.0, "undecided"),
+        (math.nan, math.nan, (1, 1), math.nan, "undecided"),
     ],
 )
-def test_an_interval_agrees_disagrees_or_is_too_wide_to_tell(low, high, theirs_low, theirs_high, expected):
-    assert agreement(low, high, theirs_low, theirs_high) == expected
+def test_an_interval_agrees_disagrees_or_is_too_wide_to_tell(low, high, within, holm, expected):
+    assert agreement(low, high, within, holm) == expected
+
+
+@pytest.mark.parametrize(("times", "most"), [(0.8, 0.03), (0.85, 0.03), (0.9, 0.05), (1.0, 1.0)])
+@pytest.mark.parametrize("error", [0.02, 0.08])
+def test_a_true_ratio_beyond_the_margin_is_hardly_ever_called_equal(times, most, error):
+    """Log-normal errors as N50s have. Overlap within a factor of 1.5 called a ratio of .8 to .9 equal in 40 to 73 % of runs."""
+    rng = np.random.default_rng(0)
+    yes = 0
+    for _ in range(1000):
+        value = times * math.exp(error * rng.standard_normal())
+        low, high = value * math.exp(-Z95 * error), value * math.exp(Z95 * error)
+        yes += agreement(low, high, (1 / DEPTH_MARGIN, DEPTH_MARGIN), 1.0) == "yes"
+    assert yes / 1000 <= most
+    assert (yes > 900) == (times == 1.0 and error == 0.02)
+
+
+def test_a_page_of_claims_that_all_hold_says_no_as_often_as_its_level_says():
+    """Twelve claims at the very end of their margins, five to fifty seeds each: a "no" on at most one page of twenty."""
+    rng = np.random.default_rng(1)
+    pages, alone = 0, 0
+    for _ in range(1000):
+        p_values, intervals = [], []
+        for n in (5, 5, 5, 8, 8, 8, 10, 10, 10, 50, 50, 50):
+            intervals.append(mean_interval(1.1 + 0.3 * rng.standard_normal(n)))
+            p_values.append(p_outside(intervals[-1], (0.9, 1.1), n, ratio=False))
+        holm = holm_correction(np.array(p_values))
+        said = [agreement(low, high, (0.9, 1.1), p) for (_, low, high), p in zip(intervals, holm, strict=True)]
+        pages += "no" in said
+        alone += any(low > 1.1 for _, low, _ in intervals)
+    # A page without the correction would say "no" in 26 of 100.
+    assert alone > 200
+    # Three standard errors of 1000 draws.
+    assert pages / 1000 <= 0.05 + 0.021
+
+
+def test_the_p_value_of_a_mean_is_students_at_the_nearest_end():
+    values = np.array([1.3, 1.5, 1.2, 1.6, 1.45])
+    p = p_outside(mean_interval(values), (0.9, 1.1), 5, ratio=False)
+    assert p == pytest.approx(stats.ttest_1samp(values, 1.1).pvalue)
+    logs = np.log(values)
+    interval = tuple(map(math.exp, mean_interval(logs)))
+    assert p_outside(interval, (0.9, 1.1), 5, ratio=True) == pytest.approx(stats.ttest_1samp(logs, math.log(1.1)).pvalue)
+
+
+def test_holms_correction_is_that_of_its_definition():
+    p = np.array([0.01, 0.3, 0.004, 0.02])
+    assert holm_correction(p) == pytest.approx([0.03, 0.3, 0.016, 0.04])
+
+
+def test_every_line_says_its_margin_and_why():
+    rows = curve([14, 15, 16, 17, 18], 16, depth=1, width=15, trainable="readout", **EXACT)
+    found = claims(*rows, *least_squares(5), *curve([100, 120, 140, 160], 120, depth=1, width=16, **EXACT))
+    judged = found[found["agree"] != "for orientation"]
+    assert (judged["margin"].str.len() > 10).all()
+    assert (judged["margin_low"] <= judged["theirs_low"]).all() and (judged["theirs_high"] <= judged["margin_high"]).all()
+    assert found.loc[found["agree"] == "for orientation", "p_holm"].isna().all()
 
 
 def test_the_interval_of_a_ratio_covers_the_truth_about_as_often_as_it_says():
@@ -290,11 +348,13 @@ def test_one_sentence_counts_agreements_and_names_what_does_not_agree():
     agrees = curve([100, 120], 100, depth=1, width=16, **EXACT)
     apart = curve([300, 350], 300, depth=2, width=10, d_in=10, **HINGE)
     assert against_literature(claims(*agrees, *apart)) == [
-        "Against the literature 1 of 2 lines agree; disagree: transition of random labels (depth 2, width 10, d_in 10)."
+        "Against the literature 1 of 2 claims agree within their margins; disagree, with Holm's correction for 2 claims: transition of"
+        " random labels (depth 2, width 10, d_in 10)."
     ]
-    assert against_literature(claims(*agrees)) == ["Against the literature 1 of 1 line agrees."]
+    assert against_literature(claims(*agrees)) == ["Against the literature 1 of 1 claim agrees within its margin."]
     assert against_literature(claims(*least_squares(1))) == [
-        "Against the literature 0 of 1 line agrees; undecided: linear networks leave the least-squares error (linear regression)."
+        "Against the literature 0 of 1 claim agrees within its margin; undecided: linear networks leave the least-squares error (linear"
+        " regression)."
     ]
     assert against_literature(claims(*curve([64, 128], 64, depth=1, width=16))) == []
 

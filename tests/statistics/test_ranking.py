@@ -21,18 +21,65 @@ def ends(epochs, **fields):
 
 
 def test_a_row_compares_cells_with_the_same_cells_without_regularization():
-    """Of width 32 every twin memorized; of width 4 one did not, so that network says nothing; a failed cell makes no pair."""
+    """Of width 32 every twin memorized; of width 4 only that of seed 0, which speaks for seed 1 alone; a failed cell makes no pair."""
     plain = ends([10, 20, 40, 50]) + ends([10, None], width=4)
     decayed = ends([30, None, 160, None], regularization="weight_decay", weight_decay=0.001)
     decayed[3]["status"] = "failed"
     decayed += ends([None, None], width=4, regularization="weight_decay", weight_decay=0.001)
     (row,) = ranking(table(*plain, *decayed)).to_dict("records")
     assert row["regularizer"] == "weight_decay=0.001"
-    assert (row["n_pairs"], row["n_memorized"], row["rank"]) == (3, 2, 1)
-    assert row["fraction_memorized"] == pytest.approx(2 / 3)
-    assert (row["fraction_low"], row["fraction_high"]) == pytest.approx(wilson_interval(2, 3))
-    assert row["median_delay"] == 4  # of 3, 4 and infinity
+    assert (row["n_pairs"], row["n_memorized"], row["rank"]) == (4, 2, 1)
+    assert (row["fraction_memorized"], row["fraction_without"]) == (2 / 4, 3 / 4)
+    assert row["fraction_low"] < 0.2 and row["fraction_high"] > 0.8
+    assert row["median_delay"] == 4  # of 3, 4 and infinity; of the pair in which neither memorized none
+    assert (row["n_twins"], row["n_only_without"], row["n_only_with"]) == (5, 2, 0)
     assert math.isinf(row["delay_high"])
+
+
+def placebo_run(rng: np.random.Generator, effect: float = 0.0, n_seeds: int = 10) -> list[dict]:
+    """Twelve networks far from and near to their frontier, without and with what changes a cell's odds by exp(-effect).
+
+    What a seed's data make easy or hard is common to all its cells; epochs are of no interest.
+    """
+    data = rng.standard_normal(n_seeds)
+    rows = []
+    for width, logit in enumerate(np.linspace(-1, 5, 12), start=4):
+        for fields, less in (({}, 0.0), ({"regularization": "dropout", "dropout": 0.1}, effect)):
+            hits = rng.random(n_seeds) < 1 / (1 + np.exp(-(logit - less + data)))
+            rows += ends([10 if hit else None for hit in hits], width=width, **fields)
+    return rows
+
+
+def test_a_placebo_takes_nothing_away_from_twins_that_are_not_chosen_for_their_success():
+    """Only groups all of whose twins memorized: then a placebo had a share of .98, and in every mean below that of the twins, 1."""
+    rng = np.random.default_rng(0)
+    n_with, n_without, n_pairs, alarms, draws = 0, 0, 0, 0, 60
+    for _ in range(draws):
+        (row,) = ranking(table(*placebo_run(rng))).to_dict("records")
+        n_with, n_without = n_with + row["n_memorized"], n_without + row["fraction_without"] * row["n_pairs"]
+        n_pairs, alarms = n_pairs + row["n_pairs"], alarms + (row["p_value"] < 0.05)
+    assert n_pairs > 2000 and n_without < 0.99 * n_pairs
+    # Within two standard errors of the difference of two shares of .95.
+    assert abs(n_with - n_without) / n_pairs < 2 * math.sqrt(2 * 0.05 * 0.95 / n_pairs)
+    # The level and three standard errors of so many draws.
+    assert alarms / draws <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / draws)
+
+
+def test_what_takes_memorization_away_is_found_by_pairs_that_disagree():
+    rng = np.random.default_rng(1)
+    found = [ranking(table(*placebo_run(rng, effect=2.0))).iloc[0] for _ in range(12)]
+    assert np.mean([row["p_value"] < 0.05 for row in found]) >= 0.9
+    assert all(row["n_only_without"] > row["n_only_with"] for row in found)
+    assert np.mean([row["fraction_memorized"] - row["fraction_without"] for row in found]) < -0.03
+
+
+def test_the_p_value_of_disagreeing_pairs_is_that_of_exchanged_seeds():
+    """Six seeds, of which five lose a cell and one gains one: as extreme are 2 (1 + 6) of 64 exchanges."""
+    plain = ends([10, 10, 10, 10, 10, None]) + ends([10] * 6, width=8)
+    decayed = ends([None] * 5 + [10], weight_decay=0.1) + ends([10] * 6, width=8, weight_decay=0.1)
+    (row,) = ranking(table(*plain, *decayed)).to_dict("records")
+    assert (row["n_twins"], row["n_only_without"], row["n_only_with"]) == (12, 5, 1)
+    assert row["p_value"] == pytest.approx(14 / 64)
 
 
 def test_what_is_plain_is_decided_by_strengths_not_by_names():
