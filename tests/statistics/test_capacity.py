@@ -137,14 +137,15 @@ def rows_of(success: np.ndarray) -> pd.DataFrame:
 def test_an_n50_that_is_not_marked_is_hardly_ever_on_the_other_side_of_the_counts_tried():
     """N50 from 26 to 40 where the least count is 32: the likeliest of the curve alone is wrong about the side in a tenth and more."""
     rng = np.random.default_rng(0)
-    wrong, unmarked, runs, values = 0, 0, 30, 0
-    for _ in range(runs):
+    wrong, unmarked, runs, values = 0, 0, 120, 0
+    for run in range(runs):
         middle = math.exp(rng.uniform(math.log(26), math.log(40)))
         success = draws(rng, 10, 0.0) < 1 / (1 + (COUNTS / middle) ** 6)
-        (row,) = capacities(rows_of(success)).to_dict("records")
         wrong += fitted(success).side == "inside" and middle < 32
-        values += row["n50"] > 0
-        unmarked += row["n50"] > 0 and middle < 32 and not row["at_edge"]
+        if run % 4 == 0:
+            (row,) = capacities(rows_of(success)).to_dict("records")
+            values += row["n50"] > 0
+            unmarked += row["n50"] > 0 and middle < 32 and not row["at_edge"]
     assert wrong > runs / 10
     assert values > 3
     assert unmarked == 0
