@@ -110,6 +110,7 @@ class Cell:
 
 FIELDS: tuple[str, ...] = tuple(field.name for field in dataclasses.fields(Cell))
 SEEDS = ("data_seed", "init_seed")
+MAX_SEED = 2**32 - 1
 STRENGTHS = ("weight_decay", "l1", "dropout", "input_noise", "max_norm", "patience")
 # The learning rate that conf/optimizer ships for each optimizer.
 DEFAULT_RATES = MappingProxyType({"sgd": 0.01, "adam": 0.003, "adamw": 0.003})

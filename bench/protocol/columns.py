@@ -500,7 +500,7 @@ _EVIDENCE = (
     _SIZES[1],
 )
 
-_SIGNAL_SOURCE = "protocol/signal.py"
+_SIGNAL_SOURCE, _DRAWS_SOURCE = "protocol/signal.py", "statistics/tables.py"
 _SIGNAL = (
     _CELL_ID,
     Column("setting", "text", "what varies among the networks, with its values", "statistics/settings.py"),
@@ -520,6 +520,13 @@ _SIGNAL = (
         "share of the hidden units whose activation is the same for all inputs; empty for the output",
         _SIGNAL_SOURCE,
     ),
+    Column(
+        "dead_draws",
+        "draws",
+        "fresh draws in which all units of the layer are dead, so that it passes nothing on; of a diagnosis alone",
+        _DRAWS_SOURCE,
+    ),
+    Column("n_draws", "draws", "fresh draws of data and weights that were looked at", _DRAWS_SOURCE),
 )
 
 _TABLES_SOURCE = "statistics/tables.py"

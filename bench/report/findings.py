@@ -12,6 +12,7 @@ from bench.statistics.capacity import what_is_known
 from bench.statistics.frontier import narrow
 from bench.statistics.published import against_literature
 from bench.statistics.scaling import LEFT_OUT
+from bench.statistics.settings import AS_ASKED, acts
 from bench.statistics.tables import Tables
 from bench.statistics.verdict import MAJORITY, verdict
 from bench.store.parts import PENDING
@@ -42,20 +43,43 @@ def findings(tables: Tables) -> list[str]:
         return ["No cell has a result yet."]
     pending = int((tables.cells["status"] == PENDING).sum())
     unfinished = f"Unfinished: {pending} of {len(tables.cells)} cells have no result yet; what follows is of the others alone."
+    first_signals = results[results.index == tables.groups.index[0]]
+    signal, validation = tables.signal_propagation, tables.validation
     if tables.variants:
-        sentences = [_asked(tables.groups.iloc[0]), *verdict(tables.evidence).sentences]
-        sentences += _blindness(results[results.index == tables.groups.index[0]], tables.signal_propagation)
+        parts = [
+            lambda: [_asked(tables.groups.iloc[0])],
+            lambda: list(verdict(tables.evidence).sentences),
+            lambda: _dead(tables.groups.iloc[0], signal),
+            lambda: _blindness(first_signals, signal),
+        ]
     else:
-        sentences = [_counts(tables.cells), *_blindness(results, tables.signal_propagation)]
-        sentences += _searched(tables.capacity, tables.search_ratio)
-        first, *others = [*_capacities(tables.capacity), None]
-        sentences += [sentence for sentence in (first, *_depth(tables.scaling), *others) if sentence]
-    sentences += _rates(tables.learning_rates, tables.variants)
-    sentences += _ranked(tables.regularizers) + ([] if tables.variants else _literature(tables.regularizers))
-    sentences += against_literature(tables.published)
-    validation = tables.validation
-    measured = validation[validation["best_over_variance"].notna()] if len(validation) else validation
-    return [unfinished] * (pending > 0) + sentences + ([_validation(measured)] if len(measured) else [])
+        parts = [
+            lambda: [_counts(tables.cells)],
+            lambda: _blindness(results, signal),
+            lambda: _searched(tables.capacity, tables.search_ratio),
+            lambda: _held(tables),
+        ]
+    parts += [
+        lambda: _rates(tables.learning_rates, tables.variants),
+        lambda: _ranked(tables.regularizers),
+        lambda: [] if tables.variants else _literature(tables.regularizers),
+        lambda: against_literature(tables.published),
+        lambda: _validation(validation[validation["best_over_variance"].notna()]) if len(validation) else [],
+    ]
+    sentences, failures = [], list(tables.failures)
+    for part in parts:
+        try:
+            sentences += part()
+        except Exception as error:  # It takes no other sentence along, nor the page.
+            failures.append(f"a finding ({type(error).__name__}: {error})")
+    left_out = [f"Left out for an error: {failure}." for failure in failures]
+    return [unfinished] * (pending > 0) + sentences + left_out
+
+
+def _held(tables: Tables) -> list[str]:
+    """What the networks hold, and right behind the first of that what depth costs."""
+    first, *others = [*_capacities(tables.capacity), None]
+    return [sentence for sentence in (first, *_depth(tables.scaling), *others) if sentence]
 
 
 def _counts(cells: pd.DataFrame) -> str:
@@ -266,6 +290,22 @@ def _left(group: pd.Series) -> str:
     return f"{100 * group['median_final_tau']:.3g} %" if math.isfinite(group["median_final_tau"]) else "all (diverged)"
 
 
+def _dead(asked: pd.Series, signal: pd.DataFrame) -> list[str]:
+    """How often a layer of the untrained network as asked passes nothing on."""
+    own = signal[signal["setting"] == AS_ASKED] if len(signal) else signal
+    dead = own[(own["dead_draws"] > 0).fillna(False)] if len(own) else own
+    if dead.empty:
+        return []
+    last = dead.iloc[-1]
+    half = dead[2 * dead["dead_draws"] >= last["dead_draws"]].iloc[0]
+    told = "No gradient reaches what lies below, so that this network can do no more than predict a constant"
+    text = (
+        f"Dead before training, in {last['dead_draws']:.0f} of {last['n_draws']:.0f} draws: all units of a hidden layer answer"
+        f" the same to all inputs, from layer {half['layer']:.0f} on in at least half of these."
+    )
+    return [f"{text} {told}." if asked["activation"] == "relu" and not acts(asked["input_noise"]) else text]
+
+
 def _blindness(groups: pd.DataFrame, signal: pd.DataFrame) -> list[str]:
     """Why uniform initialisations get stuck, where they do."""
     sentences = []
@@ -293,8 +333,10 @@ def _blindness(groups: pd.DataFrame, signal: pd.DataFrame) -> list[str]:
     return sentences
 
 
-def _validation(validation: pd.DataFrame) -> str:
+def _validation(validation: pd.DataFrame) -> list[str]:
     """The floor under every validation error, against the lowest that any cell saw."""
+    if validation.empty:
+        return []
     best, final = validation["best_over_variance"], validation["final_over_variance"]
     count = int(validation["n_val"].min())
     # The relative standard error of the variance of this many normal numbers.
@@ -304,8 +346,8 @@ def _validation(validation: pd.DataFrame) -> str:
         if (validation["target"] == "normal").all()
         else ""
     )
-    return (
+    return [
         f"Nothing generalizes: at the end of training the validation MSE is {final.median():.3g} times the variance of"
         f" the validation targets, in the median of {len(validation)} cells. The lowest of any cell at any epoch is"
         f" {best.min():.3f} times{scatter}."
-    )
+    ]

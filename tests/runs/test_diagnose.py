@@ -13,7 +13,7 @@ from bench.engines.packs import budget_flops
 from bench.protocol.cells import Cell, Dtype
 from bench.protocol.networks import functional_dim
 from bench.protocol.noise import training_data
-from bench.protocol.signal import propagation
+from bench.protocol.signal import dead_layers, propagation
 from bench.runs.diagnosis import plan
 from bench.runs.ladder import SOUND, ladder
 from bench.statistics.evidence import Lever
@@ -246,6 +246,22 @@ def test_the_command_trains_prints_the_verdict_and_leaves_a_page(memcap, tmp_pat
     assert 'id="evidence"' in page
     assert (tmp_path / "results/diagnose/tables/evidence.csv").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["results"]
+
+
+def test_a_network_whose_layers_pass_nothing_on_has_a_verdict_and_a_page(memcap, tmp_path):
+    done = memcap("diagnose", "depth=10", "width=2", "n_samples=4", "max_epochs=10", "grid.seed=[0]")
+    assert done.status == 0, done.err
+    assert "* Dead before training, in " in done.out
+    assert "Dead before training, in " in (tmp_path / "results/diagnose/report.html").read_text()
+
+
+def test_a_unit_with_one_input_is_dead_where_no_sample_is_on_its_side():
+    """Two samples are on one side of 0 in half of the draws, and the weight points to the other in half of those."""
+    found = dead_layers(Cell(depth=1, width=1, d_in=1, n_samples=2))
+    assert list(found["n_draws"]) == [100]
+    assert abs(found["dead_draws"].iloc[0] / 100 - 1 / 4) < 4 * (3 / 16 / 100) ** 0.5
+    wide = dead_layers(Cell(depth=1, width=64, n_samples=64))
+    assert (wide["dead_draws"].iloc[0], wide["n_draws"].iloc[0]) == (0, 10)
 
 
 @pytest.mark.parametrize(
