@@ -436,9 +436,7 @@ _LEARNING_RATES = (
         Column(f"best_{c.name}", c.unit, f"at the best rate, which is chosen on the same seeds: {c.meaning}", c.source)
         for c in _AT_A_RATE
     ),
-    Column(
-        "default_learning_rate", "1", "the optimizer's default rate; empty, as what follows, if it was not swept", _RATES_SOURCE
-    ),
+    Column("default_learning_rate", "1", "the default rate; empty, as what follows, if it was not swept", _RATES_SOURCE),
     *(Column(f"default_{c.name}", c.unit, f"at the default rate: {c.meaning}", c.source) for c in _AT_A_RATE),
     Column(
         "best_at_edge",
@@ -490,6 +488,16 @@ _EVIDENCE = (
     *(column for column in _GROUPS if column.name in ("n_diverged", "n_failed", "n_pending")),
     _MEDIAN_EPOCH,
     _MEDIAN_TAU,
+    Column(
+        "n_fresh",
+        "seeds",
+        "fresh seeds, which chose no change, with results of the row and of the network as asked",
+        _EVIDENCE_SOURCE,
+    ),
+    Column("n_fresh_memorized", "seeds", "fresh seeds that memorized", _EVIDENCE_SOURCE),
+    Column("n_fresh_asked", "seeds", "the same fresh seeds: how many memorized as asked", _EVIDENCE_SOURCE),
+    Column("n_fresh_halved", "seeds", "fresh seeds of which at most half is left of what is left as asked", _EVIDENCE_SOURCE),
+    *_ends("fresh", "the share of fresh seeds that memorized", "fraction", f"{_SURVIVAL}; {_WILSON}"),
     Column(
         "cost",
         "1",

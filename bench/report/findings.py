@@ -9,12 +9,14 @@ import pandas as pd
 from bench.protocol.cells import Status
 from bench.protocol.signal import uniform_gain
 from bench.statistics.capacity import what_is_known
+from bench.statistics.confirmation import MAJORITY, Answer, memorizable
 from bench.statistics.frontier import narrow
 from bench.statistics.published import against_literature
 from bench.statistics.scaling import LEFT_OUT
-from bench.statistics.settings import AS_ASKED, acts
+from bench.statistics.settings import AS_ASKED, acts, same
+from bench.statistics.survival import GROUP_FIELDS, wilson_interval
 from bench.statistics.tables import Tables
-from bench.statistics.verdict import MAJORITY, verdict
+from bench.statistics.verdict import verdict
 from bench.store.parts import PENDING
 
 # Regularizers named in the sentence that ranks them, from either end.
@@ -47,8 +49,8 @@ def findings(tables: Tables) -> list[str]:
     signal, validation = tables.signal_propagation, tables.validation
     if tables.variants:
         parts = [
-            lambda: [_asked(tables.groups.iloc[0])],
-            lambda: list(verdict(tables.evidence).sentences),
+            lambda: [_asked(tables.groups.iloc[0], tables.cells)],
+            lambda: list(verdict(tables.evidence, tables.left_out).sentences),
             lambda: _dead(tables.groups.iloc[0], signal),
             lambda: _blindness(first_signals, signal),
         ]
@@ -166,18 +168,27 @@ def _span(values: pd.Series) -> str:
     return f"{values.min():g}" if not values.ne(values.iloc[0]).any() else f"{values.min():g} to {values.max():g}"
 
 
-def _asked(group: pd.Series) -> str:
-    """The answer for the first of the variants."""
+def _asked(group: pd.Series, cells: pd.DataFrame) -> str:
+    """The answer for the first of the variants: yes only where its seeds memorize clearly more often than not."""
     if group["n_seeds"] == 0:
         return "As asked: no result yet."
-    seeds, budget = f"{group['n_memorized']} of {group['n_seeds']} seeds", f"{group['max_epochs']} epochs"
-    if group["n_memorized"] >= MAJORITY * group["n_seeds"]:
-        return f"As asked, yes: {seeds} memorized, by epoch {group['median_epoch_to_tau']:.0f} in the median."
+    counts = int(group["n_memorized"]), int(group["n_seeds"])
+    seeds = f"{counts[0]} of {counts[1]} seeds"
+    low, high = (100 * end for end in wilson_interval(*counts))
+    if memorizable(*counts) is Answer.YES:
+        epoch = f"by epoch {group['median_epoch_to_tau']:.0f} in the median"
+        return f"As asked, yes: {seeds} memorized ({low:.0f} to {high:.0f} %), {epoch}."
     if not math.isfinite(group["median_final_tau"]):
-        return f"As asked, no: {group['n_diverged']} of {group['n_seeds']} seeds diverged."
+        return f"As asked, no: {group['n_diverged']} of {counts[1]} seeds diverged."
+    answer = "now and then" if counts[0] else "no"
+    own = cells[cells["status"] == Status.EARLY_STOPPED]
+    own = own[[all(same(row[name], group[name]) for name in GROUP_FIELDS) for _, row in own.iterrows()]] if len(own) else own
+    budget = f"in {group['max_epochs']} epochs"
+    if len(own):
+        budget += f", of which early stopping left {own['epochs_run'].median():.0f} to {len(own)} seeds in the median"
     return (
-        f"As asked, {'rarely' if group['n_memorized'] else 'no'}: {seeds} memorized {group['n_samples']} samples in"
-        f" {budget}; in the median {_left(group)} of the variance is left unexplained, where predicting the mean leaves 100 %."
+        f"As asked, {answer}: {seeds} ({low:.0f} to {high:.0f} %) memorized {group['n_samples']} samples {budget};"
+        f" in the median {_left(group)} of the variance is left unexplained, where predicting the mean leaves 100 %."
     )
 
 

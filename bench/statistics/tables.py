@@ -40,7 +40,7 @@ SIGNAL_FIELDS = ("init", "init_scale", "activation", "width", "depth", "d_in")
 class Tables:
     """What a run says. A table without rows has nothing to say. `bench.protocol.columns` tells what the columns are.
 
-    `failures` says of each table that could not be made why; it then has no rows.
+    `failures` says of each table that could not be made why; it then has no rows. `left_out`: what a diagnosis had no time for.
     `design` says what the cells are: a product of lists; variants of the first of them, and then `evidence` has rows; or a
     search, which has no maps, since its sample counts are where the frontier is. `search_ratio`: how well a search was asked to
     know each N50.
@@ -66,6 +66,7 @@ class Tables:
     signal_propagation: pd.DataFrame
     validation: pd.DataFrame
     failures: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     @property
     def variants(self) -> bool:
@@ -76,7 +77,7 @@ class Tables:
         tables = {
             field.name: getattr(self, field.name)
             for field in dataclasses.fields(self)
-            if field.name not in ("design", "search_ratio", "failures")
+            if field.name not in ("design", "search_ratio", "failures", "left_out")
         }
         return {name: table for name, table in tables.items() if len(table) or name in ("cells", "groups")}
 
@@ -111,7 +112,7 @@ def make(store: Store) -> Tables:
         search_ratio=ratio,
         cells=cells,
         groups=groups,
-        evidence=made("evidence", lambda: evidence(groups), variants),
+        evidence=made("evidence", lambda: evidence(groups, cells), variants),
         capacity=capacity,
         scaling=made("scaling", lambda: laws()[0]),
         scaling_residuals=made("scaling_residuals", lambda: laws()[1]),
@@ -129,6 +130,7 @@ def make(store: Store) -> Tables:
         signal_propagation=made("signal_propagation", lambda: signal_propagation(keyed, variants=variants)),
         validation=made("validation", lambda: _validation(keyed)),
         failures=tuple(failures),
+        left_out=store.left_out(),
     )
 
 

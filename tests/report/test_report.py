@@ -247,7 +247,7 @@ def test_a_page_of_variants_shows_each_part_of_the_remedy_alone():
     """Two changes that work together alone, and sixteen others that come closer than either of them."""
     rates, inits = ({"learning_rate": 0.1}, {"init": "orthogonal"})
     changes = [{}, inits, rates, *({"weight_decay": 0.001 * k} for k in range(1, 17)), rates | inits]
-    cells = bench.expand(seed=range(3), variants=changes)
+    cells = bench.expand(seed=range(8), variants=changes)
     made = rows_of(cells, lambda c: 20 if c.learning_rate == 0.1 and c.init == "orthogonal" else None)
     made["final_tau"] = [
         0.001 if d else 0.1 if w else 0.9 for d, w in zip(made["status"] == "memorized", made["weight_decay"], strict=True)
