@@ -126,8 +126,8 @@ def _remedied(asked: pd.Series, evidence: pd.DataFrame, remedies: list[pd.Series
         f"{what}, of {_tried(evidence)} tried: {best['setting']} ({_outcome(best)}; as asked {_asked_beside(best, asked)})."
     ]
     sentences += open_levers
-    sentences += _listed("Also confirmed", _alternatives(remedies)) + _listed(
-        "Perhaps too, unconfirmed", _alternatives([best, *perhaps])
+    sentences += _listed("Also confirmed", _alternatives(remedies, asked)) + _listed(
+        "Perhaps too, unconfirmed", _alternatives([best, *perhaps], asked)
     )
     if cause == Cause.CAPACITY:
         unproven = _capacity_unproven(asked, evidence, perhaps)
@@ -398,13 +398,14 @@ def _listed(words: str, rows: list[pd.Series]) -> list[str]:
     return [f"{words}: {listed}{f'; and {len(rows) - MOST_NAMED} more' if len(rows) > MOST_NAMED else ''}."]
 
 
-def _alternatives(rows: list[pd.Series]) -> list[pd.Series]:
-    """The rows after the first that are more than one before them with a needless lever beside it."""
-    kept: list[pd.Series] = []
+def _alternatives(rows: list[pd.Series], asked: pd.Series) -> list[pd.Series]:
+    """The rows after the first that are more than one before them with a needless lever, or with another value."""
+    kept: list[tuple[set[Lever], list[str], pd.Series]] = []
     for row in rows:
-        if not any(set(_levers(other)) <= set(_levers(row)) for other in kept):
-            kept.append(row)
-    return kept[1:]
+        levers, fields = set(_levers(row)), [name for name in _FIELDS if not same(row[name], asked[name])]
+        if not any(other < levers or (other == levers and own == fields) for other, own, _ in kept):
+            kept.append((levers, fields, row))
+    return [row for _, _, row in kept[1:]]
 
 
 def class_of(levers: Sequence[Lever]) -> int:
