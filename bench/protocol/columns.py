@@ -436,7 +436,9 @@ _LEARNING_RATES = (
         Column(f"best_{c.name}", c.unit, f"at the best rate, which is chosen on the same seeds: {c.meaning}", c.source)
         for c in _AT_A_RATE
     ),
-    Column("default_learning_rate", "1", "the default rate; empty, as what follows, if it was not swept", _RATES_SOURCE),
+    Column(
+        "default_learning_rate", "1", "the optimizer's default rate; empty, as what follows, if it was not swept", _RATES_SOURCE
+    ),
     *(Column(f"default_{c.name}", c.unit, f"at the default rate: {c.meaning}", c.source) for c in _AT_A_RATE),
     Column(
         "best_at_edge",
