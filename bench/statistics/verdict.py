@@ -195,7 +195,7 @@ def _nothing_works(evidence: pd.DataFrame) -> str:
         return f"no change was tried; as asked {_left(asked)} is left"
     shares = tried["n_memorized"] / tried["n_seeds"]
     if shares.max() > 0:
-        best = tried.loc[shares.idxmax()]
+        best = tried.iloc[int(shares.to_numpy().argmax())]
         return f"of {len(tried)} changes none is confirmed; the most, {best['setting']}, has {_count(best)}"
     text = f"none of {len(tried)} changes memorizes"
     same = tried[(tried["n_samples"] >= asked["n_samples"]) & tried["median_final_tau"].notna()]
@@ -308,7 +308,7 @@ def _what_it_takes(asked: pd.Series, evidence: pd.DataFrame, remedies: list[pd.S
     networks = evidence[(evidence["n_samples"] == asked["n_samples"]) & evidence["levers"].str.contains(Lever.NETWORK)]
     networks = networks[(networks["n_seeds"] > 0) & ~networks["levers"].str.contains(Lever.TASK)]
     if len(networks):
-        best = networks.loc[(networks["n_memorized"] / networks["n_seeds"]).idxmax()]
+        best = networks.iloc[int((networks["n_memorized"] / networks["n_seeds"]).to_numpy().argmax())]
         most = f"at most {_count(best)}: {best['setting']}" if best["n_memorized"] else "no seed of any"
         sentences.append(
             f"Of {len(networks)} trainings of other networks none is confirmed to memorize all {asked['n_samples']} ({most})."
