@@ -49,19 +49,27 @@ def register_schema() -> None:
     run = [(name, Any, None) for name in EXECUTION]
     groups = [(name, any_of, dataclasses.field(default_factory=dict)) for name in ("regularization", "engine", "executor")]
     grid_schema = dataclasses.make_dataclass("Grid", grid)
-    root = [*cell, *run, ("search", Any, None), *groups, ("grid", grid_schema, dataclasses.field(default_factory=grid_schema))]
+    root = [
+        *cell,
+        *run,
+        ("search", Any, None),
+        ("budget_s", Any, None),
+        *groups,
+        ("grid", grid_schema, dataclasses.field(default_factory=grid_schema)),
+    ]
     ConfigStore.instance().store(name="schema", node=dataclasses.make_dataclass("Config", root))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Settings:
     """A resolved configuration: what to train, and how and where. `variants`: the cells vary the first of them; `search`:
-    they are networks whose frontier is looked for.
+    they are networks whose frontier is looked for; `budget_s`: the time limit of a diagnosis.
     """
 
     cells: tuple[Cell, ...]
     variants: bool
     search: Search | None
+    budget_s: float | None
     run_dir: str
     device: str
     engine: str
@@ -109,6 +117,7 @@ def settings(config: DictConfig, overrides: Sequence[str] = ()) -> Settings:
         cells=tuple(cells),
         variants=len(variants) > 1 and len({dataclasses.replace(c, data_seed=0, init_seed=0) for c in cells}) <= len(variants),
         search=search,
+        budget_s=values["budget_s"],
         run_dir=values["run_dir"],
         device=values["device"],
         engine=_named(values, "engine"),

@@ -40,6 +40,7 @@ EXAMPLES = {
     "fresh": "true",
     "n_predictions": "60",
     "jacobian_rank": "true",
+    "budget_s": "60",
     "ratio": "1.3",
     "cells_per_round": "8",
     "most_cells": "64",
@@ -85,17 +86,17 @@ grid.regularization=[none,dropout] takes names: {regularizations}.
     "diagnose": """\
 usage: memcap diagnose [--fail] [field=value ...]
 
-Trains the network that the fields describe, and 20 to 30 variants of it, on noise. Says whether it memorizes as asked;
-if not, what holds it back and the smallest change that works. Leaves a page in run_dir.
+Trains the network that the fields describe on noise. Says whether it memorizes as asked; if not, trains variants of it,
+confirms what stands out on fresh seeds, and says what holds it back. Leaves a page in run_dir.
 
 examples:
   memcap diagnose depth=2 width=8 n_samples=64 learning_rate=0.0001
   memcap diagnose --fail depth=4 width=16 n_samples=200 dropout=0.1
 
-  --fail                  end with exit status 1 where fewer than half of the seeds memorize as asked; for scripts
-  grid.seed=[0,1,2,3,4]   the seeds of data and weights; every variant is trained once with each (default range(3))
+  --fail                  end with exit status 1 where it does not memorize clearly more often than not; for scripts
+  grid.seed=[0,1,2,3,4]   the seeds of data and weights of the variants; fresh ones follow (default range(3))
 
-settings of the run, with a value to try; none changes a result:
+settings of the run, with a value to try; budget_s bounds what is tried, the others change no result:
 {execution}
 
 fields of the network and its training:

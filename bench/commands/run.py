@@ -15,12 +15,18 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str]) -> int:
     """Train what the arguments ask for, and write its report; the exit status is 0."""
-    train_and_report(compose("config", arguments))
+    runs = compose("config", arguments)
+    for chosen in runs:
+        if chosen.budget_s is not None:
+            raise GridError("budget_s", chosen.budget_s, "has no effect on a run", "it is a setting of memcap diagnose")
+    train_and_report(runs)
     return 0
 
 
-def train_and_report(runs: list[Settings]) -> list[pd.DataFrame]:
+def train_and_report(runs: list[Settings], *, diagnose: bool = False) -> list[pd.DataFrame]:
     """Train what each of the settings asks for, write its report, and print what a terminal shows of it.
+
+    `diagnose`: the cells of each are one network, to be diagnosed.
 
     Returns:
         The table of cells of each.
@@ -32,11 +38,12 @@ def train_and_report(runs: list[Settings]) -> list[pd.DataFrame]:
         if chosen.run_dir in [other.run_dir for other in runs[:number]]:
             remedy = "sweep grid.<field>=[...] in one run, or give each run its own folder, as in run_dir=results/tau-${tau}"
             raise GridError("run_dir", chosen.run_dir, "is also the folder of another run of this command", remedy)
-    return [_train_and_report(chosen) for chosen in runs]
+    return [_train_and_report(chosen, diagnose=diagnose) for chosen in runs]
 
 
-def _train_and_report(chosen: Settings) -> pd.DataFrame:
+def _train_and_report(chosen: Settings, *, diagnose: bool) -> pd.DataFrame:
     from bench.report.build import build
+    from bench.runs.inquiry import Diagnose
     from bench.runs.run import run
 
     cells = run(
@@ -50,6 +57,7 @@ def _train_and_report(chosen: Settings) -> pd.DataFrame:
         jacobian_rank=chosen.jacobian_rank,
         fresh=chosen.fresh,
         search=chosen.search,
+        diagnosis=Diagnose(chosen.budget_s) if diagnose else None,
         variants=chosen.variants,
         progress=True,
         config=dump(chosen.resolved),

@@ -110,9 +110,8 @@ class Cell:
 
 FIELDS: tuple[str, ...] = tuple(field.name for field in dataclasses.fields(Cell))
 SEEDS = ("data_seed", "init_seed")
+MAX_SEED = 2**32 - 1
 STRENGTHS = ("weight_decay", "l1", "dropout", "input_noise", "max_norm", "patience")
-# The learning rate that conf/optimizer ships for each optimizer.
-DEFAULT_RATES = MappingProxyType({"sgd": 0.01, "adam": 0.003, "adamw": 0.003})
 # The strengths that conf/regularization ships.
 DEFAULT_STRENGTHS = MappingProxyType(
     {"weight_decay": 0.001, "l1": 0.0001, "dropout": 0.1, "input_noise": 0.1, "max_norm": 2.0, "patience": 50}

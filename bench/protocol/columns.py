@@ -583,6 +583,16 @@ _EVIDENCE = (
     _MEDIAN_EPOCH,
     _MEDIAN_TAU,
     Column(
+        "n_fresh",
+        "seeds",
+        "fresh seeds, which chose no change, with results of the row and of the network as asked",
+        _EVIDENCE_SOURCE,
+    ),
+    Column("n_fresh_memorized", "seeds", "fresh seeds that memorized", _EVIDENCE_SOURCE),
+    Column("n_fresh_asked", "seeds", "the same fresh seeds: how many memorized as asked", _EVIDENCE_SOURCE),
+    Column("n_fresh_halved", "seeds", "fresh seeds of which at most half is left of what is left as asked", _EVIDENCE_SOURCE),
+    *_ends("fresh", "the share of fresh seeds that memorized", "fraction", f"{_SURVIVAL}; {_WILSON}"),
+    Column(
         "cost",
         "1",
         "training FLOPs until half of the seeds had memorized, or of the whole budget, over those of the asked budget",
@@ -592,7 +602,7 @@ _EVIDENCE = (
     _SIZES[1],
 )
 
-_SIGNAL_SOURCE = "protocol/signal.py"
+_SIGNAL_SOURCE, _DRAWS_SOURCE = "protocol/signal.py", "statistics/tables.py"
 _SIGNAL = (
     _CELL_ID,
     Column("setting", "text", "what varies among the networks, with its values", "statistics/settings.py"),
@@ -612,6 +622,13 @@ _SIGNAL = (
         "share of the hidden units whose activation is the same for all inputs; empty for the output",
         _SIGNAL_SOURCE,
     ),
+    Column(
+        "dead_draws",
+        "draws",
+        "fresh draws in which all units of the layer are dead, so that it passes nothing on; of a diagnosis alone",
+        _DRAWS_SOURCE,
+    ),
+    Column("n_draws", "draws", "fresh draws of data and weights that were looked at", _DRAWS_SOURCE),
 )
 
 _TABLES_SOURCE = "statistics/tables.py"

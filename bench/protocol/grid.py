@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from bench.protocol.cells import DEFAULTS, FIELDS, SEEDS, STRENGTHS, Cell, field_choices, field_types
+from bench.protocol.cells import DEFAULTS, FIELDS, MAX_SEED, SEEDS, STRENGTHS, Cell, field_choices, field_types
 from bench.protocol.names import did_you_mean
 from bench.protocol.networks import n_params
 
@@ -17,7 +17,6 @@ from bench.protocol.networks import n_params
 AXES = (*FIELDS, "seed", "load")
 
 # numpy seeds and counters are unsigned; 2**32 keeps a seed printable and portable.
-MAX_SEED = 2**32 - 1
 
 FIELDS_ARE_LISTED = "memcap run --help lists the fields"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +18,10 @@ INIT_FIELDS = ("init_seed", "d_in", "depth", "width", "init", "init_scale")
 
 # relu(a z) = a relu(z) for a > 0: scaling a hidden unit's input and unscaling its output changes nothing, one dimension each.
 HOMOGENEOUS = ("relu", "leaky_relu")
+
+
+# No network wider than this is proposed.
+WIDEST = 10**6
 
 
 class Layer(NamedTuple):
@@ -105,3 +110,22 @@ def _orthogonal(draws: np.random.Generator, out: int, fan_in: int) -> Float[np.n
     q, r = np.linalg.qr(tall)
     q = q * np.sign(np.diag(r))
     return q if out >= fan_in else q.T
+
+
+def width_for(cell: Cell, dimension: float) -> int | None:
+    """The least width at which the network has at least this functional dimension; None where no width has.
+
+    >>> width_for(Cell(d_in=2, depth=1, width=4), 100)  # of width 33: 4 * 33 + 1 parameters, less 33
+    33
+    """
+
+    def enough(width: int) -> bool:
+        return functional_dim(replace(cell, width=width)) >= dimension
+
+    if cell.depth == 0 or not enough(WIDEST):
+        return None
+    low, high = 0, WIDEST
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return high

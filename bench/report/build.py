@@ -16,7 +16,10 @@ from bench.store.tables import write_tables
 
 
 def build(run_dir: str | Path) -> Path:
-    """Write tables/, figures/ and report.html of a run folder, print its main table, and return the page's path.
+    """Write tables/ of a run folder, print its main table and findings, then write figures/ and report.html.
+
+    Returns:
+        The page's path.
 
     Raises:
         FileNotFoundError: the folder holds no run.
@@ -24,23 +27,27 @@ def build(run_dir: str | Path) -> Path:
     store = Store(run_dir)
     made = tables.make(store)
     write_tables(store.path / "tables", made.named())
-    pictures = _draw(made, store.path / "figures")
     sentences = findings(made)
-    text = page(store, made, pictures, sentences)
+    _print(made, sentences)
+    pictures, failures = _draw(made, store.path / "figures")
+    for failure in failures:
+        print(f"* {failure}")
+    text = page(store, made, pictures, [*sentences, *failures])
     write_atomically(store.path / "report.html", lambda partial: partial.write_text(text, encoding="utf-8"))
-    _print(made, sentences, store)
+    print(f"memcap: report in {store.path / 'report.html'}")
     return store.path / "report.html"
 
 
-def _draw(made: Tables, folder: Path) -> list[Picture]:
-    """All figures as files."""
+def _draw(made: Tables, folder: Path) -> tuple[list[Picture], list[str]]:
+    """All figures as files, and a sentence for each that could not be drawn."""
     folder.mkdir(exist_ok=True)
     for stale in (*folder.glob("*.png"), *folder.glob("*.svg")):
         stale.unlink()
-    return draw(list(drawings(made)), folder)
+    drawn = draw(list(drawings(made)), folder)
+    return [one for one in drawn if isinstance(one, Picture)], [one for one in drawn if isinstance(one, str)]
 
 
-def _print(made: Tables, sentences: list[str], store: Store) -> None:
+def _print(made: Tables, sentences: list[str]) -> None:
     """What a terminal shows: the evidence about one cell and its signals, or the capacities of a grid; then the findings."""
     if made.variants:
         signals = terminal.signal_table(tables.asked_signals(made.signal_propagation))
@@ -52,4 +59,4 @@ def _print(made: Tables, sentences: list[str], store: Store) -> None:
     print("\n" + "\n\n".join(filter(None, shown)) + "\n")
     for sentence in sentences:
         print(f"* {sentence}")
-    print(f"\nmemcap: report in {store.path / 'report.html'}")
+    print(flush=True)

@@ -26,8 +26,10 @@ from bench.report.style import save
 PICTURES_WORTH_A_PROCESS = 4
 
 
-def draw(drawings: Sequence[Drawing], folder: Path, processes: int | None = None) -> list[Picture]:
+def draw(drawings: Sequence[Drawing], folder: Path, processes: int | None = None) -> list[Picture | str]:
     """The pictures, in the same order, without their figures: those are files in the folder.
+
+    In place of one that cannot be drawn stands a sentence that says why.
 
     Args:
         drawings: what to draw (`bench.report.pictures.drawings`).
@@ -73,7 +75,7 @@ class _Other:
         self._process.wait()
         self._pipe.close()
 
-    def pictures(self) -> list[Picture] | None:
+    def pictures(self) -> list[Picture | str] | None:
         """What it has drawn, once it has; None where it ended before."""
         try:
             # Pickled by this program's own child, over a pipe of theirs alone: into its standard output a library may print.
@@ -82,17 +84,20 @@ class _Other:
             return None
 
 
-def _save(drawings: Sequence[Drawing], folder: Path) -> list[Picture]:
-    pictures = []
+def _save(drawings: Sequence[Drawing], folder: Path) -> list[Picture | str]:
+    pictures: list[Picture | str] = []
     # A drawing makes many small objects; looking for garbage among the tables at every turn takes an eighth of the time.
     gc.freeze()
     try:
         for drawing in drawings:
-            picture = drawing()
-            assert picture.figure is not None
-            for ending in picture.endings:
-                save(picture.figure, folder / f"{picture.name}.{ending}")
-            pictures.append(dataclasses.replace(picture, figure=None))
+            try:
+                picture = drawing()
+                assert picture.figure is not None
+                for ending in picture.endings:
+                    save(picture.figure, folder / f"{picture.name}.{ending}")
+                pictures.append(dataclasses.replace(picture, figure=None))
+            except Exception as error:  # It takes no other figure along, nor the page.
+                pictures.append(f"Left out for an error: a figure ({type(error).__name__}: {error}).")
     finally:
         gc.unfreeze()
     return pictures

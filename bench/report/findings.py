@@ -10,11 +10,14 @@ from bench.protocol.cells import Status
 from bench.protocol.signal import uniform_gain
 from bench.statistics.agreement import LEVEL
 from bench.statistics.capacity import MOST_STUCK, what_is_known
+from bench.statistics.confirmation import MAJORITY, Answer, memorizable
 from bench.statistics.frontier import narrow
 from bench.statistics.published import against_literature
 from bench.statistics.ratios import in_words
+from bench.statistics.settings import AS_ASKED, acts, same
+from bench.statistics.survival import GROUP_FIELDS, wilson_interval
 from bench.statistics.tables import Tables
-from bench.statistics.verdict import MAJORITY, verdict
+from bench.statistics.verdict import verdict
 from bench.store.parts import PENDING
 
 # Regularizers named in the sentence that ranks them, from either end.
@@ -40,23 +43,51 @@ def findings(tables: Tables) -> list[str]:
         return ["No cell has a result yet."]
     pending = int((tables.cells["status"] == PENDING).sum())
     unfinished = f"Unfinished: {pending} of {len(tables.cells)} cells have no result yet; what follows is of the others alone."
+    first_signals = results[results.index == tables.groups.index[0]]
+    signal, validation = tables.signal_propagation, tables.validation
     if tables.variants:
-        sentences = [_asked(tables.groups.iloc[0]), *verdict(tables.evidence).sentences]
-        sentences += _blindness(results[results.index == tables.groups.index[0]], tables.signal_propagation)
+        parts = [
+            lambda: [_asked(tables.groups.iloc[0], tables.cells)],
+            lambda: list(verdict(tables.evidence, tables.left_out).sentences),
+            lambda: _dead(tables.groups.iloc[0], signal),
+            lambda: _blindness(first_signals, signal),
+        ]
     else:
-        sentences = [_counts(tables.cells), *_blindness(results, tables.signal_propagation)]
-        sentences += _searched(tables.capacity, tables.search_ratio)
-        first, *others = [*_capacities(tables.capacity), None]
-        sentences += [sentence for sentence in (first, *_depth(tables.scaling), *others) if sentence]
-        compared = in_words(tables.ratios)
-        sentences += compared if len(compared) <= MOST_FRONTIERS else []
-    sentences += _rates(tables.learning_rates, tables.variants)
-    sentences += _ranked(tables.regularizers) + _slowed(tables.log_rank, tables.regularizers)
-    sentences += [] if tables.variants else _literature(tables.regularizers)
-    sentences += against_literature(tables.published)
-    validation = tables.validation
-    measured = validation[validation["best_over_variance"].notna()] if len(validation) else validation
-    return [unfinished] * (pending > 0) + sentences + ([_validation(measured)] if len(measured) else [])
+        parts = [
+            lambda: [_counts(tables.cells)],
+            lambda: _blindness(results, signal),
+            lambda: _searched(tables.capacity, tables.search_ratio),
+            lambda: _held(tables),
+            lambda: _compared(tables.ratios),
+        ]
+    parts += [
+        lambda: _rates(tables.learning_rates, tables.variants),
+        lambda: _ranked(tables.regularizers),
+        lambda: _slowed(tables.log_rank, tables.regularizers),
+        lambda: [] if tables.variants else _literature(tables.regularizers),
+        lambda: against_literature(tables.published),
+        lambda: _validation(validation[validation["best_over_variance"].notna()]) if len(validation) else [],
+    ]
+    sentences, failures = [], list(tables.failures)
+    for part in parts:
+        try:
+            sentences += part()
+        except Exception as error:  # It takes no other sentence along, nor the page.
+            failures.append(f"a finding ({type(error).__name__}: {error})")
+    left_out = [f"Left out for an error: {failure}." for failure in failures]
+    return [unfinished] * (pending > 0) + sentences + left_out
+
+
+def _held(tables: Tables) -> list[str]:
+    """What the networks hold, and right behind the first of that what depth costs."""
+    first, *others = [*_capacities(tables.capacity), None]
+    return [sentence for sentence in (first, *_depth(tables.scaling), *others) if sentence]
+
+
+def _compared(ratios: pd.DataFrame) -> list[str]:
+    """N50 under each setting over that under the first; of many settings the table says more."""
+    sentences = in_words(ratios)
+    return sentences if len(sentences) <= MOST_FRONTIERS else []
 
 
 def _counts(cells: pd.DataFrame) -> str:
@@ -163,18 +194,27 @@ def _span(values: pd.Series) -> str:
     return f"{values.min():g}" if not values.ne(values.iloc[0]).any() else f"{values.min():g} to {values.max():g}"
 
 
-def _asked(group: pd.Series) -> str:
-    """The answer for the first of the variants."""
+def _asked(group: pd.Series, cells: pd.DataFrame) -> str:
+    """The answer for the first of the variants: yes only where its seeds memorize clearly more often than not."""
     if group["n_seeds"] == 0:
         return "As asked: no result yet."
-    seeds, budget = f"{group['n_memorized']} of {group['n_seeds']} seeds", f"{group['max_epochs']} epochs"
-    if group["n_memorized"] >= MAJORITY * group["n_seeds"]:
-        return f"As asked, yes: {seeds} memorized, by epoch {group['median_epoch_to_tau']:.0f} in the median."
+    counts = int(group["n_memorized"]), int(group["n_seeds"])
+    seeds = f"{counts[0]} of {counts[1]} seeds"
+    low, high = (100 * end for end in wilson_interval(*counts))
+    if memorizable(*counts) is Answer.YES:
+        epoch = f"by epoch {group['median_epoch_to_tau']:.0f} in the median"
+        return f"As asked, yes: {seeds} memorized ({low:.0f} to {high:.0f} %), {epoch}."
     if not math.isfinite(group["median_final_tau"]):
-        return f"As asked, no: {group['n_diverged']} of {group['n_seeds']} seeds diverged."
+        return f"As asked, no: {group['n_diverged']} of {counts[1]} seeds diverged."
+    answer = "now and then" if counts[0] else "no"
+    own = cells[cells["status"] == Status.EARLY_STOPPED]
+    own = own[[all(same(row[name], group[name]) for name in GROUP_FIELDS) for _, row in own.iterrows()]] if len(own) else own
+    budget = f"in {group['max_epochs']} epochs"
+    if len(own):
+        budget += f", of which early stopping left {own['epochs_run'].median():.0f} to {len(own)} seeds in the median"
     return (
-        f"As asked, {'rarely' if group['n_memorized'] else 'no'}: {seeds} memorized {group['n_samples']} samples in"
-        f" {budget}; in the median {_left(group)} of the variance is left unexplained, where predicting the mean leaves 100 %."
+        f"As asked, {answer}: {seeds} ({low:.0f} to {high:.0f} %) memorized {group['n_samples']} samples {budget};"
+        f" in the median {_left(group)} of the variance is left unexplained, where predicting the mean leaves 100 %."
     )
 
 
@@ -318,6 +358,22 @@ def _left(group: pd.Series) -> str:
     return f"{100 * group['median_final_tau']:.3g} %" if math.isfinite(group["median_final_tau"]) else "all (diverged)"
 
 
+def _dead(asked: pd.Series, signal: pd.DataFrame) -> list[str]:
+    """How often a layer of the untrained network as asked passes nothing on."""
+    own = signal[signal["setting"] == AS_ASKED] if len(signal) else signal
+    dead = own[(own["dead_draws"] > 0).fillna(False)] if len(own) else own
+    if dead.empty:
+        return []
+    last = dead.iloc[-1]
+    half = dead[2 * dead["dead_draws"] >= last["dead_draws"]].iloc[0]
+    told = "No gradient reaches what lies below, so that this network can do no more than predict a constant"
+    text = (
+        f"Dead before training, in {last['dead_draws']:.0f} of {last['n_draws']:.0f} draws: all units of a hidden layer answer"
+        f" the same to all inputs, from layer {half['layer']:.0f} on in at least half of these."
+    )
+    return [f"{text} {told}." if asked["activation"] == "relu" and not acts(asked["input_noise"]) else text]
+
+
 def _blindness(groups: pd.DataFrame, signal: pd.DataFrame) -> list[str]:
     """Why uniform initialisations get stuck, where they do."""
     sentences = []
@@ -345,8 +401,10 @@ def _blindness(groups: pd.DataFrame, signal: pd.DataFrame) -> list[str]:
     return sentences
 
 
-def _validation(validation: pd.DataFrame) -> str:
+def _validation(validation: pd.DataFrame) -> list[str]:
     """The floor under every validation error, against the lowest that any cell saw."""
+    if validation.empty:
+        return []
     best, final = validation["best_over_variance"], validation["final_over_variance"]
     count = int(validation["n_val"].min())
     # The relative standard error of the variance of this many normal numbers.
@@ -356,8 +414,8 @@ def _validation(validation: pd.DataFrame) -> str:
         if (validation["target"] == "normal").all()
         else ""
     )
-    return (
+    return [
         f"Nothing generalizes: at the end of training the validation MSE is {final.median():.3g} times the variance of"
         f" the validation targets, in the median of {len(validation)} cells. The lowest of any cell at any epoch is"
         f" {best.min():.3f} times{scatter}."
-    )
+    ]

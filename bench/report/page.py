@@ -45,7 +45,17 @@ GROUP_MEASURES = [
     "median_final_tau",
     "n_params",
 ]
-EVIDENCE_MEASURES = ["setting", "levers", "n_memorized", "n_seeds", "median_epoch_to_tau", "median_final_tau", "cost"]
+EVIDENCE_MEASURES = [
+    "setting",
+    "levers",
+    "n_memorized",
+    "n_seeds",
+    "n_fresh_memorized",
+    "n_fresh",
+    "median_epoch_to_tau",
+    "median_final_tau",
+    "cost",
+]
 
 CELL_MEASURES = [
     "n_params",

@@ -86,13 +86,14 @@ def evidence_table(evidence: pd.DataFrame) -> str:
             "change": evidence["setting"],
             "lever": evidence["levers"],
             "memorized": [f"{k}/{n}" for k, n in zip(evidence["n_memorized"], evidence["n_seeds"], strict=True)],
+            "fresh": [f"{k}/{n}" if n else "" for k, n in zip(evidence["n_fresh_memorized"], evidence["n_fresh"], strict=True)],
             "epoch": [spell_epochs(value) for value in evidence["median_epoch_to_tau"]],
             "tau left": [spell_tau(row) for _, row in evidence.iterrows()],
             "cost": ["-" if math.isnan(value) else f"{value:.2g}" for value in evidence["cost"]],
         }
     )
     cost = "training FLOPs over those of the asked budget"
-    title = f"medians over seeds; tau left: the share of variance unexplained; cost: {cost}"
+    title = f"medians over seeds; fresh: seeds that chose no change; tau left: the share of variance unexplained; cost: {cost}"
     widths = {name: max(map(len, [name, *shown[name]])) for name in ("change", "lever")}
     aligned = shown.assign(**{name: shown[name].str.ljust(width) for name, width in widths.items()})
     aligned = aligned.rename(columns={name: name.ljust(width) for name, width in widths.items()})

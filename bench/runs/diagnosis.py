@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+import tempfile
+from collections.abc import Iterable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pandas as pd
@@ -12,13 +14,11 @@ from bench.protocol import grid
 from bench.protocol.cells import FIELDS, Cell
 from bench.protocol.cells import SEEDS as SEED_FIELDS
 from bench.report import terminal
-from bench.runs.ladder import ladder
+from bench.runs.inquiry import Diagnose
 from bench.runs.run import run
-from bench.statistics.evidence import evidence
-from bench.statistics.settings import label_settings
-from bench.statistics.survival import GROUP_FIELDS, groups
-from bench.statistics.tables import asked_signals, signal_propagation
+from bench.statistics import tables
 from bench.statistics.verdict import Verdict, verdict
+from bench.store.parts import Store
 
 SEEDS = (0, 1, 2)
 
@@ -45,6 +45,7 @@ def diagnose(
     cell: Cell,
     *,
     seeds: Iterable[int] | int = SEEDS,
+    budget_s: float | None = None,
     run_dir: str | Path | None = None,
     device: str = "auto",
     engine: str = "auto",
@@ -55,8 +56,10 @@ def diagnose(
 
     Args:
         cell: the network, data and training to explain; its own seeds give way to `seeds`.
-        seeds: of data and initial weights; every variant is trained once with each. Three are the least that can tell chance
-            from a cause; with fewer, all must agree.
+        seeds: of data and initial weights; every variant is trained once with each. What stands out is confirmed on fresh
+            seeds.
+        budget_s: no training begins that would not end within so many seconds of training; the verdict says what was not
+            tried. None: ten seconds, or fifteen times what the cell took, whichever is more.
         run_dir, device, engine, threads, progress: as of `bench.run`. `memcap report` makes the page of a run_dir.
 
     Raises:
@@ -70,23 +73,9 @@ def diagnose(
         raise grid.GridError("cell", type(cell).__name__, "is not a cell", "give a bench.Cell, bench.Cell(depth=2, width=8)")
     # The rules of a grid refuse what has no effect, too.
     fields = {name: getattr(cell, name) for name in FIELDS if name not in ("regularization", *SEED_FIELDS)}
-    cells = plan(grid.expand(fields, {"seed": seeds}, regularizations={}))
-    table = run(cells, run_dir=run_dir, device=device, engine=engine, threads=threads, progress=progress, variants=True)
-    grouped = groups(table)
-    grouped.insert(0, "setting", label_settings(grouped, variants=True))
-    found = evidence(grouped)
-    keyed = table.merge(grouped[["setting", *GROUP_FIELDS]], on=list(GROUP_FIELDS), how="left")
-    return Diagnosis(verdict(found), found, asked_signals(signal_propagation(keyed, variants=True)))
-
-
-def plan(asked: Sequence[Cell]) -> list[Cell]:
-    """The cells of a diagnosis, checked: those asked about, which differ in their seeds alone, then each variant of them.
-
-    Raises:
-        bench.GridError: cells that differ in more.
-    """
-    if len({dataclasses.replace(cell, data_seed=0, init_seed=0) for cell in asked}) > 1:
-        raise grid.GridError(
-            "grid", "...", "describes several networks, and a diagnosis is about one", "sweep nothing but the seeds"
-        )
-    return grid.check(variant for rung in zip(*map(ladder, asked), strict=True) for variant in rung)
+    cells = grid.expand(fields, {"seed": seeds}, regularizations={})
+    about = Diagnose(budget_s)
+    with tempfile.TemporaryDirectory(prefix="memcap-") if run_dir is None else nullcontext(run_dir) as folder:
+        run(cells, run_dir=folder, device=device, engine=engine, threads=threads, progress=progress, diagnosis=about)
+        made = tables.make(Store(folder))
+    return Diagnosis(verdict(made.evidence, made.left_out), made.evidence, tables.asked_signals(made.signal_propagation))

@@ -18,8 +18,10 @@ from bench.machine.cores import available_cores
 from bench.protocol import grid
 from bench.protocol.cells import Cell
 from bench.runs.executors.choice import EXECUTORS
+from bench.runs.inquiry import Diagnose, Inquiry
 from bench.runs.search import Search, next_round
 from bench.runs.training import Training
+from bench.statistics.settings import label_settings
 from bench.store import provenance
 from bench.store.folder import prepared
 from bench.store.parts import Design, Store, write_atomically
@@ -37,6 +39,7 @@ def run(
     jacobian_rank: bool = False,
     fresh: bool = False,
     search: Search | None = None,
+    diagnosis: Diagnose | None = None,
     variants: bool = False,
     progress: bool = False,
     config: str | None = None,
@@ -60,6 +63,8 @@ def run(
         fresh: forget what `run_dir` holds.
         search: look for the frontier of each cell's network, in rounds of other sample counts and seeds in place of its own
             (`bench.runs.search`).
+        diagnosis: the cells are one network with several seeds, whose variants are trained in rounds, to find out what holds
+            it back (`bench.runs.inquiry`).
         variants: the cells are variants of the first and its seeds; the report then says what each one changes, and what held
             the first back.
         progress: say what is trained, and show progress on the standard error stream.
@@ -74,7 +79,7 @@ def run(
         KeyboardInterrupt: Ctrl-C; what had finished is kept in `run_dir`.
     """
     asked = grid.check([cells] if isinstance(cells, Cell) else cells)
-    design = Design.SEARCH if search else Design.VARIANTS if variants else Design.PRODUCT
+    design = Design.SEARCH if search else Design.VARIANTS if variants or diagnosis else Design.PRODUCT
     if search is not None and not isinstance(search, Search):
         raise grid.GridError("search", search, "must be a bench.Search or None", "give for example bench.Search(ratio=1.15)")
     spec = resolve(engine, device)
@@ -83,12 +88,15 @@ def run(
     for name, value, least in (("threads", threads, 1), ("n_predictions", n_predictions, 0)):
         if value is not None and (type(value) is not int or value < least):
             raise grid.GridError(name, value, f"must be a whole number of at least {least}", f"give {least} or more")
+    if diagnosis is not None and len({dataclasses.replace(cell, data_seed=0, init_seed=0) for cell in asked}) > 1:
+        rule = "describes several networks, and a diagnosis is about one"
+        raise grid.GridError("grid", "...", rule, "sweep nothing but the seeds")
     if run_dir == "":
         raise grid.GridError("run_dir", run_dir, "names no folder", "give a folder")
     with tempfile.TemporaryDirectory(prefix="memcap-") if run_dir is None else nullcontext(run_dir) as folder:
         store = Store(prepared(Path(folder), fresh=fresh))
         if progress:
-            what = f"{len(asked)} {'networks to search' if search else 'cells'}"
+            what = "one network to diagnose" if diagnosis else f"{len(asked)} {'networks to search' if search else 'cells'}"
             print(f"memcap: {what}{'' if run_dir is None else f', results in {run_dir}'}")
         if spec.notice:
             print(f"memcap: {spec.notice}")
@@ -96,6 +104,7 @@ def run(
             store,
             asked,
             search,
+            diagnosis,
             design,
             spec,
             config,
@@ -112,6 +121,7 @@ def _train_planned(
     store: Store,
     asked: list[Cell],
     search: Search | None,
+    diagnosis: Diagnose | None,
     design: Design,
     spec: EngineSpec,
     config: str | None,
@@ -125,7 +135,8 @@ def _train_planned(
     """Plans and trains what a folder has no results of yet, and writes down how."""
     started, started_at = time.perf_counter(), datetime.now(UTC)
     ratio = search.ratio if search else None
-    planned = next(_plans(asked, search, store))
+    inquiry = Inquiry(asked, store.endings, budget_s=diagnosis.budget_s) if diagnosis else None
+    planned = asked if inquiry else next(_plans(asked, search, None, store))
     # First of all, since what has a plan is a run's; that of a search which goes on holds more than its first round.
     if not search or not (store.path / "plan.parquet").exists():
         store.write_plan(planned, design, ratio)
@@ -135,24 +146,24 @@ def _train_planned(
     training = Training(store, spec, executor=executor, threads=threads, progress=progress, **wanted)
     rounds, told = 0, set()
     try:
-        for planned in _plans(asked, search, store):
+        for planned in _plans(asked, search, inquiry, store):
             finished = store.finished_ids(with_predictions=n_predictions > 0, with_jacobian_rank=jacobian_rank)
             todo = [cell for cell in planned if cell.cell_id not in finished]
             for name in store.unreadable.keys() - told:
                 print(f"memcap: {store.path / name} {store.unreadable[name]}; its cells are trained again")
             told |= store.unreadable.keys()
             if progress:
-                _announce(planned, todo, rounds, search)
+                _announce(planned, todo, rounds, searching=search is not None or inquiry is not None)
             if todo:
                 store.write_plan(planned, design, ratio)
                 training.train(todo)
                 rounds += 1
-        store.write_plan(planned, design, ratio)
+        store.write_plan(planned, design, ratio, _in_words(inquiry.left_out, asked[0]) if inquiry else ())
     finally:
         facts = provenance.collect(engine=spec.name, device=training.device_name, threads=training.workers)
         wall_time_s = round(time.perf_counter() - started, 3)
         counts = {"cells_planned": len(planned), "cells_trained": training.trained, "cells_kept": len(planned) - training.asked}
-        if search:
+        if search or inquiry:
             counts["rounds_trained"] = rounds
         if training.left_to_torch:
             counts["cells_left_to_torch"] = training.left_to_torch
@@ -161,8 +172,11 @@ def _train_planned(
         provenance.append(store.path, {**times, **counts, **facts, **asked_for})
 
 
-def _plans(asked: list[Cell], search: Search | None, store: Store) -> Iterator[list[Cell]]:
-    """All cells planned so far, as often as there is something new to train: once without a search."""
+def _plans(asked: list[Cell], search: Search | None, inquiry: Inquiry | None, store: Store) -> Iterator[list[Cell]]:
+    """All cells planned so far, as often as there is something new to train: once without a search or an inquiry."""
+    if inquiry is not None:
+        yield from inquiry.rounds()
+        return
     if search is None:
         yield asked
         return
@@ -177,8 +191,15 @@ def _plans(asked: list[Cell], search: Search | None, store: Store) -> Iterator[l
         yield [cell for cells in tried.values() for cell in cells]
 
 
-def _announce(planned: list[Cell], todo: list[Cell], rounds: int, search: Search | None) -> None:
-    if search and todo:
+def _announce(planned: list[Cell], todo: list[Cell], rounds: int, *, searching: bool) -> None:
+    if searching and todo:
         print(f"memcap: round {rounds + 1}: {len(todo)} cells")
-    elif not search and len(todo) < len(planned):
+    elif not searching and len(todo) < len(planned):
         print(f"memcap: {len(planned) - len(todo)} of them are done already")
+
+
+def _in_words(variants: list[Cell], asked: Cell) -> list[str]:
+    """What each variant changes, as a user would ask for it."""
+    if not variants:
+        return []
+    return list(label_settings(pd.DataFrame(map(dataclasses.asdict, [asked, *variants]), dtype=object), variants=True))[1:]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 
 import pandas as pd
 
 from bench.protocol import theory
+from bench.protocol.columns import columns_of
 from bench.protocol.noise import VALIDATION_FIELDS, validation_variance
-from bench.protocol.signal import propagation
+from bench.protocol.signal import dead_layers, propagation
 from bench.statistics.capacity import capacities
 from bench.statistics.evidence import evidence
 from bench.statistics.fans import fans
@@ -28,6 +30,9 @@ from bench.store.parts import Design, Store, cells_of
 # Beyond these the table would be too long to read.
 MOST_SIGNALS = 24
 
+# Dead layers are looked for in the asked network, and in the same under the first other initialisation.
+WITH_DRAWS = 2
+
 # The fields that signal propagation depends on, beside the seeds.
 SIGNAL_FIELDS = ("init", "init_scale", "activation", "width", "depth", "d_in")
 
@@ -36,6 +41,7 @@ SIGNAL_FIELDS = ("init", "init_scale", "activation", "width", "depth", "d_in")
 class Tables:
     """What a run says. A table without rows has nothing to say. `bench.protocol.columns` tells what the columns are.
 
+    `failures` says of each table that could not be made why; it then has no rows. `left_out`: what a diagnosis had no time for.
     `design` says what the cells are: a product of lists; variants of the first of them, and then `evidence` has rows; or a
     search, which has no maps, since its sample counts are where the frontier is. `search_ratio`: how well a search was asked to
     know each N50.
@@ -61,6 +67,8 @@ class Tables:
     predictions: pd.DataFrame
     signal_propagation: pd.DataFrame
     validation: pd.DataFrame
+    failures: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     @property
     def variants(self) -> bool:
@@ -71,7 +79,7 @@ class Tables:
         tables = {
             field.name: getattr(self, field.name)
             for field in dataclasses.fields(self)
-            if field.name not in ("design", "search_ratio")
+            if field.name not in ("design", "search_ratio", "failures", "left_out")
         }
         return {name: table for name, table in tables.items() if len(table) or name in ("cells", "groups")}
 
@@ -88,31 +96,44 @@ def make(store: Store) -> Tables:
     variants = design is Design.VARIANTS
     groups.insert(0, "setting", label_settings(groups, variants=variants))
     keyed = cells.merge(groups[["setting", *GROUP_FIELDS]], on=list(GROUP_FIELDS), how="left")
-    capacity = pd.DataFrame() if variants else capacities(keyed)
-    laws, left = scaling(capacity)
+    product, searched = design is Design.PRODUCT, design is Design.SEARCH
+    failures: list[str] = []
+
+    def made(name: str, table: Callable[[], pd.DataFrame], wanted: bool = True) -> pd.DataFrame:
+        """The table; without rows where it is not wanted, or cannot be made: an error in one takes no other along."""
+        try:
+            return table() if wanted else pd.DataFrame()
+        except Exception as error:
+            failures.append(f"table {name} ({type(error).__name__}: {error})")
+            return pd.DataFrame(columns=list(columns_of(name)))
+
+    capacity = made("capacity", lambda: capacities(keyed), not variants)
+    laws = cache(lambda: scaling(capacity))
     return Tables(
         design=design,
         search_ratio=ratio,
         cells=cells,
         groups=groups,
-        evidence=evidence(groups) if variants else pd.DataFrame(),
+        evidence=made("evidence", lambda: evidence(groups, cells), variants),
         capacity=capacity,
-        ratios=ratios(capacity),
-        scaling=laws,
-        scaling_residuals=left,
-        published=pd.DataFrame() if variants else published(cells, capacity),
-        theory=pd.DataFrame() if variants else theory.table(groups),
+        ratios=made("ratios", lambda: ratios(capacity)),
+        scaling=made("scaling", lambda: laws()[0]),
+        scaling_residuals=made("scaling_residuals", lambda: laws()[1]),
+        published=made("published", lambda: published(cells, capacity), not variants),
+        theory=made("theory", lambda: theory.table(groups), not variants),
         # And its rates were tried at sample counts and seeds of their own.
-        learning_rates=compare_rates(groups.head(0) if design is Design.SEARCH else groups),
+        learning_rates=made("learning_rates", lambda: compare_rates(groups.head(0) if searched else groups)),
         # Of the few seeds of a search at each count, those that memorize without are no fair sample.
-        regularizers=ranking(cells.head(0) if design is Design.SEARCH else cells),
-        log_rank=pd.DataFrame() if design is not Design.PRODUCT else log_rank(keyed),
-        incidence=pd.DataFrame() if design is not Design.PRODUCT else incidence(keyed),
-        thresholds=pd.DataFrame() if design is Design.SEARCH else thresholds(cells, groups),
-        learning_fans=pd.DataFrame() if design is Design.SEARCH else fans(store.read_curves(), keyed),
-        predictions=_predictions(store, keyed),
-        signal_propagation=signal_propagation(keyed, variants=variants),
-        validation=_validation(keyed),
+        regularizers=made("regularizers", lambda: ranking(cells.head(0) if searched else cells)),
+        log_rank=made("log_rank", lambda: log_rank(keyed), product),
+        incidence=made("incidence", lambda: incidence(keyed), product),
+        thresholds=made("thresholds", lambda: thresholds(cells, groups), not searched),
+        learning_fans=made("learning_fans", lambda: fans(store.read_curves(), keyed), not searched),
+        predictions=made("predictions", lambda: _predictions(store, keyed)),
+        signal_propagation=made("signal_propagation", lambda: signal_propagation(keyed, variants=variants)),
+        validation=made("validation", lambda: _validation(keyed)),
+        failures=tuple(failures),
+        left_out=store.left_out(),
     )
 
 
@@ -156,7 +177,10 @@ def signal_propagation(cells: pd.DataFrame, *, variants: bool) -> pd.DataFrame:
     alike = {name: first[name].iloc[0] for name in GROUP_FIELDS if name not in SIGNAL_FIELDS and len(first)}
     first = first.assign(setting=label_settings(first.assign(**alike), variants=variants))
     about = first[["cell_id", "setting", "depth", "width", "init", "init_scale"]]
-    return about.merge(propagation(cells_of(first)), on="cell_id", how="inner")
+    table = about.merge(propagation(cells_of(first)), on="cell_id", how="inner")
+    draws = [dead_layers(cell).assign(cell_id=cell.cell_id) for cell in (cells_of(first.head(WITH_DRAWS)) if variants else [])]
+    none = pd.DataFrame(columns=["cell_id", "layer", "dead_draws", "n_draws"])
+    return table.merge(pd.concat(draws) if draws else none, on=["cell_id", "layer"], how="left")
 
 
 def asked_signals(signal: pd.DataFrame) -> pd.DataFrame:

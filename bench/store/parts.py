@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import os
 import re
@@ -12,7 +13,7 @@ from enum import StrEnum
 from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 import pyarrow as pa
@@ -25,7 +26,7 @@ from bench.protocol.networks import functional_dim, n_params
 SCHEMA_VERSION = 2
 _VERSION_KEY = b"memcap_schema"
 # In the metadata of plan.parquet: what its cells are.
-_DESIGN_KEY, _RATIO_KEY = b"memcap_design", b"memcap_ratio"
+_DESIGN_KEY, _RATIO_KEY, _LEFT_OUT_KEY = b"memcap_design", b"memcap_ratio", b"memcap_left_out"
 _PART_NAME = re.compile(r"part-(\d{8})-[0-9a-f]{8}\.parquet")
 
 _ARROW = {int: pa.int64(), float: pa.float64(), bool: pa.bool_(), str: pa.string()}
@@ -80,6 +81,14 @@ class Design(StrEnum):
     SEARCH = "search"
 
 
+class Ended(NamedTuple):
+    """What training came to: the epochs that it ran, and the tau that it ended with, infinite where it diverged."""
+
+    memorized: bool
+    epochs: int
+    final_tau: float
+
+
 class Store:
     """The parts of one run folder. Reading reports what it could not read in `unreadable`, by name and reason."""
 
@@ -112,12 +121,25 @@ class Store:
         rows = [_row(o, cell_id) for cell_id, o in zip(ids, outcomes, strict=True)]
         self._write_part("cells", pa.Table.from_pylist(rows, schema=SCHEMAS["cells"]))
 
-    def write_plan(self, cells: Iterable[Cell], design: Design = Design.PRODUCT, ratio: float | None = None) -> None:
-        """Replace the list of cells that this folder's tables and figures are about; `ratio`: that a search was asked for."""
+    def write_plan(
+        self,
+        cells: Iterable[Cell],
+        design: Design = Design.PRODUCT,
+        ratio: float | None = None,
+        left_out: Sequence[str] = (),
+    ) -> None:
+        """Replace the list of cells that this folder's tables and figures are about; `ratio`: that a search was asked for;
+        `left_out`: what a diagnosis had no time for, in words.
+        """
         rows = [{"cell_id": cell.cell_id, **dataclasses.asdict(cell)} for cell in cells]
         self.path.mkdir(parents=True, exist_ok=True)
         table = pa.Table.from_pylist(rows, schema=SCHEMAS["plan"])
-        self._write_table(table, self.path / "plan.parquet", {_DESIGN_KEY: design.encode(), _RATIO_KEY: str(ratio).encode()})
+        about = {
+            _DESIGN_KEY: design.encode(),
+            _RATIO_KEY: str(ratio).encode(),
+            _LEFT_OUT_KEY: json.dumps(list(left_out)).encode(),
+        }
+        self._write_table(table, self.path / "plan.parquet", about)
 
     def design(self) -> tuple[Design, float | None]:
         """What the planned cells are, a product where no plan can be read; and the ratio that a search was asked for."""
@@ -127,6 +149,14 @@ class Store:
             return design, float(about[_RATIO_KEY]) if design is Design.SEARCH else None
         except (OSError, pa.ArrowException, KeyError, ValueError):
             return Design.PRODUCT, None
+
+    def left_out(self) -> tuple[str, ...]:
+        """What a diagnosis had no time for, in words; nothing where no plan can be read."""
+        try:
+            about = pq.read_schema(self.path / "plan.parquet").metadata or {}
+            return tuple(json.loads(about.get(_LEFT_OUT_KEY, b"[]")))
+        except (OSError, pa.ArrowException, ValueError):
+            return ()
 
     def read_cells(self) -> pd.DataFrame:
         """One row for each planned cell, in the order of the plan; those without an outcome have the status `pending`.
@@ -163,6 +193,14 @@ class Store:
         """How each cell that has a row ended, by cell_id."""
         cells = self._outcomes()
         return dict(zip(cells["cell_id"], cells["status"], strict=True))
+
+    def endings(self) -> dict[str, Ended]:
+        """What training came to, by cell_id, of each cell that has a result."""
+        cells = self._outcomes()
+        cells = cells[cells["status"] != Status.FAILED]
+        taus = cells["final_tau"].where(cells["status"] != Status.DIVERGED, math.inf).fillna(math.inf)
+        rows = zip(cells["cell_id"], cells["status"] == Status.MEMORIZED, cells["epochs_run"].fillna(0), taus, strict=True)
+        return {cell_id: Ended(bool(hit), int(epochs), float(tau)) for cell_id, hit, epochs, tau in rows}
 
     def finished_ids(self, *, with_predictions: bool = False, with_jacobian_rank: bool = False) -> set[str]:
         """The cells that need no training: those with a row whose status is not failed, and with all that belongs to it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import subprocess
 import sys
 
@@ -153,8 +154,36 @@ def compose(*overrides: str):
 def test_a_chosen_optimizer_is_the_one_that_trains():
     for grid in ("smoke", "default", "question"):
         assert {cell.optimizer for cell in compose(f"grid={grid}", "optimizer=adamw").cells} == {"adamw"}
-    chosen = compose("grid=default", "optimizer=sgd")
-    assert {(cell.learning_rate, cell.momentum) for cell in chosen.cells} == {(0.01, 0.9)}
+
+
+def test_an_optimizer_brings_nothing_that_its_name_does_not_say():
+    """The rate is that of `Cell`, as from Python."""
+    for name, momentum in (("sgd", 0.0), ("sgd_momentum", 0.9)):
+        chosen = compose("grid=default", f"optimizer={name}")
+        assert {(c.optimizer, c.learning_rate, c.momentum) for c in chosen.cells} == {
+            ("sgd", DEFAULTS["learning_rate"], momentum)
+        }
+
+
+# A hash over the ids of all cells of each shipped grid, as of 0.2.0.
+SHIPPED = {
+    "check": "8ff7d520b9447cac",
+    "default": "536822246ac75bf2",
+    "frontier": "02c960d076ffa604",
+    "learning_rate": "fa63488b4c4bcee3",
+    "precision": "ff919183d88b8201",
+    "published": "d875edf4bfb106fb",
+    "question": "9b4ca1559d120bef",
+    "regularization": "f6c19210ef9b98b5",
+    "smoke": "c1e5b5a2cef8a76a",
+}
+
+
+def test_no_cell_of_a_shipped_grid_has_moved():
+    """Results that were trained stay those of their cells."""
+    for grid, expected in SHIPPED.items():
+        ids = "".join(cell.cell_id for cell in compose(f"grid={grid}").cells)
+        assert hashlib.sha256(ids.encode()).hexdigest()[:16] == expected, grid
 
 
 def test_load_on_the_command_line_replaces_the_sample_counts_of_the_grid():

@@ -247,7 +247,7 @@ def test_a_page_of_variants_shows_each_part_of_the_remedy_alone():
     """Two changes that work together alone, and sixteen others that come closer than either of them."""
     rates, inits = ({"learning_rate": 0.1}, {"init": "orthogonal"})
     changes = [{}, inits, rates, *({"weight_decay": 0.001 * k} for k in range(1, 17)), rates | inits]
-    cells = bench.expand(seed=range(3), variants=changes)
+    cells = bench.expand(seed=range(8), variants=changes)
     made = rows_of(cells, lambda c: 20 if c.learning_rate == 0.1 and c.init == "orthogonal" else None)
     made["final_tau"] = [
         0.001 if d else 0.1 if w else 0.9 for d, w in zip(made["status"] == "memorized", made["weight_decay"], strict=True)
@@ -328,3 +328,20 @@ def test_the_page_stays_small_and_holds_every_cell(cells, most_bytes, tmp_path):
     assert len(page.encode()) < most_bytes
     (rows,) = re.findall(r'<script type="application/json" id="cells-rows">(.*?)</script>', page, re.DOTALL)
     assert len(json.loads(rows)) == len(cells())
+
+
+def test_an_error_in_one_table_figure_or_finding_is_said_and_takes_nothing_else_along(tmp_path, monkeypatch, capsys):
+    def broken(*_):
+        raise ValueError("planted")
+
+    bench.run(bench.expand(depth=1, width=4, n_samples=8, max_epochs=20), run_dir=tmp_path / "run")
+    monkeypatch.setattr("bench.statistics.tables.thresholds", broken)
+    monkeypatch.setattr("bench.report.findings._ranked", broken)
+    monkeypatch.setattr("bench.report.plots.fans", broken)
+    page = build(tmp_path / "run").read_text()
+    shown = capsys.readouterr().out
+    for what in ("table thresholds", "a finding", "a figure"):
+        assert f"Left out for an error: {what} (ValueError: planted)." in page
+        assert f"Left out for an error: {what} (ValueError: planted)." in shown
+    assert "memorized targets that are pure noise" in page
+    assert (tmp_path / "run/tables/groups.csv").exists()

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from typing import get_args
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import bench
 from bench.engines.packs import budget_flops
-from bench.protocol.cells import Cell, Dtype
+from bench.protocol.cells import DEFAULTS, FIELDS, Cell, Dtype
 from bench.protocol.networks import functional_dim
 from bench.protocol.noise import training_data
-from bench.protocol.signal import propagation
-from bench.runs.diagnosis import plan
-from bench.runs.ladder import SOUND, ladder
-from bench.statistics.evidence import Lever
+from bench.protocol.signal import dead_layers, propagation
+from bench.runs.ladder import SOUND, other_networks, pairs, singles, without
+from bench.statistics.confirmation import LOOKS
+from bench.statistics.evidence import Lever, pulled_by
 from bench.statistics.verdict import Cause
 from tests.engines.training import train
 
@@ -24,48 +26,58 @@ from tests.engines.training import train
 LINEAR = Cell(depth=0, d_in=8, n_samples=6, optimizer="sgd", tau=0.01, dtype="float64", max_epochs=2000, learning_rate=0.05)
 
 
-def curvature(cell: Cell) -> float:
+def drawn(cell: Cell) -> list[Cell]:
+    """The cell with every seed that a diagnosis of seed 0 may take."""
+    return [dataclasses.replace(cell, data_seed=seed, init_seed=seed) for seed in range(LOOKS[-1] + 1)]
+
+
+def curvatures(cell: Cell) -> list[float]:
     """The largest eigenvalue of the Hessian of the MSE of a linear model: gradient descent diverges at rates above 2 over it."""
-    inputs = training_data(cell).inputs
-    design = np.column_stack([inputs, np.ones(len(inputs))])
-    return 2 * float(np.linalg.eigvalsh(design.T @ design / len(inputs)).max())
+
+    def largest(inputs):
+        design = np.column_stack([inputs, np.ones(len(inputs))])
+        return 2 * float(np.linalg.eigvalsh(design.T @ design / len(inputs)).max())
+
+    return [largest(training_data(own).inputs) for own in drawn(cell)]
 
 
-def epoch_of(cell: Cell) -> int:
-    epoch = train([cell])[cell].epoch_to_tau
-    assert epoch is not None
-    return epoch
+def epochs_of(cell: Cell) -> list[int]:
+    ended = train(drawn(cell))
+    epochs = [outcome.epoch_to_tau for outcome in ended.values()]
+    assert None not in epochs
+    return epochs
 
 
-def test_a_linear_model_with_fewer_samples_than_weights_memorizes_as_it_is():
+def test_a_linear_model_with_fewer_samples_than_weights_memorizes_as_it_is_and_no_ladder_is_trained():
     found = bench.diagnose(LINEAR, seeds=[0])
     assert found.verdict.cause == Cause.NOTHING
+    assert (len(found.evidence), found.evidence["n_seeds"].iloc[0]) == (1, LOOKS[0])
 
 
 def test_samples_beyond_the_weights_of_a_linear_model_are_beyond_its_capacity():
     """Gradient descent gets to 1 - (d_in + 1) / N of the variance; no rate, budget or precision gets lower."""
-    found = bench.diagnose(dataclasses.replace(LINEAR, n_samples=64, max_epochs=500), seeds=[0, 1])
+    found = bench.diagnose(dataclasses.replace(LINEAR, n_samples=64, max_epochs=500), seeds=[0, 1], budget_s=100)
     assert found.verdict.cause == Cause.CAPACITY
     samples = found.evidence[found.evidence["levers"] == "samples"]
     assert list(samples.loc[samples["n_memorized"] > 0, "n_samples"]) == [4]
     assert found.verdict.sentences[1].startswith("A linear model fits any 9 samples (d_in + 1); of 64 it leaves 85.9 %")
+    assert found.verdict.sentences[2].startswith("As for the budget, max_epochs=")
 
 
 def test_a_rate_beyond_the_stability_limit_is_the_learning_rates_fault():
-    """At 2.5 over the largest curvature the error grows at every step, from any start; at a third of that it shrinks."""
-    cell = dataclasses.replace(LINEAR, learning_rate=2.5 / curvature(LINEAR))
+    """At 2.5 over the largest curvature the error grows at every step, from any start; at a tenth of that it shrinks."""
+    cell = dataclasses.replace(LINEAR, learning_rate=2.5 / min(curvatures(LINEAR)))
     found = bench.diagnose(cell, seeds=[0])
-    assert found.evidence["n_diverged"].iloc[0] == 1
+    assert found.evidence["n_diverged"].iloc[0] == found.evidence["n_seeds"].iloc[0] == 1 + LOOKS[0]
     assert (found.verdict.cause, found.verdict.together_with) == (Lever.LEARNING_RATE, ())
+    assert any(" is too high: 6 of 6 seeds diverged, none of " in sentence for sentence in found.verdict.sentences)
 
 
 def test_a_budget_that_ends_halfway_is_the_budgets_fault():
-    """At 1.9 over the largest curvature a higher rate diverges and a lower one is slower; half of the epochs it takes are too few."""
-    cell = dataclasses.replace(LINEAR, learning_rate=1.9 / curvature(LINEAR))
-    needed = epoch_of(cell)
-    found = bench.diagnose(dataclasses.replace(cell, max_epochs=needed // 2), seeds=[0])
+    """Near the best rate three times it diverges and a third of it is slower; so few epochs are too few for momentum."""
+    cell = dataclasses.replace(LINEAR, n_samples=3, learning_rate=1 / max(curvatures(dataclasses.replace(LINEAR, n_samples=3))))
+    found = bench.diagnose(dataclasses.replace(cell, max_epochs=min(epochs_of(cell)) // 2), seeds=[0])
     assert (found.verdict.cause, found.verdict.together_with) == (Lever.BUDGET, ())
-    assert f"median epoch {needed})" in found.verdict.sentences[1]
 
 
 def test_a_ridge_floor_above_the_threshold_is_the_regularizations_fault():
@@ -99,8 +111,8 @@ def test_features_without_signal_are_the_initialisations_fault():
 
 def test_a_threshold_below_the_rounding_of_float32_is_the_precisions_fault():
     cell = dataclasses.replace(LINEAR, d_in=64, n_samples=12, dtype="float32", tau=1e-18, max_epochs=2000)
-    cell = dataclasses.replace(cell, learning_rate=1.0 / curvature(cell))
-    assert epoch_of(dataclasses.replace(cell, dtype="float64")) < 1000
+    cell = dataclasses.replace(cell, learning_rate=1 / max(curvatures(cell)))
+    assert max(epochs_of(dataclasses.replace(cell, dtype="float64"))) < 1000
     found = bench.diagnose(cell, seeds=[0])
     assert found.verdict.cause == Lever.PRECISION
 
@@ -119,16 +131,50 @@ def test_a_rate_wrong_by_orders_of_magnitude_is_the_learning_rates_fault_still(r
     assert (found.verdict.cause, found.verdict.change) == (Lever.LEARNING_RATE, "learning_rate=0.003")
 
 
-def test_two_equal_causes_are_both_named():
+def test_two_equal_causes_are_both_named_since_taking_either_away_breaks_the_remedy():
     """A rate beyond stability under a floor by bias: neither repair is enough alone."""
-    cell = dataclasses.replace(LINEAR, weight_decay=3.0, regularization="weight_decay", learning_rate=2.5 / (curvature(LINEAR)))
+    rate = 2.5 / min(curvatures(LINEAR))
+    cell = dataclasses.replace(LINEAR, weight_decay=3.0, regularization="weight_decay", learning_rate=rate)
     found = bench.diagnose(cell, seeds=[0])
     assert (found.verdict.cause, found.verdict.together_with) == (Lever.REGULARIZATION, (Lever.LEARNING_RATE,))
 
 
+def test_a_draw_that_decides_is_luck_and_said_with_its_interval():
+    """XOR by two relu units depends on the draw (case 9 of public reports: about half of the draws); a share is no cause."""
+    cell = Cell(depth=1, width=2, d_in=2, n_samples=4, target="rademacher", max_epochs=3000, learning_rate=0.01)
+    found = bench.diagnose(cell, seeds=range(3))
+    asked = found.evidence.iloc[0]
+    assert 0 < asked["n_memorized"] < asked["n_seeds"] >= LOOKS[-1]
+    assert found.verdict.cause != Cause.NOTHING
+    assert any(sentence.startswith("As asked, the draw decides: ") for sentence in found.verdict.sentences)
+
+
+def test_a_limit_of_time_ends_in_a_verdict_that_says_what_was_not_tried():
+    cell = Cell(depth=3, width=64, n_samples=2000, learning_rate=1e-6, max_epochs=150)
+    started = time.perf_counter()
+    found = bench.diagnose(cell, seeds=[0, 1], budget_s=0.5)
+    assert time.perf_counter() - started < 30
+    assert found.verdict.sentences[-3].startswith("Not tried for want of time (give more with budget_s): ")
+    assert found.verdict.sentences[-2].startswith("Not tested: the scale of inputs and targets, the output activation")
+    with pytest.raises(bench.GridError, match="budget_s=0: must be null or a positive number of seconds"):
+        bench.diagnose(cell, budget_s=0)
+
+
+def test_a_diagnosis_that_was_stopped_goes_on_where_it_was(tmp_path):
+    """All that had ended is kept: of the same plan, the second trains nothing."""
+    cell = dataclasses.replace(LINEAR, n_samples=64, max_epochs=50)
+    first = bench.diagnose(cell, seeds=[0], run_dir=tmp_path / "run", budget_s=100)
+    parts = sorted((tmp_path / "run/cells").iterdir())
+    again = bench.diagnose(cell, seeds=[0], run_dir=tmp_path / "run", budget_s=100)
+    assert sorted((tmp_path / "run/cells").iterdir()) == parts
+    assert again.verdict == first.verdict
+
+
 def test_a_diagnosis_reads_as_evidence_signals_and_verdict():
     text = str(bench.diagnose(dataclasses.replace(LINEAR, n_samples=64, max_epochs=50), seeds=[0]))
-    assert text.startswith("medians over seeds; tau left: the share of variance unexplained; cost: ")
+    assert text.startswith(
+        "medians over seeds; fresh: seeds that chose no change; tau left: the share of variance unexplained;"
+    )
     assert "\n\nas asked\n\n" in text
     assert "it leaves 85.9 % of the variance on average.\n" in text
 
@@ -146,58 +192,97 @@ SPEC = Cell(
 )
 
 
-def test_the_ladder_changes_one_thing_at_a_time_and_then_repairs_what_costs_nothing():
-    cells = ladder(SPEC)
-    assert cells[0] == SPEC
-    assert len(cells) == len(set(cells))
-    changed = [{name for name in Cell.__dataclass_fields__ if getattr(cell, name) != getattr(SPEC, name)} for cell in cells]
+def changes(cells: list[Cell], asked: Cell) -> list[set[str]]:
+    return [{name for name in FIELDS if getattr(cell, name) != getattr(asked, name)} for cell in cells]
+
+
+def test_the_ladder_changes_one_lever_at_a_time_then_two_and_repairs_what_costs_nothing():
+    for cell in singles(SPEC):
+        assert len(pulled_by(cell, SPEC)) == 1, cell
+    changed = changes(singles(SPEC), SPEC)
     for single in (
         {"init", "init_scale"},
         {"learning_rate"},
         {"dropout", "regularization"},
         {"batch_size"},
+        {"shuffle"},
+        {"batch_size", "shuffle"},
         {"dtype"},
         {"max_epochs"},
-        {"width"},
-        {"depth"},
-        {"n_samples", "batch_size", "max_epochs"},
     ):
         assert single in changed
-    assert sum(change == {"depth"} for change in changed) == 2
-    repaired = [cell for cell in cells if cell.dropout == 0 and cell.init != "uniform"]
-    assert {(cell.init, cell.init_scale) for cell in repaired} == {("he_normal", 1.0)}
-    assert any(cell.max_epochs > SPEC.max_epochs for cell in repaired)
-    assert any(cell.width > SPEC.width for cell in repaired)
-    assert any(cell.n_samples < SPEC.n_samples for cell in repaired)
+    paired = [set(pulled_by(cell, SPEC)) for cell in pairs(SPEC)]
+    assert all(1 <= len(levers) <= 4 for levers in paired)
+    assert {Lever.LEARNING_RATE, Lever.BUDGET} in paired
+    repaired = [cell for cell in pairs(SPEC) if cell.dropout == 0 and cell.init != "uniform"]
+    assert {(cell.init, cell.init_scale) for cell in repaired} == set(SOUND["relu"][:2])
+    networks = other_networks(SPEC, SPEC)
+    assert sum(change == {"depth"} for change in changes(networks, SPEC)) == 2
+    assert any(cell.width > SPEC.width and cell.depth == 1 for cell in networks)
+    assert any(cell.n_samples < SPEC.n_samples for cell in networks)
+    assert any(cell.d_in > SPEC.d_in for cell in networks)
+
+
+def test_plain_sgd_is_tried_with_momentum_smaller_batches_and_rates_with_a_budget():
+    """The levers that were blamed on others while nobody had tried them."""
+    plain = Cell(depth=3, width=64, d_in=20, n_samples=256, optimizer="sgd", learning_rate=0.01, activation="tanh")
+    assert {"momentum"} in changes(singles(plain), plain)
+    assert {"batch_size", "shuffle"} in changes(singles(plain), plain)
+    both = changes(pairs(plain), plain)
+    assert {"learning_rate", "max_epochs"} in both
+    assert {"momentum", "max_epochs"} in both
+    assert {"optimizer", "learning_rate", "max_epochs"} in both
+    assert {"activation"} in changes(other_networks(plain, plain), plain)
 
 
 def test_every_dtype_above_the_asked_one_is_tried():
-    tried = {asked: {cell.dtype for cell in ladder(dataclasses.replace(SPEC, dtype=asked))} for asked in get_args(Dtype)}
+    tried = {asked: {cell.dtype for cell in singles(dataclasses.replace(SPEC, dtype=asked))} for asked in get_args(Dtype)}
     assert tried == {"tf32": {"tf32", "float32", "float64"}, "float32": {"float32", "float64"}, "float64": {"float64"}}
 
 
 def test_fewer_samples_keep_the_steps_of_an_epoch_and_present_no_more_samples():
-    for cell in ladder(SPEC):
+    for cell in other_networks(SPEC, SPEC):
         if cell.n_samples < SPEC.n_samples:
             assert cell.steps_per_epoch == SPEC.steps_per_epoch
             assert cell.n_samples * cell.max_epochs <= SPEC.n_samples * SPEC.max_epochs
 
 
+def test_a_batch_that_the_ladder_itself_shrank_is_no_lever():
+    asked = dataclasses.replace(SPEC, n_samples=10000, batch_size=32)
+    fewer = [cell for cell in other_networks(asked, asked) if cell.n_samples < asked.n_samples]
+    assert 1 in {cell.batch_size for cell in fewer}
+    assert all(pulled_by(cell, asked) == [Lever.SAMPLES] for cell in fewer)
+
+
 @pytest.mark.parametrize("n_samples", [1, 2, 3, 7, 64, 5000])
 def test_fewer_samples_reach_down_to_half_of_what_the_network_has_dimensions_for(n_samples):
     cell = Cell(depth=1, width=2, d_in=2, n_samples=n_samples)
-    least = min(own.n_samples for own in ladder(cell))
+    least = min([own.n_samples for own in other_networks(cell, cell)])
     assert least >= min(2, n_samples)
     assert least <= functional_dim(cell) / 2 or least < 8  # a quarter would be one sample
 
 
+def test_where_samples_are_beyond_the_dimension_a_width_that_has_twice_as_many_is_tried():
+    cell = Cell(depth=1, width=5, d_in=2, n_samples=120)
+    assert any(functional_dim(own) >= 240 for own in other_networks(cell, cell))
+
+
 @pytest.mark.parametrize("activation", sorted(SOUND))
 def test_a_sound_initialisation_is_kept_and_another_tried(activation):
-    for init, scale in SOUND[activation]:
+    for init, scale in SOUND[activation][:2]:
         cell = Cell(activation=activation, init=init, init_scale=scale)
-        inits = {(own.init, own.init_scale) for own in ladder(cell)}
+        inits = {(own.init, own.init_scale) for own in (cell, *singles(cell))}
         assert len(inits) == 2
         assert (init, scale) in inits
+
+
+def test_what_takes_a_lever_away_from_a_remedy_leaves_the_others():
+    remedy = dataclasses.replace(
+        SPEC, n_samples=64, batch_size=16, max_epochs=4 * SPEC.max_epochs, optimizer="sgd", learning_rate=0.1
+    )
+    assert pulled_by(remedy, SPEC) == [Lever.OPTIMIZER, Lever.SAMPLES]
+    assert pulled_by(without(Lever.SAMPLES, remedy, SPEC), SPEC) == [Lever.OPTIMIZER]
+    assert pulled_by(without(Lever.OPTIMIZER, remedy, SPEC), SPEC) == [Lever.SAMPLES]
 
 
 @pytest.mark.parametrize("activation", sorted(SOUND))
@@ -221,18 +306,11 @@ def test_sound_initialisations_still_tell_inputs_apart_in_the_eighth_layer(activ
             assert 0.1 < kept(init, scale) < 10
 
 
-def test_the_variants_of_every_seed_stand_together():
-    cells = plan([dataclasses.replace(SPEC, data_seed=seed, init_seed=seed) for seed in (3, 5)])
-    assert [(cell.data_seed, cell.init_seed) for cell in cells[:4]] == [(3, 3), (5, 5)] * 2
-    assert dataclasses.replace(cells[2], data_seed=5, init_seed=5) == cells[3]
-
-
-def test_a_diagnosis_costs_a_stated_multiple_of_the_asked_budget():
-    """Of the question's own cell: what its variants take if every one spends its budget."""
-    for dtype in get_args(Dtype):
-        cell = Cell(depth=11, width=25, d_in=2, n_samples=10000, batch_size=1000, init="uniform", init_scale=0.25, dtype=dtype)
-        cells = ladder(cell)
-        assert sum(map(budget_flops, cells)) < 65 * budget_flops(cell)
+def test_a_diagnosis_costs_at_most_a_stated_multiple_of_the_asked_budget():
+    """Of the question's own cell: what its variants take if every one spends its budget, which the limit of time bounds."""
+    cell = Cell(depth=11, width=25, d_in=2, n_samples=10000, batch_size=1000, init="uniform", init_scale=0.25)
+    cells = [*singles(cell), *pairs(cell), *other_networks(cell, cell)]
+    assert sum(map(budget_flops, cells)) < 400 * budget_flops(cell)
 
 
 def test_the_command_trains_prints_the_verdict_and_leaves_a_page(memcap, tmp_path):
@@ -246,6 +324,32 @@ def test_the_command_trains_prints_the_verdict_and_leaves_a_page(memcap, tmp_pat
     assert 'id="evidence"' in page
     assert (tmp_path / "results/diagnose/tables/evidence.csv").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["results"]
+
+
+def test_an_optimizer_by_name_is_the_same_from_a_command_and_from_python(memcap, tmp_path):
+    """No momentum, no other rate, no other initialisation come with it."""
+    words = ["depth=1", "width=4", "d_in=2", "n_samples=4", "optimizer=sgd", "max_epochs=20", "grid.seed=[0]"]
+    assert memcap("diagnose", *words).status == 0
+    python = bench.diagnose(Cell(depth=1, width=4, d_in=2, n_samples=4, optimizer="sgd", max_epochs=20), seeds=[0])
+    command = pd.read_csv(tmp_path / "results/diagnose/tables/evidence.csv").iloc[0]
+    for name in ("optimizer", "learning_rate", "momentum", "init"):
+        assert command[name] == python.evidence.iloc[0][name] == DEFAULTS[name] or name == "optimizer"
+
+
+def test_a_network_whose_layers_pass_nothing_on_has_a_verdict_and_a_page(memcap, tmp_path):
+    done = memcap("diagnose", "depth=10", "width=2", "n_samples=4", "max_epochs=10", "grid.seed=[0]")
+    assert done.status == 0, done.err
+    assert "* Dead before training, in " in done.out
+    assert "Dead before training, in " in (tmp_path / "results/diagnose/report.html").read_text()
+
+
+def test_a_unit_with_one_input_is_dead_where_no_sample_is_on_its_side():
+    """Two samples are on one side of 0 in half of the draws, and the weight points to the other in half of those."""
+    found = dead_layers(Cell(depth=1, width=1, d_in=1, n_samples=2))
+    assert list(found["n_draws"]) == [100]
+    assert abs(found["dead_draws"].iloc[0] / 100 - 1 / 4) < 4 * (3 / 16 / 100) ** 0.5
+    wide = dead_layers(Cell(depth=1, width=64, n_samples=64))
+    assert (wide["dead_draws"].iloc[0], wide["n_draws"].iloc[0]) == (0, 10)
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,7 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
-import pytest
-from omegaconf import OmegaConf
-
-from bench.commands.config import config_dir
-from bench.protocol.cells import DEFAULT_RATES, DEFAULTS
 from bench.statistics.rates import at_default_rate, best_over_rates, compare_rates
 from bench.statistics.survival import groups
 from tests.statistics.tables import seeds, table
@@ -73,10 +67,3 @@ def test_failed_and_pending_cells_choose_no_rate():
     rows = seeds(["failed"], [None], learning_rate=0.001) + seeds(["pending"], [None], learning_rate=0.003)
     assert compare_rates(groups(table(*rows))).empty
     assert len(compare_rates(groups(table(*rows, *seeds(["censored"], [None], learning_rate=0.01))))) == 0
-
-
-@pytest.mark.parametrize("path", sorted((config_dir() / "optimizer").glob("*.yaml")), ids=lambda path: path.stem)
-def test_the_default_rates_are_those_that_conf_ships(path: Path):
-    shipped = OmegaConf.load(path)
-    assert DEFAULT_RATES[shipped.optimizer] == shipped.learning_rate
-    assert DEFAULT_RATES[DEFAULTS["optimizer"]] == DEFAULTS["learning_rate"]

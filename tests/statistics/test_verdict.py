@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
 
-from bench.protocol.cells import FIELDS
+from bench.protocol.cells import FIELDS, Cell
+from bench.protocol.networks import functional_dim, width_for
 from bench.statistics.evidence import LEVER_OF, WATCHED, Lever, evidence
-from bench.statistics.verdict import Cause, verdict, width_for
+from bench.statistics.verdict import UNTESTED, Cause, verdict
 from tests.statistics.tables import labelled, seeds, table
 
 # P = 97 and 89 functional dimensions.
 ASKED = {"depth": 1, "width": 8, "d_in": 10, "n_samples": 64, "max_epochs": 100, "learning_rate": 0.01, "init": "uniform"}
 
 
-def rung(epoch: int | None, left: float = 0.5, n_seeds: int = 2, **changes) -> list[dict]:
+UNLIKE = "Unlike torch.nn.Linear under torch.optim.Adam as they come: init=uniform (torch_default), learning_rate=0.01 (0.001)."
+
+
+def rung(epoch: int | None, left: float = 0.5, n_seeds: int = 8, **changes) -> list[dict]:
     """The seeds of one variant: all memorize at this epoch, or none does and this fraction of the variance is left."""
     status = "censored" if epoch is None else "memorized"
     rows = seeds([status] * n_seeds, [epoch] * n_seeds, **(ASKED | changes))
@@ -23,7 +28,23 @@ def rung(epoch: int | None, left: float = 0.5, n_seeds: int = 2, **changes) -> l
 
 
 def evidence_of(*rungs: list[dict]):
-    return evidence(labelled(table(*(row for rows in rungs for row in rows)), variants=True))
+    cells = table(*(row for rows in rungs for row in rows))
+    return evidence(labelled(cells, variants=True), cells)
+
+
+def mixed(hits: int, n_seeds: int, first: int = 0, left: float = 0.5, **changes) -> list[dict]:
+    """A variant that so many of its seeds memorize; they are numbered from `first`."""
+    rows = rung(50, n_seeds=n_seeds, **changes)
+    for number, row in enumerate(rows):
+        row |= {"data_seed": first + number, "init_seed": first + number}
+        if number >= hits:
+            row |= {"status": "censored", "epoch_to_tau": None, "final_tau": left}
+    return rows
+
+
+def fresh(hits: int, n_seeds: int, **changes) -> list[dict]:
+    """The same on seeds that the ladder of three did not have; they are planned behind it."""
+    return mixed(hits, n_seeds, first=3, **changes)
 
 
 def test_every_field_of_a_cell_is_a_lever_or_changes_nothing_of_the_training():
@@ -42,6 +63,8 @@ def test_every_field_of_a_cell_is_a_lever_or_changes_nothing_of_the_training():
         ({"n_samples": 16}, "samples"),
         ({"n_samples": 16, "max_epochs": 400}, "samples"),
         ({"n_samples": 16, "learning_rate": 0.1}, "learning rate + samples"),
+        ({"optimizer": "sgd", "learning_rate": 0.1}, "optimizer"),
+        ({"activation": "tanh"}, "activation"),
         ({"n_samples": 16, "batch_size": 4}, "batch size + samples"),
         ({"n_samples": 16, "max_epochs": 401}, "budget + samples"),
         ({"batch_size": 8, "shuffle": True}, "batch size"),
@@ -67,7 +90,18 @@ def test_cost_is_training_flops_over_those_of_the_asked_budget():
 def test_a_cell_that_memorizes_needs_no_change():
     found = verdict(evidence_of(rung(70), rung(10, init="he_normal")))
     assert (found.cause, found.change) == (Cause.NOTHING, "as asked")
-    assert found.sentences == ("Memorizable as it is: 2 of 2 seeds memorized, by epoch 70 in the median.",)
+    assert found.sentences == ("Memorizable as it is: 8 of 8 seeds memorized (68 to 100 %), by epoch 70 in the median.", UNLIKE)
+
+
+@pytest.mark.parametrize(
+    ("hits", "n_seeds", "yes"), [(3, 3, False), (5, 5, True), (5, 10, False), (12, 20, False), (16, 20, True)]
+)
+def test_yes_is_said_only_clearly_above_a_half(hits, n_seeds, yes):
+    assert (verdict(evidence_of(mixed(hits, n_seeds))).cause == Cause.NOTHING) == yes
+
+
+# What shows that neither more epochs nor other rates help.
+NO_HELP = [{"max_epochs": 400}, {"learning_rate": 0.1}, {"init": "he_normal"}]
 
 
 @pytest.mark.parametrize(
@@ -80,26 +114,26 @@ def test_a_cell_that_memorizes_needs_no_change():
         ({"weight_decay": 0.1, "regularization": "weight_decay"}, Lever.REGULARIZATION),
         ({"dtype": "float64"}, Lever.PRECISION),
         ({"max_epochs": 400}, Lever.BUDGET),
+        ({"activation": "tanh"}, Lever.ACTIVATION),
         ({"width": 16}, Cause.CAPACITY),
         ({"n_samples": 16}, Cause.CAPACITY),
     ],
 )
 def test_the_lever_of_the_one_change_that_works_is_the_cause(change, cause):
-    others = [
-        rung(None, **other)
-        for other in ({"init": "he_normal"}, {"learning_rate": 0.1}, {"max_epochs": 400}, {"width": 16})
-        if other != change
-    ]
+    others = [rung(None, **other) for other in [*NO_HELP, {"width": 16}] if other != change]
     found = verdict(evidence_of(rung(None), *others, rung(50, **change)))
     assert (found.cause, found.together_with) == (cause, ())
-    assert found.change is not None
-    assert f": {found.change} (2 of 2 seeds, median epoch 50)." in found.sentences[-1]
+    assert any(
+        f"tried: {found.change} (8 of 8 seeds, 68 to 100 %, median epoch 50; as asked 0 of 8)." in s for s in found.sentences
+    )
 
 
 def test_what_costs_nothing_comes_before_epochs_and_those_before_networks():
     found = verdict(
         evidence_of(
             rung(None),
+            rung(None, learning_rate=0.1),
+            rung(None, init="he_normal"),
             rung(10, width=16),
             rung(20, learning_rate=0.1, init="he_normal"),
             rung(300, max_epochs=400),
@@ -108,61 +142,73 @@ def test_what_costs_nothing_comes_before_epochs_and_those_before_networks():
     assert (found.cause, found.together_with) == (Lever.LEARNING_RATE, (Lever.INITIALISATION,))
     assert found.sentences == (
         "Held back by the learning rate, together with the initialisation.",
-        "The smallest change that works: init=he_normal, learning_rate=0.1 (2 of 2 seeds, median epoch 20).",
-        "Also works: max_epochs=400 (2 of 2 seeds, median epoch 300); width=16 (2 of 2 seeds, median epoch 10).",
+        "The smallest change confirmed, of 5 tried: init=he_normal, learning_rate=0.1 (8 of 8 seeds, 68 to 100 %, median epoch 20;"
+        " as asked 0 of 8).",
+        "Also confirmed: max_epochs=400 (8 of 8 seeds, 68 to 100 %, median epoch 300); width=16 (8 of 8 seeds, 68 to 100 %,"
+        " median epoch 10).",
+        UNTESTED,
+        UNLIKE,
     )
 
 
-def test_one_lever_is_enough_where_one_works_and_the_least_training_decides_among_equals():
-    found = verdict(
-        evidence_of(
-            rung(None),
-            rung(10, learning_rate=0.1, init="he_normal"),
-            rung(90, learning_rate=0.001),
-            rung(60, learning_rate=0.003),
-        )
+def test_a_lever_is_named_only_where_taking_it_away_breaks_the_remedy():
+    both = rung(20, learning_rate=0.1, init="he_normal")
+    found = verdict(evidence_of(rung(None), rung(None, init="he_normal"), mixed(6, 8, learning_rate=0.1), both))
+    assert (found.cause, found.change, found.together_with) == (Lever.LEARNING_RATE, "learning_rate=0.1", ())
+    found = verdict(evidence_of(rung(None), rung(None, init="he_normal"), mixed(4, 8, learning_rate=0.1), both))
+    assert (found.cause, found.together_with) == (Lever.LEARNING_RATE, ())
+    assert found.sentences[2] == "Whether the initialisation is needed for it is not shown: without that, 4 of 8 do."
+    found = verdict(evidence_of(rung(None), rung(None, init="he_normal"), both))
+    assert found.sentences[2] == "Whether the initialisation is needed for it is not shown: without that, which was not tried."
+
+
+def test_a_change_is_confirmed_on_fresh_seeds_alone_beside_the_cell_as_asked():
+    """Three of three against none of three chose it; what came of fresh seeds decides, in either direction."""
+    asked, change = mixed(0, 3), mixed(3, 3, init="he_normal")
+    cases = [(5, 0, Lever.INITIALISATION), (4, 0, Cause.UNDECIDED), (2, 0, Cause.UNDECIDED), (5, 1, Cause.UNDECIDED)]
+    for hits, as_asked, cause in cases:
+        found = verdict(evidence_of(asked, change, fresh(as_asked, 5), fresh(hits, 5, init="he_normal")))
+        assert found.cause == cause, (hits, as_asked)
+    found = verdict(evidence_of(asked, change, fresh(0, 5), fresh(5, 5, init="he_normal")))
+    assert found.sentences[1] == (
+        "The smallest change confirmed, of 1 tried: init=he_normal (5 of 5 fresh seeds, 57 to 100 %, median epoch 50; as asked"
+        " 0 of 5)."
     )
-    assert (found.change, found.together_with) == ("learning_rate=0.003", ())
-
-
-def mixed(hits: int, n_seeds: int, **changes) -> list[dict]:
-    """A variant that so many of its seeds memorize."""
-    rows = rung(50, n_seeds=n_seeds, **changes)
-    for row in rows[hits:]:
-        row |= {"status": "censored", "epoch_to_tau": None, "final_tau": 0.5}
-    return rows
+    assert verdict(evidence_of(asked, change, fresh(0, 5))).cause == Cause.UNDECIDED
 
 
 @pytest.mark.parametrize(
     ("as_asked", "changed", "n_seeds", "clear"),
     [
-        (0, 1, 1, True),
-        (0, 2, 2, True),
-        (0, 1, 2, False),
-        (0, 3, 3, True),
-        (0, 2, 3, False),
-        (1, 3, 3, False),
-        (0, 4, 5, True),
-        (0, 3, 5, False),
+        (0, 3, 3, False),
+        (0, 4, 4, True),
+        (0, 5, 5, True),
         (1, 5, 5, True),
+        (2, 5, 5, False),
         (3, 9, 10, True),
         (4, 8, 10, False),
     ],
 )
-def test_a_change_is_a_remedy_where_chance_would_seldom_set_it_so_far_apart(as_asked, changed, n_seeds, clear):
+def test_of_a_grid_of_variants_each_has_its_share_of_the_level(as_asked, changed, n_seeds, clear):
+    """Fisher's exact test; of one variant at 0.05, of ten at 0.005."""
     found = verdict(evidence_of(mixed(as_asked, n_seeds), mixed(changed, n_seeds, init="he_normal")))
-    assert found.cause == (Lever.INITIALISATION if clear else Cause.UNDECIDED)
+    assert (found.cause == Lever.INITIALISATION) == clear
+    others = [mixed(0, n_seeds, width=16 + k) for k in range(9)]
+    found = verdict(evidence_of(mixed(as_asked, n_seeds), *others, mixed(changed, n_seeds, init="he_normal")))
+    assert (found.cause == Lever.INITIALISATION) == (changed - as_asked >= 5 and n_seeds == 5 and not as_asked)
 
 
 def test_too_few_seeds_to_tell_are_said_to_be_too_few():
-    found = verdict(evidence_of(mixed(1, 3), mixed(2, 3, init="he_normal"), mixed(1, 3, learning_rate=0.1)))
+    found = verdict(evidence_of(mixed(0, 3), mixed(2, 3, init="he_normal"), mixed(1, 3, learning_rate=0.1)))
     assert found.sentences == (
-        "Undecided: 1 of 3 seeds memorize as asked, and of the changes at most 2 of 3 seeds (init=he_normal), which are too"
-        " few to tell apart; give more seeds, grid.seed=[0,1,2,3,4,5,6,7,8,9], from Python seeds=range(10).",
+        "Undecided: 0 of 3 seeds memorize as asked (0 to 56 %), and of the changes at most 2 of 3 seeds (init=he_normal), which is"
+        " not confirmed; give more seeds, grid.seed=[0,1,2,3,4,5,6,7,8,9], from Python seeds=range(10).",
+        UNTESTED,
+        UNLIKE,
     )
 
 
-def test_of_two_free_changes_the_one_that_trains_less_decides_and_needless_levers_are_not_named():
+def test_of_two_free_changes_the_one_that_trains_less_decides():
     """As a rate thirty times higher can outrun dropout; and both together are no third way."""
     found = verdict(
         evidence_of(
@@ -173,17 +219,20 @@ def test_of_two_free_changes_the_one_that_trains_less_decides_and_needless_lever
         )
     )
     assert (found.cause, found.change) == (Lever.REGULARIZATION, "dropout=0")
-    assert found.sentences[-1] == "Also works: learning_rate=0.1 (2 of 2 seeds, median epoch 80)."
+    assert found.sentences[-3] == "Also confirmed: learning_rate=0.1 (8 of 8 seeds, 68 to 100 %, median epoch 80)."
 
 
-def test_a_cell_that_most_seeds_memorize_is_memorizable_as_it_is():
-    assert verdict(evidence_of(mixed(2, 3), mixed(3, 3, init="he_normal"))).cause == Cause.NOTHING
+def test_a_share_of_draws_is_luck_with_its_interval():
+    found = verdict(evidence_of(mixed(10, 20), mixed(3, 3, init="he_normal")))
+    assert (found.cause, found.change) == (Cause.LUCK, None)
+    assert found.sentences[0].startswith("No change is confirmed to do better: of 1 changes none is confirmed;")
+    assert found.sentences[1] == "As asked, the draw decides: 10 of 20 seeds memorized (30 to 70 %)."
 
 
 def test_a_change_of_the_task_is_no_remedy():
     found = verdict(evidence_of(rung(None), rung(5, d_in=20)))
     assert (found.cause, found.change) == (Cause.UNDECIDED, None)
-    assert found.sentences[-1] == "On another task it works: d_in=20 (2 of 2 seeds, median epoch 5)."
+    assert found.sentences[-3] == "On another task it memorizes: d_in=20 (8 of 8 seeds, 68 to 100 %, median epoch 5)."
 
 
 def test_failed_variants_are_no_evidence_and_are_named():
@@ -192,7 +241,7 @@ def test_failed_variants_are_no_evidence_and_are_named():
         row |= {"status": "failed", "epoch_to_tau": None}
     found = verdict(evidence_of(rung(None), failed))
     assert found.cause == Cause.UNDECIDED
-    assert found.sentences[-1] == "1 changes have failed cells (the reasons are in cells.csv)."
+    assert found.sentences[-3] == "1 changes have failed cells (the reasons are in cells.csv)."
 
 
 def test_there_is_no_verdict_before_all_cells_have_ended():
@@ -202,7 +251,7 @@ def test_there_is_no_verdict_before_all_cells_have_ended():
         row |= {"status": "pending", "epoch_to_tau": None}
     found = verdict(evidence_of(rung(None), pending, rung(50, n_samples=16)))
     assert found.cause == Cause.UNDECIDED
-    assert found.sentences == ("Undecided: 1 cells have no result yet; the same command goes on from there.",)
+    assert found.sentences == ("Undecided: 7 cells have no result yet; the same command goes on from there.",)
 
 
 def test_a_cell_without_a_result_has_no_verdict():
@@ -213,104 +262,107 @@ def test_a_cell_without_a_result_has_no_verdict():
     assert (found.cause, found.sentences) == (Cause.UNDECIDED, ("Undecided: the cell that was asked about has no result.",))
 
 
+def test_what_there_was_no_time_for_is_said():
+    found = verdict(evidence_of(rung(None), rung(None, width=16)), left_out=["width=32", "depth=1"])
+    assert found.sentences[-3:-1] == ("Not tried for want of time (give more with budget_s): width=32; depth=1.", UNTESTED)
+
+
 def test_a_shallower_network_of_fewer_dimensions_that_works_means_depth():
     found = verdict(evidence_of(rung(None, depth=4), rung(50, depth=2)))
     assert (found.cause, found.sentences[0]) == (Cause.DEPTH, "Held back by the depth.")
-    assert verdict(evidence_of(rung(None, depth=4), rung(50, depth=8))).cause == Cause.CAPACITY
+    others = [rung(None, depth=4, **change) for change in NO_HELP]
+    assert verdict(evidence_of(rung(None, depth=4), *others, rung(50, depth=8))).cause == Cause.CAPACITY
 
 
-def test_a_smaller_change_that_may_work_leaves_it_undecided_and_a_larger_one_does_not():
-    asked, fewer = rung(None, n_seeds=3), rung(50, n_seeds=3, n_samples=16)
-    found = verdict(evidence_of(asked, fewer, mixed(2, 3, learning_rate=0.03)))
-    assert (found.cause, found.change) == (Cause.UNDECIDED, None)
-    assert found.sentences == (
-        "Undecided: 0 of 3 seeds memorize as asked, and of the changes that are smaller than what clearly works, n_samples=16"
-        " (3 of 3 seeds, median epoch 50), at most 2 of 3 seeds (learning_rate=0.03), which are too few to tell apart;"
-        " give more seeds, grid.seed=[0,1,2,3,4,5,6,7,8,9], from Python seeds=range(10).",
+def test_capacity_is_said_only_where_more_epochs_and_other_rates_were_shown_not_to_help():
+    asked, fewer = rung(None), rung(50, n_samples=16)
+    found = verdict(evidence_of(asked, fewer))
+    assert found.cause == Cause.UNDECIDED
+    assert found.sentences[0] == "Undecided: capacity, or the training: more epochs and other rates were not tried."
+    tried = [rung(None, **change) for change in NO_HELP]
+    assert verdict(evidence_of(asked, fewer, *tried)).cause == Cause.CAPACITY
+    falling = rung(None, 0.2, learning_rate=0.1, max_epochs=400)
+    found = verdict(evidence_of(asked, fewer, *tried, falling))
+    assert found.cause == Cause.UNDECIDED
+    assert found.sentences[0] == (
+        "Undecided: capacity, or the budget: learning_rate=0.1, max_epochs=400 leaves 20 %, where 100 epochs leave 50 %."
     )
-    assert verdict(evidence_of(asked, fewer, mixed(2, 3, n_samples=32))).cause == Cause.CAPACITY
-    found = verdict(evidence_of(asked, rung(300, n_seeds=3, max_epochs=400), mixed(2, 3, learning_rate=0.03)))
-    assert (found.cause, found.change) == (Lever.BUDGET, "max_epochs=400")
-    assert found.sentences[-1] == "Perhaps less is enough: learning_rate=0.03 (2 of 3 seeds, median epoch 50), too few to tell."
+    perhaps = mixed(4, 8, learning_rate=0.03)
+    assert verdict(evidence_of(asked, fewer, *tried, perhaps)).cause == Cause.UNDECIDED
+    assert verdict(evidence_of(asked, fewer, *tried, mixed(4, 8, width=32))).cause == Cause.CAPACITY
 
 
-def test_training_that_had_not_ended_is_the_budgets_fault_even_where_nothing_gets_there():
-    """64 samples are within the 89 dimensions, and four times the epochs leave a third."""
-    longer = rung(None, 0.15, max_epochs=400, learning_rate=0.1)
-    for others in ([], [rung(50, n_samples=16)]):
-        found = verdict(evidence_of(rung(None, 0.6), rung(None, 0.45, init="he_normal"), longer, *others))
-        assert (found.cause, found.together_with, found.change) == (Lever.BUDGET, (Lever.LEARNING_RATE,), None)
-        assert found.sentences[0] == (
-            "Held back by the budget, together with the learning rate: training had not ended. No change that was tried memorizes"
-            " all 64 samples, but"
-            " learning_rate=0.1, max_epochs=400 leaves 15 %, where the asked number of epochs leaves 45 % at best."
+def test_beyond_the_dimension_it_is_capacity_and_the_budget_is_spoken_of_beside_it():
+    asked = {"n_samples": 200}
+    found = verdict(
+        evidence_of(rung(None, 0.945, **asked), rung(None, 0.379, max_epochs=2000, **asked), rung(50, n_samples=16))
+    )
+    assert found.cause == Cause.CAPACITY
+    assert "As for the budget, max_epochs=2000 leaves 37.9 %, where as asked 94.5 % is left." in found.sentences
+    ladder = [mixed(0, 3, **asked, left=0.945), mixed(0, 3, **asked, max_epochs=2000, left=0.379)]
+    more = [fresh(0, 5, **asked, left=0.945), fresh(0, 5, **asked, max_epochs=2000, left=0.379)]
+    assert verdict(evidence_of(*ladder, *more)).sentences[-3] == (
+        "Training had not ended either: max_epochs=2000 leaves 37.9 %, where as asked 94.5 % is left: at most half, in 5 of 5"
+        " fresh seeds (57 to 100 %)."
+    )
+
+
+def test_training_that_had_not_ended_is_the_budgets_fault_where_fresh_seeds_confirm_it():
+    """64 samples are within the 89 dimensions, and the most epochs still leave less than half."""
+    ladder = [mixed(0, 3), mixed(0, 3, max_epochs=400, left=0.2)]
+    for others in ([], [rung(50, n_samples=16, n_seeds=3)]):
+        found = verdict(evidence_of(*ladder, *others, fresh(0, 5), fresh(0, 5, max_epochs=400, left=0.2)))
+        assert (found.cause, found.together_with, found.change) == (Lever.BUDGET, (), None)
+        assert found.sentences[0].startswith(
+            "Held back by the budget: training had not ended. max_epochs=400 leaves 20 %, where as asked 50 % is left: at most half,"
+            " in 5 of 5 fresh seeds (57 to 100 %). Beyond that, "
         )
-    lucky = mixed(1, 3, width=16)
-    alone = rung(None, 0.2, max_epochs=400)
-    assert verdict(evidence_of(rung(None, 0.6, n_seeds=3), longer, alone, lucky)).sentences[0] == (
-        "Held back by the budget: training had not ended. No change that was tried clearly memorizes all 64 samples"
-        " (at most 1 of 3 seeds: width=16), but max_epochs=400 leaves 20 %, where the asked number of epochs leaves 60 % at best."
-    )
-    slow = rung(None, 0.25, max_epochs=400)
-    assert verdict(evidence_of(rung(None, 0.45), slow, rung(50, n_samples=16))).cause == Cause.CAPACITY
+    # Of a tau that is either, as chance has it.
+    slow = [*fresh(0, 2, max_epochs=400, left=0.2), *mixed(0, 3, first=5, max_epochs=400)]
+    assert verdict(evidence_of(*ladder, fresh(0, 5), slow)).cause == Cause.UNDECIDED
+    assert verdict(evidence_of(*ladder)).cause == Cause.UNDECIDED
 
 
 def test_a_network_that_was_seen_to_hold_the_asked_samples_is_the_remedy():
-    found = verdict(evidence_of(rung(None), rung(None, width=16), rung(80, width=32, learning_rate=0.1)))
+    tried = [rung(None, **change) for change in NO_HELP]
+    both = rung(80, width=32, learning_rate=0.1)
+    found = verdict(evidence_of(rung(None), *tried, rung(None, width=16), rung(None, width=32), both))
     assert (found.cause, found.together_with) == (Cause.CAPACITY, (Lever.LEARNING_RATE,))
-    assert found.sentences == (
-        "Held back by capacity, together with the learning rate.",
-        "The smallest change that works: width=32, learning_rate=0.1 (2 of 2 seeds, median epoch 80).",
+    assert found.change == "width=32, learning_rate=0.1"
+
+
+def test_capacity_says_where_the_frontier_was_seen_and_what_other_networks_did():
+    """No width is advised that was not tried."""
+    tried = [rung(None, **change) for change in NO_HELP]
+    found = verdict(evidence_of(rung(None), *tried, rung(None, n_samples=32), rung(70, n_samples=16), rung(None, width=16)))
+    assert found.cause == Cause.CAPACITY
+    assert found.sentences[2:4] == (
+        "This network memorized 16 samples and not 32: its frontier lies between, at 0.18 to 0.36 of its functional dimension.",
+        "Of 1 trainings of other networks none is confirmed to memorize all 64 (no seed of any).",
     )
-
-
-def test_capacity_estimates_a_width_from_the_frontier_between_what_was_and_was_not_memorized():
-    """16 of 64 samples, not 32. 89 dimensions hold 16 to 32 samples, so 64 take 178 to 356: 11 * width + 1 of them."""
-    found = verdict(
-        evidence_of(rung(None), rung(None, n_samples=32), rung(None, n_samples=16), rung(70, n_samples=16, init="he_normal"))
-    )
-    assert (found.cause, found.together_with) == (Cause.CAPACITY, (Lever.INITIALISATION,))
-    assert found.sentences[1] == (
-        "This network memorized 16 samples and not 32: its frontier lies between, at 0.18 to 0.36 of its functional dimension."
-        " If what is memorized grows with the functional dimension, 64 samples take a width of 17 to 33 at depth 1"
-        " (an estimate, not a measurement)."
-    )
-
-
-def test_the_estimated_width_is_above_every_width_that_failed_and_left_out_where_none_is_left():
-    seen = [rung(None, n_samples=32), rung(70, n_samples=16)]
-    found = verdict(evidence_of(rung(None), rung(None, width=24), *seen))
-    assert "64 samples take a width of 25 to 33 at depth 1" in found.sentences[1]
-    found = verdict(evidence_of(rung(None), rung(None, width=40), *seen))
-    assert found.sentences[1].endswith("at 0.18 to 0.36 of its functional dimension.")
-
-
-def test_the_estimated_width_has_at_least_the_dimensions_of_the_samples():
-    """200 samples are beyond 89 dimensions, and 19 is the least width that has as many; the frontier alone would say 10."""
-    asked = {"n_samples": 200}
-    found = verdict(evidence_of(rung(None, **asked), rung(None, n_samples=180), rung(70, n_samples=45)))
-    assert "200 samples take a width of 19 to 36 at depth 1" in found.sentences[2]
 
 
 def test_the_frontier_is_that_of_this_network_on_this_task():
+    tried = [rung(None, **change) for change in NO_HELP]
     rungs = [rung(50, n_samples=8), rung(50, n_samples=16, width=64), rung(50, n_samples=32, d_in=40), rung(None, n_samples=32)]
-    found = verdict(evidence_of(rung(None), *rungs))
-    assert "This network memorized 8 samples and not 32:" in found.sentences[1]
+    found = verdict(evidence_of(rung(None), *tried, *rungs))
+    assert any(sentence.startswith("This network memorized 8 samples and not 32:") for sentence in found.sentences)
 
 
 def test_of_fewer_samples_the_most_that_were_memorized_count():
     found = verdict(evidence_of(rung(None), rung(20, n_samples=4), rung(90, n_samples=16, learning_rate=0.1)))
-    assert found.change == "n_samples=16, learning_rate=0.1"
+    assert any("n_samples=16, learning_rate=0.1 (8 of 8" in sentence for sentence in found.sentences)
 
 
 def test_samples_beyond_the_functional_dimension_are_said_and_decide_where_nothing_works():
     found = verdict(evidence_of(rung(None, n_samples=200), rung(None, 0.4, n_samples=200, init="he_normal")))
     assert (found.cause, found.change) == (Cause.CAPACITY, None)
     assert found.sentences == (
-        "Held back by capacity: no change that was tried memorizes; as asked 50 % is left, and by the closest, init=he_normal,"
-        " 40 %.",
+        "Held back by capacity: none of 1 changes memorizes; as asked 50 % is left, and by the closest, init=he_normal, 40 %.",
         "n_samples is 2.25 times the functional dimension (89): no exact fit of generic continuous targets exists (Grigsby et al."
-        " 2022, arXiv 2209.04036); at depth 1 it takes a width of at least 19.",
+        " 2022, arXiv 2209.04036); at depth 1 no width below 19 has as many.",
+        UNTESTED,
+        UNLIKE,
     )
 
 
@@ -323,14 +375,32 @@ def test_a_loose_threshold_and_discrete_targets_are_beyond_no_dimension(change):
     assert found.cause == Cause.UNDECIDED
 
 
+def diverged(rows: list[dict]) -> list[dict]:
+    return [row | {"status": "diverged", "final_tau": math.nan} for row in rows]
+
+
 def test_where_nothing_works_within_the_functional_dimension_the_verdict_is_open():
-    diverged = rung(None, math.nan, learning_rate=0.1)
-    for row in diverged:
-        row |= {"status": "diverged"}
-    found = verdict(evidence_of(rung(None), rung(None, 0.25, init="he_normal"), diverged, rung(None, 0.1, n_samples=16)))
+    worse = diverged(rung(None, learning_rate=0.1))
+    found = verdict(evidence_of(rung(None), rung(None, 0.25, init="he_normal"), worse, rung(None, 0.1, n_samples=16)))
     assert (found.cause, found.change) == (Cause.UNDECIDED, None)
     assert found.sentences == (
-        "Undecided: no change that was tried memorizes; as asked 50 % is left, and by the closest, init=he_normal, 25 %.",
+        "Undecided: none of 3 changes memorizes; as asked 50 % is left, and by the closest, init=he_normal, 25 %.",
+        UNTESTED,
+        UNLIKE,
+    )
+
+
+def test_the_sentence_never_says_less_than_the_table():
+    found = verdict(evidence_of(rung(None, n_seeds=10), mixed(3, 10, init="he_normal")))
+    assert found.sentences[0] == "Undecided: of 1 changes none is confirmed; the most, init=he_normal, has 3 of 10 seeds."
+
+
+def test_a_rate_at_which_most_seeds_diverge_is_too_high():
+    asked = [*diverged(mixed(0, 6)), *mixed(0, 4, first=6)]
+    found = verdict(evidence_of(asked, rung(None, learning_rate=0.001), diverged(rung(None, learning_rate=0.005))))
+    assert (found.cause, found.change) == (Lever.LEARNING_RATE, None)
+    assert found.sentences[1] == (
+        "The learning rate 0.01 is too high: 6 of 10 seeds diverged, none of 8 at learning_rate=0.001."
     )
 
 
@@ -343,12 +413,19 @@ def test_a_linear_model_has_its_own_law():
 
 
 def test_the_least_width_has_the_dimension_and_one_less_has_not():
-    from bench.protocol.cells import Cell
-    from bench.protocol.networks import functional_dim
-
     for depth, activation in ((1, "relu"), (3, "tanh"), (11, "relu")):
-        asked = labelled(table(*rung(None, depth=depth, activation=activation))).iloc[0]
-        width = width_for(asked, 5000)
-        dimensions = [functional_dim(Cell(d_in=10, depth=depth, activation=activation, width=w)) for w in (width - 1, width)]
+        cell = Cell(d_in=10, depth=depth, activation=activation)
+        width = width_for(cell, 5000)
+        assert width is not None
+        dimensions = [functional_dim(dataclasses.replace(cell, width=own)) for own in (width - 1, width)]
         assert dimensions[0] < 5000 <= dimensions[1]
-    assert width_for(labelled(table(*rung(None, depth=0))).iloc[0], 5000) is None
+    assert width_for(Cell(depth=0), 5000) is None
+
+
+def test_the_verdict_lists_what_torch_would_not_do():
+    asked = rung(70, optimizer="adamw", init="torch_default", learning_rate=0.001)
+    assert verdict(evidence_of(asked)).sentences[1:] == (
+        "Unlike torch.nn.Linear under torch.optim.AdamW as they come: weight_decay=0 (0.01).",
+    )
+    asked = rung(70, optimizer="sgd", init="torch_default", learning_rate=0.001)
+    assert verdict(evidence_of(asked)).sentences[1:] == ()

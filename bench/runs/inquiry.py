@@ -1,0 +1,285 @@
+"""What to train next to find out why a cell does not memorize: the ladder in stages, and fresh seeds for what stands out.
+
+What comes next depends on what came before and on the time left, so that a diagnosis that was stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+
+import numpy as np
+
+from bench.engines.packs import budget_flops, epoch_flops
+from bench.protocol.cells import MAX_SEED, Cell
+from bench.protocol.grid import GridError
+from bench.runs import ladder
+from bench.statistics.confirmation import LOOKS, MAJORITY, TRIED_IN_A_STAGE, Answer, memorizable, needed, works
+from bench.statistics.evidence import HALVED, Lever, pulled_by
+from bench.statistics.survival import median_with_censoring
+from bench.statistics.verdict import class_of
+from bench.store.parts import Ended
+
+# Without a limit of its own a diagnosis takes so long, or this many times what the asked cell took, whichever is more.
+LEAST_TIME_S, TIMES_ASKED = 10.0, 15.0
+
+# What a round takes beside its training: packs, processes' threads, and files.
+ROUND_S = 0.1
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Diagnose:
+    """That a run is a diagnosis. `budget_s`: no training begins that would not end within so many seconds of training, by the
+    speed seen so far; None: LEAST_TIME_S, or TIMES_ASKED times what the network as asked took, whichever is more.
+    """
+
+    budget_s: float | None = None
+
+    def __post_init__(self) -> None:
+        value = self.budget_s
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf):
+            raise GridError("budget_s", value, "must be null or a positive number of seconds", "give for example 60")
+
+
+# What of all cells has ended; one that failed has not.
+Results = Callable[[], Mapping[str, Ended]]
+
+Stage = Callable[[Cell, Cell], list[Cell]]
+
+# The trainings that change no network; then those that do. `ladder.longest` comes between.
+TUNINGS: tuple[Stage, ...] = (lambda asked, _: ladder.singles(asked), lambda asked, _: ladder.pairs(asked))
+NETWORKS: Stage = ladder.other_networks
+
+
+class Inquiry:
+    """The rounds of a diagnosis. After them, `planned` are all cells and `left_out` the changes that there was no time for."""
+
+    def __init__(
+        self,
+        asked: Sequence[Cell],
+        results: Results,
+        *,
+        budget_s: float | None = None,
+        tunings: Sequence[Stage] = TUNINGS,
+        networks: Stage = NETWORKS,
+    ):
+        """Asked about are cells that differ in their seeds alone; the ladder is trained with the same seeds."""
+        self._asked, self._results, self._tunings, self._networks = asked[0], results, tunings, networks
+        self._seeds = [(cell.data_seed, cell.init_seed) for cell in asked]
+        used = {seed for pair in self._seeds for seed in pair}
+        self._fresh = [seed for seed in _after(max(used)) if seed not in used][: LOOKS[-1]]
+        self._budget_s = budget_s
+        self._spent_s = self._flops = 0.0
+        self._rounds = 0
+        self._screened: dict[Cell, None] = dict.fromkeys(asked)
+        self._more: dict[Cell, None] = {}
+        self._known: Mapping[str, Ended] = {}
+        self._ids: dict[Cell, str] = {}
+        self.left_out: list[Cell] = []
+
+    @property
+    def planned(self) -> list[Cell]:
+        """All cells so far: those of the ladder's seeds first, which tells them from those of fresh seeds."""
+        return [*self._screened, *(cell for cell in self._more if cell not in self._screened)]
+
+    def rounds(self) -> Generator[list[Cell], None, Cell | None]:
+        """All cells to have results of, as often as there are new ones; returns the change that was confirmed, if any."""
+        asked = self._asked
+        yield from self._train(self._screened, always=True)
+        yield from self._luck()
+        if self._memorizable() is Answer.YES:
+            return None
+        tried: list[Cell] = []
+        for stage in self._tunings:
+            new = yield from self._screen(stage(asked, asked), tried)
+            if (found := (yield from self._confirm(new))) is not None:
+                return found
+        new = yield from self._screen(self._longest(tried), tried)
+        if (found := (yield from self._confirm(new))) is not None:
+            return found
+        yield from self._falling(tried)
+        new = yield from self._screen(self._networks(asked, self._closest(tried)), tried)
+        return (yield from self._confirm(new))
+
+    def _luck(self) -> Generator[list[Cell], None, None]:
+        """More seeds of the asked cell, where some memorize and it is open whether most do."""
+        if not any(ended.memorized for ended in self._of(self._asked)):
+            return
+        for total in LOOKS:
+            if self._memorizable() is Answer.OPEN or len(self._all(self._asked)) < LOOKS[0]:
+                more = max(0, total - len(self._seeds))
+                yield from self._train(self._with(self._asked, self._fresh_seeds(more)), always=total == LOOKS[0])
+
+    def _memorizable(self) -> Answer:
+        ended = self._all(self._asked)
+        return memorizable(sum(one.memorized for one in ended), len(ended)) if ended else Answer.OPEN
+
+    def _screen(self, variants: Iterable[Cell], tried: list[Cell]) -> Generator[list[Cell], None, list[Cell]]:
+        """Train each new variant once with each seed of the ladder, as far as the time allows; adds those to `tried`."""
+        new = [
+            cell for cell in dict.fromkeys(map(self._plain, variants)) if cell not in tried and cell != self._plain(self._asked)
+        ]
+        cost = {cell: sum(map(budget_flops, self._with(cell, self._seeds))) for cell in new}
+        fits: list[Cell] = []
+        for cell in sorted(new, key=cost.__getitem__):
+            if self._time_left() >= self._predicted_s(sum(cost[own] for own in fits) + cost[cell]):
+                fits.append(cell)
+            else:
+                self.left_out.append(cell)
+        new = [cell for cell in new if cell in fits]
+        cells = [own for cell in new for own in self._with(cell, self._seeds)]
+        self._screened |= dict.fromkeys(cells)
+        yield from self._train(cells, always=True)
+        tried += new
+        return new
+
+    def _confirm(self, variants: list[Cell]) -> Generator[list[Cell], None, Cell | None]:
+        """The first of the best variants that fresh seeds confirm, without the levers that it does not need."""
+        good = [cell for cell in variants if self._share(cell) >= MAJORITY and Lever.TASK not in pulled_by(cell, self._asked)]
+        for candidate in sorted(good, key=self._rank)[:TRIED_IN_A_STAGE]:
+            if (yield from self._works(candidate)) is Answer.YES:
+                return (yield from self._reduced(candidate))
+        return None
+
+    def _works(self, cell: Cell) -> Generator[list[Cell], None, Answer]:
+        """Fresh seeds for a change and for the asked cell, until it is clear whether the change works better."""
+        answer = Answer.OPEN
+        for look in LOOKS:
+            seeds = self._fresh_seeds(look)
+            if not (yield from self._train([*self._with(self._asked, seeds), *self._with(cell, seeds)])):
+                self.left_out.append(cell)
+                return answer
+            hits, trials, asked = self._beside(cell, seeds)
+            if (answer := works(hits, trials, asked)) is not Answer.OPEN:
+                return answer
+        return answer
+
+    def _beside(self, cell: Cell, seeds: list[tuple[int, int]]) -> tuple[int, int, int]:
+        """Successes of a change, seeds that both it and the asked cell have results of, and successes of the asked cell."""
+        pairs = zip(self._with(cell, seeds), self._with(self._asked, seeds), strict=True)
+        ended = [(own, beside) for own, beside in ((self._end(a), self._end(b)) for a, b in pairs) if own and beside]
+        return sum(own.memorized for own, _ in ended), len(ended), sum(beside.memorized for _, beside in ended)
+
+    def _reduced(self, remedy: Cell) -> Generator[list[Cell], None, Cell]:
+        """The remedy without each lever that it works as well without, the largest first; fresh seeds decide."""
+        for lever in reversed(pulled_by(remedy, self._asked)):
+            if len(pulled_by(remedy, self._asked)) == 1:
+                break
+            less = self._plain(ladder.without(lever, remedy, self._asked))
+            for look in LOOKS:
+                seeds = self._fresh_seeds(look)
+                cells = [own for cell in (self._asked, remedy, less) for own in self._with(cell, seeds)]
+                if not (yield from self._train(cells)):
+                    return remedy
+                if needed(*self._fresh_counts(remedy), *self._fresh_counts(less)) is Answer.YES:
+                    break
+                hits, trials, asked = self._beside(less, seeds)
+                if works(hits, trials, asked) is Answer.YES:
+                    remedy = less
+                    break
+        return remedy
+
+    def _longest(self, tried: list[Cell]) -> list[Cell]:
+        """Still more epochs, where what is left was seen to fall with them."""
+        falls = [
+            cell
+            for cell in tried
+            if cell.max_epochs > self._asked.max_epochs
+            and self._left(cell)
+            <= HALVED * self._left(self._plain(dataclasses.replace(cell, max_epochs=self._asked.max_epochs)))
+        ]
+        return ladder.longest(self._asked, min(falls, key=self._left)) if falls else []
+
+    def _falling(self, tried: list[Cell]) -> Generator[list[Cell], None, None]:
+        """Fresh seeds for the most epochs of the asked network, where these leave much less."""
+        longer = [cell for cell in tried if pulled_by(cell, self._asked) == [Lever.BUDGET]]
+        longest = max(longer, key=lambda cell: cell.max_epochs, default=None)
+        if longest is not None and self._left(longest) <= HALVED * self._left(self._plain(self._asked)):
+            seeds = self._fresh_seeds(LOOKS[0])
+            yield from self._train([*self._with(self._asked, seeds), *self._with(longest, seeds)])
+
+    def _closest(self, tried: list[Cell]) -> Cell:
+        """The training of the asked network that left the least; the asked one where none left less."""
+        return min([self._plain(self._asked), *tried], key=self._left)
+
+    def _rank(self, cell: Cell) -> tuple[float, ...]:
+        """The highest share first, then the smallest change."""
+        epochs = [ended.epochs if ended.memorized else math.nan for ended in self._of(cell)]
+        until = min(cell.max_epochs, median_with_censoring(np.array(epochs, float)))
+        levers = pulled_by(cell, self._asked)
+        return (-self._share(cell), class_of(levers), -cell.n_samples, len(levers), until * epoch_flops(cell))
+
+    def _share(self, cell: Cell) -> float:
+        ended = self._of(cell)
+        return sum(one.memorized for one in ended) / len(ended) if ended else 0.0
+
+    def _left(self, cell: Cell) -> float:
+        taus = [ended.final_tau for ended in self._of(cell)]
+        return float(np.median(taus)) if taus else math.inf
+
+    def _of(self, cell: Cell) -> list[Ended]:
+        """Results with the seeds of the ladder."""
+        return self._ended(self._with(cell, self._seeds))
+
+    def _all(self, cell: Cell) -> list[Ended]:
+        """Results with all seeds."""
+        seeds = [*self._seeds, *self._fresh_seeds(len(self._fresh))]
+        return self._ended(self._with(cell, seeds))
+
+    def _ended(self, cells: Iterable[Cell]) -> list[Ended]:
+        return [ended for ended in map(self._end, cells) if ended is not None]
+
+    def _end(self, cell: Cell) -> Ended | None:
+        """How a cell ended; None where it has not."""
+        if cell not in self._ids:
+            self._ids[cell] = cell.cell_id
+        return self._known.get(self._ids[cell])
+
+    def _fresh_counts(self, cell: Cell) -> tuple[int, int]:
+        ended = self._ended(self._with(cell, self._fresh_seeds(len(self._fresh))))
+        return sum(one.memorized for one in ended), len(ended)
+
+    def _fresh_seeds(self, count: int) -> list[tuple[int, int]]:
+        return [(seed, seed) for seed in self._fresh[:count]]
+
+    def _plain(self, cell: Cell) -> Cell:
+        return dataclasses.replace(cell, data_seed=self._asked.data_seed, init_seed=self._asked.init_seed)
+
+    def _with(self, cell: Cell, seeds: Iterable[tuple[int, int]]) -> list[Cell]:
+        return [dataclasses.replace(cell, data_seed=data, init_seed=init) for data, init in seeds]
+
+    def _train(self, cells: Iterable[Cell], *, always: bool = False) -> Generator[list[Cell], None, bool]:
+        """Have results of the cells; False where there is no time for that."""
+        self._known = self._results()
+        missing = [cell for cell in dict.fromkeys(cells) if self._end(cell) is None]
+        if not always and missing and self._time_left() < self._predicted_s(sum(map(budget_flops, missing))):
+            return False
+        planned = len(self._screened) + len(self._more)
+        self._more |= dict.fromkeys(cell for cell in cells if cell not in self._screened)
+        if missing or planned != len(self._screened) + len(self._more) or not self._rounds:
+            started = time.perf_counter()
+            yield self.planned
+            self._known = self._results()
+            if missing:
+                took = time.perf_counter() - started
+                if not self._spent_s and self._budget_s is None:
+                    self._budget_s = max(LEAST_TIME_S, TIMES_ASKED * took)
+                self._spent_s += took
+                self._rounds += 1
+                self._flops += sum(ended.epochs * epoch_flops(cell) for cell in missing if (ended := self._end(cell)))
+        return True
+
+    def _time_left(self) -> float:
+        return math.inf if self._budget_s is None else self._budget_s - self._spent_s
+
+    def _predicted_s(self, flops: float) -> float:
+        """What training takes if every cell spends its budget, at the speed seen so far."""
+        training_s = max(self._spent_s - ROUND_S * self._rounds, 0.1 * self._spent_s)
+        return ROUND_S + flops * training_s / self._flops if self._flops else 0.0
+
+
+def _after(seed: int) -> Iterable[int]:
+    """The seeds that follow this one; after the largest comes 0."""
+    return ((seed + step) % (MAX_SEED + 1) for step in range(1, 4 * LOOKS[-1]))

@@ -1,0 +1,76 @@
+"""Of a diagnosis in worlds where chance alone decides, and where one change works: how often a cause is named, and which."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench.statistics.confirmation import FALSE_CAUSES, LEVELS, STAGES, TRIED_IN_A_STAGE
+from bench.statistics.evidence import Lever
+from bench.statistics.verdict import Cause
+from tests.runs.simulated import diagnosed, said, stages
+
+# Where the rate is FALSE_CAUSES, more than 3 of 20 diagnoses come in one of sixty tests.
+RUNS, MOST_FALSE = 20, 3
+NO_CAUSE = {Cause.NOTHING, Cause.LUCK, Cause.UNDECIDED}
+
+
+def test_all_looks_at_all_changes_share_the_level_of_false_causes():
+    """By the bound of Bonferroni, whatever the successes depend on."""
+    assert STAGES * TRIED_IN_A_STAGE * sum(LEVELS.values()) <= FALSE_CAUSES
+
+
+def false_causes(n_rows: int, chance: float, runs: range) -> int:
+    return sum(said(diagnosed(n_rows, lambda _: chance, seed)[1]).cause not in NO_CAUSE for seed in runs)
+
+
+@pytest.mark.parametrize("chance", [0.2, 0.3, 0.5])
+def test_where_every_change_succeeds_as_often_as_none_no_cause_is_named(chance):
+    assert false_causes(47, chance, range(RUNS)) <= MOST_FALSE
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("chance", [0.2, 0.3, 0.5])
+@pytest.mark.parametrize("n_rows", [20, 40, 60])
+def test_nor_in_two_hundred_diagnoses_with_ladders_of_20_to_60_rows(n_rows, chance):
+    """At a rate of 0.05 more than 18 of 200 come in one of a hundred tests."""
+    assert false_causes(n_rows, chance, range(1000, 1200)) <= 18
+
+
+def found(n_rows: int, remedy, runs: range) -> int:
+    return sum(diagnosed(n_rows, lambda cell: 0.95 if cell == remedy else 0.1, seed)[0] == remedy for seed in runs)
+
+
+@pytest.mark.parametrize("place", ["single", "pair", "network"])
+def test_a_change_that_works_is_found(place):
+    """From 0.1 to 0.95, wherever it stands on the ladder. At a power of 0.85 fewer than 10 of 15 come in one of sixty tests."""
+    (singles, pairs), networks = stages(47)
+    assert found(47, {"single": singles[3], "pair": pairs[2], "network": networks[0]}[place], range(15)) >= 10
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("place", ["single", "pair", "network"])
+@pytest.mark.parametrize("n_rows", [20, 40, 60])
+def test_a_change_that_works_is_found_in_two_hundred_diagnoses(n_rows, place):
+    (singles, pairs), networks = stages(n_rows)
+    remedy = {"single": singles[3], "pair": pairs[2], "network": networks[0]}[place]
+    assert found(n_rows, remedy, range(1000, 1200)) >= 0.85 * 200
+
+
+def test_the_verdict_names_the_change_that_was_confirmed():
+    """What is trained next and what is said of it in the end are by one rule."""
+    (singles, _), _ = stages(30)
+    for seed in range(4):
+        remedy, cells = diagnosed(30, lambda cell: 0.95 if cell == singles[3] else 0.1, seed)
+        verdict = said(cells)
+        assert remedy == singles[3]
+        assert (verdict.cause, verdict.change) == (Lever.LEARNING_RATE, f"learning_rate={singles[3].learning_rate:g}")
+
+
+def test_a_lever_that_a_remedy_does_not_need_is_not_named():
+    """Of two changed together the momentum alone does it, and only the pair is on the ladder."""
+
+    def chance(cell):
+        return 0.95 if cell.momentum else 0.05
+
+    verdict = said(diagnosed(30, chance, 1)[1])
+    assert (verdict.cause, verdict.together_with, verdict.change) == (Lever.OPTIMIZER, (), "momentum=0.9")
