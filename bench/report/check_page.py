@@ -85,7 +85,9 @@ def build_check(folder: Path) -> Path:
     run: Mapping[str, Any] = next(reversed(provenance.read(folder)), {})
     figures = folder / "figures"
     figures.mkdir(exist_ok=True)
-    pictures = draw(_drawings(tables, run.get("config", {})), figures)
+    made = draw(_drawings(tables, run.get("config", {})), figures)
+    pictures = [one for one in made if isinstance(one, Picture)]
+    left_out = [one for one in made if isinstance(one, str)]
     text = render(
         "check.html",
         name=folder.name,
@@ -93,7 +95,7 @@ def build_check(folder: Path) -> Path:
         found=found,
         findings=[{**one, "mark": MARKS[one["verdict"]], "asks": MEANING.get(one["test"], "")} for one in found["findings"]],
         mark=MARKS[found["outcome"]],
-        sentences=sentences(found),
+        sentences=[*sentences(found), *left_out],
         advice=advice(found),
         pictures=pictures,
         images={picture.name: image(figures / f"{picture.name}.png") for picture in pictures},

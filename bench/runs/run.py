@@ -202,4 +202,6 @@ def _in_words(variants: list[Cell], asked: Cell) -> list[str]:
     """What each variant changes, as a user would ask for it."""
     if not variants:
         return []
-    return list(label_settings(pd.DataFrame(map(dataclasses.asdict, [asked, *variants]), dtype=object), variants=True))[1:]
+    return list(
+        label_settings(pd.DataFrame([dataclasses.asdict(cell) for cell in (asked, *variants)], dtype=object), variants=True)
+    )[1:]

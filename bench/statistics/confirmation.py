@@ -20,10 +20,10 @@ STAGES, TRIED_IN_A_STAGE = 3, 3
 # changes that are tried it is at most FALSE_CAUSES. Five of five against none of five has 0.00397, and most of it goes there,
 # since a remedy that always works is then found with the fewest trainings.
 FALSE_CAUSES = 0.05
-LEVELS = dict(zip(LOOKS, (0.004, 0.0008, 0.0007), strict=True))
+LEVELS: dict[int, float] = dict(zip(LOOKS, (0.004, 0.0008, 0.0007), strict=True))
 
 # And the probability with which it may say that a part of a remedy is needed.
-NEEDED_LEVELS = dict(zip(LOOKS, (0.025, 0.015, 0.01), strict=True))
+NEEDED_LEVELS: dict[int, float] = dict(zip(LOOKS, (0.025, 0.015, 0.01), strict=True))
 
 # A change works where at least this share of its seeds memorized.
 MAJORITY = 0.5

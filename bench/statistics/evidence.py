@@ -80,7 +80,7 @@ def _fresh(groups: pd.DataFrame, cells: pd.DataFrame) -> dict[str, Any]:
     number = cells.groupby(list(GROUP_FIELDS), sort=False, dropna=False).ngroup().to_numpy()
     own = cells.assign(
         group=number,
-        seed=list(zip(*(cells[name] for name in SEEDS), strict=True)),
+        seed=pd.Series(list(zip(*(cells[name] for name in SEEDS), strict=True)), index=cells.index),
         hit=cells["status"] == Status.MEMORIZED,
         # One that diverged has all left.
         left=cells["final_tau"].astype(float).fillna(np.inf),
