@@ -23,6 +23,9 @@ from bench.store.parts import PENDING
 # Regularizers named in the sentence that ranks them, from either end.
 MOST_RANKED = 3
 
+# Cells that a regularizer is told by, at least: of fewer the table has the shares and their intervals.
+LEAST_PAIRS = 5
+
 # Of more settings than these, the maps and the ranking say more than sentences.
 MOST_FRONTIERS = 8
 
@@ -169,7 +172,7 @@ def _depth(scaling: pd.DataFrame) -> list[str]:
     for _, row in rows.head(1).iterrows():
         subject = row["setting"] if row["rates"] == "as asked" else f"{row['setting']}, {row['rates']} learning rate"
         bounds = int(row["n_above"] + row["n_below"])
-        networks = f"{row['n_networks']} networks" + (f" and {bounds} bounds" if bounds else "")
+        networks = f"{row['n_networks']} networks" + (f" and {bounds} bound{'s' * (bounds > 1)}" if bounds else "")
         interval = f"{row['exponent']:.2f} ({row['exponent_low']:.2f} to {row['exponent_high']:.2f})"
         found = row["p_value"] < LEVEL
         why = []
@@ -247,6 +250,7 @@ def _rates(rates: pd.DataFrame, variants: bool) -> list[str]:
 
 def _ranked(regularizers: pd.DataFrame) -> list[str]:
     """Which regularizers keep memorizing cells from it, and which hardly do; one alone has no rank."""
+    regularizers = regularizers[regularizers["n_pairs"] >= LEAST_PAIRS] if len(regularizers) else regularizers
     if regularizers.empty:
         return []
     if len(regularizers) == 1:
