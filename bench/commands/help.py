@@ -49,6 +49,8 @@ EXAMPLES = {
     "base_python": "old/bin/python",
     "margin": "0.1",
     "limit_s": "600",
+    "no_skips": "true",
+    "bisect": "true",
     "peers": "[native,jax]",
     "rounds": "3",
     "networks": "16",

@@ -80,9 +80,10 @@ def _finding(row: pd.Series) -> Finding:
     name = str(row["count"])
     if row["why_not"]:
         return Finding(name, Verdict.SKIPPED, f"not counted: {row['why_not']}")
-    said = f"{row['head']:.6g} {row['unit']}, of the base {row['base']:.6g}, {row['ratio']:.4f} times that"
+    unit = "" if row["unit"] == "1" else f" {row['unit']}"
+    said = f"{row['head']:.6g}{unit}, in the base {row['base']:.6g}: {row['ratio']:.4f} times"
     if row["worse"]:
-        return Finding(name, Verdict.FAILED, f"{said}: more by more than {MARGIN:.0%}")
+        return Finding(name, Verdict.FAILED, f"{said}, more by more than {MARGIN:.0%}")
     return Finding(name, Verdict.PASSED, said)
 
 

@@ -48,6 +48,13 @@ MEANING = {
     "planning": "Making the list of networks, and packing them.",
     "store": "Writing results to the disk, and reading them.",
     "tables and report": "Making tables, figures and the page of a run.",
+    "instructions of the native kernel": "What the processor does for each useful operation of training.",
+    "Python calls for each cell": "What Python does beside the training itself.",
+    "bytes held for each cell": "Memory that Python takes.",
+    "packs of the default grid": "How many batches of networks PyTorch trains one after the other.",
+    "activations with padding over those without": "Work on numbers that nobody needs.",
+    "kernels launched for each slice": "How often a GPU is given something to do.",
+    "waits of the host for each slice": "How often the program waits for a GPU.",
 }
 
 # What to do, by check and test; and where several tests failed only the first such advice of each kind is of use.
@@ -73,6 +80,11 @@ PASSED = {
 }
 
 
+def _asks(test: str) -> str:
+    """What a test asks, in words; a count is named by what it counts, and then of what."""
+    return MEANING.get(test) or MEANING.get(test.partition(", ")[0], "")
+
+
 def build_check(folder: Path) -> Path:
     """Draw the figures of a check into its folder, write its report.html, and return that page's path.
 
@@ -93,7 +105,7 @@ def build_check(folder: Path) -> Path:
         name=folder.name,
         title=ASKED[found["check"]],
         found=found,
-        findings=[{**one, "mark": MARKS[one["verdict"]], "asks": MEANING.get(one["test"], "")} for one in found["findings"]],
+        findings=[{**one, "mark": MARKS[one["verdict"]], "asks": _asks(one["test"])} for one in found["findings"]],
         mark=MARKS[found["outcome"]],
         sentences=[*sentences(found), *left_out],
         advice=advice(found),

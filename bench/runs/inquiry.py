@@ -164,10 +164,10 @@ class Inquiry:
 
     def _reduced(self, remedy: Cell) -> Generator[list[Cell], None, Cell]:
         """The remedy without each lever that it works as well without, the largest first; fresh seeds decide."""
-        for lever in reversed(pulled_by(remedy, self._asked)):
-            if len(pulled_by(remedy, self._asked)) == 1:
-                break
-            less = self._plain(ladder.without(lever, remedy, self._asked))
+        kept: list[Lever] = []
+        while len(levers := pulled_by(remedy, self._asked)) > 1 and (left := [lever for lever in levers if lever not in kept]):
+            less = self._plain(ladder.without(left[-1], remedy, self._asked))
+            kept.append(left[-1])
             for look in LOOKS:
                 seeds = self._fresh_seeds(look)
                 cells = [own for cell in (self._asked, remedy, less) for own in self._with(cell, seeds)]
@@ -177,7 +177,8 @@ class Inquiry:
                     break
                 hits, trials, asked = self._beside(less, seeds)
                 if works(hits, trials, asked) is Answer.YES:
-                    remedy = less
+                    # What the larger change needed, the smaller one may not, and it is shown anew.
+                    remedy, kept = less, []
                     break
         return remedy
 

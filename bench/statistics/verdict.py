@@ -145,8 +145,10 @@ def _needed_levers(remedy: pd.Series, evidence: pd.DataFrame) -> tuple[list[Leve
     levers = _levers(remedy)
     if len(levers) == 1:
         return levers, []
-    known, sentences = [], []
-    for lever in levers:
+    # Beyond the dimension there is no doubt that the asked network cannot hold its samples.
+    sure = {Lever.NETWORK, Lever.SAMPLES} if _beyond_dimension(evidence.iloc[0]) else set()
+    known, sentences = [lever for lever in levers if lever in sure], []
+    for lever in (lever for lever in levers if lever not in sure):
         row = _taken_away(lever, remedy, evidence)
         answer = Answer.OPEN if row is None else needed(*_counts(remedy), *_counts(row))
         if answer is Answer.YES:
@@ -154,7 +156,7 @@ def _needed_levers(remedy: pd.Series, evidence: pd.DataFrame) -> tuple[list[Leve
         else:
             seen = "which was not tried" if row is None else "{} of {} do".format(*_counts(row))
             sentences.append(f"Whether {_named(lever)} is needed for it is not shown: without that, {seen}.")
-    return known or levers, sentences
+    return [lever for lever in levers if lever in known] or levers, sentences
 
 
 def _taken_away(lever: Lever, remedy: pd.Series, evidence: pd.DataFrame) -> pd.Series | None:

@@ -95,7 +95,7 @@ def test_the_commit_that_made_a_count_grow_is_named(memcap, tmp_path, checkout, 
     checkout.commit("pause_s = 0.01\ncalls = 104\n")
     status, out, _ = memcap("check", "speed", f"base={base}", "bisect=true")
     assert status == 1
-    assert f"104 calls, of the base 100, 1.0400 times that: more by more than 2%; since commit {culprit[:12]}, another" in out
+    assert f"104 calls, in the base 100: 1.0400 times, more by more than 2%; since commit {culprit[:12]}, another" in out
     checkout.write("pause_s = 0.01\ncalls = 110\n")
     status, out, _ = memcap("check", "speed", "base=HEAD", "bisect=true")
     assert status == 1
@@ -209,8 +209,8 @@ def test_a_folder_without_history_compares_environments(memcap, tmp_path, checko
     """As a workflow gets an action: an archive of a commit."""
 
     def measured(root, base, head, **how):
-        rows = [(r, side, "pauses", "p", 1.0 + 1e-4 * r) for r in range(3) for side in ("base", "head")]
-        return pd.DataFrame(rows, columns=["round", "side", "group", "benchmark", "time_s"])
+        rows = [(r, 0, side, "pauses", "p", 1.0 + 1e-4 * r) for r in range(3) for side in ("base", "head")]
+        return pd.DataFrame(rows, columns=["round", "turn", "side", "group", "benchmark", "time_s"])
 
     monkeypatch.setattr(rounds, "rounds", measured)
     shutil.rmtree(checkout.root / ".git")

@@ -59,7 +59,7 @@ def test_what_grew_by_more_than_the_margin_is_worse_and_comes_first():
     assert list(table.loc[table["worse"], "count"]) == ["came", "grew"]
     said = {finding.test: finding for finding in findings(table)}
     assert said["grew"].verdict is Verdict.FAILED
-    assert said["grew"].said == "103 calls, of the base 100, 1.0300 times that: more by more than 2%"
+    assert said["grew"].said == "103 calls, in the base 100: 1.0300 times, more by more than 2%"
     assert {said[name].verdict for name in ("within", "alike", "none", "fell")} == {Verdict.PASSED}
 
 
