@@ -15,7 +15,7 @@ from matplotlib.text import Text
 from bench.gates.benchmarks import benchmarks
 from bench.gates.capacity import TESTS
 from bench.gates.check import Check, Finding, Verdict
-from bench.gates.counts import Count
+from bench.gates.counts import INSTRUCTIONS, Count
 from bench.gates.counts import judged as judged_counts
 from bench.gates.folder import begun, keep
 from bench.gates.speed import findings, judged, log_ratios
@@ -172,7 +172,9 @@ def test_the_command_repeats_the_base_that_was_chosen_then():
 def test_every_test_and_every_group_of_the_suite_is_explained():
     marked = re.findall(r'mark\.benchmark\(group="(.+)"\)', (ROOT / "tests" / "perf" / "gated.py").read_text())
     assert len(marked) >= 4
-    assert {*GATED, *marked, *TESTS, "training", "first epochs", "bytes"} == set(MEANING)
+    counts = re.findall(r'(?:one\(|yield )"([^",]+)', (ROOT / "tests" / "perf" / "counted.py").read_text())
+    assert len(counts) >= 6
+    assert {*GATED, *marked, *TESTS, *counts, INSTRUCTIONS, "training", "first epochs", "bytes"} == set(MEANING)
     assert {*TESTS, "training", "first epochs", "bytes"} == set(ADVICE)
 
 
