@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +15,7 @@ from bench.gates.check import Check, Finding, Verdict
 from bench.protocol.grid import GridError
 from bench.report.check_page import FOUND, build_check
 from bench.store import provenance
-from bench.store.folder import writable
+from bench.store.folder import forget, writable
 from bench.store.parts import write_atomically
 from bench.store.tables import write_tables
 
@@ -54,16 +53,11 @@ def begun(folder: Path, name: str, base: str) -> Iterator[None]:
     """
     _owned(folder, name)
     writable(folder)
-    for old in CONTENTS:
-        path = folder / old
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+    forget(folder, CONTENTS)
     _unfinished(folder, name, base, "did not come to its end")
     try:
         yield
-    except Exception as error:
+    except Exception as error:  # Whatever it was, it is raised again.
         if json.loads((folder / FOUND).read_text(encoding="utf-8"))["findings"][0]["test"] == name:
             _unfinished(folder, name, base, " ".join(str(error).split()))
         raise

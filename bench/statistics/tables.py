@@ -103,7 +103,7 @@ def make(store: Store) -> Tables:
         """The table; without rows where it is not wanted, or cannot be made: an error in one takes no other along."""
         try:
             return table() if wanted else pd.DataFrame()
-        except Exception as error:
+        except Exception as error:  # The page says which table is left out, and why.
             failures.append(f"table {name} ({type(error).__name__}: {error})")
             return pd.DataFrame(columns=list(columns_of(name)))
 

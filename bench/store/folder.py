@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from bench.protocol.grid import GridError
@@ -38,7 +39,7 @@ def prepared(folder: Path, *, fresh: bool) -> Path:
         reason = f"holds {', '.join(held)}, but no run that they belong to"
         raise GridError("run_dir", str(folder), reason, "name a new folder, or the folder of a run")
     if fresh:
-        _forget(folder)
+        forget(folder, CONTENTS)
     return writable(folder)
 
 
@@ -58,8 +59,9 @@ def writable(folder: Path) -> Path:
     return folder
 
 
-def _forget(folder: Path) -> None:
-    for name in CONTENTS:
+def forget(folder: Path, names: Iterable[str]) -> None:
+    """Remove what has these names in a folder, files and folders with all that is in them."""
+    for name in names:
         path = folder / name
         if path.is_dir():
             shutil.rmtree(path)
