@@ -1,0 +1,158 @@
+"""Jobs -> how they ended: what can train together does, by packs that fit the memory; the rest one after the other."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterable, Sequence
+
+import torch
+
+from bench.modules import alone, together
+from bench.modules.alone import OutOfTime
+from bench.modules.batches import Batch, noise
+from bench.modules.losses import Scale
+from bench.modules.networks import Prepared, prepared
+from bench.modules.probe import Facts
+from bench.modules.randomness import drawn
+from bench.modules.sources import Source
+from bench.modules.together import CannotStack
+from bench.modules.trials import Ended, Job, Trial, ended
+from bench.protocol.grid import GridError
+
+# Numbers that a pack of networks may hold, two gigabytes of float32: parameters with gradients and the optimizer's state, and
+# what the layers give, forward and back.
+MOST_NUMBERS = 2**29
+OF_PARAMETERS, OF_OUTPUTS = 6, 4
+
+# Fields in which trials that train together may differ, beside rates and epochs.
+APART = ("init", "gain", "standard_inputs", "standard_targets", "noise_targets", "stop")
+
+
+class Trainer:
+    """Trains jobs on one network and batch, each once; `why_alone` says why some could not train together, in words."""
+
+    def __init__(self, source: Source, batch: Batch | tuple, facts: Facts, device: torch.device):
+        """`batch`: data, or shapes of which each seed has noise of its own."""
+        self.source, self.batch, self.facts, self.device = source, batch, facts, device
+        self.results: dict[Job, Ended] = {}
+        self.why_alone: list[str] = []
+        self._scales: dict[tuple, Scale] = {}
+        self._step_s = 0.0
+
+    def train(self, jobs: Iterable[Job], deadline: float) -> list[Job]:
+        """Train what has no result yet, the shortest first; returns the jobs that there was no time for."""
+        new = [job for job in dict.fromkeys(jobs) if job not in self.results]
+        packs: dict[object, list[Job]] = {}
+        for job in new:
+            packs.setdefault(_alike(job.trial), []).append(job)
+        late: list[Job] = []
+        for own in sorted(packs.values(), key=lambda own: max(self._steps(job) for job in own)):
+            late += self._pack(own, deadline)
+        return late
+
+    def _steps(self, job: Job) -> int:
+        count = job.trial.n_samples or self.n_samples
+        size = min(job.trial.batch_size or count, count)
+        return job.trial.max_epochs * -(-count // size)
+
+    @property
+    def n_samples(self) -> int:
+        """Samples of the batch."""
+        return len(self.batch) if isinstance(self.batch, Batch) else self.batch[0][0]
+
+    def _pack(self, jobs: list[Job], deadline: float) -> list[Job]:
+        steps = max(self._steps(job) for job in jobs)
+        # Beside others a small network takes no longer.
+        if time.perf_counter() + steps * self._step_s > deadline:
+            return jobs
+        reason = self._cannot(jobs[0].trial)
+        late: list[Job] = []
+        if reason is None and len(jobs) > 1:
+            room = max(1, MOST_NUMBERS // self._numbers())
+            for start in range(0, len(jobs), room):
+                part = jobs[start : start + room]
+                try:
+                    late += self._together(part, deadline)
+                except CannotStack as error:
+                    reason = str(error)
+                    late += self._alone(part, deadline)
+        else:
+            late = self._alone(jobs, deadline)
+        if reason is not None and reason not in self.why_alone:
+            self.why_alone.append(reason)
+        return late
+
+    def _cannot(self, trial: Trial) -> str | None:
+        """Why networks of this trial cannot train together, where that is known beforehand."""
+        if not trial.recipe.stacks:
+            return f"{trial.recipe.kind.__name__} steps over a whole network at once"
+        if self.facts.random and trial.mode == "train" and trial.dropout:
+            return "it draws random numbers in training, as dropout does, and each network has its own"
+        return None
+
+    def _numbers(self) -> int:
+        return max(1, OF_PARAMETERS * self.facts.n_params + OF_OUTPUTS * self.facts.n_outputs)
+
+    def prepare(self, job: Job) -> Prepared:
+        """The network of a job, drawn and ready to train."""
+        batch = self.batch if isinstance(self.batch, Batch) else noise(self.batch, job.seed)
+        batch = batch.map(lambda own: own.to(self.device), lambda own: own.to(self.device))
+        network = self.source.draw(job.seed).to(self.device)
+        scales = self._scales if isinstance(self.batch, Batch) else {}
+        with drawn(job.seed):
+            return prepared(
+                network,
+                batch,
+                job.trial,
+                call=self.facts.call,
+                seed=job.seed,
+                modes_differ=self.facts.modes_differ,
+                scales=scales,
+            )
+
+    def _together(self, jobs: Sequence[Job], deadline: float) -> list[Job]:
+        networks = [self.prepare(job) for job in jobs]
+        started = time.perf_counter()
+        try:
+            losses = together.train(networks, jobs, deadline)
+        except OutOfTime:
+            return list(jobs)
+        except torch.OutOfMemoryError as error:
+            if len(jobs) == 1:
+                raise _too_large(self.source.name, self.device) from error
+            half = len(jobs) // 2
+            return [*self._together(jobs[:half], deadline), *self._together(jobs[half:], deadline)]
+        for own, job, curve in zip(networks, jobs, losses, strict=True):
+            self.results[job] = ended(curve, job.trial, own.scale, to_end=job.to_end, together=True)
+        self._took(jobs, max(len(curve) for curve in losses), time.perf_counter() - started)
+        return []
+
+    def _alone(self, jobs: Sequence[Job], deadline: float) -> list[Job]:
+        for number, job in enumerate(jobs):
+            own = self.prepare(job)
+            started = time.perf_counter()
+            try:
+                curve = alone.train(own, job, deadline)
+            except OutOfTime:
+                return list(jobs[number:])
+            except torch.OutOfMemoryError as error:
+                raise _too_large(self.source.name, self.device) from error
+            self.results[job] = ended(curve, job.trial, own.scale, to_end=job.to_end, together=False)
+            self._took([job], len(curve), time.perf_counter() - started)
+        return []
+
+    def _took(self, jobs: Sequence[Job], epochs: int, took_s: float) -> None:
+        steps = self._steps(jobs[0]) // jobs[0].trial.max_epochs * max(1, epochs - 1)
+        self._step_s = took_s / steps
+
+
+def _too_large(name: str, device: torch.device) -> GridError:
+    rule = f"does not fit into the memory of {device} beside its gradients and its optimizer's state"
+    return GridError("module", name, rule, "give a smaller batch_size or fewer samples, or device='cpu'")
+
+
+def _alike(trial: Trial) -> object:
+    """What trials have in common that may train together."""
+    own = {field.name: field.default for field in dataclasses.fields(Trial) if field.name in APART}
+    return dataclasses.replace(trial, **own, max_epochs=0, recipe=trial.recipe.scaled(1 / trial.recipe.rate))
