@@ -17,8 +17,8 @@ from bench.protocol.grid import GridError
 from bench.protocol.version import __version__
 
 if TYPE_CHECKING:
-    from bench.modules.assertion import assert_memorizes
     from bench.modules.asked import diagnose
+    from bench.modules.assertion import assert_memorizes
     from bench.modules.capacity import capacity
     from bench.modules.trials import Stop
     from bench.runs.run import run
@@ -43,7 +43,8 @@ __all__ = [
     "run",
 ]
 
-# `run`, `diagnose` and what is about modules bring torch with them, `groups` pandas, `Search` and `capacities` scipy. None is needed for cells.
+# `run`, `diagnose` and what is about modules bring torch with them, `groups` pandas, `Search` and `capacities` scipy. None is
+# needed for cells.
 _LATE = {
     "run": "bench.runs.run",
     "diagnose": "bench.modules.asked",

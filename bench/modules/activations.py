@@ -85,7 +85,19 @@ class Without(TorchFunctionMode):
 
 
 # What only shows the same numbers in another shape.
-_VIEWS = ("View", "Squeeze", "Unsqueeze", "Reshape", "UnsafeView", "Select", "Slice", "Transpose", "TBackward", "Permute", "Alias")
+_VIEWS = (
+    "View",
+    "Squeeze",
+    "Unsqueeze",
+    "Reshape",
+    "UnsafeView",
+    "Select",
+    "Slice",
+    "Transpose",
+    "TBackward",
+    "Permute",
+    "Alias",
+)
 
 
 def last_of(calls: list[Watched], output: Tensor) -> int | None:

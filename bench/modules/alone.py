@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -61,15 +59,11 @@ def _step(own: Prepared, loss: Loss, optimizer: torch.optim.Optimizer, places: T
             value.backward()
         return value
 
-    if _needs_closure(optimizer):
-        optimizer.step(closure)  # pyright: ignore[reportArgumentType]
+    if isinstance(optimizer, torch.optim.LBFGS):
+        optimizer.step(closure)  # pyright: ignore[reportArgumentType, reportCallIssue]
     else:
         closure()
         optimizer.step()
-
-
-def _needs_closure(optimizer: Any) -> bool:
-    return isinstance(optimizer, torch.optim.LBFGS)
 
 
 def _measured(own: Prepared, loss: Loss) -> float:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bench.modules.diagnosis import diagnose
-from bench.modules.networks import unhurried
+from bench.modules.networks import quiet
 from bench.modules.questions import question
 from bench.modules.training import Trainer
 from bench.modules.trials import EVAL, Job
@@ -57,7 +57,7 @@ def assert_memorizes(
     """
     started = time.perf_counter()
     given = dict(shapes=shapes, arguments=arguments, loss=loss, optimizer=optimizer, device=device)
-    with unhurried():
+    with quiet():
         asked = question(module, batch, tau=tau, max_epochs=within_epochs, seeds=(seed,), **given)  # pyright: ignore[reportArgumentType]
         trainer = Trainer(asked.source, asked.batch, asked.facts, asked.device)
         trial = dataclasses.replace(asked.trial, dropout=False, measured=EVAL)
@@ -76,4 +76,3 @@ def assert_memorizes(
         reached = f"tau is {trainer.results[job].best:.3g} after {within_epochs} epochs, not {tau:g}"
     change = "; ".join(why.verdict.code) or "see bench.diagnose"
     raise AssertionError(f"{asked.source.name} does not memorize the batch: {reached}\n{why.verdict.sentences[0]}\n{change}")
-

@@ -58,9 +58,7 @@ FIELDS = [field.name for field in dataclasses.fields(Trial)]
 
 def levers(trial: Trial, asked: Trial) -> tuple[Why, ...]:
     """What is pulled, the smallest first. Of fewer samples, more epochs belong to that change."""
-    found: set[Why] = {
-        why for name, why in LEVER_OF.items() if getattr(trial, name) != getattr(asked, name)
-    }
+    found: set[Why] = {why for name, why in LEVER_OF.items() if getattr(trial, name) != getattr(asked, name)}
     if Lever.SAMPLES in found:
         found -= {Lever.BUDGET, Lever.BATCH_SIZE}
     found |= _of_recipe(trial.recipe, asked.recipe)
@@ -83,7 +81,10 @@ _OPTION: dict[str, Why] = {"lr": Lever.LEARNING_RATE, "weight_decay": Lever.REGU
 
 def size(pulled: Collection[Why], spoken_for: Collection[Why]) -> tuple[float, ...]:
     """For sorting: changes with a lever that a look speaks for first, then the smaller ones."""
-    return (0.0 if set(pulled) & set(spoken_for) else 1.0, sum(1 + _SIZE[lever] * (lever not in spoken_for) for lever in pulled))
+    return (
+        0.0 if set(pulled) & set(spoken_for) else 1.0,
+        sum(1 + _SIZE[lever] * (lever not in spoken_for) for lever in pulled),
+    )
 
 
 def largest(pulled: Collection[Why], spoken_for: Collection[Why]) -> Why:

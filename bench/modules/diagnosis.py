@@ -15,7 +15,7 @@ from bench.modules.causes import Finding, Held
 from bench.modules.changes import levers, words
 from bench.modules.inquiry import Inquiry, Tally
 from bench.modules.looks import looks
-from bench.modules.networks import unhurried
+from bench.modules.networks import quiet
 from bench.modules.probe import Layer
 from bench.modules.questions import SEEDS, question
 from bench.modules.training import Trainer
@@ -145,9 +145,11 @@ def diagnose(
     >>> found.verdict.cause.value
     'a linear network'
     """
-    if budget_s is not None and (isinstance(budget_s, bool) or not isinstance(budget_s, int | float) or not 0 < budget_s < math.inf):
+    if budget_s is not None and (
+        isinstance(budget_s, bool) or not isinstance(budget_s, int | float) or not 0 < budget_s < math.inf
+    ):
         raise GridError("budget_s", budget_s, "must be null or a positive number of seconds", "give for example 60")
-    with unhurried():
+    with quiet():
         asked = question(
             module,
             batch,

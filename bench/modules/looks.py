@@ -136,7 +136,9 @@ def _output(asked: Question, batch: Batch, scale: Scale) -> Iterator[Finding]:
             outside = int(((batch.targets < low) | (batch.targets > high)).sum())
             text = f"{outside} of {batch.targets.numel()} targets are outside what {name} can give, {_range(low, high)}"
         else:
-            text = f"{name} gives {_range(low, high)}, and {loss.name} takes any number, of which it takes the {_inner(loss.name)}"
+            text = (
+                f"{name} gives {_range(low, high)}, and {loss.name} takes any number, of which it takes the {_inner(loss.name)}"
+            )
         text += f": at best tau is {left:.3g}"
         yield Finding(Held.OUTPUT, text, left, sure=left > asked.trial.tau, change=removed, code=code)
 
@@ -195,7 +197,9 @@ def _columns(name: str, tensors: Sequence[Tensor]) -> Iterator[Finding]:
         off = float(rms.max()) > LARGEST or float(rms.max()) < SMALLEST or float(offset.max()) > FAR
         change = (("standard_inputs", True),) if name == "input" else (("standard_targets", True),)
         code = _STANDARD["x" if name == "input" else "y"]
-        yield Finding(Held.SCALE if off else None, text, float(offset.max()), change=change if off else (), code=code if off else "")
+        yield Finding(
+            Held.SCALE if off else None, text, float(offset.max()), change=change if off else (), code=code if off else ""
+        )
 
 
 _STANDARD = {which: f"{which} = ({which} - {which}.mean(0)) / {which}.std(0)" for which in ("x", "y")}
@@ -233,7 +237,7 @@ def _linear(asked: Question, batch: Batch, scale: Scale) -> Iterator[Finding]:
 def _parts(asked: Question) -> Iterator[Finding]:
     """Parameters that will not move."""
     network = asked.source.template
-    all_names = {name: own for name, own in network.named_parameters()}
+    all_names = dict(network.named_parameters())
     frozen = [name for name, own in all_names.items() if not own.requires_grad]
     given = set(asked.trial.recipe.names)
     forgotten = [name for name, own in all_names.items() if own.requires_grad and name not in given]
@@ -320,7 +324,7 @@ def _modes(asked: Question) -> Iterator[Finding]:
 def _regularization(asked: Question) -> Iterator[Finding]:
     parts = list(asked.source.template.modules())
     rates = [own.p for own in parts if isinstance(own, nn.modules.dropout._DropoutNd) and own.p]
-    rates += [own.dropout for own in parts if isinstance(getattr(own, "dropout", None), float) and own.dropout]
+    rates += [rate for rate in (getattr(own, "dropout", None) for own in parts) if isinstance(rate, float) and rate]
     decay = max((float(group.option("weight_decay") or 0) for group in asked.trial.recipe.groups), default=0.0)
     told = []
     if rates:
@@ -346,4 +350,3 @@ def _capacity(asked: Question, batch: Batch) -> Iterator[Finding]:
         text += f"; the Jacobian's rank before training is {facts.rank}: so many outputs can be fitted at first order"
     short = trained < needed * (1 - asked.trial.tau)
     yield Finding(Cause.CAPACITY if short else None, text, math.nan if facts.rank is None else facts.rank)
-

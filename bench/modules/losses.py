@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Callable
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -109,7 +109,8 @@ def loss_of(asked: object) -> Loss:
     for loss in NAMED.values():
         if asked is loss.value:
             return loss
-    return Loss(getattr(asked, "__name__", type(asked).__name__), asked, Kind.OWN)
+    own: Any = asked
+    return Loss(getattr(asked, "__name__", type(asked).__name__), own, Kind.OWN)
 
 
 def _plain(loss: object, kind: type) -> bool:

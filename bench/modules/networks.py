@@ -20,7 +20,7 @@ from bench.modules.activations import applied
 from bench.modules.batches import Batch
 from bench.modules.losses import Kind, Loss, Scale, first_line, scale_of, spelled
 from bench.modules.optimizers import Recipe
-from bench.modules.trials import EVAL, TRAIN, Trial
+from bench.modules.trials import TRAIN, Trial
 from bench.protocol.grid import GridError
 
 # Spreads below this share of the mean are rounding: a constant column is only shifted.
@@ -65,7 +65,7 @@ def set_mode(module: nn.Module, mode: str, *, dropout: bool = True) -> None:
         if isinstance(part, nn.modules.dropout._DropoutNd):
             part.p = 0.0
         elif isinstance(getattr(part, "dropout", None), float):
-            part.dropout = 0.0
+            setattr(part, "dropout", 0.0)  # noqa: B010
         if not type(part).__module__.startswith("torch."):
             part.training = False
 
@@ -124,7 +124,12 @@ def prepared(
     if trial.batch_statistics:
         for part in network.modules():
             if isinstance(part, nn.modules.batchnorm._NormBase):
-                part.track_running_stats, part.running_mean, part.running_var, part.num_batches_tracked = False, None, None, None
+                part.track_running_stats, part.running_mean, part.running_var, part.num_batches_tracked = (
+                    False,
+                    None,
+                    None,
+                    None,
+                )
     set_mode(network, trial.mode, dropout=trial.dropout)
     own = _batch(batch, trial, seed)
     left_out = None if trial.output else call
@@ -159,10 +164,12 @@ def prepared(
 
 
 @contextmanager
-def unhurried() -> Iterator[None]:
-    """Within, attention is computed by operators that can be stacked, and torch does not warn of those that are slow so."""
+def quiet() -> Iterator[None]:
+    """Within, attention is computed by operators that can be stacked, and torch does not warn of what is said here anyway."""
     with warnings.catch_warnings(), sdpa_kernel(SDPBackend.MATH):
-        warnings.filterwarnings("ignore", message="There is a performance drop")
+        # Operators that are slow where they are stacked; targets of another shape; a recurrent layer of one.
+        for message in ("There is a performance drop", "Using a target size", "dropout option adds dropout after all but last"):
+            warnings.filterwarnings("ignore", message=message)
         yield
 
 

@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, jacrev, vmap
+from torch.func import functional_call, vjp, vmap
 
 from bench.modules.activations import Watch, Watched, last_of
 from bench.modules.batches import Batch
 from bench.modules.losses import Loss
-from bench.modules.networks import checked, forward, set_mode, unhurried
+from bench.modules.networks import checked, forward, quiet, set_mode
 from bench.modules.randomness import drawn
 from bench.modules.trials import EVAL, TRAIN
 
@@ -89,8 +89,8 @@ def probe(network: nn.Module, batch: Batch, loss: Loss, mode: str) -> Facts:
         network = copy.deepcopy(network)
         set_mode(network, EVAL)
         with torch.no_grad():
-            quiet = checked(forward(network, batch.inputs, name), batch, loss, name)
-    random, differ = _modes(network, batch, name, quiet)
+            calm = checked(forward(network, batch.inputs, name), batch, loss, name)
+    random, differ = _modes(network, batch, calm)
     set_mode(network, mode)
     gave: list[tuple[str, nn.Module, Tensor]] = []
     hooks = [
@@ -122,12 +122,12 @@ def probe(network: nn.Module, batch: Batch, loss: Loss, mode: str) -> Facts:
         output_activation=watch.calls[call] if call is not None else None,
         random=random,
         modes_differ=differ,
-        affine=_is_affine(network, batch, name),
+        affine=_is_affine(network, batch),
         n_params=sum(own.numel() for own in network.parameters()),
         n_outputs=sum(tensor.numel() for _, _, tensor in gave),
         n_norms=sum(isinstance(part, nn.modules.batchnorm._NormBase) for part in network.modules()),
         rank=_rank(network, batch),
-        constant_output=isinstance(quiet, Tensor) and len(batch) > 1 and _across(quiet) == 0,
+        constant_output=isinstance(calm, Tensor) and len(batch) > 1 and _across(calm) == 0,
     )
 
 
@@ -145,16 +145,16 @@ def _noting(gave: list, path: str, part: nn.Module) -> Callable[..., None]:
     return note
 
 
-def _modes(network: nn.Module, batch: Batch, name: str, quiet: Any) -> tuple[bool, bool]:
+def _modes(network: nn.Module, batch: Batch, calm: Any) -> tuple[bool, bool]:
     """Whether training mode draws random numbers, and whether it gives other outputs than evaluation mode."""
     loud = []
     for seed in (1, 2):
         own = copy.deepcopy(network)
         set_mode(own, TRAIN)
         with drawn(seed), torch.no_grad():
-            loud.append(own(*batch.inputs) if len(batch) > 1 else quiet)
+            loud.append(own(*batch.inputs) if len(batch) > 1 else calm)
     random = not _same(loud[0], loud[1])
-    return random, random or not _same(loud[0], quiet)
+    return random, random or not _same(loud[0], calm)
 
 
 def _same(one: Any, other: Any) -> bool:
@@ -203,7 +203,7 @@ def _units(call: Watched) -> Units:
     return Units(call.activation.name, _constant_share(own), saturated)
 
 
-def _is_affine(network: nn.Module, batch: Batch, name: str) -> bool:
+def _is_affine(network: nn.Module, batch: Batch) -> bool:
     """Whether the mean of any two inputs gives the mean of their outputs, in evaluation mode."""
     if len(batch) < 3 or not all(own.is_floating_point() for own in batch.inputs):
         return False
@@ -241,12 +241,18 @@ def _rank(network: nn.Module, batch: Batch) -> int | None:
     if outputs > MOST_OUTPUTS or outputs * count > MOST_NUMBERS:
         return None
 
-    def one(tensors: dict[str, Tensor], sample: tuple[Tensor, ...]) -> Tensor:
-        return functional_call(own, {**tensors, **rest}, tuple(x[None] for x in sample)).flatten()
+    def pulled(sample: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        """A row for each output of one sample. `jacrev` is the same, and imports torch's compiler, which takes seconds."""
+
+        def outputs_of(tensors: dict[str, Tensor]) -> Tensor:
+            return functional_call(own, {**tensors, **rest}, tuple(x[None] for x in sample)).flatten()
+
+        pull: Any = vjp(outputs_of, params)[1]
+        return vmap(pull)(torch.eye(shown.numel(), dtype=torch.float64, device=shown.device))[0]
 
     try:
-        with unhurried():
-            parts = vmap(jacrev(one), in_dims=(None, 0))(params, inputs)
+        with quiet():
+            parts = vmap(pulled)(inputs)
     except (RuntimeError, ValueError, NotImplementedError):
         return None
     matrix = torch.cat([part.reshape(outputs, -1) for part in parts.values()], dim=1)

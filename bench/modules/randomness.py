@@ -22,14 +22,14 @@ def drawn(seed: int) -> Iterator[None]:
     ...     bool(inside == torch.rand(()))
     True
     """
-    of_python, of_numpy = random.getstate(), np.random.get_state()
+    of_python, of_numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
     with torch.random.fork_rng(list(devices)):
         torch.manual_seed(seed)
         random.seed(seed)
-        np.random.seed(seed)
+        np.random.seed(seed)  # noqa: NPY002
         try:
             yield
         finally:
             random.setstate(of_python)
-            np.random.set_state(of_numpy)
+            np.random.set_state(of_numpy)  # noqa: NPY002

@@ -107,7 +107,9 @@ class Source:
         said = [self.name, repr(sorted(self.arguments.items())), repr(self.template)]
         said += [f"{name} {tuple(own.shape)} {own.dtype}" for name, own in self.template.named_parameters()]
         kinds = {type(part) for part in self.template.modules()}
-        for kind in sorted({own for part in kinds for own in part.__mro__}, key=lambda own: f"{own.__module__}.{own.__qualname__}"):
+        for kind in sorted(
+            {own for part in kinds for own in part.__mro__}, key=lambda own: f"{own.__module__}.{own.__qualname__}"
+        ):
             if kind.__module__.partition(".")[0] not in ("torch", "builtins"):
                 said.append(_source(kind))
         if not self.is_instance:

@@ -1,4 +1,4 @@
-"""Many networks of one shape at once: parameters stacked, forward and backward under torch.func.vmap, torch.optim's own steps."""
+"""Many networks of one shape at once: parameters stacked, gradients under torch.func.vmap, torch.optim's own steps."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch.func import functional_call, grad_and_value, vmap
 
 from bench.modules.activations import applied
 from bench.modules.alone import OutOfTime
-from bench.modules.networks import Prepared, unhurried
+from bench.modules.networks import Prepared, quiet
 from bench.modules.orders import batches
 from bench.modules.trials import Job, stopped_at
 
@@ -59,7 +59,7 @@ class _Stack:
         self.whole = self.trial.batch_size is None or self.trial.batch_size >= count
         # Where one pass is the loss that is measured and the loss of the step, it is taken once.
         self.fused = self.whole and first.judged is first.module and bool(self.params)
-        dims = ({name: 0 for name in self.params}, {name: 0 for name in self.rest})
+        dims = (dict.fromkeys(self.params, 0), dict.fromkeys(self.rest, 0))
         places = tuple(0 if one.own else None for one in self.inputs), tuple(0 if one.own else None for one in self.targets)
         mixed = tuple(0 for _ in self.inputs), tuple(0 for _ in self.targets)
         stepped = places if self.whole else mixed
@@ -165,7 +165,7 @@ def train(networks: Sequence[Prepared], jobs: Sequence[Job], deadline: float) ->
         CannotStack: torch cannot batch the network, or stacked it gives other losses than alone.
         OutOfTime: the deadline (`time.perf_counter`) passed before the end.
     """
-    with unhurried():
+    with quiet():
         stack = _stacked(networks, jobs)
         return _trained(stack, networks, deadline)
 

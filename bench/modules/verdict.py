@@ -257,7 +257,9 @@ def _beside(inquiry: Inquiry, own: Tally, made: Verdict) -> list[str]:
     stopped = [one for one in own.every if one.stopped]
     if stopped:
         epoch = float(np.median([one.epochs_run for one in stopped]))
-        told.append(f"The stopping rule ended {len(stopped)} of {len(own.every)} trainings, at epoch {epoch:.0f} in the median.")
+        told.append(
+            f"The stopping rule ended {len(stopped)} of {len(own.every)} trainings, at epoch {epoch:.0f} in the median."
+        )
     hits = sum(one.memorized for one in own.every)
     if hits and made.cause not in (Cause.NOTHING, Cause.LUCK, Held.LOST, Held.MODE):
         told.append(f"As asked the draw decides now and then: {_count(own)} memorized{_interval(own)}.")
