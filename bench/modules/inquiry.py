@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 
 from bench.modules import ladder
-from bench.modules.causes import Finding, Why
+from bench.modules.causes import Finding, Held, Why
 from bench.modules.changes import levers, size, without
 from bench.modules.questions import Question
 from bench.modules.training import Trainer
@@ -19,6 +19,12 @@ from bench.protocol.cells import MAX_SEED
 from bench.runs.inquiry import LEAST_TIME_S, TIMES_ASKED
 from bench.statistics.confirmation import LOOKS, MAJORITY, TRIED_IN_A_STAGE, Answer, memorizable, needed, works
 from bench.statistics.evidence import HALVED, Lever
+
+# Findings of arithmetic on the loss.
+ARITHMETIC = (Held.SHAPES, Held.OUTPUT, Held.LINEAR)
+
+# Of the time that is left, a stage of the ladder may take so much.
+SCREENING = 0.6
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -67,6 +73,8 @@ class Inquiry:
         self.asked, self.trainer, self._budget_s = asked, trainer, budget_s
         self.findings = tuple(findings)
         self.base = ladder.repaired(asked.trial, self.findings)
+        # Arithmetic says that the network as asked cannot memorize: it need not be trained beside a change to know that.
+        self.impossible = any(own.sure and own.about in ARITHMETIC for own in self.findings)
         self.spoken_for: frozenset[Why] = frozenset(own.about for own in self.findings if own.about is not None)
         self._fresh = self._more_seeds(LOOKS[-1]) if asked.source.drawable or not asked.source.is_instance else []
         self.seeds = asked.seeds if self._fresh else asked.seeds[:1]
@@ -81,7 +89,8 @@ class Inquiry:
         if self._budget_s is not None:
             self.deadline = started + self._budget_s
         trial = self.asked.trial
-        self._train([trial], self.seeds)
+        short = started + LEAST_TIME_S / 4 if self.impossible else self.deadline
+        self._train([trial], self.seeds, min(short, self.deadline))
         if self._budget_s is None:
             self.deadline = started + max(LEAST_TIME_S, TIMES_ASKED * (time.perf_counter() - started))
         self._luck()
@@ -89,7 +98,9 @@ class Inquiry:
             return
         for stage in self._stages():
             new = [own for own in dict.fromkeys(stage()) if own not in self.tried]
-            self._train(new, self.seeds)
+            # A part of the time is kept to confirm what is found.
+            now = time.perf_counter()
+            self._train(new, self.seeds, now + SCREENING * (self.deadline - now))
             self.tried |= dict.fromkeys(own for own in new if self.tally(own).ladder)
             self.remedy = self._confirm(new)
             if self.remedy is not None:
@@ -149,9 +160,9 @@ class Inquiry:
     def tally(self, trial: Trial) -> Tally:
         """What is known of a trial."""
         known = self.trainer.results
-        fresh = [seed for seed in self._fresh if Job(trial, seed, self._to_end(trial)) in known]
+        fresh = [seed for seed in self._fresh if self._job(trial, seed) in known]
         both = [seed for seed in fresh if self._job(self.asked.trial, seed) in known]
-        own = both if trial != self.asked.trial else fresh
+        own = fresh if trial == self.asked.trial or self.impossible else both
         return Tally(
             tuple(known[job] for job in (self._job(trial, seed) for seed in self.seeds) if job in known),
             tuple(known[self._job(trial, seed)] for seed in own),
@@ -172,10 +183,10 @@ class Inquiry:
     def _job(self, trial: Trial, seed: int) -> Job:
         return Job(trial, seed, self._to_end(trial))
 
-    def _train(self, trials: Iterable[Trial], seeds: Iterable[int]) -> bool:
+    def _train(self, trials: Iterable[Trial], seeds: Iterable[int], deadline: float | None = None) -> bool:
         """Have results of these trials with these seeds; False where there is no time for all."""
         jobs = [self._job(trial, seed) for trial in trials for seed in seeds]
-        late = self.trainer.train(jobs, self.deadline)
+        late = self.trainer.train(jobs, self.deadline if deadline is None else deadline)
         self.left_out |= dict.fromkeys(job.trial for job in late)
         return not late
 
@@ -224,7 +235,8 @@ class Inquiry:
         """Fresh seeds for a change and for the network as asked, until it is clear whether the change works better."""
         answer = Answer.OPEN
         for look in LOOKS:
-            if not self._train([self.asked.trial, trial], self._fresh[:look]):
+            beside = [] if self.impossible else [self.asked.trial]
+            if not self._train([*beside, trial], self._fresh[:look]):
                 return answer
             own = self.tally(trial)
             answer = works(self._successes(own.fresh), len(own.fresh), self._successes(own.beside))

@@ -36,11 +36,11 @@ def repaired(asked: Trial, findings: Iterable[Finding]) -> Trial:
 def singles(base: Trial, facts: Facts, spoken_for: Collection[Why], n_samples: int) -> list[Trial]:
     """One lever at a time; and what a look spoke for together with rates, Adam and epochs."""
     longer = _longer(base, n_samples)
-    made = [*_stops(base), *_modes(base, facts), *_unregularized(base, facts), *_scaled(base), *_inits(base), *_losses(base)]
-    made += [*_rates(base), *_adams(base), *_momentum(base), *_batches(base, n_samples), *_outputs(base, facts), longer]
-    made += [dataclasses.replace(base, double=True)] * (not base.double)
+    made = [*_stops(base), *_modes(base, facts), *_unregularized(base, facts), *_spoken_for(base, spoken_for)]
+    made += [*_rates(base), *_adams(base), longer, *_scaled(base), *_inits(base), *_momentum(base), *_batches(base, n_samples)]
+    made += [*_losses(base), *_outputs(base, facts), dataclasses.replace(base, double=True)]
     for own in _spoken_for(base, spoken_for):
-        made += [own, *_rates(own), *_adams(own)]
+        made += [*_rates(own), *_adams(own)]
         own = _longer(own, n_samples)
         made += [own, *_rates(own), *_adams(own)]
     return _unique(base, made)

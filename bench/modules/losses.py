@@ -208,7 +208,11 @@ def _closed_form(loss: Loss, targets: Tensor, group: Tensor, outputs: Tensor) ->
             if outputs.ndim < 2 or targets.min() < 0 or targets.max() >= outputs.shape[1]:
                 return None
             shares = functional.one_hot(targets, outputs.shape[1]).movedim(-1, 1)
-        return _means(shares.to(outputs.dtype), group).clamp_min(SURE).log() if shares.shape == outputs.shape else None
+        if shares.shape != outputs.shape:
+            return None
+        # Adding a number to all logits changes nothing: the least is 0.
+        logits = _means(shares.to(outputs.dtype), group).clamp_min(SURE).log()
+        return logits - logits.amin(dim=1, keepdim=True)
     if targets.numel() != outputs.numel() or targets.is_complex():
         return None
     own = targets.to(outputs.dtype).reshape(outputs.shape)

@@ -99,8 +99,9 @@ def probe(network: nn.Module, batch: Batch, loss: Loss, mode: str) -> Facts:
         if _is_layer(part)
     ]
     try:
-        with drawn(0), torch.enable_grad(), Watch() as watch:
-            output = forward(network, batch.inputs, name)
+        with drawn(0), torch.enable_grad():
+            with Watch() as watch:
+                output = forward(network, batch.inputs, name)
             value = loss.of(output, batch.targets)
     finally:
         for hook in hooks:
@@ -113,7 +114,7 @@ def probe(network: nn.Module, batch: Batch, loss: Loss, mode: str) -> Facts:
     of_layer = iter(found[len(params) :])
     layers = [_layer(key, part, tensor, next(of_layer) if tensor.requires_grad else None) for key, part, tensor in gave]
     return Facts(
-        output=output,
+        output=output.detach() if isinstance(output, Tensor) else output,
         layers=layers,
         units=[_units(own) for own in watch.calls],
         unreached=[key for key, gradient in of_param.items() if gradient is None],

@@ -12,13 +12,15 @@ from torch import Tensor
 from torch.func import functional_call, grad_and_value, vmap
 
 from bench.modules.activations import applied
-from bench.modules.alone import OutOfTime
 from bench.modules.networks import Prepared, quiet
 from bench.modules.orders import batches
 from bench.modules.trials import Job, stopped_at
 
 # Epochs between looks at the clock and at what was reached: at most so many, and so few that a look comes each so many seconds.
 MOST_EPOCHS, LOOK_S = 64, 0.25
+
+# Networks that memorize end before their epochs do: so many times the time that is left may be planned.
+END_EARLY = 2.0
 
 # The losses before training are those of each network alone to this relative difference, or it is no stack.
 AGREE = {torch.float32: 1e-3, torch.float64: 1e-8}
@@ -156,14 +158,15 @@ def _shared(tensors: list[Tensor]) -> _Data:
     return _Data(torch.stack(tensors), True)
 
 
-def train(networks: Sequence[Prepared], jobs: Sequence[Job], deadline: float) -> list[np.ndarray]:
+def train(networks: Sequence[Prepared], jobs: Sequence[Job], deadline: float) -> list[np.ndarray | None]:
     """Losses of each network at epochs 0, 1, ..., until all memorized, diverged, were stopped or had their epochs.
 
-    Networks and jobs belong to each other; their trials differ in rates, draws, data of one shape and epochs alone.
+    Networks and jobs belong to each other; their trials differ in rates, draws, data of one shape and epochs alone. Where the
+    time until the deadline (`time.perf_counter`) is too short for all, those with the most epochs are given up, the last of
+    the list first: None.
 
     Raises:
         CannotStack: torch cannot batch the network, or stacked it gives other losses than alone.
-        OutOfTime: the deadline (`time.perf_counter`) passed before the end.
     """
     with quiet():
         stack = _stacked(networks, jobs)
@@ -190,9 +193,10 @@ def _stacked(networks: Sequence[Prepared], jobs: Sequence[Job]) -> _Stack:
     return stack
 
 
-def _trained(stack: _Stack, networks: Sequence[Prepared], deadline: float) -> list[np.ndarray]:
+def _trained(stack: _Stack, networks: Sequence[Prepared], deadline: float) -> list[np.ndarray | None]:
     jobs = list(stack.jobs)
     kept: list[list[np.ndarray]] = [[] for _ in jobs]
+    given_up: set[int] = set()
     # Where nothing is trained, one epoch tells all.
     most = max(job.trial.max_epochs for job in jobs) if stack.params else 1
     goals = [own.scale.floor + job.trial.tau * own.scale.width for own, job in zip(networks, jobs, strict=True)]
@@ -202,33 +206,54 @@ def _trained(stack: _Stack, networks: Sequence[Prepared], deadline: float) -> li
         until = min(epoch + block, most)
         while epoch < until:
             before = None if stack.fused else stack.measure()
-            try:
-                came = stack.epoch(epoch)
-            except torch.OutOfMemoryError:
-                raise
-            except Exception as error:
-                if epoch or rows:
-                    raise
-                raise CannotStack(_reason(error)) from error
+            came = _first(stack) if epoch == 0 else stack.epoch(epoch)
             rows.append(came if before is None else before)
             epoch += 1
         if epoch == most:
             rows.append(stack.measure())
-        told = torch.stack(rows).double().cpu().numpy()  # pyright: ignore[reportArgumentType]
+        told = torch.stack(rows).double().cpu().numpy()
         for column, place in enumerate(stack.places):
             kept[place].append(told[:, column])
         if epoch == most:
             break
-        took = (time.perf_counter() - started) / max(1, len(rows))
-        block = max(1, min(MOST_EPOCHS, 2 * block, int(LOOK_S / max(took, 1e-9))))
+        now = time.perf_counter()
+        each_s = (now - started) / max(1, len(rows)) / len(stack.places)
+        block = max(1, min(MOST_EPOCHS, 2 * block, int(LOOK_S / max(each_s * len(stack.places), 1e-9))))
         left = [k for k, place in enumerate(stack.places) if not _is_over(kept[place], jobs[place], goals[place])]
+        # The first epoch of all is slower than others.
+        late = _too_many({k: jobs[stack.places[k]].trial.max_epochs - epoch for k in left}, each_s, deadline - now, epoch > 1)
+        given_up |= {stack.places[k] for k in late}
+        left = [k for k in left if k not in late]
         if not left:
             break
-        if time.perf_counter() > deadline:
-            raise OutOfTime
         if len(left) <= len(stack.places) // 2:
             stack.keep(left)
-    return [np.concatenate(own) for own in kept]
+            most = max(job.trial.max_epochs for job in stack.jobs)
+        elif late:
+            stack.keep(left)
+    return [None if place in given_up else np.concatenate(own) for place, own in enumerate(kept)]
+
+
+def _first(stack: _Stack) -> Any:
+    try:
+        return stack.epoch(0)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:
+        raise CannotStack(_reason(error)) from error
+
+
+def _too_many(epochs: dict[int, int], each_s: float, left_s: float, known: bool) -> set[int]:
+    """Which networks there is no time for, of those that have so many epochs to go; many will end before."""
+    late: set[int] = set()
+    if left_s <= 0:
+        return set(epochs)
+    if not known:
+        return late
+    waiting = sorted(epochs, key=lambda k: (epochs[k], k))
+    while waiting and each_s * sum(epochs[k] for k in waiting) > END_EARLY * left_s:
+        late.add(waiting.pop())
+    return late
 
 
 def _is_over(parts: list[np.ndarray], job: Job, goal: float) -> bool:

@@ -38,16 +38,16 @@ class Trainer:
         self.results: dict[Job, Ended] = {}
         self.why_alone: list[str] = []
         self._scales: dict[tuple, Scale] = {}
-        self._step_s = 0.0
 
     def train(self, jobs: Iterable[Job], deadline: float) -> list[Job]:
-        """Train what has no result yet, the shortest first; returns the jobs that there was no time for."""
+        """Train what has no result yet; returns the jobs that there was no time for, of each pack the last."""
         new = [job for job in dict.fromkeys(jobs) if job not in self.results]
         packs: dict[object, list[Job]] = {}
         for job in new:
             packs.setdefault(_alike(job.trial), []).append(job)
         late: list[Job] = []
-        for own in sorted(packs.values(), key=lambda own: max(self._steps(job) for job in own)):
+        # What trains together first, since it takes the least time for each.
+        for own in sorted(packs.values(), key=lambda own: (self._cannot(own[0].trial) is not None, max(map(self._steps, own)))):
             late += self._pack(own, deadline)
         return late
 
@@ -62,13 +62,11 @@ class Trainer:
         return len(self.batch) if isinstance(self.batch, Batch) else self.batch[0][0]
 
     def _pack(self, jobs: list[Job], deadline: float) -> list[Job]:
-        steps = max(self._steps(job) for job in jobs)
-        # Beside others a small network takes no longer.
-        if time.perf_counter() + steps * self._step_s > deadline:
+        if time.perf_counter() > deadline:
             return jobs
         reason = self._cannot(jobs[0].trial)
-        late: list[Job] = []
         if reason is None and len(jobs) > 1:
+            late: list[Job] = []
             room = max(1, MOST_NUMBERS // self._numbers())
             for start in range(0, len(jobs), room):
                 part = jobs[start : start + room]
@@ -113,25 +111,26 @@ class Trainer:
 
     def _together(self, jobs: Sequence[Job], deadline: float) -> list[Job]:
         networks = [self.prepare(job) for job in jobs]
-        started = time.perf_counter()
         try:
             losses = together.train(networks, jobs, deadline)
-        except OutOfTime:
-            return list(jobs)
         except torch.OutOfMemoryError as error:
             if len(jobs) == 1:
                 raise _too_large(self.source.name, self.device) from error
             half = len(jobs) // 2
             return [*self._together(jobs[:half], deadline), *self._together(jobs[half:], deadline)]
+        late = []
         for own, job, curve in zip(networks, jobs, losses, strict=True):
-            self.results[job] = ended(curve, job.trial, own.scale, to_end=job.to_end, together=True)
-        self._took(jobs, max(len(curve) for curve in losses), time.perf_counter() - started)
-        return []
+            if curve is None:
+                late.append(job)
+            else:
+                self.results[job] = ended(curve, job.trial, own.scale, to_end=job.to_end, together=True)
+        return late
 
     def _alone(self, jobs: Sequence[Job], deadline: float) -> list[Job]:
         for number, job in enumerate(jobs):
+            if time.perf_counter() > deadline:
+                return list(jobs[number:])
             own = self.prepare(job)
-            started = time.perf_counter()
             try:
                 curve = alone.train(own, job, deadline)
             except OutOfTime:
@@ -139,12 +138,7 @@ class Trainer:
             except torch.OutOfMemoryError as error:
                 raise _too_large(self.source.name, self.device) from error
             self.results[job] = ended(curve, job.trial, own.scale, to_end=job.to_end, together=False)
-            self._took([job], len(curve), time.perf_counter() - started)
         return []
-
-    def _took(self, jobs: Sequence[Job], epochs: int, took_s: float) -> None:
-        steps = self._steps(jobs[0]) // jobs[0].trial.max_epochs * max(1, epochs - 1)
-        self._step_s = took_s / steps
 
 
 def _too_large(name: str, device: torch.device) -> GridError:

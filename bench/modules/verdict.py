@@ -45,7 +45,7 @@ def verdict(inquiry: Inquiry) -> Verdict:
     sure = sorted((one for one in inquiry.findings if one.sure), key=lambda one: _ORDER.index(one.about))  # type: ignore[arg-type]
     if sure and sure[0].about is Held.DATA:
         return Verdict(Held.DATA, (), None, (sure[0].code,), (f"Held back by {Held.DATA}: {sure[0].text}.",))
-    if not own.ladder:
+    if not own.ladder and not sure:
         text = "Undecided: there was no time to train the network as asked; give more with budget_s."
         return Verdict(Cause.UNDECIDED, (), None, (), (text,))
     made = _made(inquiry, own, sure)
@@ -129,7 +129,7 @@ def _by_arithmetic(inquiry: Inquiry, sure: list[Finding]) -> Verdict:
         if found.ladder:
             change = words(inquiry.base, asked)
             text = f"With {change}, {_count(found)} memorize, and {_tau(found.left)} is left"
-            sentences.append(f"{text}; as asked {_tau(inquiry.tally(asked).left)}.")
+            sentences.append(f"{text}; as asked {_left(inquiry, asked)}.")
     return Verdict(first.about, together, _change(inquiry), advice, tuple(sentences))
 
 
@@ -168,10 +168,10 @@ def _confirmed(inquiry: Inquiry, remedy: Trial) -> str:
     if not own.fresh:
         return f"What works, of {tried} tried: {words(remedy, asked)} ({_count(own)}; the weights could not be drawn anew)."
     low, high = wilson_interval(own.fresh_hits, len(own.fresh))
+    beside = "none can" if inquiry.impossible else f"{own.beside_hits} of {len(own.beside)}"
     return (
         f"The smallest change confirmed, of {tried} tried: {words(remedy, asked)} ({own.fresh_hits} of {len(own.fresh)} fresh"
-        f" seeds, {100 * low:.0f} to {100 * high:.0f} %, median epoch {_epoch(own)}; as asked {own.beside_hits} of"
-        f" {len(own.beside)})."
+        f" seeds, {100 * low:.0f} to {100 * high:.0f} %, median epoch {_epoch(own)}; as asked {beside})."
     )
 
 
@@ -239,14 +239,14 @@ def _nothing_works(inquiry: Inquiry) -> str:
     asked = inquiry.asked.trial
     changes = [own for own in inquiry.tried if own != asked and not own.noise_targets and inquiry.tally(own).ladder]
     if not changes:
-        return f"no change was tried; as asked tau {_tau(inquiry.tally(asked).left)} is left"
+        return f"no change was tried; as asked tau {_left(inquiry, asked)} is left"
     best = max(changes, key=lambda own: inquiry.tally(own).share)
     if inquiry.tally(best).hits:
         what = f"the most, {words(best, asked)}, has {_count(inquiry.tally(best))}"
         return f"of {len(changes)} changes none is confirmed; {what}"
     closest = inquiry.closest
     return (
-        f"none of {len(changes)} changes memorizes; as asked tau {_tau(inquiry.tally(asked).left)} is left, and by the"
+        f"none of {len(changes)} changes memorizes; as asked tau {_left(inquiry, asked)} is left, and by the"
         f" closest, {words(closest, asked)}, {_tau(inquiry.tally(closest).left)}"
     )
 
@@ -305,6 +305,11 @@ def _epoch(own: Tally) -> str:
     epochs = [one.epoch_to_tau if one.epoch_to_tau is not None else math.inf for one in own.every]
     middle = float(np.median(epochs))
     return f"{middle:.0f}" if math.isfinite(middle) else "never"
+
+
+def _left(inquiry: Inquiry, trial: Trial) -> str:
+    own = inquiry.tally(trial)
+    return _tau(own.left) if own.ladder else "what was not trained"
 
 
 def _tau(value: float) -> str:
