@@ -58,7 +58,7 @@ def _step(own: Prepared, loss: Loss, optimizer: torch.optim.Optimizer, places: T
         value = loss.of(applied(own.call, lambda: own.module(*batch.inputs)), batch.targets)
         if value.requires_grad:
             value.backward()
-        return value
+        return value.detach()
 
     if isinstance(optimizer, torch.optim.LBFGS):
         optimizer.step(closure)  # pyright: ignore[reportArgumentType, reportCallIssue]

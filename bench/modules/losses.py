@@ -256,7 +256,7 @@ def _searched(loss: Loss, targets: Tensor | tuple[Tensor, ...], group: Tensor, o
             search.zero_grad()
             value = loss.of(table[number].to(outputs.dtype), targets)
             value.backward()
-            return value
+            return value.detach()
 
         with torch.enable_grad():
             search.step(closure)

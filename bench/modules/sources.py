@@ -42,7 +42,8 @@ class Source:
             raise GridError("module", type(asked).__name__, "is no network", remedy)
         self.asked: Any = asked
         self.name = type(asked).__name__ if self.is_instance else getattr(asked, "__name__", type(asked).__name__)
-        self.template = copy.deepcopy(asked) if isinstance(asked, nn.Module) else self._made(0)
+        self._first = asked if isinstance(asked, nn.Module) else self._made(0)
+        self.template = copy.deepcopy(self._first)
         self.template.zero_grad(set_to_none=True)
         self.kept = _not_drawn(self.template) if self.is_instance else ()
         self.drawable = not self.is_instance or len(self.kept) < len(list(self.template.parameters()))
@@ -55,7 +56,9 @@ class Source:
         kept: a parameter that is constant stays, and one of another spread is scaled to that.
         """
         if not self.is_instance:
-            return self._made(seed)
+            made = self._made(seed)
+            # A function that gives one network again and again is not to find it trained.
+            return copy.deepcopy(made) if made is self._first else made
         network = copy.deepcopy(self.template)
         with drawn(seed):
             _reset(network)
@@ -86,7 +89,7 @@ class Source:
         changes: dict[str, Callable[[Tensor], Tensor]] = {}
         own = dict(self.template.named_parameters())
         for name, parameter in fresh.named_parameters():
-            given = own[name].detach()
+            given, parameter = own[name].detach(), parameter.detach()
             if name in self.kept or torch.equal(given, parameter):
                 continue
             if given.numel() and bool((given == given.flatten()[0]).all()):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.func import functional_call, grad_and_value, vmap
+from torch.func import functional_call, grad_and_value, vjp, vmap
 
 from bench.modules.activations import applied
 from bench.modules.networks import Prepared, quiet
@@ -66,7 +66,8 @@ class _Stack:
         mixed = tuple(0 for _ in self.inputs), tuple(0 for _ in self.targets)
         stepped = places if self.whole else mixed
         self.step_of = vmap(grad_and_value(self._value(first.module)), in_dims=(*dims, *stepped))
-        self.loss_of = vmap(self._value(first.judged), in_dims=(*dims, *places))
+        self.dims = (*dims, *places)
+        self.loss_of = vmap(self._value(first.judged), in_dims=self.dims)
 
     def _value(self, module: torch.nn.Module) -> Callable[..., Tensor]:
         def value(params: Any, rest: Any, inputs: Any, targets: Any) -> Tensor:
@@ -86,6 +87,15 @@ class _Stack:
         """The losses on the whole batch, in the mode of measuring."""
         with torch.no_grad():
             return self.loss_of(self._detached, self.rest, *self._data())
+
+    def differentiate(self) -> None:
+        """Measure as if there were a backward pass."""
+        value = self._value(self.first.judged)
+
+        def measured(params: Any, *others: Any) -> Tensor:
+            return vjp(lambda own: value(own, *others), params)[0]
+
+        self.loss_of = vmap(measured, in_dims=self.dims)
 
     def epoch(self, number: int) -> Tensor | None:
         """Train an epoch; the losses before it, where they came with it."""
@@ -176,7 +186,12 @@ def train(networks: Sequence[Prepared], jobs: Sequence[Job], deadline: float) ->
 def _stacked(networks: Sequence[Prepared], jobs: Sequence[Job]) -> _Stack:
     try:
         stack = _Stack(networks, jobs)
-        losses = stack.measure()
+        try:
+            losses = stack.measure()
+        except RuntimeError:
+            # Recurrent layers are batched where they are differentiated.
+            stack.differentiate()
+            losses = stack.measure()
     except CannotStack:
         raise
     except torch.OutOfMemoryError:
