@@ -49,6 +49,10 @@ def checked(output: object, batch: Batch, loss: Loss, name: str) -> Any:
         if output.ndim == 0 or len(output) != len(batch):
             rule = f"gives a tensor of shape {tuple(output.shape)} for {len(batch)} samples"
             raise GridError("module", name, rule, "its first dimension must be the samples")
+        bad = int((~torch.isfinite(output)).reshape(len(batch), -1).any(dim=1).sum())
+        if bad and all(bool(torch.isfinite(own).all()) for own in batch.inputs):
+            rule = f"gives NaN or infinite numbers before training, for {bad} of {len(batch)} samples"
+            raise GridError("module", name, rule, "look at logarithms, roots and divisions in its forward")
         return output
     if loss.kind is not Kind.OWN:
         rule = f"gives {type(output).__name__}, no tensor"
