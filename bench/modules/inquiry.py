@@ -89,7 +89,9 @@ class Inquiry:
         if self._budget_s is not None:
             self.deadline = started + self._budget_s
         trial = self.asked.trial
-        short = started + LEAST_TIME_S / 4 if self.impossible else self.deadline
+        # A loss of all pairs takes long, and nobody wants it.
+        quadratic = any(own.sure and own.about is Held.SHAPES for own in self.findings)
+        short = started + LEAST_TIME_S / 4 if quadratic else self.deadline
         self._train([trial], self.seeds, min(short, self.deadline))
         if self._budget_s is None:
             self.deadline = started + max(LEAST_TIME_S, TIMES_ASKED * (time.perf_counter() - started))
@@ -112,6 +114,10 @@ class Inquiry:
         if self.loses or (self.answer is Answer.YES and self.other_mode):
             # Training longer or on other samples tells nothing here.
             yield lambda: self._calmer()
+            return
+        if any(own.sure and not own.change for own in self.findings):
+            # What no training mends: rates alone, to see whether it gets to what can be reached.
+            yield lambda: ladder.rates(self.base)
             return
         if self.base != self.asked.trial:
             yield lambda: [self.base]

@@ -37,33 +37,33 @@ def singles(base: Trial, facts: Facts, spoken_for: Collection[Why], n_samples: i
     """One lever at a time; and what a look spoke for together with rates, Adam and epochs."""
     longer = _longer(base, n_samples)
     made = [*_stops(base), *_modes(base, facts), *_unregularized(base, facts), *_spoken_for(base, spoken_for)]
-    made += [*_rates(base), *_adams(base), longer, *_scaled(base), *_inits(base), *_momentum(base), *_batches(base, n_samples)]
+    made += [*rates(base), *_adams(base), longer, *_scaled(base), *_inits(base), *_momentum(base), *_batches(base, n_samples)]
     made += [*_losses(base), *_outputs(base, facts), dataclasses.replace(base, double=True)]
     for own in _spoken_for(base, spoken_for):
-        made += [*_rates(own), *_adams(own)]
+        made += [*rates(own), *_adams(own)]
         own = _longer(own, n_samples)
-        made += [own, *_rates(own), *_adams(own)]
+        made += [own, *rates(own), *_adams(own)]
     return _unique(base, made)
 
 
 def pairs(base: Trial, facts: Facts, n_samples: int) -> list[Trial]:
     """Two levers at a time, and what costs nothing together."""
     longer = _longer(base, n_samples)
-    made = [*_rates(longer), *_adams(longer), *_momentum(longer), *_inits(longer), *_scaled(longer), *_losses(longer)]
+    made = [*rates(longer), *_adams(longer), *_momentum(longer), *_inits(longer), *_scaled(longer), *_losses(longer)]
     plain = base
     for change in (*_unregularized(base, facts)[-1:], *_scaled(base)[-1:]):
         plain = _merged(plain, change, base)
     for own in (plain, *_scaled(base)[-1:], *_inits(base)[:1], *_losses(base), *_outputs(base, facts)):
-        made += [own, *_rates(own), *_adams(own)]
+        made += [own, *rates(own), *_adams(own)]
         own = _longer(own, n_samples)
-        made += [own, *_rates(own), *_adams(own)]
+        made += [own, *rates(own), *_adams(own)]
     return _unique(base, made)
 
 
 def longest(base: Trial, closest: Trial, n_samples: int) -> list[Trial]:
     """More epochs still, of the trial as asked and of what left the least."""
     twice = [_longer(_longer(own, n_samples), n_samples) for own in (base, closest)]
-    return _unique(base, [made for own in twice for made in (own, *_rates(own), *_losses(own))])
+    return _unique(base, [made for own in twice for made in (own, *rates(own), *_losses(own))])
 
 
 def others(base: Trial, closest: Trial, n_samples: int, n_outputs: int, n_params: int) -> list[Trial]:
@@ -100,7 +100,8 @@ def _spoken_for(base: Trial, spoken_for: Collection[Why]) -> list[Trial]:
     return made
 
 
-def _rates(own: Trial) -> list[Trial]:
+def rates(own: Trial) -> list[Trial]:
+    """At rates around its own."""
     return [dataclasses.replace(own, recipe=own.recipe.scaled(factor)) for factor in FACTORS]
 
 

@@ -39,6 +39,9 @@ BY_NUMBER = (
     torch.optim.RAdam,
 )
 
+# Those of them that torch has as one operator on a CPU and on a GPU.
+FUSED = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)
+
 # Settings of a group that say how a step is computed, and not what it is.
 _HOW = ("params", "initial_lr", "foreach", "fused", "capturable", "differentiable", "param_names")
 
@@ -107,10 +110,15 @@ class Recipe:
     def _with(self, change: Any) -> Recipe:
         return dataclasses.replace(self, groups=tuple(map(change, self.groups)))
 
-    def build(self, params: Mapping[str, Tensor]) -> Optimizer:
-        """The optimizer of these parameters by name; those that are not among them are left out."""
+    def build(self, params: Mapping[str, Tensor], *, fused: bool = False) -> Optimizer:
+        """The optimizer of these parameters by name; those that are not among them are left out.
+
+        `fused`: its whole step by one operator, where torch has one.
+        """
+        how = {"fused": True} if fused and self.kind in FUSED else {}
         groups = [
-            {"params": [params[name] for name in group.names if name in params], **dict(group.options)} for group in self.groups
+            {"params": [params[name] for name in group.names if name in params], **dict(group.options), **how}
+            for group in self.groups
         ]
         return self.kind([group for group in groups if group["params"]])  # pyright: ignore[reportCallIssue]
 

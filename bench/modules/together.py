@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.func import functional_call, grad_and_value, vjp, vmap
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils._pytree import tree_leaves
 
 from bench.modules.activations import applied
 from bench.modules.networks import Prepared, quiet
@@ -22,12 +24,48 @@ MOST_EPOCHS, LOOK_S = 64, 0.25
 # Networks that memorize end before their epochs do: so many times the time that is left may be planned.
 END_EARLY = 2.0
 
+# Calls with the same shapes after which a function is traced; that takes as long as a hundred of them.
+TRACE_AFTER = 50
+
 # The losses before training are those of each network alone to this relative difference, or it is no stack.
 AGREE = {torch.float32: 1e-3, torch.float64: 1e-8}
 
 
 class CannotStack(Exception):
     """Why networks do not train together, in words."""
+
+
+class _Captured:
+    """A function of tensors, traced once to a flat list of operators after so many calls with the same shapes: what torch.func
+    does in Python for each call takes longer than the arithmetic of small networks.
+    """
+
+    def __init__(self, function: Callable[..., Any], traceable: bool):
+        self._function, self._traceable = function, traceable
+        self._calls: dict[tuple, int] = {}
+        self._graphs: dict[tuple, Callable[..., Any]] = {}
+
+    def __call__(self, *given: Any) -> Any:
+        shapes = tuple(own.shape for own in tree_leaves(given) if isinstance(own, Tensor))
+        if (graph := self._graphs.get(shapes)) is not None:
+            return graph(*given)
+        gave = self._function(*given)
+        self._calls[shapes] = self._calls.get(shapes, 0) + 1
+        if self._traceable and self._calls[shapes] == TRACE_AFTER:
+            self._trace(shapes, given, gave)
+        return gave
+
+    def _trace(self, shapes: tuple, given: tuple, gave: Any) -> None:
+        """Used only where it gives the same numbers."""
+        try:
+            graph = make_fx(self._function)(*given)
+            again = graph(*given)
+        except Exception:
+            # What cannot be traced goes on as it is.
+            return
+        pairs = zip(tree_leaves(gave), tree_leaves(again), strict=True)
+        if all(torch.equal(one.nan_to_num(), other.nan_to_num()) for one, other in pairs):
+            self._graphs[shapes] = graph
 
 
 class _Stack:
@@ -56,7 +94,7 @@ class _Stack:
         if min(rates) < max(rates):
             device = next(iter(stacked.values())).device
             self.slower = torch.tensor([rate / max(rates) for rate in rates], dtype=torch.float64, device=device)
-        self.optimizer = fastest.build(self.params) if self.params else None
+        self.optimizer = fastest.build(self.params, fused=True) if self.params else None
         count = len(first.batch)
         self.whole = self.trial.batch_size is None or self.trial.batch_size >= count
         # Where one pass is the loss that is measured and the loss of the step, it is taken once.
@@ -65,9 +103,11 @@ class _Stack:
         places = tuple(0 if one.own else None for one in self.inputs), tuple(0 if one.own else None for one in self.targets)
         mixed = tuple(0 for _ in self.inputs), tuple(0 for _ in self.targets)
         stepped = places if self.whole else mixed
-        self.step_of = vmap(grad_and_value(self._value(first.module)), in_dims=(*dims, *stepped))
+        # Statistics that a pass changes would be changed twice where a trace is compared.
+        self.traceable = not first.buffers
+        self.step_of = _Captured(vmap(grad_and_value(self._value(first.module)), in_dims=(*dims, *stepped)), self.traceable)
         self.dims = (*dims, *places)
-        self.loss_of = vmap(self._value(first.judged), in_dims=self.dims)
+        self.loss_of = _Captured(vmap(self._value(first.judged), in_dims=self.dims), self.traceable)
 
     def _value(self, module: torch.nn.Module) -> Callable[..., Tensor]:
         def value(params: Any, rest: Any, inputs: Any, targets: Any) -> Tensor:
@@ -95,7 +135,7 @@ class _Stack:
         def measured(params: Any, *others: Any) -> Tensor:
             return vjp(lambda own: value(own, *others), params)[0]
 
-        self.loss_of = vmap(measured, in_dims=self.dims)
+        self.loss_of = _Captured(vmap(measured, in_dims=self.dims), self.traceable)
 
     def epoch(self, number: int) -> Tensor | None:
         """Train an epoch; the losses before it, where they came with it."""

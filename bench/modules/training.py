@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 
@@ -24,6 +25,9 @@ from bench.protocol.grid import GridError
 # what the layers give, forward and back.
 MOST_NUMBERS = 2**29
 OF_PARAMETERS, OF_OUTPUTS = 6, 4
+
+# Packs of fewer numbers are trained on one thread.
+FEW_NUMBERS = 2**22
 
 # Fields in which trials that train together may differ, beside rates and epochs.
 APART = ("init", "gain", "standard_inputs", "standard_targets", "noise_targets", "stop")
@@ -62,6 +66,10 @@ class Trainer:
         return len(self.batch) if isinstance(self.batch, Batch) else self.batch[0][0]
 
     def _pack(self, jobs: list[Job], deadline: float) -> list[Job]:
+        with _threads(len(jobs) * self._numbers()):
+            return self._packed(jobs, deadline)
+
+    def _packed(self, jobs: list[Job], deadline: float) -> list[Job]:
         if time.perf_counter() > deadline:
             return jobs
         reason = self._cannot(jobs[0].trial)
@@ -139,6 +147,18 @@ class Trainer:
                 raise _too_large(self.source.name, self.device) from error
             self.results[job] = ended(curve, job.trial, own.scale, to_end=job.to_end, together=False)
         return []
+
+
+@contextmanager
+def _threads(numbers: int) -> Iterator[None]:
+    """One thread for what is small: to wake others takes longer than its work, all the more on a machine that is busy."""
+    before = torch.get_num_threads()
+    if numbers < FEW_NUMBERS:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _too_large(name: str, device: torch.device) -> GridError:

@@ -124,6 +124,11 @@ def _by_arithmetic(inquiry: Inquiry, sure: list[Finding]) -> Verdict:
         sentences.append(_confirmed(inquiry, inquiry.remedy))
         own = tuple(line for line in code(inquiry.remedy, asked) if line not in advice)
         advice = (*advice, *own) if not first.change else code(inquiry.remedy, asked)
+    elif any(not one.change for one in sure):
+        closest = inquiry.closest
+        if inquiry.tally(closest).ladder:
+            best = f"; the closest, {words(closest, asked)}, {_left(inquiry, closest)}" if closest != asked else ""
+            sentences.append(f"As asked tau {_left(inquiry, asked)} is left{best}.")
     elif inquiry.base != asked:
         found = inquiry.tally(inquiry.base)
         if found.ladder:
