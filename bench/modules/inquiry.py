@@ -94,7 +94,8 @@ class Inquiry:
         short = started + LEAST_TIME_S / 4 if quadratic else self.deadline
         self._train([trial], self.seeds, min(short, self.deadline))
         if self._budget_s is None:
-            self.deadline = started + max(LEAST_TIME_S, TIMES_ASKED * (time.perf_counter() - started))
+            took = 0.0 if quadratic else time.perf_counter() - started
+            self.deadline = started + max(LEAST_TIME_S, TIMES_ASKED * took)
         self._luck()
         if self.answer is Answer.YES and not self.loses and not self.other_mode:
             return

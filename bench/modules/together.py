@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -20,9 +21,6 @@ from bench.modules.trials import Job, stopped_at
 
 # Epochs between looks at the clock and at what was reached: at most so many, and so few that a look comes each so many seconds.
 MOST_EPOCHS, LOOK_S = 64, 0.25
-
-# Networks that memorize end before their epochs do: so many times the time that is left may be planned.
-END_EARLY = 2.0
 
 # Calls with the same shapes after which a function is traced; that takes as long as a hundred of them.
 TRACE_AFTER = 50
@@ -255,7 +253,7 @@ def _trained(stack: _Stack, networks: Sequence[Prepared], deadline: float) -> li
     # Where nothing is trained, one epoch tells all.
     most = max(job.trial.max_epochs for job in jobs) if stack.params else 1
     goals = [own.scale.floor + job.trial.tau * own.scale.width for own, job in zip(networks, jobs, strict=True)]
-    epoch, block = 0, 1
+    epoch, block, begun = 0, 1, time.perf_counter()
     while True:
         started, rows = time.perf_counter(), []
         until = min(epoch + block, most)
@@ -275,8 +273,10 @@ def _trained(stack: _Stack, networks: Sequence[Prepared], deadline: float) -> li
         each_s = (now - started) / max(1, len(rows)) / len(stack.places)
         block = max(1, min(MOST_EPOCHS, 2 * block, int(LOOK_S / max(each_s * len(stack.places), 1e-9))))
         left = [k for k, place in enumerate(stack.places) if not _is_over(kept[place], jobs[place], goals[place])]
-        # The first epoch of all is slower than others.
-        late = _too_many({k: jobs[stack.places[k]].trial.max_epochs - epoch for k in left}, each_s, deadline - now, epoch > 1)
+        # Many will memorize before their epochs end, so that at first twice the time is planned. The first epoch is slower.
+        ahead = {k: jobs[stack.places[k]].trial.max_epochs - epoch for k in left}
+        hope = 1 + (deadline - now) / (deadline - begun) if math.isfinite(deadline) else 1.0
+        late = _too_many(ahead, each_s, hope * (deadline - now)) if epoch > 1 or now > deadline else set()
         given_up |= {stack.places[k] for k in late}
         left = [k for k in left if k not in late]
         if not left:
@@ -298,16 +298,17 @@ def _first(stack: _Stack) -> Any:
         raise CannotStack(_reason(error)) from error
 
 
-def _too_many(epochs: dict[int, int], each_s: float, left_s: float, known: bool) -> set[int]:
-    """Which networks there is no time for, of those that have so many epochs to go; many will end before."""
-    late: set[int] = set()
+def _too_many(epochs: dict[int, int], each_s: float, left_s: float) -> set[int]:
+    """Which networks there is no time for, of those that have so many epochs to go: the longest and the last."""
     if left_s <= 0:
         return set(epochs)
-    if not known:
-        return late
+    late: set[int] = set()
     waiting = sorted(epochs, key=lambda k: (epochs[k], k))
-    while waiting and each_s * sum(epochs[k] for k in waiting) > END_EARLY * left_s:
-        late.add(waiting.pop())
+    needed_s = each_s * sum(epochs.values())
+    while waiting and needed_s > left_s:
+        given_up = waiting.pop()
+        late.add(given_up)
+        needed_s -= each_s * epochs[given_up]
     return late
 
 

@@ -21,13 +21,11 @@ from bench.modules.together import CannotStack
 from bench.modules.trials import Ended, Job, Trial, ended
 from bench.protocol.grid import GridError
 
-# Numbers that a pack of networks may hold, two gigabytes of float32: parameters with gradients and the optimizer's state, and
-# what the layers give, forward and back.
-MOST_NUMBERS = 2**29
+# Numbers that a pack of networks may hold: parameters with gradients and the optimizer's state, and what the layers give,
+# forward and back. On a CPU as many as its caches hold, since more at once are no faster; on a GPU two gigabytes of float32.
+MOST_NUMBERS = {"cpu": 2**22}
+MOST_ELSEWHERE = 2**29
 OF_PARAMETERS, OF_OUTPUTS = 6, 4
-
-# Packs of fewer numbers are trained on one thread.
-FEW_NUMBERS = 2**22
 
 # Fields in which trials that train together may differ, beside rates and epochs.
 APART = ("init", "gain", "standard_inputs", "standard_targets", "noise_targets", "stop")
@@ -66,7 +64,7 @@ class Trainer:
         return len(self.batch) if isinstance(self.batch, Batch) else self.batch[0][0]
 
     def _pack(self, jobs: list[Job], deadline: float) -> list[Job]:
-        with _threads(len(jobs) * self._numbers()):
+        with _threads(self._numbers()):
             return self._packed(jobs, deadline)
 
     def _packed(self, jobs: list[Job], deadline: float) -> list[Job]:
@@ -75,11 +73,12 @@ class Trainer:
         reason = self._cannot(jobs[0].trial)
         if reason is None and len(jobs) > 1:
             late: list[Job] = []
-            room = max(1, MOST_NUMBERS // self._numbers())
+            room = max(1, MOST_NUMBERS.get(self.device.type, MOST_ELSEWHERE) // self._numbers())
+            jobs = sorted(jobs, key=self._steps)
             for start in range(0, len(jobs), room):
                 part = jobs[start : start + room]
                 try:
-                    late += self._together(part, deadline)
+                    late += self._together(part, deadline) if time.perf_counter() < deadline else part
                 except CannotStack as error:
                     reason = str(error)
                     late += self._alone(part, deadline)
@@ -151,9 +150,9 @@ class Trainer:
 
 @contextmanager
 def _threads(numbers: int) -> Iterator[None]:
-    """One thread for what is small: to wake others takes longer than its work, all the more on a machine that is busy."""
+    """One thread for networks of so few numbers: to wake others takes longer than the work, all the more on a busy machine."""
     before = torch.get_num_threads()
-    if numbers < FEW_NUMBERS:
+    if numbers < MOST_NUMBERS["cpu"]:
         torch.set_num_threads(1)
     try:
         yield

@@ -147,19 +147,21 @@ def _remedied(inquiry: Inquiry, remedy: Trial) -> Verdict:
     pulled = levers(remedy, asked)
     cause: Why = largest(pulled, inquiry.spoken_for)
     others = tuple(lever for lever in pulled if lever != cause)
-    sentences = []
+    said = [finding.text for finding in inquiry.findings if finding.about == cause]
     if inquiry.diverges and (calm := _calm(inquiry)) is not None:
-        sentences.append(_too_high(inquiry, calm))
+        said = [_too_high(inquiry, calm)]
         others = tuple(lever for lever in (cause, *others) if lever is not Lever.LEARNING_RATE)
         cause = Lever.LEARNING_RATE
+    elif cause is Lever.LEARNING_RATE:
+        which = "low" if remedy.recipe.rate > asked.recipe.rate else "high"
+        said = [f"{asked.recipe.rate:g} is too {which}"]
     elif cause is Lever.SAMPLES:
         cause = Cause.CAPACITY
     held = f"Held back by {_named(cause)}"
     if others:
         held += f", together with {' and '.join(_named(one) for one in others)}"
-    said = [finding.text for finding in inquiry.findings if finding.about == cause]
     first = f"{held}{': ' + said[0] if said else ''}."
-    return Verdict(cause, others, words(remedy, asked), code(remedy, asked), (first, _confirmed(inquiry, remedy), *sentences))
+    return Verdict(cause, others, words(remedy, asked), code(remedy, asked), (first, _confirmed(inquiry, remedy)))
 
 
 def _named(cause: Why) -> str:
@@ -193,8 +195,8 @@ def _too_high(inquiry: Inquiry, calm: Trial) -> str:
     asked = inquiry.asked.trial
     every = inquiry.tally(asked).every
     return (
-        f"The learning rate {asked.recipe.rate:g} is too high for data of this scale: {sum(one.diverged for one in every)} of"
-        f" {len(every)} seeds diverged, none at {calm.recipe.rate:g}, which leaves {_tau(inquiry.tally(calm).left)}."
+        f"{asked.recipe.rate:g} is too high for data of this scale: {sum(one.diverged for one in every)} of {len(every)} seeds"
+        f" diverged, none at {calm.recipe.rate:g}, which leaves tau {_tau(inquiry.tally(calm).left)}"
     )
 
 
@@ -203,7 +205,7 @@ def _without(inquiry: Inquiry, own: Tally) -> Verdict:
     asked = inquiry.asked.trial
     nothing = _nothing_works(inquiry)
     if inquiry.diverges and (calm := _calm(inquiry)) is not None:
-        first = f"Held back by the learning rate. {_too_high(inquiry, calm)}"
+        first = f"Held back by the learning rate: {_too_high(inquiry, calm)}."
         return Verdict(Lever.LEARNING_RATE, (), None, code(calm, asked), (first, f"Beyond that, {nothing}."))
     hits = sum(one.memorized for one in own.every)
     if wilson_interval(hits, len(own.every))[0] >= LUCK or (hits and inquiry.answer is Answer.OPEN and len(own.every) > 10):
