@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
-from bench.modules import ladder
 from bench.modules.causes import Finding, Held, Why
 from bench.modules.changes import levers, size, without
+from bench.modules.ladder import LOWER, MUCH_LOWER, Ladder, repaired
 from bench.modules.questions import Question
 from bench.modules.training import Trainer
-from bench.modules.trials import Ended, Job, Trial
+from bench.modules.trials import EVAL, TRAIN, Ended, Job, Trial
 from bench.protocol.cells import MAX_SEED
 from bench.runs.inquiry import LEAST_TIME_S, TIMES_ASKED
 from bench.statistics.confirmation import LOOKS, MAJORITY, TRIED_IN_A_STAGE, Answer, memorizable, needed, works
@@ -72,7 +72,7 @@ class Inquiry:
     def __init__(self, asked: Question, findings: Iterable[Finding], trainer: Trainer, budget_s: float | None):
         self.asked, self.trainer, self._budget_s = asked, trainer, budget_s
         self.findings = tuple(findings)
-        self.base = ladder.repaired(asked.trial, self.findings)
+        self.base = repaired(asked.trial, self.findings)
         # Arithmetic says that the network as asked cannot memorize: it need not be trained beside a change to know that.
         self.impossible = any(own.sure and own.about in ARITHMETIC for own in self.findings)
         self.spoken_for: frozenset[Why] = frozenset(own.about for own in self.findings if own.about is not None)
@@ -111,27 +111,27 @@ class Inquiry:
         self._settle()
 
     def _stages(self) -> Iterator[Callable[[], list[Trial]]]:
-        facts, count = self.asked.facts, self.trainer.n_samples
+        variants = Ladder(self.base, self.asked.facts, self.spoken_for, self.trainer.n_samples, self.diverges)
         if self.loses or (self.answer is Answer.YES and self.other_mode):
             # Training longer or on other samples tells nothing here.
-            yield lambda: self._calmer()
+            yield self._calmer
             return
         if any(own.sure and not own.change for own in self.findings):
             # What no training mends: rates alone, to see whether it gets to what can be reached.
-            yield lambda: ladder.rates(self.base)
+            yield lambda: variants.rates(self.base)
             return
         if self.base != self.asked.trial:
             yield lambda: [self.base]
-        yield lambda: ladder.singles(self.base, facts, self.spoken_for, count)
-        yield lambda: ladder.pairs(self.base, facts, count)
-        yield lambda: ladder.longest(self.base, self.closest, count)
-        yield lambda: ladder.others(self.base, self.closest, count, self._outputs, facts.n_params)
+        yield variants.singles
+        yield variants.pairs
+        yield lambda: variants.longest(self.closest)
+        yield lambda: variants.others(self.closest, self._outputs)
 
     def _calmer(self) -> list[Trial]:
         """What keeps what was memorized: lower rates; and the other mode."""
         own = self.asked.trial
-        made = [dataclasses.replace(own, recipe=own.recipe.scaled(factor)) for factor in ladder.FACTORS if factor < 1]
-        return [*made, *([dataclasses.replace(own, mode="train")] if self.other_mode else [])]
+        made = [dataclasses.replace(own, recipe=own.recipe.scaled(factor)) for factor in (*LOWER, *MUCH_LOWER)]
+        return [*made, *([dataclasses.replace(own, mode=TRAIN)] if self.other_mode else [])]
 
     @property
     def _outputs(self) -> int:
@@ -141,7 +141,7 @@ class Inquiry:
     @property
     def other_mode(self) -> bool:
         """Whether the network came in evaluation mode, and training mode is another."""
-        return self.asked.trial.mode == "eval" and self.asked.facts.modes_differ
+        return self.asked.trial.mode == EVAL and self.asked.facts.modes_differ
 
     @property
     def answer(self) -> Answer:

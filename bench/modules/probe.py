@@ -57,7 +57,8 @@ class Facts(NamedTuple):
     `call`, `output_activation`: number and kind of the activation that gives the output; `random`: training mode draws
     random numbers; `modes_differ`: training and evaluation mode give other outputs; `affine`: the output is an affine
     function of the inputs; `n_outputs`: numbers that the layers give for the batch;
-    `n_norms`: parts that normalize by batches; `rank`: of the Jacobian, None where it was not taken.
+    `n_norms`: parts that normalize by batches; `numbers`: inputs are numbers, not places in a
+    table; `rank`: of the Jacobian, None where it was not taken.
     """
 
     output: Any
@@ -73,6 +74,7 @@ class Facts(NamedTuple):
     n_params: int
     n_outputs: int
     n_norms: int
+    numbers: bool
     rank: int | None
     constant_output: bool
 
@@ -126,6 +128,7 @@ def probe(network: nn.Module, batch: Batch, loss: Loss, mode: str) -> Facts:
         affine=_is_affine(network, batch),
         n_params=sum(own.numel() for own in network.parameters()),
         n_outputs=sum(tensor.numel() for _, _, tensor in gave),
+        numbers=any(own.is_floating_point() for own in batch.inputs),
         n_norms=sum(isinstance(part, nn.modules.batchnorm._NormBase) for part in network.modules()),
         rank=_rank(network, batch),
         constant_output=isinstance(calm, Tensor) and len(batch) > 1 and _across(calm) == 0,
@@ -254,9 +257,21 @@ def _rank(network: nn.Module, batch: Batch) -> int | None:
     try:
         with quiet():
             parts = vmap(pulled)(inputs)
+        matrix = torch.cat([part.reshape(outputs, -1) for part in parts.values()], dim=1)
     except (RuntimeError, ValueError, NotImplementedError):
-        return None
-    matrix = torch.cat([part.reshape(outputs, -1) for part in parts.values()], dim=1)
+        matrix = _one_by_one(own, inputs)
     if not torch.isfinite(matrix).all():
         return None
     return int(torch.linalg.matrix_rank(matrix))
+
+
+def _one_by_one(network: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
+    """The same by a backward pass for each output."""
+    params = [own for own in network.parameters() if own.requires_grad]
+    with torch.enable_grad():
+        outputs = network(*inputs).flatten()
+        rows = []
+        for output in outputs:
+            parts = torch.autograd.grad(output, params, retain_graph=True, allow_unused=True, materialize_grads=True)
+            rows.append(torch.cat([part.flatten() for part in parts]))
+    return torch.stack(rows)
