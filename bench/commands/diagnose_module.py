@@ -16,7 +16,7 @@ SETTINGS = (
     "model",
     "model_args",
     "data",
-    "shapes",
+    "noise",
     "loss",
     "optimizer",
     "learning_rate",
@@ -53,8 +53,8 @@ def _diagnosed(config: Any) -> bool:
     for name in ("model", "loss", "optimizer"):
         if not isinstance(values[name], str) or not values[name]:
             raise GridError(name, values[name], "must be a text", "memcap diagnose --help lists the settings")
-    if (values["data"] is None) == (values["shapes"] is None):
-        raise GridError("data", values["data"], "or shapes must be given, one of them", "write data=batch.npz")
+    if (values["data"] is None) == (values["noise"] is None):
+        raise GridError("data", values["data"], "or noise must be given, one of them", "write data=batch.npz")
     from bench.modules.batches import read
     from bench.modules.diagnosis import diagnose
     from bench.modules.optimizers import NAMED
@@ -65,7 +65,7 @@ def _diagnosed(config: Any) -> bool:
     found = diagnose(
         imported(values["model"]),
         None if values["data"] is None else read(values["data"]),
-        shapes=values["shapes"],
+        shapes=values["noise"],
         arguments=values["model_args"],
         loss=loss,
         optimizer=optimizer

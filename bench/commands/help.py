@@ -59,7 +59,7 @@ EXAMPLES = {
     "model": "mynets.small:make",
     "model_args": "{width: 16}",
     "data": "batch.npz",
-    "shapes": "[[64,8],[64,1]]",
+    "noise": "[[64,8],[64,1]]",
     "loss": "cross_entropy",
     "optimizer": "sgd",
     "learning_rate": "0.01",

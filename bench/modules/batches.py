@@ -73,7 +73,7 @@ def _tensor(name: str, value: Any) -> Tensor:
     """A detached tensor with one dimension at least; numbers of whatever kind become float32 unless they are whole."""
     if not isinstance(value, Tensor):
         try:
-            value = torch.from_numpy(np.ascontiguousarray(np.asarray(value)))
+            value = torch.from_numpy(np.array(value, order="C"))
         except (TypeError, ValueError) as error:
             raise GridError(name, type(value).__name__, "holds no numbers", "give a tensor or an array") from error
     value = value.detach()

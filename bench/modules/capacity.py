@@ -68,7 +68,8 @@ def capacity(
         bench.GridError: a value that cannot be, or a module that raises.
 
     >>> import torch
-    >>> found = capacity(torch.nn.Linear(4, 1), ((4,), (1,)), optimizer=("adam", 0.1), search=Search(most_cells=24))
+    >>> few = Search(most_cells=8)
+    >>> found = capacity(torch.nn.Linear(4, 1), ((4,), (1,)), optimizer=("adam", 0.1), max_epochs=200, search=few)
     >>> found.rank, found.low < 5.5 < found.high
     (5, True)
     """

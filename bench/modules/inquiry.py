@@ -16,9 +16,11 @@ from bench.modules.questions import Question
 from bench.modules.training import Trainer
 from bench.modules.trials import EVAL, TRAIN, Ended, Job, Trial
 from bench.protocol.cells import MAX_SEED
-from bench.runs.inquiry import LEAST_TIME_S, TIMES_ASKED
 from bench.statistics.confirmation import LOOKS, MAJORITY, TRIED_IN_A_STAGE, Answer, memorizable, needed, works
 from bench.statistics.evidence import HALVED, Lever
+
+# Without a limit of its own a diagnosis takes so long, or this many times what the network as asked took, whichever is more.
+LEAST_TIME_S, TIMES_ASKED = 30.0, 8.0
 
 # Findings of arithmetic on the loss.
 ARITHMETIC = (Held.SHAPES, Held.OUTPUT, Held.LINEAR)
@@ -91,7 +93,7 @@ class Inquiry:
         trial = self.asked.trial
         # A loss of all pairs takes long, and nobody wants it.
         quadratic = any(own.sure and own.about is Held.SHAPES for own in self.findings)
-        short = started + LEAST_TIME_S / 4 if quadratic else self.deadline
+        short = started + LEAST_TIME_S / 10 if quadratic else self.deadline
         self._train([trial], self.seeds, min(short, self.deadline))
         if self._budget_s is None:
             took = 0.0 if quadratic else time.perf_counter() - started
@@ -276,8 +278,11 @@ class Inquiry:
                 remedy = less
 
     def _settle(self) -> None:
-        """Fresh seeds for the most epochs of the network as asked, where these leave much less."""
+        """More seeds as asked, where some memorize; and for the most epochs of it, where these leave much less."""
         asked = self.asked.trial
+        if any(own.memorized for own in self.tally(asked).every):
+            # The share of draws that memorize.
+            self._train([asked], self._fresh)
         longer = [own for own in self.tried if levers(own, self.base) == (Lever.BUDGET,)]
         longest = max(longer, key=lambda own: own.max_epochs, default=None)
         if longest is not None and self.tally(longest).left <= HALVED * self.tally(asked).left:

@@ -47,28 +47,36 @@ class Ladder:
     diverges: bool
 
     def singles(self) -> list[Trial]:
-        """One lever at a time; and what a look spoke for together with rates, Adam and epochs."""
+        """One lever at a time; and what a look spoke for together with rates and Adam."""
         base, longer = self.base, self._longer(self.base)
         told = self._told()
-        made = [*self._stops(), *self._modes(), *self._unregularized(), *told, *self.rates(base), longer, *self._adams(base)]
+        made = [*self._stops(), *self._modes(), *self._unregularized(), *(self.rates(base) if self.diverges else ())]
+        made += [*told, *self.rates(base), longer, *self._adams(base)]
         made += [*self._scaled(base), *self._inits(base), *self._momentum(base), *self._batches(), *self._losses(base)]
-        made += [*self._outputs(), dataclasses.replace(base, double=True)]
-        for own in (*told, *map(self._longer, told)):
-            made += [own, *self.rates(own), *self._adams(own)]
+        made += self._outputs()
+        for own in told:
+            made += [*self.rates(own), *self._adams(own)]
         return self._unique(made)
 
     def pairs(self) -> list[Trial]:
-        """Two levers at a time, and what costs nothing together."""
+        """Two levers at a time and three with more epochs, what costs nothing together, and more precision."""
         base, longer = self.base, self._longer(self.base)
         made = [*self.rates(longer), *self._adams(longer), *self._momentum(longer), *self._inits(longer)]
         made += [*self._scaled(longer), *self._losses(longer)]
         plain = base
         for change in (*self._unregularized()[-1:], *self._scaled(base)[-1:]):
             plain = self._merged(plain, change)
-        changed = [plain, *self._scaled(base)[-1:], *self._inits(base)[:1], *self._losses(base), *self._outputs()]
-        for own in (*changed, *map(self._longer, changed)):
+        changed = [
+            *self._told(),
+            plain,
+            *self._scaled(base)[-1:],
+            *self._inits(base)[:1],
+            *self._losses(base),
+            *self._outputs(),
+        ]
+        for own in dict.fromkeys((*map(self._longer, changed), *changed)):
             made += [own, *self.rates(own), *self._adams(own)]
-        return self._unique(made)
+        return self._unique([*made, dataclasses.replace(base, double=True)])
 
     def longest(self, closest: Trial) -> list[Trial]:
         """More epochs still, of the trial as asked and of what left the least."""

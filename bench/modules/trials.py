@@ -14,6 +14,9 @@ from bench.protocol.grid import GridError
 
 TRAIN, EVAL = "train", "eval"
 
+# A loss beyond this many times that before training and that of the best constant has diverged.
+BLOWN_UP = 2.0
+
 # Points of a learning curve that are kept.
 MOST_POINTS = 200
 
@@ -134,8 +137,8 @@ class Ended:
 
     @property
     def diverged(self) -> bool:
-        """Whether the loss stopped being a finite number."""
-        return not math.isfinite(self.last)
+        """Whether the loss stopped being a finite number, or is beyond twice what it was and what the best constant has."""
+        return not self.last <= BLOWN_UP * max(1.0, self.scale.tau(float(self.losses[0])))
 
     @property
     def lost(self) -> bool:

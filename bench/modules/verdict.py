@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 
+from bench.modules.batches import Batch
 from bench.modules.causes import Finding, Held, Why
 from bench.modules.changes import code, largest, levers, words
 from bench.modules.inquiry import Inquiry, Tally
@@ -18,6 +19,9 @@ from bench.statistics.verdict import LUCK, MOST_NAMED, Cause
 
 # What is arithmetic, the nearest to the loss first.
 _ORDER = (Held.DATA, Held.SHAPES, Held.PART, Held.LOSS, Held.OUTPUT, Held.CONTRADICTION, Held.LINEAR)
+
+# Draws that memorize, where others do not, that make it the draw where no change does better.
+FEW_HITS = 2
 
 OUTSIDE = (
     "In a copy of your network on your data nothing keeps it from memorizing: if yours does not, look at your loop (zero_grad,"
@@ -208,7 +212,7 @@ def _without(inquiry: Inquiry, own: Tally) -> Verdict:
         first = f"Held back by the learning rate: {_too_high(inquiry, calm)}."
         return Verdict(Lever.LEARNING_RATE, (), None, code(calm, asked), (first, f"Beyond that, {nothing}."))
     hits = sum(one.memorized for one in own.every)
-    if wilson_interval(hits, len(own.every))[0] >= LUCK or (hits and inquiry.answer is Answer.OPEN and len(own.every) > 10):
+    if hits >= FEW_HITS or wilson_interval(hits, len(own.every))[0] >= LUCK:
         low, high = wilson_interval(hits, len(own.every))
         first = (
             f"Luck of the draw: as asked {hits} of {len(own.every)} draws of the initial weights memorize, {100 * low:.0f} to"
@@ -217,7 +221,8 @@ def _without(inquiry: Inquiry, own: Tally) -> Verdict:
         advice = ("draw the initial weights anew until it memorizes, or make the network wider",)
         return Verdict(Cause.LUCK, (), None, advice, (first, f"No change is confirmed to do better: {nothing}."))
     short = [one for one in inquiry.findings if one.about is Cause.CAPACITY]
-    if short:
+    # Of data that are no noise, fewer numbers may tell more outputs.
+    if short and not isinstance(inquiry.asked.batch, Batch):
         first = f"Held back by capacity: {short[0].text}."
         return Verdict(Cause.CAPACITY, (), None, ("make the network wider, or give fewer samples",), (first, f"{nothing}."))
     if (falling := _falling(inquiry)) is not None:

@@ -123,7 +123,7 @@ def case_6() -> Case:
 def case_7() -> Case:
     """CNTK 757."""
     return Case(
-        lambda: uniform(mlp(2, 2, 1, activation=nn.Tanh), 0.05),
+        lambda: uniform(mlp(2, 2, 1, activation=nn.Tanh, last=nn.Tanh()), 0.05),
         XOR,
         (Lever.INITIALISATION,),
         dict(optimizer=("sgd", 1.0), max_epochs=1000, tau=0.1),

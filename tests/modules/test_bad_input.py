@@ -56,12 +56,12 @@ CASES = [
         "module=Odd: gives NaN or infinite numbers before training, for 4 of 4 samples; look at logarithms, roots and divisions"
         " in its forward",
     ),
-    (("net", (X, Y)), {}, "cell=str: is not a cell; give a bench.Cell, bench.Cell(depth=2, width=8)"),
+    (("net", (X, Y)), {}, "module=str: is no network; give a torch.nn.Module, or a function that makes one"),
     ((lambda: 3, (X, Y)), {}, "module=<lambda>: made int, no network; return a torch.nn.Module"),
     (
         (breaks, (X, Y)),
         {},
-        f"module=breaks: raised KeyError: 'width' in {__file__}, line 34; mend the function",
+        f"module=breaks: raised KeyError: 'width' in {__file__}, line 33; mend the function",
     ),
     (
         (nn.Linear(2, 1), (X, Y[:3])),
@@ -213,5 +213,5 @@ def test_the_command_diagnoses_the_network_and_the_batch_that_it_names(memcap, t
 def test_a_network_that_cannot_be_imported_is_told_with_file_and_line(words, message, memcap, tmp_path):
     (tmp_path / "own_broken.py").write_text("import math\nmath.nothing\n")
     (tmp_path / "own_good.py").write_text(FACTORY)
-    done = memcap("diagnose", *words, "shapes=[[4,2],[4,1]]")
+    done = memcap("diagnose", *words, "noise=[[4,2],[4,1]]")
     assert done.status == 2 and message in done.err and done.err.count("\n") == 1

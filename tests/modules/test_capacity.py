@@ -32,6 +32,7 @@ def test_our_own_network_as_a_module_holds_as_many_samples_as_its_cells_do():
     assert max(found.low, known["n50_low"]) < min(found.high, known["n50_high"])
 
 
+@pytest.mark.exhaustive
 def test_more_noise_than_a_linear_layer_has_weights_is_not_memorized():
     found = bench.capacity(nn.Linear(4, 1), ((4,), (1,)), optimizer=("adam", 0.1), search=bench.Search(most_cells=24))
     assert found.rank == 5 and found.n_params == 5
