@@ -27,7 +27,7 @@ def train(own: Prepared, job: Job, deadline: float) -> np.ndarray:
     """Losses on the whole batch at epochs 0, 1, ..., until it memorized, diverged, was stopped or had its epochs.
 
     Raises:
-        OutOfTime: the deadline (`time.perf_counter`) passed before that.
+        OutOfTime: the deadline (`time.process_time`) passed before that.
     """
     trial = job.trial
     module, count = own.module, len(own.batch)
@@ -45,7 +45,7 @@ def train(own: Prepared, job: Job, deadline: float) -> np.ndarray:
             if epoch % LOOK == 0:
                 if trial.stop is not None and stopped_at(trial.stop, np.array(losses)) is not None:
                     break
-                if time.perf_counter() > deadline:
+                if time.process_time() > deadline:
                     raise OutOfTime
     return np.array(losses)
 

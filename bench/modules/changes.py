@@ -53,6 +53,9 @@ _SIZE: dict[Why, float] = {
     Lever.TASK: 5.0,
 }
 
+# What a look speaks for counts for so much of its size.
+SPOKEN = 0.1
+
 FIELDS = [field.name for field in dataclasses.fields(Trial)]
 
 
@@ -83,7 +86,7 @@ def size(pulled: Collection[Why], spoken_for: Collection[Why]) -> tuple[float, .
     """For sorting: changes with a lever that a look speaks for first, then the smaller ones."""
     return (
         0.0 if set(pulled) & set(spoken_for) else 1.0,
-        sum(1 + _SIZE[lever] * (lever not in spoken_for) for lever in pulled),
+        sum(1 + _SIZE[lever] * (SPOKEN if lever in spoken_for else 1) for lever in pulled),
     )
 
 

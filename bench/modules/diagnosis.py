@@ -133,7 +133,8 @@ def diagnose(
         stop: a stopping rule, `bench.Stop`, or a function of the losses so far that says whether to stop.
         measured: the mode in which tau is measured, eval or train.
         seeds: of the initial weights; what stands out is confirmed on fresh ones.
-        budget_s: no training goes on beyond so many seconds. None: thirty, or eight times what the network as asked took.
+        budget_s: no training goes on beyond so many seconds of this process's own time, which a busy machine does not
+            shorten. None: thirty, or eight times what the epochs of the network as asked take.
         device: where to train; that of the module's parameters unless said.
 
     Raises:

@@ -87,7 +87,7 @@ class Inquiry:
 
     def run(self) -> None:
         """Train until a change is confirmed, nothing is left to try, or the time is over."""
-        started = time.perf_counter()
+        started = time.process_time()
         if self._budget_s is not None:
             self.deadline = started + self._budget_s
         trial = self.asked.trial
@@ -96,7 +96,10 @@ class Inquiry:
         short = started + LEAST_TIME_S / 10 if quadratic else self.deadline
         self._train([trial], self.seeds, min(short, self.deadline))
         if self._budget_s is None:
-            took = 0.0 if quadratic else time.perf_counter() - started
+            # Whoever is stopped early took less than the epochs that were asked for.
+            ran = [own.epochs_run for own in self.tally(trial).ladder]
+            share = max(1, sum(ran)) / max(1, len(ran) * trial.max_epochs)
+            took = 0.0 if quadratic else (time.process_time() - started) / max(share, 0.01)
             self.deadline = started + max(LEAST_TIME_S, TIMES_ASKED * took)
         self._luck()
         if self.answer is Answer.YES and not self.loses and not self.other_mode:
@@ -104,7 +107,7 @@ class Inquiry:
         for stage in self._stages():
             new = [own for own in dict.fromkeys(stage()) if own not in self.tried]
             # A part of the time is kept to confirm what is found.
-            now = time.perf_counter()
+            now = time.process_time()
             self._train(new, self.seeds, now + SCREENING * (self.deadline - now))
             self.tried |= dict.fromkeys(own for own in new if self.tally(own).ladder)
             self.remedy = self._confirm(new)
@@ -157,8 +160,8 @@ class Inquiry:
     @property
     def loses(self) -> bool:
         """Whether most that memorize lose it again before the end."""
-        hits = [own for own in self.tally(self.asked.trial).every if own.memorized]
-        return bool(hits) and sum(own.lost for own in hits) > MAJORITY * len(hits)
+        every = self.tally(self.asked.trial).every
+        return sum(own.lost for own in every) > MAJORITY * len(every)
 
     @property
     def closest(self) -> Trial:
@@ -186,8 +189,7 @@ class Inquiry:
     def loses_asked(self) -> bool:
         """`loses`, of the seeds of the ladder alone, so that it is known before anything else is trained."""
         own = [self.trainer.results.get(Job(self.asked.trial, seed, True)) for seed in self.seeds]
-        hits = [one for one in own if one is not None and one.memorized]
-        return bool(hits) and sum(one.lost for one in hits) > MAJORITY * len(hits)
+        return sum(one is not None and one.lost for one in own) > MAJORITY * len(own)
 
     def _job(self, trial: Trial, seed: int) -> Job:
         return Job(trial, seed, self._to_end(trial))
@@ -210,6 +212,9 @@ class Inquiry:
     def good(self, trial: Trial) -> bool:
         """Whether a change succeeded with most seeds of the ladder."""
         own = self.tally(trial)
+        if any(one.scale.width != one.scale.constant - one.scale.floor for one in own.ladder):
+            # Of so few samples the targets are equal, and tell nothing.
+            return False
         if self.loses:
             return bool(own.ladder) and sum(one.memorized and not one.lost for one in own.ladder) >= MAJORITY * len(own.ladder)
         return own.share >= MAJORITY
@@ -278,15 +283,15 @@ class Inquiry:
                 remedy = less
 
     def _settle(self) -> None:
-        """More seeds as asked, where some memorize; and for the most epochs of it, where these leave much less."""
+        """More seeds as asked, where some memorize; and for the most epochs and what left the least, if that is much less."""
         asked = self.asked.trial
         if any(own.memorized for own in self.tally(asked).every):
             # The share of draws that memorize.
             self._train([asked], self._fresh)
         longer = [own for own in self.tried if levers(own, self.base) == (Lever.BUDGET,)]
-        longest = max(longer, key=lambda own: own.max_epochs, default=None)
-        if longest is not None and self.tally(longest).left <= HALVED * self.tally(asked).left:
-            self._train([asked, longest], self._fresh[: LOOKS[0]])
+        for own in (max(longer, key=lambda own: own.max_epochs, default=asked), self.closest):
+            if own != asked and self.tally(own).left <= HALVED * self.tally(asked).left:
+                self._train([asked, own], self._fresh[: LOOKS[0]])
 
     def _more_seeds(self, count: int) -> list[int]:
         """The seeds that follow the asked ones; after the largest comes 0."""

@@ -199,7 +199,9 @@ def _scale(loss: Loss, batch: Batch, output: Any) -> Scale:
 
 def _batch(batch: Batch, trial: Trial, seed: int) -> Batch:
     if trial.n_samples is not None:
-        batch = batch.map(lambda own: own[: trial.n_samples], lambda own: own[: trial.n_samples])
+        # Data may be in an order.
+        chosen = torch.randperm(len(batch), generator=torch.Generator().manual_seed(0))[: trial.n_samples].sort().values
+        batch = batch.map(lambda own: own[chosen.to(own.device)], lambda own: own[chosen.to(own.device)])
     if trial.double:
         batch = batch.map(_double, _double)
     if trial.noise_targets:

@@ -25,6 +25,10 @@ MOST_EPOCHS, LOOK_S = 64, 0.25
 # Calls with the same shapes after which a function is traced; that takes as long as a hundred of them.
 TRACE_AFTER = 50
 
+# Where half of the networks take more than this share of the time of all, nothing is gained by giving more of them up: those
+# that memorize until the time is over are known then.
+NO_FASTER = 0.8
+
 # The losses before training are those of each network alone to this relative difference, or it is no stack.
 AGREE = {torch.float32: 1e-3, torch.float64: 1e-8}
 
@@ -210,7 +214,7 @@ def train(networks: Sequence[Prepared], jobs: Sequence[Job], deadline: float) ->
     """Losses of each network at epochs 0, 1, ..., until all memorized, diverged, were stopped or had their epochs.
 
     Networks and jobs belong to each other; their trials differ in rates, draws, data of one shape and epochs alone. Where the
-    time until the deadline (`time.perf_counter`) is too short for all, those with the most epochs are given up, the last of
+    time until the deadline (`time.process_time`) is too short for all, those with the most epochs are given up, the last of
     the list first: None.
 
     Raises:
@@ -253,9 +257,12 @@ def _trained(stack: _Stack, networks: Sequence[Prepared], deadline: float) -> li
     # Where nothing is trained, one epoch tells all.
     most = max(job.trial.max_epochs for job in jobs) if stack.params else 1
     goals = [own.scale.floor + job.trial.tau * own.scale.width for own, job in zip(networks, jobs, strict=True)]
-    epoch, block, begun = 0, 1, time.perf_counter()
+    epoch, block, begun = 0, 1, time.process_time()
+    # How long an epoch took before some were given up, and whether it is shorter without them.
+    fewer_than: float | None = None
+    worthwhile = True
     while True:
-        started, rows = time.perf_counter(), []
+        started, rows = time.process_time(), []
         until = min(epoch + block, most)
         while epoch < until:
             before = None if stack.fused else stack.measure()
@@ -269,14 +276,20 @@ def _trained(stack: _Stack, networks: Sequence[Prepared], deadline: float) -> li
             kept[place].append(told[:, column])
         if epoch == most:
             break
-        now = time.perf_counter()
+        now = time.process_time()
         each_s = (now - started) / max(1, len(rows)) / len(stack.places)
         block = max(1, min(MOST_EPOCHS, 2 * block, int(LOOK_S / max(each_s * len(stack.places), 1e-9))))
         left = [k for k, place in enumerate(stack.places) if not _is_over(kept[place], jobs[place], goals[place])]
         # Many will memorize before their epochs end, so that at first twice the time is planned. The first epoch is slower.
         ahead = {k: jobs[stack.places[k]].trial.max_epochs - epoch for k in left}
         hope = 1 + (deadline - now) / (deadline - begun) if math.isfinite(deadline) else 1.0
-        late = _too_many(ahead, each_s, hope * (deadline - now)) if epoch > 1 or now > deadline else set()
+        step_s = each_s * len(stack.places)
+        if fewer_than is not None and step_s > NO_FASTER * fewer_than:
+            worthwhile = False
+        late = set(left) if now > deadline else set()
+        if worthwhile and epoch > 1 and not late:
+            late = _too_many(ahead, each_s, hope * (deadline - now), len(left) // 2)
+        fewer_than = step_s if late else None
         given_up |= {stack.places[k] for k in late}
         left = [k for k in left if k not in late]
         if not left:
@@ -298,14 +311,12 @@ def _first(stack: _Stack) -> Any:
         raise CannotStack(_reason(error)) from error
 
 
-def _too_many(epochs: dict[int, int], each_s: float, left_s: float) -> set[int]:
+def _too_many(epochs: dict[int, int], each_s: float, left_s: float, most: int) -> set[int]:
     """Which networks there is no time for, of those that have so many epochs to go: the longest and the last."""
-    if left_s <= 0:
-        return set(epochs)
     late: set[int] = set()
     waiting = sorted(epochs, key=lambda k: (epochs[k], k))
     needed_s = each_s * sum(epochs.values())
-    while waiting and needed_s > left_s:
+    while len(late) < most and needed_s > left_s:
         given_up = waiting.pop()
         late.add(given_up)
         needed_s -= each_s * epochs[given_up]

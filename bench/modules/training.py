@@ -18,7 +18,7 @@ from bench.modules.probe import Facts
 from bench.modules.randomness import drawn
 from bench.modules.sources import Source
 from bench.modules.together import CannotStack
-from bench.modules.trials import Ended, Job, Trial, ended
+from bench.modules.trials import TRAIN, Ended, Job, Trial, ended
 from bench.protocol.grid import GridError
 
 # Numbers that a pack of networks may hold: parameters with gradients and the optimizer's state, and what the layers give,
@@ -48,9 +48,11 @@ class Trainer:
         for job in new:
             packs.setdefault(_alike(job.trial), []).append(job)
         late: list[Job] = []
-        # What trains together first, since it takes the least time for each.
-        for own in sorted(packs.values(), key=lambda own: (self._cannot(own[0].trial) is not None, max(map(self._steps, own)))):
-            late += self._pack(own, deadline)
+        # What trains together first, since it takes the least time for each. What one leaves of its share is for the next.
+        waiting = sorted(packs.values(), key=lambda own: (self._cannot(own[0].trial) is not None, max(map(self._steps, own))))
+        for number, own in enumerate(waiting):
+            now = time.process_time()
+            late += self._pack(own, now + (deadline - now) / (len(waiting) - number))
         return late
 
     def _steps(self, job: Job) -> int:
@@ -68,7 +70,7 @@ class Trainer:
             return self._packed(jobs, deadline)
 
     def _packed(self, jobs: list[Job], deadline: float) -> list[Job]:
-        if time.perf_counter() > deadline:
+        if time.process_time() > deadline:
             return jobs
         reason = self._cannot(jobs[0].trial)
         if reason is None and len(jobs) > 1:
@@ -78,7 +80,7 @@ class Trainer:
             for start in range(0, len(jobs), room):
                 part = jobs[start : start + room]
                 try:
-                    late += self._together(part, deadline) if time.perf_counter() < deadline else part
+                    late += self._together(part, deadline) if time.process_time() < deadline else part
                 except CannotStack as error:
                     reason = str(error)
                     late += self._alone(part, deadline)
@@ -92,7 +94,7 @@ class Trainer:
         """Why networks of this trial cannot train together, where that is known beforehand."""
         if not trial.recipe.stacks:
             return f"{trial.recipe.kind.__name__} steps over a whole network at once"
-        if self.facts.random and trial.mode == "train" and trial.dropout:
+        if self.facts.random and trial.dropout and TRAIN in (trial.mode, trial.measured):
             return "it draws random numbers in training, as dropout does, and each network has its own"
         return None
 
@@ -135,7 +137,7 @@ class Trainer:
 
     def _alone(self, jobs: Sequence[Job], deadline: float) -> list[Job]:
         for number, job in enumerate(jobs):
-            if time.perf_counter() > deadline:
+            if time.process_time() > deadline:
                 return list(jobs[number:])
             own = self.prepare(job)
             try:

@@ -71,7 +71,7 @@ class Trial:
 
     `init`: "asked", "default" (torch's own, by reset_parameters) or "rescaled" (each layer's weights so that its outputs have
     variance 1); `gain`: a factor on all weights; `standard_inputs`, `standard_targets`: shifted and scaled to mean 0 and
-    variance 1; `noise_targets`: targets of other samples; `n_samples`: the first so many; `dropout`, `batch_statistics`:
+    variance 1; `noise_targets`: targets of other samples; `n_samples`: so many of them; `dropout`, `batch_statistics`:
     whether dropout acts, whether BatchNorm normalizes by each batch's own statistics alone; `output`: whether the last
     activation acts; `double`: in float64; `mode`, `measured`: train or eval; `shaped`: targets in the shape of the outputs;
     `whole`: every parameter is trained.

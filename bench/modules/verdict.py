@@ -132,7 +132,8 @@ def _by_arithmetic(inquiry: Inquiry, sure: list[Finding]) -> Verdict:
         closest = inquiry.closest
         if inquiry.tally(closest).ladder:
             best = f"; the closest, {words(closest, asked)}, {_left(inquiry, closest)}" if closest != asked else ""
-            sentences.append(f"As asked tau {_left(inquiry, asked)} is left{best}.")
+            floor = " above that floor" if first.about is Held.CONTRADICTION else ""
+            sentences.append(f"As asked tau {_left(inquiry, asked)} is left{floor}{best}.")
     elif inquiry.base != asked:
         found = inquiry.tally(inquiry.base)
         if found.ladder:
@@ -231,19 +232,24 @@ def _without(inquiry: Inquiry, own: Tally) -> Verdict:
 
 
 def _falling(inquiry: Inquiry) -> Verdict | None:
-    """The budget, where epochs alone halve what is left, and fresh seeds confirm it."""
+    """More epochs, or what left the least, where that halves what is left, and fresh seeds confirm it."""
     asked = inquiry.asked.trial
-    for trial in sorted(inquiry.tried, key=lambda own: -own.max_epochs):
-        own = inquiry.tally(trial)
-        if levers(trial, asked) != (Lever.BUDGET,) or not own.fresh:
+    longer = [own for own in inquiry.tried if levers(own, asked) == (Lever.BUDGET,)]
+    for trial in (*sorted(longer, key=lambda own: -own.max_epochs), inquiry.closest):
+        own, pulled = inquiry.tally(trial), levers(trial, asked)
+        if not pulled or not own.fresh or len(own.fresh) > len(own.beside):
             continue
         halved = sum(one.best <= HALVED * other.best for one, other in zip(own.fresh, own.beside, strict=True))
         if memorizable(halved, len(own.fresh)) is Answer.YES:
+            cause = largest(pulled, inquiry.spoken_for)
+            others = tuple(lever for lever in pulled if lever != cause)
+            beside = f", together with {' and '.join(map(_named, others))}" if others else ""
             first = (
-                f"Held back by the budget: training had not ended. {words(trial, asked)} leaves {_tau(own.left)}, where as"
-                f" asked {_tau(inquiry.tally(asked).left)} is left: at most half, in {halved} of {len(own.fresh)} fresh seeds."
+                f"Held back by {_named(cause)}{beside}, as far as could be tried: {words(trial, asked)} leaves"
+                f" {_tau(own.left)}, where as asked {_tau(inquiry.tally(asked).left)} is left; at most half, in {halved} of"
+                f" {len(own.fresh)} fresh seeds."
             )
-            return Verdict(Lever.BUDGET, (), None, code(trial, asked), (first, f"Beyond that, {_nothing_works(inquiry)}."))
+            return Verdict(cause, others, None, code(trial, asked), (first, f"None memorizes: {_nothing_works(inquiry)}."))
     return None
 
 
@@ -273,7 +279,7 @@ def _beside(inquiry: Inquiry, own: Tally, made: Verdict) -> list[str]:
             f"The stopping rule ended {len(stopped)} of {len(own.every)} trainings, at epoch {epoch:.0f} in the median."
         )
     hits = sum(one.memorized for one in own.every)
-    if hits and made.cause not in (Cause.NOTHING, Cause.LUCK, Held.LOST, Held.MODE):
+    if 0 < hits < len(own.every) and made.cause not in (Cause.NOTHING, Cause.LUCK, Held.LOST, Held.MODE):
         told.append(f"As asked the draw decides now and then: {_count(own)} memorized{_interval(own)}.")
     good = [one for one in inquiry.tried if one not in (asked, inquiry.remedy) and inquiry.good(one)]
     alike = {levers(inquiry.remedy, asked)} if inquiry.remedy is not None else set()
