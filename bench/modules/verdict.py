@@ -160,6 +160,8 @@ def _remedied(inquiry: Inquiry, remedy: Trial) -> Verdict:
     elif cause is Lever.LEARNING_RATE:
         which = "low" if remedy.recipe.rate > asked.recipe.rate else "high"
         said = [f"{asked.recipe.rate:g} is too {which}"]
+    elif cause is Held.MODE:
+        said = [finding.text for finding in inquiry.findings if finding.text.startswith("trained in ")]
     elif cause is Lever.SAMPLES:
         cause = Cause.CAPACITY
     held = f"Held back by {_named(cause)}"
