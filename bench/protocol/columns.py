@@ -582,6 +582,9 @@ _EVIDENCE = (
     *(column for column in _GROUPS if column.name in ("n_diverged", "n_failed", "n_pending")),
     _MEDIAN_EPOCH,
     _MEDIAN_TAU,
+    Column("median_best_tau", "of the variance", "median of the lowest tau of each seed", _EVIDENCE_SOURCE),
+    Column("n_reached", "seeds", "seeds whose tau was at most the asked one at some epoch", _EVIDENCE_SOURCE),
+    Column("n_lost", "seeds", "seeds of these whose tau is above the asked one at the end of training", _EVIDENCE_SOURCE),
     Column(
         "n_fresh",
         "seeds",

@@ -42,6 +42,7 @@ def table(*rows: dict) -> pd.DataFrame:
                 "epochs_run": row.get("epoch_to_tau") or (None if row["status"] in ("failed", "pending") else cell.max_epochs),
                 **dict.fromkeys(RUNG_COLUMNS),
                 "final_tau": math.nan,
+                "best_tau": row.get("final_tau", math.nan),
                 "best_val_mse": math.nan,
                 "final_val_mse": math.nan,
                 "bits_per_param": math.nan,
