@@ -304,7 +304,14 @@ _RATIOS = (
     _RATES,
     *_fields("depth", "width", "d_in"),
     Column("ratio", "1", "N50 under setting over N50 under over, of the same network", _RATIOS_SOURCE),
-    *_ends("ratio", "ratio, both N50s taken to be independent", "1", "statistics/agreement.py; Zou and Donner 2008"),
+    *_ends("ratio", "ratio, with what shared seeds make alike", "1", "statistics/agreement.py; Zou and Donner 2008"),
+    Column("n_shared", "seeds", "seeds that both were trained with; 0: taken to be independent", _RATIOS_SOURCE),
+    Column(
+        "correlation",
+        "1",
+        "of the numbers of sample counts that each shared seed memorizes under both, less for the gaps between counts",
+        _RATIOS_SOURCE,
+    ),
 )
 
 _SCALING_SOURCE = "statistics/scaling.py"

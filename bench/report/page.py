@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from itables.options import dt_bundle
 
+from bench.protocol import theory
 from bench.protocol.cells import FIELDS, SEEDS
 from bench.protocol.fields import FIELD_LIST
 from bench.report import terminal
@@ -93,6 +94,7 @@ def page(store: Store, made: Tables, pictures: Sequence[Picture], sentences: Seq
         own=OWN,
         evidence=_table_html(made.evidence[EVIDENCE_MEASURES], "evidence") if made.variants else "",
         capacity=_capacity_html(made.capacity) if len(made.capacity) else "",
+        ratios=_ratios_html(made.ratios) if len(made.ratios) else "",
         laws=_laws_html(made.scaling) if len(made.scaling) else "",
         log_rank=_log_rank_html(made.log_rank) if len(made.log_rank) else "",
         published=_published_html(made.published) if len(made.published) else "",
@@ -103,6 +105,7 @@ def page(store: Store, made: Tables, pictures: Sequence[Picture], sentences: Seq
         bundle=base64.b64encode(bundle.read_bytes()).decode(),
         bundle_style=bundle.with_suffix(".css").read_text(encoding="utf-8"),
         lines=_lines(made.theory),
+        bound=theory.in_words(groups) if len(made.theory) else "",
         tables=list(made.named()),
         left_out=[setting for setting in dict.fromkeys(groups["setting"]) if setting not in drawn(made)],
         failed=cells.loc[cells["status"] == "failed", ["cell_id", "reason"]].to_dict("records"),
@@ -187,6 +190,14 @@ def _lines(theory: pd.DataFrame) -> list[dict[str, str]]:
 
 def _capacity_html(capacity: pd.DataFrame) -> str:
     return terminal.capacity_columns(capacity).pipe(table_html, "capacity-table", "capacity", {"N50 (95 %)": ("n50",)})
+
+
+def _ratios_html(ratios: pd.DataFrame) -> str:
+    rates = ["rates"] if (ratios["rates"] != "as asked").any() else []
+    sizes = ["depth", "width", *varying(ratios, among=("d_in",))]
+    intervals = [_interval(row, "ratio") for _, row in ratios.iterrows()]
+    shown = ratios[["setting", "over", *rates, *sizes]].assign(ratio=intervals, n_shared=ratios["n_shared"])
+    return shown.rename(columns={"ratio": "ratio (95 %)"}).pipe(table_html, "ratios", "ratios", {"ratio (95 %)": ("ratio",)})
 
 
 def _laws_html(scaling: pd.DataFrame) -> str:
