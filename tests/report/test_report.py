@@ -235,6 +235,9 @@ def test_the_ranking_draws_the_shares_and_delays_of_its_table():
     made = tables(rows_of(cells, lambda c: None if c.dropout > 0.2 else 10 + int(200 * c.dropout))).regularizers
     figure = plots.ranking(made)
     share, delay = figure.axes
+    assert share.get_xlabel() == "share that memorizes (grey: without it)"
+    placebos = [line for line in share.lines if list(line.get_ydata()) == [line.get_ydata()[0], line.get_ydata()[0] + 0.7]]
+    assert [float(line.get_xdata()[0]) for line in placebos] == list(made["fraction_without"])
     assert [label.get_text() for label in share.get_yticklabels()] == ["dropout=0.3", "dropout=0.1"]
     dots = [float(line.get_xdata()[0]) for line in share.lines if line.get_marker() == "o"]
     assert dots == list(made["fraction_memorized"]) == [0, 1]
