@@ -20,6 +20,7 @@ from bench.report import terminal
 from bench.report.blocks import image, render, table_html, tooltip, where
 from bench.report.pictures import OWN, Picture, drawn
 from bench.report.scope import scope
+from bench.statistics.evidence import past_tau
 from bench.statistics.settings import swept_fields, varying
 from bench.statistics.tables import Tables
 from bench.store import provenance
@@ -58,6 +59,9 @@ EVIDENCE_MEASURES = [
     "cost",
 ]
 
+# Where something was trained on past tau.
+PAST_MEASURES = ["median_best_tau", "n_reached", "n_lost"]
+
 CELL_MEASURES = [
     "n_params",
     "functional_dim",
@@ -92,7 +96,7 @@ def page(store: Store, made: Tables, pictures: Sequence[Picture], sentences: Seq
         views=list(dict.fromkeys(picture.view for picture in pictures if picture.view)),
         thresholds=_thresholds(pictures, groups),
         own=OWN,
-        evidence=_table_html(made.evidence[EVIDENCE_MEASURES], "evidence") if made.variants else "",
+        evidence=_evidence_html(made.evidence) if made.variants else "",
         capacity=_capacity_html(made.capacity) if len(made.capacity) else "",
         ratios=_ratios_html(made.ratios) if len(made.ratios) else "",
         laws=_laws_html(made.scaling) if len(made.scaling) else "",
@@ -113,6 +117,11 @@ def page(store: Store, made: Tables, pictures: Sequence[Picture], sentences: Seq
         shared=_shared(cells),
         runs=[_run(run) for run in provenance.read(store.path)],
     )
+
+
+def _evidence_html(evidence: pd.DataFrame) -> str:
+    past = PAST_MEASURES if len(past_tau(evidence)[1]) else []
+    return _table_html(evidence[[*EVIDENCE_MEASURES, *past]], "evidence")
 
 
 def _sections(made: Tables, pictures: Sequence[Picture]) -> dict[str, str]:

@@ -75,7 +75,7 @@ class Inquiry:
         self._seeds = [(cell.data_seed, cell.init_seed) for cell in asked]
         used = {seed for pair in self._seeds for seed in pair}
         self._fresh = [seed for seed in _after(max(used)) if seed not in used][: LOOKS[-1]]
-        self._budget_s, self._past_tau = budget_s, past_tau
+        self._budget_s, self._limited, self._past_tau = budget_s, budget_s is not None, past_tau
         self._spent_s = self._flops = 0.0
         self._rounds = 0
         self._screened: dict[Cell, None] = dict.fromkeys(asked)
@@ -124,8 +124,13 @@ class Inquiry:
         if not self._past_tau or not reached:
             return
         past = ladder.past_tau(self._asked)
+        cells = [dataclasses.replace(cell, tau=past.tau) for cell in self._seeded(self._asked)]
+        # It was asked for: only a limit that was asked for too keeps it from training.
+        if self._limited and self._time_left() < self._predicted_s(sum(map(budget_flops, cells))):
+            self.left_out.append(past)
+            return
         self._screened |= dict.fromkeys(self._with(past, self._seeds))
-        yield from self._train([dataclasses.replace(cell, tau=past.tau) for cell in self._seeded(self._asked)], always=True)
+        yield from self._train(cells, always=True)
         ends = self._ended(dataclasses.replace(cell, tau=past.tau) for cell in reached)
         if memorizable(sum(not end.final_tau <= self._asked.tau for end in ends), len(ends)) is Answer.YES:
             yield from self._screen(ladder.calmer(self._asked), [])

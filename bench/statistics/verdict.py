@@ -78,7 +78,8 @@ def verdict(evidence: pd.DataFrame, left_out: Sequence[str] = ()) -> Verdict:
     if memorizable(*_all_seeds(asked)) is Answer.YES:
         head = kept if lost else [wording.memorizable_as_it_is(asked), *kept]
         cause = Cause.LOST if lost else Cause.NOTHING
-        return Verdict(cause, (), None if lost else asked["setting"], (*head, *wording.unlike_torch(asked)))
+        sentences = (*head, *wording.not_tried(left_out), *wording.unlike_torch(asked))
+        return Verdict(cause, (), None if lost else asked["setting"], sentences)
     own = [row for _, row in tried.iterrows() if row["levers"] and Lever.TASK not in levers_of(row)]
     answers = {row["setting"]: _answer(row, asked, evidence) for row in own}
     remedies = sorted((row for row in own if answers[row["setting"]] is Answer.YES), key=_cost_of)

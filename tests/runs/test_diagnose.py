@@ -165,6 +165,23 @@ def test_what_is_memorized_and_then_lost_is_said_where_training_goes_on_past_tau
         bench.diagnose(cell, past_tau="yes")
 
 
+def test_what_there_is_no_time_for_past_tau_is_said():
+    cell = Cell(depth=2, width=64, n_samples=64, max_epochs=100_000)
+    found = bench.diagnose(cell, seeds=[0], past_tau=True, budget_s=1)
+    assert (found.verdict.cause, len(found.evidence)) == (Cause.NOTHING, 1)
+    assert found.verdict.sentences[1] == "Not tried for want of time (give more with budget_s): tau=1e-300."
+
+
+def test_the_command_shows_what_was_lost_past_tau(memcap, tmp_path):
+    words = ["depth=0", "d_in=300", "n_samples=20", "learning_rate=0.01", "tau=1.0e-9", "max_epochs=2000", "grid.seed=[0]"]
+    done = memcap("diagnose", *words, "past_tau=true")
+    assert done.status == 0, done.err
+    assert "* As asked, yes: 5 of 5 seeds memorized" in done.out
+    assert "* Memorized and then lost, over 2000 epochs: 5 of the 5 seeds that reach tau 1e-09 end above it" in done.out
+    page = (tmp_path / "results/diagnose/report.html").read_text()
+    assert "n_lost of the n_reached seeds end above it" in page and "<td>tau=1e-300</td>" in page
+
+
 def test_a_limit_of_time_ends_in_a_verdict_that_says_what_was_not_tried():
     cell = Cell(depth=3, width=64, n_samples=2000, learning_rate=1e-6, max_epochs=150)
     started = time.perf_counter()
