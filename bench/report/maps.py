@@ -352,7 +352,8 @@ def _key_lines(
         entries.append(("stopped", "by early stopping"))
     least, most = groups["n_samples"].min(), groups["n_samples"].max()
     if bordered:
-        entries.append(("border", f"N = {border}"))
+        bounds = "" if (groups["loss"] != "mse").any() else "no exact fit beyond "
+        entries.append(("border", f"{bounds}N = {border}"))
     if any(mark.known != "nothing" for mark in marks.values()):
         entries.append(("n50", "N50 with its 95 % interval; an arrow: it goes on beyond the map"))
     if any(least <= mark.exists <= most for mark in marks.values()):

@@ -13,12 +13,14 @@ import numpy as np
 import pandas as pd
 from itables.options import dt_bundle
 
+from bench.protocol import theory
 from bench.protocol.cells import FIELDS, SEEDS
 from bench.protocol.fields import FIELD_LIST
 from bench.report import terminal
 from bench.report.blocks import image, render, table_html, tooltip, where
 from bench.report.pictures import OWN, Picture, drawn
 from bench.report.scope import scope
+from bench.statistics.evidence import past_tau
 from bench.statistics.settings import swept_fields, varying
 from bench.statistics.tables import Tables
 from bench.store import provenance
@@ -57,6 +59,9 @@ EVIDENCE_MEASURES = [
     "cost",
 ]
 
+# Where something was trained on past tau.
+PAST_MEASURES = ["median_best_tau", "n_reached", "n_lost"]
+
 CELL_MEASURES = [
     "n_params",
     "functional_dim",
@@ -91,8 +96,9 @@ def page(store: Store, made: Tables, pictures: Sequence[Picture], sentences: Seq
         views=list(dict.fromkeys(picture.view for picture in pictures if picture.view)),
         thresholds=_thresholds(pictures, groups),
         own=OWN,
-        evidence=_table_html(made.evidence[EVIDENCE_MEASURES], "evidence") if made.variants else "",
+        evidence=_evidence_html(made.evidence) if made.variants else "",
         capacity=_capacity_html(made.capacity) if len(made.capacity) else "",
+        ratios=_ratios_html(made.ratios) if len(made.ratios) else "",
         laws=_laws_html(made.scaling) if len(made.scaling) else "",
         log_rank=_log_rank_html(made.log_rank) if len(made.log_rank) else "",
         published=_published_html(made.published) if len(made.published) else "",
@@ -103,6 +109,7 @@ def page(store: Store, made: Tables, pictures: Sequence[Picture], sentences: Seq
         bundle=base64.b64encode(bundle.read_bytes()).decode(),
         bundle_style=bundle.with_suffix(".css").read_text(encoding="utf-8"),
         lines=_lines(made.theory),
+        bound=theory.in_words(groups) if len(made.theory) else "",
         tables=list(made.named()),
         left_out=[setting for setting in dict.fromkeys(groups["setting"]) if setting not in drawn(made)],
         failed=cells.loc[cells["status"] == "failed", ["cell_id", "reason"]].to_dict("records"),
@@ -110,6 +117,11 @@ def page(store: Store, made: Tables, pictures: Sequence[Picture], sentences: Seq
         shared=_shared(cells),
         runs=[_run(run) for run in provenance.read(store.path)],
     )
+
+
+def _evidence_html(evidence: pd.DataFrame) -> str:
+    past = PAST_MEASURES if len(past_tau(evidence)[1]) else []
+    return _table_html(evidence[[*EVIDENCE_MEASURES, *past]], "evidence")
 
 
 def _sections(made: Tables, pictures: Sequence[Picture]) -> dict[str, str]:
@@ -187,6 +199,14 @@ def _lines(theory: pd.DataFrame) -> list[dict[str, str]]:
 
 def _capacity_html(capacity: pd.DataFrame) -> str:
     return terminal.capacity_columns(capacity).pipe(table_html, "capacity-table", "capacity", {"N50 (95 %)": ("n50",)})
+
+
+def _ratios_html(ratios: pd.DataFrame) -> str:
+    rates = ["rates"] if (ratios["rates"] != "as asked").any() else []
+    sizes = ["depth", "width", *varying(ratios, among=("d_in",))]
+    intervals = [_interval(row, "ratio") for _, row in ratios.iterrows()]
+    shown = ratios[["setting", "over", *rates, *sizes]].assign(ratio=intervals, n_shared=ratios["n_shared"])
+    return shown.rename(columns={"ratio": "ratio (95 %)"}).pipe(table_html, "ratios", "ratios", {"ratio (95 %)": ("ratio",)})
 
 
 def _laws_html(scaling: pd.DataFrame) -> str:

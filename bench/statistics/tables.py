@@ -116,7 +116,7 @@ def make(store: Store) -> Tables:
         groups=groups,
         evidence=made("evidence", lambda: evidence(groups, cells), variants),
         capacity=capacity,
-        ratios=made("ratios", lambda: ratios(capacity)),
+        ratios=made("ratios", lambda: ratios(capacity, keyed)),
         scaling=made("scaling", lambda: laws()[0]),
         scaling_residuals=made("scaling_residuals", lambda: laws()[1]),
         published=made("published", lambda: published(cells, capacity), not variants),
