@@ -10,33 +10,26 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bench.protocol import theory
-from bench.protocol.cells import LADDER
-from bench.report import curves, maps, plots
+from bench.report import curves, map_layers, maps, plots
 from bench.report.atlas import MOST_SETTINGS, Sheet, sheets
-from bench.statistics.capacity import CURVE_FIELDS, what_is_known
+from bench.report.map_cells import Marks
 from bench.statistics.confirmation import MAJORITY
-from bench.statistics.settings import MAP_AXES, changed_fields, regularized, same
+from bench.statistics.settings import changed_fields, regularized, same
 from bench.statistics.tables import Tables
-from bench.statistics.thresholds import at_threshold
 from bench.statistics.verdict import verdict
 from bench.store.parts import Design
 
 MOST_VARIANTS = 12
 
-# Of more figures of maps than these, those of other thresholds than the cells' own would make the page heavy.
-MOST_SWITCHED = 12
-
-# The threshold of maps that show what the cells themselves aimed at.
-OWN = "own"
+MAPS = "maps"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Picture:
     """A figure of the report: its file name without ending, a caption, a text for those who cannot see it, and its table.
 
-    `section` says where on the page it stands. Of a map `view` names what it shows, and `threshold` at which threshold
-    (OWN: that of its cells), so that a page can switch between them. `figure` is None where its file is all that is left.
+    `section` says where on the page it stands; MAPS are there as drawings of its own. `figure` is None where its files are all
+    that is left.
     """
 
     name: str
@@ -45,13 +38,6 @@ class Picture:
     table: str
     figure: Figure | None
     section: str
-    view: str = ""
-    threshold: str = ""
-
-    @property
-    def endings(self) -> tuple[str, ...]:
-        """The files it is kept in; maps to switch to serve the page alone, which shows PNG."""
-        return ("png", "svg") if self.threshold in ("", OWN) else ("png",)
 
 
 # Draws a picture when it is called; another process may do so.
@@ -105,57 +91,23 @@ def _parts(asked: pd.Series, remedies: pd.DataFrame, others: pd.DataFrame) -> li
 
 
 def _maps(tables: Tables) -> Iterator[Drawing]:
-    """The maps at the cells' own thresholds, then at each rung above, all on one colour scale."""
-    groups, reached = tables.groups, tables.thresholds
-    own = list(sheets(groups))
-    rungs = sorted(set(reached["threshold"]) & set(LADDER)) if len(own) <= MOST_SWITCHED else []
-    switched = {rung: at_threshold(groups, reached, rung) for rung in rungs}
-    norm = maps.epoch_norm(pd.concat([groups, *switched.values()]))
-    for sheet in own:
-        yield partial(_map, sheet, norm, OWN, _marks(sheet, tables))
-    for rung, at_rung in switched.items():
-        for sheet in sheets(at_rung):
-            # The lines that no threshold moves; each N50 is of the cells' own.
-            lines = {slot: mark._replace(known="nothing") for slot, mark in _marks(sheet, tables).items()}
-            yield partial(_map, sheet, norm, f"{rung:g}", lines)
+    """The maps at the cells' own thresholds, all on one colour scale."""
+    norm = maps.LogNorm(*map_layers.colour_ends(tables))
+    for sheet in sheets(tables.groups):
+        yield partial(_map, sheet, map_layers.finding(sheet, tables), map_layers.marks(sheet, tables), norm)
 
 
-def _map(sheet: Sheet, norm: maps.LogNorm, threshold: str, marks: Mapping[tuple[Any, Any], maps.Marks]) -> Picture:
-    groups, rows, columns, panels = sheet.groups, sheet.rows, sheet.columns, sheet.panels
-    taus = ", ".join(f"{tau:g}" for tau in groups["tau"].unique()) if threshold == OWN else threshold
-    reached = groups["fraction_memorized"] >= MAJORITY
-    among = f"{int(reached.sum())} of {len(groups)} combinations of {', '.join(dict.fromkeys((*MAP_AXES, rows)))}"
-    subject = "" if sheet.view == "all cells" else f"{sheet.view}: "
-    title = f"{subject}at least half of the seeds reached tau {taus} in {among}"
+def _map(sheet: Sheet, title: str, marks: Mapping[tuple[Any, Any], Marks], norm: maps.LogNorm) -> Picture:
+    groups, axes = sheet.groups, {"rows": sheet.rows, "columns": sheet.columns, "panels": sheet.panels}
+    taus = ", ".join(f"{tau:g}" for tau in groups["tau"].unique())
     number = f"epoch by which half of the seeds had reached tau {taus}"
-    axes = {"rows": rows, "columns": columns, "panels": panels}
-    figure = maps.heatmaps(groups, **axes, norm=norm, title=title, number=number, marks=marks)
-    medians = groups.loc[reached, "median_epoch_to_tau"]
+    figure = maps.heatmaps(groups, **axes, norm=norm, title=title.removesuffix("."), number=number, marks=marks)
+    medians = groups.loc[groups["fraction_memorized"] >= MAJORITY, "median_epoch_to_tau"]
     low, high = f"{medians.min():.0f}", f"{medians.max():.0f}"
     by = f"epoch {low}" if low == high else f"epochs {low} to {high}"
-    span = f", by {by} in the median" if len(medians) else ""
-    alt = f"Maps of {columns} by {rows}, one for each {panels}. {title[0].upper()}{title[1:]}{span}."
-    caption = f"{sheet.view}, tau {taus}: {columns} by {rows}, a map for each {panels}."
-    name = sheet.name if threshold == OWN else f"{sheet.name}_tau_{threshold}"
-    table = "groups" if threshold == OWN else "thresholds"
-    return Picture(name, caption, alt, table, figure, "maps", sheet.view, threshold)
-
-
-def _marks(sheet: Sheet, tables: Tables) -> dict[tuple[Any, Any], maps.Marks]:
-    """What stands over the columns of a sheet whose rows are sample counts: capacities and lines of theory."""
-    if sheet.rows != "n_samples" or tables.capacity.empty:
-        return {}
-    fields = [name for name in CURVE_FIELDS if name != "learning_rate" or sheet.rates == "as asked"]
-    own = tables.capacity[tables.capacity["rates"] == sheet.rates]
-    own = own.merge(sheet.groups[fields].drop_duplicates(), on=fields, how="inner")
-    exists = tables.theory[tables.theory["kind"] == "exists"].groupby(theory.NETWORK)["n_samples"].max().rename("exists")
-    own = own.merge(exists, left_on=theory.NETWORK, right_index=True, how="left")
-    return {
-        (row[sheet.panels], row[sheet.columns]): maps.Marks(
-            row["n50"], row["n50_low"], row["n50_high"], row["functional_dim"], row["exists"], what_is_known(row)
-        )
-        for row in own.to_dict("records")
-    }
+    span = f" By {by} in the median." if len(medians) else ""
+    alt = f"Maps of {sheet.columns} by {sheet.rows}, one for each {sheet.panels}. {title}{span}"
+    return Picture(sheet.name, title, alt, "groups", figure, MAPS)
 
 
 def _compared(capacity: pd.DataFrame) -> pd.DataFrame:

@@ -41,13 +41,22 @@ def _in_words(row: pd.Series, names: list[str]) -> str:
     return ", ".join([*parts, *(say(name, row[name]) for name in names if name not in ("regularization", *STRENGTHS))])
 
 
+def field(name: str) -> str:
+    """What a field is called in words.
+
+    >>> field("n_samples"), field("learning_rate")
+    ('samples', 'learning rate')
+    """
+    return name.removeprefix("n_").replace("_", " ")
+
+
 def say(name: str, value: Any) -> str:
     """A field and its value in words.
 
     >>> say("weight_decay", 0.001), say("shuffle", True), say("batch_size", None)
     ('weight decay 0.001', 'shuffle on', 'no batch size')
     """
-    words = name.replace("_", " ")
+    words = field(name)
     if pd.isna(value):
         return f"no {words}"
     if isinstance(value, bool):
@@ -106,6 +115,11 @@ def formula(text: str) -> str:
     'P ~ depth x width'
     """
     return text.replace(" - ", f" {MINUS} ").replace("*", f" {TIMES} ")
+
+
+def unbroken(text: str) -> str:
+    """The text with its percent signs bound to their numbers, for a page that breaks lines."""
+    return text.replace(" %", "\u00a0%")
 
 
 def capitalized(text: str) -> str:
