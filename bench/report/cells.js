@@ -40,7 +40,7 @@
     table.tBodies[0].replaceChildren(...part.map(row => {
       const line_of = element("tr"), curve = element("td");
       if (curves[row]) curve.append(line(curves[row]));
-      line_of.append(...rows[row].map(value => element("td", value === null ? "" : String(value))), curve);
+      line_of.append(curve, ...rows[row].map(value => element("td", value === null ? "" : String(value))));
       return line_of;
     }));
     const filtered = own.length < rows.length ? ` (of ${rows.length})` : "";
@@ -58,7 +58,7 @@
       if (x === null || y === null) return (x === null) - (y === null) || a - b;
       return sign * (typeof x === "number" && typeof y === "number" ? x - y : String(x).localeCompare(String(y))) || a - b;
     });
-    [...table.tHead.rows[0].cells].forEach((header, k) => {
+    [...table.tHead.rows[0].cells].slice(1).forEach((header, k) => {
       header.setAttribute("aria-sort", k !== by ? "none" : down ? "descending" : "ascending");
     });
     page = 0;
@@ -67,6 +67,7 @@
 
   const header = table.createTHead().insertRow();
   table.createTBody();
+  header.append(Object.assign(element("th", "learning curve"), {scope: "col", title: "tau by epoch, both on log scales; the grey line is the threshold"}));
   columns.forEach(({title, about}, column) => {
     const cell = Object.assign(element("th"), {scope: "col", title: about}), button = element("button", title);
     button.type = "button";
@@ -74,7 +75,6 @@
     cell.append(button);
     header.append(cell);
   });
-  header.append(Object.assign(element("th", "learning curve"), {scope: "col", title: "tau by epoch, both on log scales; the grey line is the threshold"}));
   document.getElementById("cells-controls").hidden = false;
   search.addEventListener("input", () => { page = 0; show(); });
   back.addEventListener("click", () => { page -= 1; show(); });

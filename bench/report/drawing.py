@@ -93,7 +93,7 @@ def _save(drawings: Sequence[Drawing], folder: Path) -> list[Picture | str]:
             try:
                 picture = drawing()
                 assert picture.figure is not None
-                for ending in ("png", "svg"):
+                for ending in picture.endings:
                     save(picture.figure, folder / f"{picture.name}.{ending}")
                 pictures.append(dataclasses.replace(picture, figure=None))
             except Exception as error:  # It takes no other figure along, nor the page.

@@ -196,8 +196,8 @@ def _cells(cells: pd.DataFrame, groups: pd.DataFrame, curves: pd.DataFrame) -> d
         "points": sparks.POINTS - 1,
         "threshold": sparks.depth(float(groups["tau"].min())),
     }
-    # A page ends a script at the first "</".
-    text = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("</", "<\\/")
+    # A page ends a script at the first "</", and begins one in a comment.
+    text = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
     return {"data": text, "count": f"{len(rows):,}"}
 
 

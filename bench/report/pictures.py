@@ -39,6 +39,11 @@ class Picture:
     figure: Figure | None
     section: str
 
+    @property
+    def endings(self) -> tuple[str, ...]:
+        """The files it is kept in."""
+        return "png", "svg"
+
 
 # Draws a picture when it is called; another process may do so.
 Drawing = Callable[[], Picture]
