@@ -323,7 +323,14 @@ _RATIOS = (
     _RATES,
     *_fields("depth", "width", "d_in"),
     Column("ratio", "1", "N50 under setting over N50 under over, of the same network", _RATIOS_SOURCE),
-    *_ends("ratio", "ratio, both N50s taken to be independent", "1", "statistics/agreement.py; Zou and Donner 2008"),
+    *_ends("ratio", "ratio, with what shared seeds make alike", "1", "statistics/agreement.py; Zou and Donner 2008"),
+    Column("n_shared", "seeds", "seeds that both were trained with; 0: taken to be independent", _RATIOS_SOURCE),
+    Column(
+        "correlation",
+        "1",
+        "of the numbers of sample counts that each shared seed memorizes under both, less for the gaps between counts",
+        _RATIOS_SOURCE,
+    ),
 )
 
 _SCALING_SOURCE = "statistics/scaling.py"
@@ -601,6 +608,9 @@ _EVIDENCE = (
     *(column for column in _GROUPS if column.name in ("n_diverged", "n_failed", "n_pending")),
     _MEDIAN_EPOCH,
     _MEDIAN_TAU,
+    Column("median_best_tau", "of the variance", "median of the lowest tau of each seed", _EVIDENCE_SOURCE),
+    Column("n_reached", "seeds", "seeds whose tau was at most the asked one at some epoch", _EVIDENCE_SOURCE),
+    Column("n_lost", "seeds", "seeds of these whose tau is above the asked one at the end of training", _EVIDENCE_SOURCE),
     Column(
         "n_fresh",
         "seeds",

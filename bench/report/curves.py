@@ -37,7 +37,8 @@ def capacities(table: pd.DataFrame, theory: pd.DataFrame) -> Figure:
     bits = [f"{value:g}" for value in BITS_PER_PARAM]
     grey = f"Grey, from below: what {', '.join(bits[:-1])} and {bits[-1]} bits for each parameter would hold."
     held = (theory["kind"] == "information").any()
-    words = f"Red: N = {dimension_name(table)}.{f' {grey}' if held else ''}"
+    exact = "" if (table["loss"] != "mse").any() else ", which bounds exact fits"
+    words = f"Red: N = {dimension_name(table)}{exact}.{f' {grey}' if held else ''}"
     key = [*((f"depth {depth}", to_hex(colours[depth])) for depth in depths), (words, QUIET_COLOUR)]
     labels = list(dict.fromkeys(titles))
     names = ("parameters P", "N50, samples")

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bench.protocol import theory
 from bench.protocol.cells import FIELDS, SEEDS
 from bench.protocol.fields import FIELD_LIST
-from bench.protocol.theory import dimension_name
 from bench.report import map_layers, map_svg, sparks, terminal
 from bench.report.blocks import image, inlined, render, table_html, tooltip, where
 from bench.report.findings import terms
@@ -20,6 +20,7 @@ from bench.report.map_layers import BESIDE, OWN
 from bench.report.pictures import MAPS, Picture, drawn
 from bench.report.scope import scope
 from bench.report.words import formula, unbroken
+from bench.statistics.evidence import past_tau
 from bench.statistics.settings import swept_fields, varying
 from bench.statistics.survival import GROUP_FIELDS
 from bench.statistics.tables import Tables
@@ -59,6 +60,9 @@ EVIDENCE_MEASURES = [
     "cost",
 ]
 
+# Where something was trained on past tau.
+PAST_MEASURES = ["median_best_tau", "n_reached", "n_lost"]
+
 CELL_MEASURES = [
     "n_params",
     "functional_dim",
@@ -87,7 +91,7 @@ def page(store: Store, made: Tables, pictures: Sequence[Picture], sentences: Seq
         asked=terminal.asked_cell(groups.iloc[0]) if made.variants else "",
         prominent=[unbroken(sentence) for sentence in sentences[:PROMINENT]],
         others=[unbroken(sentence) for sentence in sentences[PROMINENT:]],
-        sections=_sections(made, pictures, maps),
+        sections=_sections(pictures, maps),
         pictures=pictures,
         images={p.name: image(store.path / "figures" / f"{p.name}.png") for p in pictures if p.section != MAPS},
         terms=terms(made),
@@ -95,8 +99,9 @@ def page(store: Store, made: Tables, pictures: Sequence[Picture], sentences: Seq
         own=OWN,
         style=inlined("page.css"),
         scripts={name: inlined(f"{name}.js") for name in ("cells", "maps")},
-        evidence=_table_html(made.evidence[EVIDENCE_MEASURES], "evidence") if made.variants else "",
+        evidence=_evidence_html(made.evidence) if made.variants else "",
         capacity=_capacity_html(made.capacity) if len(made.capacity) else "",
+        ratios=_ratios_html(made.ratios) if len(made.ratios) else "",
         laws=_laws_html(made.scaling) if len(made.scaling) else "",
         log_rank=_log_rank_html(made.log_rank) if len(made.log_rank) else "",
         published=_published_html(made.published) if len(made.published) else "",
@@ -105,6 +110,7 @@ def page(store: Store, made: Tables, pictures: Sequence[Picture], sentences: Seq
         n_groups=len(groups),
         cells=_cells(cells, groups, store.read_curves()),
         lines=_lines(made.theory),
+        bound=theory.in_words(groups) if len(made.theory) else "",
         tables=list(made.named()),
         left_out=[setting for setting in dict.fromkeys(groups["setting"]) if setting not in drawn(made)],
         failed=cells.loc[cells["status"] == "failed", ["cell_id", "reason"]].to_dict("records"),
@@ -114,10 +120,14 @@ def page(store: Store, made: Tables, pictures: Sequence[Picture], sentences: Seq
     )
 
 
-def _sections(made: Tables, pictures: Sequence[Picture], maps: Sequence[map_layers.Map]) -> dict[str, str]:
-    """The sections that have something to show; capacities have a table of their own, and maps are drawn on the page."""
-    filled = {picture.section for picture in pictures} - {MAPS}
-    filled |= {name for name, there in ((MAPS, maps), ("capacities", len(made.capacity))) if there}
+def _evidence_html(evidence: pd.DataFrame) -> str:
+    past = PAST_MEASURES if len(past_tau(evidence)[1]) else []
+    return _table_html(evidence[[*EVIDENCE_MEASURES, *past]], "evidence")
+
+
+def _sections(pictures: Sequence[Picture], maps: Sequence[map_layers.Map]) -> dict[str, str]:
+    """The sections that have something to show; maps are drawn on the page."""
+    filled = {picture.section for picture in pictures} - {MAPS} | ({MAPS} if maps else set())
     return {name: title for name, title in SECTIONS.items() if name in filled}
 
 
@@ -125,7 +135,7 @@ def _maps(maps: Sequence[map_layers.Map], made: Tables) -> dict[str, Any]:
     """What the template needs of the maps: views with their panels, thresholds to switch between, keys of signs and colours."""
     keys = {layer.key for own in maps for layer in own.layers}
     bounded = made.groups["loss"].eq("mse").all()
-    line = f"N = {formula(dimension_name(made.groups))}"
+    line = f"N = {formula(theory.dimension_name(made.groups))}"
     views = [
         {
             "view": own.sheet.view,
@@ -220,6 +230,14 @@ def _lines(theory: pd.DataFrame) -> list[dict[str, str]]:
 
 def _capacity_html(capacity: pd.DataFrame) -> str:
     return terminal.capacity_columns(capacity).pipe(table_html, "capacity-table", "capacity", {"N50 (95 %)": ("n50",)})
+
+
+def _ratios_html(ratios: pd.DataFrame) -> str:
+    rates = ["rates"] if (ratios["rates"] != "as asked").any() else []
+    sizes = ["depth", "width", *varying(ratios, among=("d_in",))]
+    intervals = [_interval(row, "ratio") for _, row in ratios.iterrows()]
+    shown = ratios[["setting", "over", *rates, *sizes]].assign(ratio=intervals, n_shared=ratios["n_shared"])
+    return shown.rename(columns={"ratio": "ratio (95 %)"}).pipe(table_html, "ratios", "ratios", {"ratio (95 %)": ("ratio",)})
 
 
 def _laws_html(scaling: pd.DataFrame) -> str:

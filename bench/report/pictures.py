@@ -135,9 +135,7 @@ def _capacity(tables: Tables, shown: pd.DataFrame) -> Picture:
     left = told["setting"].nunique() - shown["setting"].nunique()
     caption = (
         "N50, the sample count that half of the seeds memorize, with its 95 % interval, against the number of parameters. An"
-        " arrow means that N50 lies beyond that point. The red line bounds exact fits of generic targets; a fit to tau need not"
-        " be exact, and may pass it. The lines of bits are for orientation: what networks that store so many"
-        " bits for each parameter could hold at this tau."
+        f" arrow means that N50 lies beyond that point. {theory.in_words(shown)} Grey: these counts of bits."
     )
     if left:
         caption += (

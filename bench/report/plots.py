@@ -176,7 +176,7 @@ def ranking(table: pd.DataFrame) -> Figure:
         delay.plot(
             edge if never else max(row["median_delay"], 1 / edge), y, ">" if never else "o", ms=5 if never else 4.5, **style
         )
-    share.set(xlim=(-0.03, 1.03), xlabel="share that memorizes", ylim=(len(names) - 0.4, -0.6))
+    share.set(xlim=(-0.03, 1.03), xlabel="share that memorizes (grey: without it)", ylim=(len(names) - 0.4, -0.6))
     share.set_yticks(range(len(names)), names, fontsize=SMALLEST_FONT)
     share.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
     delay.set(xscale="log", xlabel="times the epochs without it (triangle: never)")

@@ -119,7 +119,7 @@ def make(store: Store) -> Tables:
         evidence=made("evidence", lambda: evidence(groups, cells), variants),
         capacity=capacity,
         bands=made("bands", lambda: bands(keyed), product),
-        ratios=made("ratios", lambda: ratios(capacity)),
+        ratios=made("ratios", lambda: ratios(capacity, keyed)),
         scaling=made("scaling", lambda: laws()[0]),
         scaling_residuals=made("scaling_residuals", lambda: laws()[1]),
         published=made("published", lambda: published(cells, capacity), not variants),

@@ -220,4 +220,4 @@ def test_the_ceiling_is_explained_wherever_it_is_drawn():
     panel = next(ax for ax in picture.figure.axes if ax.get_title() == "depth 1")
     (sheet,) = [ax for ax in picture.figure.axes if len(ax.texts) > 6 and ax is not panel]
     drawn = len(panel.collections[-1].get_segments()) > 0
-    assert drawn and any(text.get_text() == "N = P - depth*width" for text in sheet.texts)
+    assert drawn and any(text.get_text() == "no exact fit beyond N = P - depth*width" for text in sheet.texts)

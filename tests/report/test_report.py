@@ -235,6 +235,9 @@ def test_the_ranking_draws_the_shares_and_delays_of_its_table():
     made = tables(rows_of(cells, lambda c: None if c.dropout > 0.2 else 10 + int(200 * c.dropout))).regularizers
     figure = plots.ranking(made)
     share, delay = figure.axes
+    assert share.get_xlabel() == "share that memorizes (grey: without it)"
+    placebos = [line for line in share.lines if list(line.get_ydata()) == [line.get_ydata()[0], line.get_ydata()[0] + 0.7]]
+    assert [float(line.get_xdata()[0]) for line in placebos] == list(made["fraction_without"])
     assert [label.get_text() for label in share.get_yticklabels()] == ["dropout=0.3", "dropout=0.1"]
     dots = [float(line.get_xdata()[0]) for line in share.lines if line.get_marker() == "o"]
     assert dots == list(made["fraction_memorized"]) == [0, 1]
@@ -328,6 +331,22 @@ def test_the_page_stays_small_and_holds_every_cell(cells, most_bytes, tmp_path):
     assert len(page.encode()) < most_bytes
     (rows,) = re.findall(r'<script type="application/json" id="cells-rows">(.*?)</script>', page, re.DOTALL)
     assert len(json.loads(rows)) == len(cells())
+
+
+def test_the_page_shows_the_ratios_of_n50_and_says_them_and_what_the_red_line_bounds(tmp_path):
+    cells = bench.expand(
+        depth=1, width=[4, 8], n_samples=[8, 16, 32, 64, 128], regularization=["none", "dropout"], seed=range(6)
+    )
+    folder = write_run(tmp_path / "ratios", cells)
+    build(folder)
+    page, ratios = (folder / "report.html").read_text(), pd.read_csv(folder / "tables" / "ratios.csv")
+    (shown,) = re.findall(r'<table[^>]*id="ratios".*?</table>', page, re.DOTALL)
+    assert ratios["n_shared"].tolist() == [6, 6]
+    for row in ratios.to_dict("records"):
+        assert f"<td>{row['ratio']:.2f} ({row['ratio_low']:.2f} to {row['ratio_high']:.2f})</td>" in shown
+    assert shown.count("<td>dropout</td>") == 2
+    assert "N50 under dropout is " in page and "times that under no regularization: 2 networks in the geometric mean." in page
+    assert "The red line, N = P - depth*width, bounds exact fits of generic targets. A fit to tau 0.01 is not exact" in page
 
 
 def test_an_error_in_one_table_figure_or_finding_is_said_and_takes_nothing_else_along(tmp_path, monkeypatch, capsys):

@@ -18,8 +18,7 @@ from bench.protocol.noise import training_data
 from bench.protocol.signal import dead_layers, propagation
 from bench.runs.ladder import SOUND, other_networks, pairs, singles, without
 from bench.statistics.confirmation import LOOKS
-from bench.statistics.evidence import Lever, pulled_by
-from bench.statistics.verdict import Cause
+from bench.statistics.evidence import Cause, Lever, pulled_by
 from tests.engines.training import train
 
 # Depth 0 is linear regression: its optimum, its rates and its budget are known exactly.
@@ -147,6 +146,40 @@ def test_a_draw_that_decides_is_luck_and_said_with_its_interval():
     assert 0 < asked["n_memorized"] < asked["n_seeds"] >= LOOKS[-1]
     assert found.verdict.cause != Cause.NOTHING
     assert any(sentence.startswith("As asked, the draw decides: ") for sentence in found.verdict.sentences)
+
+
+def test_what_is_memorized_and_then_lost_is_said_where_training_goes_on_past_tau():
+    """A linear model with more weights than samples, under Adam: 4e-14 on the way, 7e-6 at the end; a lower rate keeps it."""
+    cell = Cell(depth=0, d_in=300, n_samples=20, learning_rate=0.01, tau=1e-9, max_epochs=2000)
+    assert bench.diagnose(cell, seeds=[0]).verdict.cause == Cause.NOTHING
+    found = bench.diagnose(cell, seeds=[0], past_tau=True)
+    assert (found.verdict.cause, found.verdict.change) == (Cause.LOST, None)
+    assert found.verdict.sentences[0].startswith(
+        "Memorized and then lost, over 2000 epochs: 5 of the 5 seeds that reach tau 1e-09 end above it (57 to 100 %); in the"
+    )
+    assert found.verdict.sentences[1].startswith("Kept to the end by (the same seeds, unconfirmed): lr_schedule=cosine (1 of 1")
+    kept = bench.diagnose(dataclasses.replace(LINEAR, max_epochs=4000), seeds=[0], past_tau=True)
+    assert kept.verdict.cause == Cause.NOTHING
+    assert kept.verdict.sentences[1].startswith("Trained on past tau, over 4000 epochs: 0 of the 5 seeds that reach tau 0.01 ")
+    with pytest.raises(bench.GridError, match="past_tau=yes: must be true or false"):
+        bench.diagnose(cell, past_tau="yes")
+
+
+def test_what_there_is_no_time_for_past_tau_is_said():
+    cell = Cell(depth=2, width=64, n_samples=64, max_epochs=100_000)
+    found = bench.diagnose(cell, seeds=[0], past_tau=True, budget_s=1)
+    assert (found.verdict.cause, len(found.evidence)) == (Cause.NOTHING, 1)
+    assert found.verdict.sentences[1] == "Not tried for want of time (give more with budget_s): tau=1e-300."
+
+
+def test_the_command_shows_what_was_lost_past_tau(memcap, tmp_path):
+    words = ["depth=0", "d_in=300", "n_samples=20", "learning_rate=0.01", "tau=1.0e-9", "max_epochs=2000", "grid.seed=[0]"]
+    done = memcap("diagnose", *words, "past_tau=true")
+    assert done.status == 0, done.err
+    assert "* As asked, yes: 5 of 5 seeds memorized" in done.out
+    assert "* Memorized and then lost, over 2000 epochs: 5 of the 5 seeds that reach tau 1e-09 end above it" in done.out
+    page = (tmp_path / "results/diagnose/report.html").read_text()
+    assert "n_lost of the n_reached seeds end above it" in page and "<td>tau=1e-300</td>" in page
 
 
 def test_a_limit_of_time_ends_in_a_verdict_that_says_what_was_not_tried():

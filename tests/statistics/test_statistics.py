@@ -14,7 +14,7 @@ from bench.protocol.cells import DEFAULTS, SEEDS
 from bench.report.findings import findings
 from bench.statistics.clusters import clusters
 from bench.statistics.survival import groups, median_with_censoring, wilson_interval
-from bench.statistics.verdict import UNTESTED
+from bench.statistics.wording import UNTESTED
 from tests.statistics.tables import labelled, seeds, table, tables
 
 
