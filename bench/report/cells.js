@@ -6,24 +6,19 @@
   const table = document.getElementById("cells"), search = document.getElementById("cells-search");
   const info = document.getElementById("cells-info"), every = document.getElementById("cells-all");
   const back = document.getElementById("cells-back"), on = document.getElementById("cells-on");
+  // The size of a curve in the page's template, and the last letter's number.
   const PAGE = 10, WIDE = 84, HIGH = 20, TOP = 63;
   let order = rows.map((_, row) => row), texts = null, group = "", page = 0, by = -1, down = false;
 
   const element = (tag, text = "") => Object.assign(document.createElement(tag), {textContent: text});
-  const drawn = (tag, attributes) => {
-    const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
-    Object.entries(attributes).forEach(([key, value]) => made.setAttribute(key, value));
-    return made;
-  };
-
   // A curve has one letter for each epoch of a log scale up to its end, and the last of its end.
   const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
   const line = letters => {
-    const svg = drawn("svg", {width: WIDE, height: HIGH, class: "spark", "aria-hidden": "true"});
-    const y = value => 1 + (HIGH - 2) * value / TOP;
-    svg.append(drawn("path", {class: "goal", d: `M0 ${y(threshold).toFixed(1)}H${WIDE}`}));
-    const spots = [...letters].map((letter, k) => `${(WIDE * k / points).toFixed(1)},${y(alphabet.indexOf(letter)).toFixed(1)}`);
-    svg.append(drawn("polyline", {points: spots.join(" ")}));
+    const svg = document.getElementById("spark").content.firstElementChild.cloneNode(true);
+    const y = value => (1 + (HIGH - 2) * value / TOP).toFixed(1);
+    svg.querySelector("path").setAttribute("d", `M0 ${y(threshold)}H${WIDE}`);
+    const spots = [...letters].map((letter, k) => `${(WIDE * k / points).toFixed(1)},${y(alphabet.indexOf(letter))}`);
+    svg.querySelector("polyline").setAttribute("points", spots.join(" "));
     return svg;
   };
 

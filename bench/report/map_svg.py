@@ -81,7 +81,7 @@ def _panel(own: Map, geometry: Geometry, panel: Any) -> str:
         *_frame(geometry, title),
     ]
     for layer in own.layers:
-        hidden = "" if layer.key == OWN else " hidden"
+        hidden = "" if layer.key == OWN else ' hidden=""'
         parts.append(f'<g class="at{" own" * (layer.key == OWN)}" data-at="{_escaped(layer.key)}"{hidden}>')
         spots = {(row, column): spot for (of, row, column), spot in layer.spots.items() if of == panel}
         parts += [_spot(geometry, row, column, spots[row, column]) for row, column in sorted(spots)]
