@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from bench.protocol import theory
 from bench.report import curves, map_layers, maps, plots
 from bench.report.atlas import MOST_SETTINGS, Sheet, sheets
 from bench.report.map_cells import Marks
