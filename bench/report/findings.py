@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import math
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -25,7 +25,7 @@ from bench.report.words import (
 )
 from bench.statistics.agreement import LEVEL
 from bench.statistics.bands import ENDS
-from bench.statistics.capacity import MOST_STUCK, Known, what_is_known
+from bench.statistics.capacity import MOST_STUCK, what_is_known
 from bench.statistics.confirmation import MAJORITY, Answer, memorizable
 from bench.statistics.frontier import narrow
 from bench.statistics.published import against_literature
@@ -172,7 +172,7 @@ def _worded(tables: Tables, table: pd.DataFrame) -> pd.DataFrame:
         return table
     words = settings_in_words(tables.groups)
     return table.assign(
-        **{name: table[name].map(lambda one: words.get(one, one)) for name in ("setting", "over") if name in table}
+        **{name: table[name].map(lambda one: words.get(str(one), str(one))) for name in ("setting", "over") if name in table}
     )
 
 
@@ -183,7 +183,7 @@ def _banded(tables: Tables) -> list[Finding]:
     # Of swept rates the default tells; the lowest comes first, and may hinder most.
     default = at_default_rate(tables.groups)["setting"]
     chosen = next(iter(default), tables.bands["setting"].iloc[0])
-    ceiling, first = _ceiling(tables), settings_in_words(tables.groups).get(chosen, chosen)
+    ceiling, first = _ceiling(tables), settings_in_words(tables.groups).get(str(chosen), str(chosen))
     own = {row["per_dim_low"]: row for row in tables.bands[tables.bands["setting"] == chosen].to_dict("records")}
     low, middle, above = (own.get(end) for end in ENDS[:-1])
     sentences = []
@@ -287,7 +287,7 @@ def _per_dim(capacity: pd.Series) -> str:
     return f"{value} {interval(f'{low:.2f}', f'{high:.2f}')}"
 
 
-def _median(capacity: pd.DataFrame, says: list[Known]) -> str:
+def _median(capacity: pd.DataFrame, says: Sequence[str]) -> str:
     """The median over networks of N50 over the functional dimension, or between what it lies: a bound counts as one."""
     ends = {"value": ("n50", "n50"), "more": ("n50_low", ""), "less": ("", "n50_high"), "nothing": ("", "")}
     spans = [

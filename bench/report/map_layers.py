@@ -129,7 +129,7 @@ def _bound(tables: Tables) -> str:
     return "the ceiling" if losses.eq("mse").all() else "the functional dimension"
 
 
-def _rows(sheet: Sheet, groups: pd.DataFrame) -> Iterator[tuple[tuple[Any, Any, Any], dict[str, Any]]]:
+def _rows(sheet: Sheet, groups: pd.DataFrame) -> Iterator[tuple[tuple[Any, Any, Any], dict[Any, Any]]]:
     for group in groups.to_dict("records"):
         yield (group[sheet.panels], group[sheet.rows], group[sheet.columns]), group
 

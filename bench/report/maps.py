@@ -178,7 +178,7 @@ def _map(
     plates = []
     for i, j in np.ndindex(shape):
         text, colour = (note(shown[i, j]), DARK) if (i, j) in shown else ("-", QUIET_COLOUR)
-        if (i, j) in shown and (i, j) not in beyond and luminance(colours[i, j][:3]) < LIGHT_FACE:
+        if (i, j) in shown and (i, j) not in beyond and luminance(colours[i, j][:3].tolist()) < LIGHT_FACE:
             colour = LIGHT
         if not text:
             continue

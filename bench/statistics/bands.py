@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pandas as pd
 
 from bench.protocol.cells import SEEDS, Status
@@ -28,9 +29,10 @@ def bands(cells: pd.DataFrame) -> pd.DataFrame:
     """
     measured = once(cells[~cells["status"].isin([Status.FAILED, PENDING])])
     per_dim = measured["n_samples"] / measured["functional_dim"]
-    number = pd.cut(per_dim, list(ENDS), labels=False)
+    number = np.searchsorted(ENDS, per_dim.to_numpy(), side="left") - 1
     rows = []
-    for (setting, band), own in measured.groupby([measured["setting"], number], sort=False):
+    for (setting, of), own in measured.groupby([measured["setting"], number], sort=False):
+        band = int(str(of))
         hits = (own["status"] == Status.MEMORIZED).to_numpy()
         low, high = fraction_interval(hits, own[list(SEEDS)].to_numpy())
         counts = (ENDS[band], ENDS[band + 1], len(own), int(hits.sum()), float(hits.mean()))
