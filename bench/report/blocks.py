@@ -15,7 +15,7 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from bench.protocol.columns import UNITS_IN_WORDS, columns_of
+from bench.protocol.columns import TABLES, UNITS_IN_WORDS, columns_of
 from bench.report.style import PNG_DPI
 
 # CSS defines 96 pixels to the inch.
@@ -77,11 +77,17 @@ def table_html(
 
     def titled(_: re.Match[str]) -> str:
         header = next(headers)
-        about = "; ".join(tooltip(name, column) for column in renamed.get(header, (header,)))
+        about = "; ".join(tooltip(*_of(name, column)) for column in renamed.get(header, (header,)))
         return f'<th scope="col" title="{html.escape(about)}">'
 
     # An inline style is what a strict Content-Security-Policy forbids; the page's own says how rows are aligned.
     return re.sub("<th>", titled, out.getvalue().replace(' style="text-align: right;"', ""))
+
+
+def _of(table: str, column: str) -> tuple[str, str]:
+    """A column as `table.column`, where it is one of another table."""
+    other, _, own = column.rpartition(".")
+    return (other, own) if other in TABLES else (table, column)
 
 
 def tooltip(table: str, column: str) -> str:

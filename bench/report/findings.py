@@ -22,6 +22,7 @@ from bench.report.words import (
     signed,
     under,
     unspelled,
+    worded,
 )
 from bench.statistics.agreement import LEVEL
 from bench.statistics.bands import ENDS
@@ -166,16 +167,6 @@ def _ceiling(tables: Tables) -> str:
     return "ceiling" if bounded.all() else "functional dimension"
 
 
-def _worded(tables: Tables, table: pd.DataFrame) -> pd.DataFrame:
-    """A table with its settings in words."""
-    if table.empty:
-        return table
-    words = settings_in_words(tables.groups)
-    return table.assign(
-        **{name: table[name].map(lambda one: words.get(str(one), str(one))) for name in ("setting", "over") if name in table}
-    )
-
-
 def _banded(tables: Tables) -> list[Finding]:
     """How many memorized of the first setting's cells, by how many samples they were given for what their network can hold."""
     if tables.bands.empty:
@@ -212,15 +203,15 @@ def _share(band: Mapping[Any, Any], noun: str = " trainings") -> str:
 
 def _held(tables: Tables) -> list[Finding]:
     """What the networks hold, and right behind the first of that what depth costs."""
-    capacities = _capacities(_worded(tables, tables.capacity), _ceiling(tables))
+    capacities = _capacities(worded(tables.capacity, tables.groups), _ceiling(tables))
     # A search was made to know them.
     worth = Worth.ANSWER if tables.search_ratio is not None else Worth.NUMBER
-    return [*_as(worth, capacities), *_depth(_worded(tables, tables.scaling))]
+    return [*_as(worth, capacities), *_depth(worded(tables.scaling, tables.groups))]
 
 
 def _compared(tables: Tables) -> list[Finding]:
     """N50 under each setting over that under the first; of many settings the table says more."""
-    sentences = in_words(_worded(tables, tables.ratios))
+    sentences = in_words(worded(tables.ratios, tables.groups))
     return _as(Worth.NUMBER, sentences if len(sentences) <= MOST_FRONTIERS else [])
 
 

@@ -19,7 +19,7 @@ from bench.report.findings import terms
 from bench.report.map_layers import BESIDE, OWN
 from bench.report.pictures import MAPS, Picture, drawn
 from bench.report.scope import scope
-from bench.report.words import formula, unbroken
+from bench.report.words import formula, settings_in_words, unbroken, unspelled
 from bench.statistics.evidence import past_tau
 from bench.statistics.settings import swept_fields, varying
 from bench.statistics.survival import GROUP_FIELDS
@@ -103,7 +103,7 @@ def page(store: Store, made: Tables, pictures: Sequence[Picture], sentences: Seq
         capacity=_capacity_html(made.capacity) if len(made.capacity) else "",
         ratios=_ratios_html(made.ratios) if len(made.ratios) else "",
         laws=_laws_html(made.scaling) if len(made.scaling) else "",
-        log_rank=_log_rank_html(made.log_rank) if len(made.log_rank) else "",
+        log_rank=_log_rank_html(made) if len(made.log_rank) else "",
         published=_published_html(made.published) if len(made.published) else "",
         claims=int(made.published["p_holm"].notna().sum()) if len(made.published) else 0,
         groups=_table_html(groups[list(dict.fromkeys(columns))], "groups"),
@@ -266,11 +266,32 @@ def _interval(row: pd.Series, name: str) -> str:
     return f"{row[name]:.2f} ({row[f'{name}_low']:.2f} to {row[f'{name}_high']:.2f})"
 
 
-def _log_rank_html(table: pd.DataFrame) -> str:
-    numbers = {name: table[name].map(_digits) for name in ("expected", "statistic", "p_value", "p_holm", "least_p")}
-    return (
-        table.assign(**numbers).rename(columns={"p_value": "p"}).pipe(table_html, "log-rank", "log_rank", {"p": ("p_value",)})
+def _log_rank_html(made: Tables) -> str:
+    """The tests of regularizers; where few seeds cannot tell, how many could, and beside each the delay with its interval."""
+    table, names = made.log_rank, settings_in_words(made.groups)
+    numbers = {name: table[name].map(_digits) for name in ("expected", "statistic", "p_holm", "least_p")}
+    p = [
+        f"{row['seeds_needed']} seeds could tell" if row["n_seeds"] < row["seeds_needed"] else _digits(row["p_value"])
+        for row in table.to_dict("records")
+    ]
+    delays = {unspelled(row["regularizer"]): _delay(row) for row in made.regularizers.to_dict("records")}
+    said = [names.get(setting, setting) for setting in table["setting"]]
+    shown = table.drop(columns="p_value").assign(**numbers, setting=said, p=p)
+    if len(made.regularizers):
+        shown.insert(1, "delay (95 %)", [delays.get(setting, "") for setting in said])
+    order = ["setting", *(["delay (95 %)"] if len(made.regularizers) else []), "p", *table.columns.drop(["setting", "p_value"])]
+    return shown[order].pipe(
+        table_html, "log-rank", "log_rank", {"p": ("p_value",), "delay (95 %)": ("regularizers.median_delay",)}
     )
+
+
+def _delay(row: Mapping[Any, Any]) -> str:
+    """In how many times the epochs cells memorize under a regularizer, with the interval."""
+    value, low, high = (row[name] for name in ("median_delay", "delay_low", "delay_high"))
+    if math.isnan(value):
+        return ""
+    spelled = ["never" if math.isinf(one) else f"{one:.3g}" for one in (value, low, high)]
+    return spelled[0] if math.isnan(low) or len(set(spelled)) == 1 else f"{spelled[0]} ({spelled[1]} to {spelled[2]})"
 
 
 def _digits(value: float) -> str:

@@ -14,6 +14,7 @@ from bench.protocol import theory
 from bench.report import curves, map_layers, maps, plots
 from bench.report.atlas import MOST_SETTINGS, Sheet, sheets
 from bench.report.map_cells import Marks
+from bench.report.words import worded
 from bench.statistics.confirmation import MAJORITY
 from bench.statistics.settings import changed_fields, regularized, same
 from bench.statistics.tables import Tables
@@ -130,13 +131,34 @@ def _compared(capacity: pd.DataFrame) -> pd.DataFrame:
     return several[several["setting"].isin(several["setting"].unique()[:MOST_VARIANTS])]
 
 
+def _said(table: pd.DataFrame, tables: Tables) -> pd.DataFrame:
+    """A table with its settings in words; variants are named as they are asked for."""
+    return table if tables.variants else worded(table, tables.groups)
+
+
+def _by_effect(table: pd.DataFrame, measure: str, tables: Tables) -> pd.DataFrame:
+    """The first setting, and the others by how far they end from it in a measure, the nearest first; variants as they come."""
+    if tables.variants or table.empty:
+        return table
+    kinds = ["samples"] if "samples" in table else []
+    last = table.drop_duplicates(["setting", *kinds], keep="last")
+    first = table["setting"].iloc[0]
+    own = last[last["setting"] == first]
+    base = last["samples"].map(own.set_index("samples")[measure]) if kinds else own[measure].iloc[0]
+    moved = (last[measure] - base).abs().groupby(last["setting"], sort=False).max()
+    order = moved.sort_values(kind="stable").index
+    place = {setting: -1 if setting == first else number for number, setting in enumerate(order)}
+    ordered = table.assign(place=table["setting"].map(place)).sort_values("place", kind="stable").drop(columns="place")
+    return _said(ordered, tables)
+
+
 def _capacity(tables: Tables, shown: pd.DataFrame) -> Picture:
     with_n50 = shown[shown["n50"].notna()]
     told = tables.capacity[tables.capacity["rates"] != "swept"]
     left = told["setting"].nunique() - shown["setting"].nunique()
     caption = (
-        "N50, the sample count that half of the seeds memorize, with its 95 % interval, against the number of parameters. An"
-        f" arrow means that N50 lies beyond that point. {theory.in_words(shown)} Grey: these counts of bits."
+        "N50, the sample count that half of the seeds memorize, over the dimensions that the network's functions reach, with"
+        f" its 95 % interval. An arrow means that N50 lies beyond that point. {theory.in_words(shown)}"
     )
     if left:
         caption += (
@@ -145,11 +167,11 @@ def _capacity(tables: Tables, shown: pd.DataFrame) -> Picture:
     shares = with_n50["n50_per_dim"]
     span = f"; N50 is {shares.min():.2g} to {shares.max():.2g} times the functional dimension" if len(shares) else ""
     alt = f"Capacities: {len(with_n50)} of {len(shown)} N50, of each network under each setting, are known{span}."
-    return Picture("capacity", caption, alt, "capacity", curves.capacities(shown, tables.theory), "capacities")
+    return Picture("capacity", caption, alt, "capacity", curves.capacities(_said(shown, tables)), "capacities")
 
 
 def _incidence(tables: Tables) -> Picture:
-    shown = tables.incidence[tables.incidence["setting"].isin(drawn(tables))]
+    shown = _by_effect(tables.incidence[tables.incidence["setting"].isin(drawn(tables))], "memorized", tables)
     caption = (
         "The share of cells that had memorized by each epoch, over all networks and sample counts of a setting, with its 95 %"
         " interval. A cell that stopped early or diverged counts as never memorizing (Kaplan-Meier with competing ends)."
@@ -177,11 +199,13 @@ def _ranking(regularizers: pd.DataFrame) -> Picture:
 
 def _fans(tables: Tables) -> Picture:
     fans, shown = tables.learning_fans, drawn(tables)
-    own = fans[fans["setting"].isin(shown)]
+    own = _by_effect(fans[fans["setting"].isin(shown)], "tau_median", tables)
     caption = (
         "How tau falls in each setting: the median over cells at each epoch, and the band that holds the inner 80 % of them. A"
         " cell that has ended keeps its last tau; one that diverged counts as infinite."
     )
+    if len(shown) > 1 and not tables.variants:
+        caption += f" Grey: the medians of {own['setting'].iloc[0]}. The settings are in the order of what they change."
     last = own.drop_duplicates(["setting", "samples"], keep="last")
     ends = [
         f"{row['setting']}, samples {row['samples']} the functional dimension ({row['n_cells']} cells): {row['tau_median']:.2g}"
@@ -192,7 +216,7 @@ def _fans(tables: Tables) -> Picture:
 
 
 def _predictions(tables: Tables) -> Picture:
-    predicted = tables.predictions[tables.predictions["setting"].isin(drawn(tables))]
+    predicted = _said(tables.predictions[tables.predictions["setting"].isin(drawn(tables))], tables)
     caption = (
         "Targets and final predictions of the first training samples, for the first cell of each setting. The title gives its"
         " seeds of data and of weights, and its tau over all samples."

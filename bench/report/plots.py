@@ -28,6 +28,8 @@ from bench.report.style import (
 from bench.statistics.fans import ABOVE, BELOW
 
 PEER_COLOUR = "#33658a"
+# The first setting, behind another.
+BEHIND_COLOUR = "#9a9a9a"
 SAMPLES_SHOWN = 60
 BEYOND_TARGETS = 0.25
 # Far above 1 there is nothing to see; a network that starts there comes down within a few epochs.
@@ -55,8 +57,11 @@ def fans(table: pd.DataFrame) -> Figure:
     key += [(words[name], colours[name]) for name in colours if (table["samples"] == name).any()]
     across = columns_for(len(labels), 4)
     figure, axes = panels(labels, across=across, size=FAN_PANEL, names=("epoch", "tau"), key=key)
+    first = table[(table["setting"] == labels[0]) & (table["epoch"] > 0)]
     for ax, label in zip(axes, labels, strict=True):
         shown = table[(table["setting"] == label) & (table["epoch"] > 0)]
+        for _, fan in first.groupby("samples", sort=False) if label != labels[0] else ():
+            ax.plot(fan["epoch"], fan["tau_median"].clip(upper=MOST_TAU), color=BEHIND_COLOUR, lw=1.2, zorder=1)
         for samples, fan in shown.groupby("samples", sort=False):
             low, middle, high = (fan[name].clip(upper=MOST_TAU) for name in ("tau_p10", "tau_median", "tau_p90"))
             ax.fill_between(fan["epoch"], low, high, color=colours[samples], alpha=0.2, lw=0)
@@ -141,7 +146,7 @@ def propagation(signal: pd.DataFrame) -> Figure:
             alpha=0.7,
             **style,
         )
-        ax.text(right, place / high, name, transform=ax.transAxes, va="center", fontsize=SMALLEST_FONT, color=palette[label])
+        ax.text(right, place / high, name, transform=ax.transAxes, va="center", fontsize=SMALLEST_FONT)
     sns.despine(figure)
     return figure
 

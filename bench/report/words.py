@@ -30,6 +30,15 @@ def settings_in_words(groups: pd.DataFrame) -> dict[str, str]:
     return {setting: setting if words in alike else words for setting, words in said.items()}
 
 
+def worded(table: pd.DataFrame, groups: pd.DataFrame) -> pd.DataFrame:
+    """A table of a run with its settings in words."""
+    if table.empty:
+        return table
+    words = settings_in_words(groups)
+    columns = [name for name in ("setting", "over") if name in table]
+    return table.assign(**{name: table[name].map(lambda one: words.get(str(one), str(one))) for name in columns})
+
+
 def _in_words(row: pd.Series, names: list[str]) -> str:
     if row["setting"] == ALL_CELLS:
         return ALL_NETWORKS

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import bench
 from bench.report import terminal
 from bench.report.build import build
+from bench.report.curves import SIGNS
 from bench.report.findings import findings
 from bench.report.map_cells import row_position
 from bench.report.panels import panels
 from bench.report.pictures import MAPS
+from bench.report.plots import BEHIND_COLOUR
+from bench.report.style import LINE_COLOUR
 from bench.statistics.capacity import spell, what_is_known
 from tests.report.test_report import rows_of
 from tests.statistics.tables import draw, table, tables
@@ -95,13 +100,33 @@ def test_the_ceiling_stands_between_the_counts_tried_up_to_it_and_above(made, pi
     assert {(tuple(a), tuple(b)) for a, b in red} == {((0.0, 3.0), (1.0, 3.0)), ((1.0, 3.0), (1.0, 4.0))}
 
 
-def test_the_figure_of_capacities_has_a_point_for_each_n50_and_an_arrow_for_each_bound(made, pictures):
+def test_the_figure_of_capacities_has_a_sign_for_each_n50_and_a_hollow_one_with_an_arrow_for_each_bound(made, pictures):
     ax = pictures["capacity"].figure.axes[0]
-    points = {(line.get_xdata()[0], line.get_ydata()[0]) for line in ax.lines if line.get_marker() == "o"}
+    signs = [line for line in ax.lines if line.get_marker() in {sign.marker for sign in SIGNS}]
+    filled = {line.get_ydata()[0]: line.get_marker() for line in signs if line.get_markerfacecolor() != "white"}
+    depths = sorted(made.capacity["depth"].unique())
     with_n50 = made.capacity[made.capacity["n50"].notna()]
-    assert points == set(zip(with_n50["n_params"], with_n50["n50"], strict=True))
-    assert sorted(line.get_marker() for line in ax.lines if line.get_marker() in ("^", "v")) == ["^", "v"]
+    assert filled == {row["n50_per_dim"]: SIGNS[depths.index(row["depth"])].marker for row in with_n50.to_dict("records")}
+    hollow = sorted(line.get_ydata()[0] for line in signs if line.get_markerfacecolor() == "white")
+    bounds = [row for row in made.capacity.to_dict("records") if what_is_known(row) in ("more", "less")]
+    ends = [row["n50_low" if what_is_known(row) == "more" else "n50_high"] / row["functional_dim"] for row in bounds]
+    assert hollow == pytest.approx(sorted(ends)) and len(hollow) == 2
+    arrows = {text.xyann[1]: text.xy[1] for text in ax.texts if not text.get_text()}
+    assert sorted(arrows) == pytest.approx(hollow)
+    ways = {what_is_known(row): arrows[end] - end for row, end in zip(bounds, ends, strict=True)}
+    assert ways["more"] > 0 > ways["less"]
+    # The ceiling is 1 on a linear axis from 0.
+    assert ax.get_yscale() == "linear" and ax.get_ylim()[0] == 0
+    assert any(set(line.get_ydata()) == {1} and line.get_color() == LINE_COLOUR for line in ax.lines)
     assert "2 of 4 N50, of each network under each setting, are known" in pictures["capacity"].alt
+
+
+def test_signs_of_one_width_stand_beside_each_other(pictures):
+    ax = pictures["capacity"].figure.axes[0]
+    pictures["capacity"].figure.draw_without_rendering()
+    signs = [line for line in ax.lines if line.get_marker() in {sign.marker for sign in SIGNS}]
+    places = [ax.transData.transform((line.get_xdata()[0], 0))[0] for line in signs]
+    assert all(abs(a - b) > 5 for i, a in enumerate(places) for b in places[i + 1 :])
 
 
 def test_the_incidence_of_each_setting_is_drawn_as_its_table_says():
@@ -109,11 +134,11 @@ def test_the_incidence_of_each_setting_is_drawn_as_its_table_says():
     cells = bench.expand(**fields)
     made = tables(rows_of(cells, lambda c: 40 + c.data_seed if not c.dropout else 400 if c.data_seed < 2 else None))
     (picture,) = [picture for picture in draw(made) if picture.name == "incidence"]
-    assert [ax.get_title() for ax in picture.figure.axes] == ["no regularization", "dropout"]
+    assert [ax.get_title() for ax in picture.figure.axes] == ["no regularization", "dropout 0.1"]
     for ax, setting in zip(picture.figure.axes, ("no regularization", "dropout"), strict=True):
         own = made.incidence[made.incidence["setting"] == setting]
         np.testing.assert_array_equal(ax.lines[-1].get_ydata(), own["memorized"])
-    assert "dropout 50 %" in picture.alt
+    assert "dropout 0.1 50 %" in picture.alt
     (row,) = made.log_rank.to_dict("records")
     assert (row["setting"], row["n_pairs"]) == ("dropout", 8)
 
@@ -174,14 +199,33 @@ def test_a_page_without_capacities_has_no_section_for_them():
     assert "capacity" not in {picture.name for picture in draw(made)}
 
 
-@pytest.mark.parametrize("widths", [[8, 9], [10, 11], [20, 21], [8, 16]])
-def test_networks_of_nearly_one_size_have_an_axis_to_read_too(widths):
-    """81 and 91 parameters, with hardly a round number between them, and so on."""
+@pytest.mark.parametrize("widths", [[8, 9], [10, 11], [20, 21], [8, 16], list(range(8, 40, 3))])
+def test_the_axis_of_widths_has_their_numbers_or_round_ones(widths):
     cells = bench.expand(depth=1, width=widths, n_samples=COUNTS, seed=range(5))
     made = tables(rows_of(cells, lambda c: 50 if c.n_samples <= 32 else None))
     (picture,) = [picture for picture in draw(made) if picture.name == "capacity"]
     labels = [label.get_text() for label in picture.figure.axes[0].get_xticklabels()]
-    assert len(labels) >= 3 and all(re.fullmatch(r"\d+", label) for label in labels), labels
+    assert all(re.fullmatch(r"\d+", label) for label in labels), labels
+    assert labels == [str(width) for width in widths] if len(widths) < 8 else len(labels) >= 3
+
+
+def test_settings_come_by_what_they_change_with_the_first_in_grey_behind_the_others():
+    taus = {"none": 0.01, "dropout": 0.5, "input_noise": 0.02}
+    rows = [
+        {"setting": name, "samples": "below", "epoch": epoch, "n_cells": 9, "threshold": 0.01}
+        | dict.fromkeys(("tau_p10", "tau_median", "tau_p90"), tau if epoch > 5 else 1.0)
+        for name, tau in taus.items()
+        for epoch in (1, 10)
+    ]
+    regularizations = ["none", "dropout", "input_noise"]
+    made = tables(rows_of(bench.expand(regularization=regularizations, seed=range(2)), lambda c: 50))
+    fans = pd.DataFrame(rows).assign(setting=lambda table: table["setting"].replace("none", "no regularization"))
+    (picture,) = [one for one in draw(dataclasses.replace(made, learning_fans=fans)) if one.name == "learning_curves"]
+    axes = picture.figure.axes
+    assert [ax.get_title() for ax in axes] == ["no regularization", "input noise 0.1", "dropout 0.1"]
+    behind = [[line for line in ax.lines if line.get_color() == BEHIND_COLOUR] for ax in axes]
+    assert [len(lines) for lines in behind] == [0, 1, 1]
+    assert all(list(lines[0].get_ydata()) == [1.0, 0.01] for lines in behind[1:])
 
 
 def test_a_key_is_in_lines_that_fit_and_no_two_of_its_texts_overlap():

@@ -18,9 +18,10 @@ import bench
 from bench.machine import child
 from bench.protocol.cells import DEFAULTS
 from bench.protocol.networks import functional_dim
-from bench.report import drawing, maps, plots, style
+from bench.report import drawing, maps, palette, plots, style
 from bench.report.build import build
-from bench.report.pictures import drawings, drawn
+from bench.report.curves import SIGNS
+from bench.report.pictures import MAPS, drawings, drawn
 from bench.statistics.survival import groups
 from bench.statistics.tables import make as read_tables
 from bench.store.parts import Store
@@ -168,6 +169,17 @@ def test_no_text_of_a_figure_is_smaller_than_a_reader_can_read_or_outside_of_it(
         box = figure.get_tightbbox(canvas.get_renderer())
         width, height = figure.get_size_inches()
         assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width and box.y1 <= height, [text.get_text() for text in texts]
+
+
+def test_text_in_colour_can_be_read_on_white(run_dir):
+    made = read_tables(Store(run_dir))
+    for picture in draw(made):
+        if picture.section == MAPS:
+            continue
+        for text in picture.figure.findobj(Text):
+            if text.get_text().strip():
+                assert palette.contrast(to_hex(text.get_color()), palette.LIGHT) >= 4.5, (picture.name, text.get_text())
+    assert all(palette.contrast(sign.colour, palette.LIGHT) >= 4.5 for sign in SIGNS)
 
 
 def rows_of(cells: list[bench.Cell], epoch_of) -> pd.DataFrame:
@@ -350,6 +362,20 @@ def test_the_page_shows_the_ratios_of_n50_and_says_them_and_what_the_red_line_bo
         "N50 under dropout 0.1 is " in page and "times that under no regularization: 2 networks in the geometric mean." in page
     )
     assert "The red line, N = P - depth*width, bounds exact fits of generic targets. A fit to tau 0.01 is not exact" in page
+
+
+def test_where_few_seeds_cannot_tell_the_page_says_how_many_could_and_shows_the_delay(tmp_path):
+    for seeds, said in ((5, "5 seeds could tell"), (7, "")):
+        cells = bench.expand(
+            depth=1, width=[4, 8], n_samples=[8, 16, 32], regularization=["none", "dropout"], seed=range(seeds)
+        )
+        folder = write_run(tmp_path / str(seeds), cells)
+        page, delays = build(folder).read_text(), pd.read_csv(folder / "tables" / "regularizers.csv")
+        needed = pd.read_csv(folder / "tables" / "log_rank.csv")["seeds_needed"].iloc[0]
+        (shown,) = re.findall(r'<table[^>]*id="log-rank".*?</table>', page, re.DOTALL)
+        assert (f"<td>{needed} seeds could tell</td>" in shown) == (seeds < needed) == bool(said)
+        row = delays.iloc[0]
+        assert f"<td>{row['median_delay']:.3g} ({row['delay_low']:.3g} to " in shown and "<td>dropout 0.1</td>" in shown
 
 
 def test_an_error_in_one_table_figure_or_finding_is_said_and_takes_nothing_else_along(tmp_path, monkeypatch, capsys):
