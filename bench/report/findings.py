@@ -14,9 +14,11 @@ from bench.protocol.cells import Status
 from bench.protocol.signal import uniform_gain
 from bench.protocol.theory import NETWORK, dimension_name
 from bench.report.words import (
+    ALL_NETWORKS,
     capitalized,
     formula,
     interval,
+    is_protocol,
     percent,
     settings_in_words,
     signed,
@@ -46,9 +48,6 @@ LEAST_PAIRS = 5
 
 # Of more settings than these, the maps and the ranking say more than sentences.
 MOST_FRONTIERS = 8
-
-# Settings that differ in more fields than these are protocols of their own, and stand in the table.
-MOST_FIELDS = 4
 
 N50 = "N50, the sample count that half of the seeds memorize,"
 
@@ -175,7 +174,10 @@ def _banded(tables: Tables) -> list[Finding]:
     default = at_default_rate(tables.groups)["setting"]
     chosen = next(iter(default), tables.bands["setting"].iloc[0])
     ceiling, first = _ceiling(tables), settings_in_words(tables.groups).get(str(chosen), str(chosen))
-    own = {row["per_dim_low"]: row for row in tables.bands[tables.bands["setting"] == chosen].to_dict("records")}
+    shown = tables.bands[tables.bands["setting"] == chosen]
+    if is_protocol(str(chosen)):
+        first, shown = ALL_NETWORKS, _over_settings(tables.bands)
+    own = {row["per_dim_low"]: row for row in shown.to_dict("records")}
     low, middle, above = (own.get(end) for end in ENDS[:-1])
     sentences = []
     if low:
@@ -188,16 +190,22 @@ def _banded(tables: Tables) -> list[Finding]:
     if above:
         everywhere = tables.bands[tables.bands["per_dim_low"] == ENDS[-2]]
         text = f"Above the {ceiling}{'' if sentences else under(first)} {_share(above)} memorized"
-        if len(everywhere) > 1:
+        if len(everywhere) > 1 and first != ALL_NETWORKS:
             text += f"; over all settings {everywhere['n_memorized'].sum():,} of {everywhere['n_cells'].sum():,}"
         sentences.append(f"{text}.")
     return _as(Worth.ANSWER, sentences)
 
 
+def _over_settings(bands: pd.DataFrame) -> pd.DataFrame:
+    """The counts of each band over all settings; protocols of their own are no sample of one thing that has an interval."""
+    counts = bands.groupby("per_dim_low", as_index=False)[["n_cells", "n_memorized"]].sum()
+    return counts.assign(fraction_low=math.nan, fraction_high=math.nan)
+
+
 def _share(band: Mapping[Any, Any], noun: str = " trainings") -> str:
     """How many of a band's cells memorized, with the interval; where all agree, that is of few seeds and says little."""
     counts = f"{band['n_memorized']:,} of {band['n_cells']:,}{noun}"
-    agree = band["n_memorized"] in (0, band["n_cells"])
+    agree = band["n_memorized"] in (0, band["n_cells"]) or math.isnan(band["fraction_low"])
     return counts if agree else f"{counts} {percent(band['fraction_low'], band['fraction_high'])}"
 
 
@@ -230,7 +238,7 @@ def _counts(cells: pd.DataFrame) -> str:
 def _capacities(capacity: pd.DataFrame, ceiling: str) -> list[str]:
     """How many samples the networks of each setting hold, over the dimensions of the functions that they reach."""
     sentences = []
-    named = capacity[capacity["setting"].str.count(",") < MOST_FIELDS] if len(capacity) else capacity
+    named = capacity[~capacity["setting"].map(is_protocol)] if len(capacity) else capacity
     # Of swept rates the default and the best are told.
     named = named[named["rates"] != "swept"] if len(named) else named
     curves = list(named.groupby(["setting", "rates"], sort=False)) if len(named) else []
@@ -253,13 +261,13 @@ def _capacities(capacity: pd.DataFrame, ceiling: str) -> list[str]:
         text = f"no network's N50 is known ({budget})"
         if len(known):
             ordered = known.sort_values("n50_per_dim", kind="stable")
-            ends = [_per_dim(row) for _, row in ordered.iloc[[0, -1]].iterrows()]
+            ends = [_per_dim(row, ceiling) for _, row in ordered.iloc[[0, -1]].iterrows()]
             span = " to ".join(ends if len(known) > 1 else ends[:1])
             text = f"{N50 if not sentences else 'N50'} is {span} times the {ceiling}"
             bits = known["bits_per_param"]
             stored = f"{bits.median():.2g} bits for each parameter" if bits.notna().all() and len(known) == len(own) else ""
             if len(own) > 1:
-                text += f"; in the median over all {len(own)} networks {_median(own, says)} times"
+                text += f"; in the median over all {len(own)} networks {_median(own, says, ceiling)} times"
                 text += f", {stored}" if stored else ""
             elif stored:
                 text += f", {stored}"
@@ -268,21 +276,25 @@ def _capacities(capacity: pd.DataFrame, ceiling: str) -> list[str]:
     return sentences
 
 
-def _per_dim(capacity: pd.Series) -> str:
-    """N50 over the functional dimension, with the interval: the least or largest of several is an extreme of their errors.
-
-    One that lies above it, and may lie below, is no more than about 1: it comes from interpolation between counts tried.
-    """
+def _per_dim(capacity: pd.Series, ceiling: str) -> str:
+    """N50 over the functional dimension, with the interval: the least or largest of several is an extreme of their errors."""
     low, high = (capacity[name] / capacity["functional_dim"] for name in ("n50_low", "n50_high"))
-    value = "about 1" if low <= 1 < capacity["n50_per_dim"] else f"{capacity['n50_per_dim']:.2f}"
+    value = "about 1" if _at_ceiling(capacity, ceiling) else f"{capacity['n50_per_dim']:.2f}"
     return f"{value} {interval(f'{low:.2f}', f'{high:.2f}')}"
 
 
-def _median(capacity: pd.DataFrame, says: Sequence[str]) -> str:
+def _at_ceiling(capacity: pd.Series, ceiling: str) -> bool:
+    """Whether an N50 above the ceiling may lie below it: it comes from interpolation between counts, and is no more than about 1."""
+    return ceiling == "ceiling" and bool(capacity["n50_low"] <= capacity["functional_dim"] < capacity["n50"])
+
+
+def _median(capacity: pd.DataFrame, says: Sequence[str], ceiling: str) -> str:
     """The median over networks of N50 over the functional dimension, or between what it lies: a bound counts as one."""
     ends = {"value": ("n50", "n50"), "more": ("n50_low", ""), "less": ("", "n50_high"), "nothing": ("", "")}
     spans = [
-        tuple(
+        (1.0, 1.0)
+        if _at_ceiling(row, ceiling)
+        else tuple(
             row[name] / row["functional_dim"] if name else beyond
             for name, beyond in zip(ends[known], (0.0, math.inf), strict=True)
         )

@@ -14,7 +14,7 @@ from bench.protocol.cells import LADDER
 from bench.report.atlas import Sheet, sheets
 from bench.report.map_cells import Marks, axis_name, epoch_ends, note, spell_tick
 from bench.report.palette import delay_step, epoch_step
-from bench.report.words import ALL_CELLS, TIMES, capitalized, interval, settings_in_words, under
+from bench.report.words import ALL_CELLS, TIMES, capitalized, interval, is_protocol, settings_in_words, under
 from bench.statistics.beside import beside
 from bench.statistics.capacity import CURVE_FIELDS, what_is_known
 from bench.statistics.confirmation import MAJORITY
@@ -104,7 +104,8 @@ def maps(tables: Tables) -> list[Map]:
                 continue
             first = next((one for one in of_key if _family(one) == _family(sheet)), None)
             layers.append(_layer(named[sheet.name], key, ends, words, bound))
-            if compared and first and first.name != sheet.name:
+            alone = is_protocol(sheet.view) or first is None or first.name == sheet.name
+            if compared and first is not None and not alone:
                 layers.append(_beside(named[sheet.name], first, key, words))
         made.append(Map(sheet, words.get(sheet.view, sheet.view), tuple(layers), marks(sheet, tables)))
     return made

@@ -17,6 +17,8 @@ FONT, EM = 11, 0.62
 LEAST_CELL, LINE, AIR = 42, 12, 3
 TITLE, TICKS, NAME, LANE, PAD = 20, 18, 17, 9, 6
 MOST_TICKS = 7
+# Maps share a geometry while it has at most so many times the rows and columns of the largest.
+MOST_SPREAD = 1.5
 DIAMOND = "m0 -4l4 4l-4 4l-4 -4z"
 
 
@@ -46,10 +48,22 @@ class Geometry(NamedTuple):
 
 
 def geometries(maps: Sequence[Map]) -> list[Geometry]:
-    """The geometry of each map: the same for all maps with the same fields on their axes."""
+    """The geometry of each map: the same for all maps with the same fields on their axes, where these hold about the same
+    values; protocols that were trained on values of their own would leave each other's maps empty.
+    """
     kinds = [(own.sheet.rows, own.sheet.columns, own.sheet.panels) for own in maps]
-    shared = {kind: _geometry([own for own, its in zip(maps, kinds, strict=True) if its == kind]) for kind in set(kinds)}
-    return [shared[kind] for kind in kinds]
+    alike = {kind: [own for own, its in zip(maps, kinds, strict=True) if its == kind] for kind in kinds}
+    shared = {kind: _geometry(own) for kind, own in alike.items() if _overlap(own)}
+    return [shared.get(kind) or _geometry([own]) for own, kind in zip(maps, kinds, strict=True)]
+
+
+def _overlap(maps: Sequence[Map]) -> bool:
+    """Whether all the values of an axis together are not many more than those of the map with the most."""
+    for name in (maps[0].sheet.rows, maps[0].sheet.columns):
+        values = [set(own.sheet.groups[name]) for own in maps]
+        if len(set().union(*values)) > MOST_SPREAD * max(map(len, values)):
+            return False
+    return True
 
 
 def _geometry(maps: Sequence[Map]) -> Geometry:

@@ -14,6 +14,12 @@ from bench.statistics.settings import MAP_AXES, strengths_on, swept_fields
 ALL_CELLS, ALL_NETWORKS = "all cells", "all networks"
 UNREGULARIZED = "no regularization"
 
+# Settings that differ in more fields than these are protocols of their own: their names are for tables, they compare with none.
+MOST_FIELDS = 4
+
+# What fields are called whose names are no words.
+FIELDS_IN_WORDS = {"n_samples": "samples", "d_in": "inputs", "n_val": "validation samples", "lr_schedule": "schedule"}
+
 MINUS, TIMES = "\u2212", "\u00d7"
 
 
@@ -34,7 +40,7 @@ def worded(table: pd.DataFrame, groups: pd.DataFrame) -> pd.DataFrame:
     """A table of a run with its settings in words."""
     if table.empty:
         return table
-    words = settings_in_words(groups)
+    words = settings_in_words(groups) | {ALL_CELLS: ALL_NETWORKS}
     columns = [name for name in ("setting", "over") if name in table]
     return table.assign(**{name: table[name].map(lambda one: words.get(str(one), str(one))) for name in columns})
 
@@ -56,7 +62,7 @@ def field(name: str) -> str:
     >>> field("n_samples"), field("learning_rate")
     ('samples', 'learning rate')
     """
-    return name.removeprefix("n_").replace("_", " ")
+    return FIELDS_IN_WORDS.get(name, name).replace("_", " ")
 
 
 def say(name: str, value: Any) -> str:
@@ -70,7 +76,7 @@ def say(name: str, value: Any) -> str:
         return f"no {words}"
     if isinstance(value, bool):
         return f"{words} {'on' if value else 'off'}"
-    return f"{words} {value:g}" if isinstance(value, float) else f"{words} {value}"
+    return f"{words} {value:g}" if isinstance(value, float) else f"{words} {str(value).replace('_', ' ')}"
 
 
 def unspelled(setting: str) -> str:
@@ -80,6 +86,15 @@ def unspelled(setting: str) -> str:
     'weight decay 0.001, optimizer adamw'
     """
     return setting.replace("_", " ").replace("=", " ")
+
+
+def is_protocol(setting: str) -> bool:
+    """Whether a setting differs from others in too many fields to be told by them.
+
+    >>> is_protocol("dropout=0.1"), is_protocol("d_in=8, loss=mse, optimizer=adam, tau=0.1, dtype=float64")
+    (False, True)
+    """
+    return setting.count(",") >= MOST_FIELDS
 
 
 def under(words: str) -> str:

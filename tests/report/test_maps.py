@@ -18,6 +18,7 @@ import bench
 from bench.report import map_layers, map_svg, palette, sparks
 from bench.report.blocks import inlined
 from bench.report.build import build
+from bench.report.findings import findings
 from bench.report.map_layers import BESIDE, OWN
 from bench.statistics.survival import wilson_interval
 from tests.report.synthetic import write_run
@@ -85,6 +86,19 @@ def test_nothing_moves_between_thresholds_settings_and_differences(maps, drawn):
     assert all(
         f"0 0 {panel.get('width')} {panel.get('height')}" == panel.get("viewBox") for panels in drawn for panel in panels
     )
+
+
+def test_protocols_trained_on_counts_of_their_own_do_not_leave_each_other_empty_maps():
+    fields = {"optimizer": "sgd", "dtype": "float64", "loss": "mse", "lr_schedule": "cosine", "tau": 0.001}
+    mine, other = [8, 16, 32, 64], [10, 20, 40, 80, 160]
+    cells = bench.expand(depth=1, width=[4, 8], n_samples=mine, init="orthogonal", seed=range(2))
+    cells += bench.expand(depth=1, width=[16, 32], n_samples=other, seed=range(2), target="uniform", **fields)
+    made = tables(rows_of(cells, lambda c: 50))
+    maps = map_layers.maps(made)
+    assert [(its.rows, its.columns) for its in map_svg.geometries(maps)] == [(mine, [4, 8]), (other, [16, 32])]
+    # Nor is the one said to be so many times the other, or the first a setting to be told by.
+    assert not any(layer.key.endswith(BESIDE) for own in maps for layer in own.layers)
+    assert findings(made)[0].startswith("Given at most half as many samples as their ceiling, networks memorized in ")
 
 
 def test_cells_say_what_the_table_says_and_the_budget_stands_in_the_key_alone(made, maps, drawn):
