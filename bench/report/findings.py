@@ -284,7 +284,7 @@ def _per_dim(capacity: pd.Series, ceiling: str) -> str:
 
 
 def _at_ceiling(capacity: pd.Series, ceiling: str) -> bool:
-    """Whether an N50 above the ceiling may lie below it: it comes from interpolation between counts, and is no more than about 1."""
+    """Whether an N50 above the ceiling may lie below it: it then comes from interpolation, and is about 1."""
     return ceiling == "ceiling" and bool(capacity["n50_low"] <= capacity["functional_dim"] < capacity["n50"])
 
 
