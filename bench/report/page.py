@@ -19,7 +19,7 @@ from bench.report.findings import terms
 from bench.report.map_layers import BESIDE, OWN
 from bench.report.pictures import MAPS, Picture, drawn
 from bench.report.scope import scope
-from bench.report.words import formula, settings_in_words, unbroken, unspelled
+from bench.report.words import formula, unbroken, unspelled, worded
 from bench.statistics.evidence import past_tau
 from bench.statistics.settings import swept_fields, varying
 from bench.statistics.survival import GROUP_FIELDS
@@ -268,21 +268,20 @@ def _interval(row: pd.Series, name: str) -> str:
 
 def _log_rank_html(made: Tables) -> str:
     """The tests of regularizers; where few seeds cannot tell, how many could, and beside each the delay with its interval."""
-    table, names = made.log_rank, settings_in_words(made.groups)
-    numbers = {name: table[name].map(_digits) for name in ("expected", "statistic", "p_holm", "least_p")}
-    p = [
-        f"{row['seeds_needed']} seeds could tell" if row["n_seeds"] < row["seeds_needed"] else _digits(row["p_value"])
-        for row in table.to_dict("records")
-    ]
+    table = worded(made.log_rank, made.groups)
     delays = {unspelled(row["regularizer"]): _delay(row) for row in made.regularizers.to_dict("records")}
-    said = [names.get(setting, setting) for setting in table["setting"]]
-    shown = table.drop(columns="p_value").assign(**numbers, setting=said, p=p)
-    if len(made.regularizers):
-        shown.insert(1, "delay (95 %)", [delays.get(setting, "") for setting in said])
-    order = ["setting", *(["delay (95 %)"] if len(made.regularizers) else []), "p", *table.columns.drop(["setting", "p_value"])]
-    return shown[order].pipe(
-        table_html, "log-rank", "log_rank", {"p": ("p_value",), "delay (95 %)": ("regularizers.median_delay",)}
-    )
+    shown = {
+        "setting": table["setting"],
+        "delay (95 %)": [delays.get(str(setting), "") for setting in table["setting"]],
+        "p": [
+            f"{row['seeds_needed']} seeds could tell" if row["n_seeds"] < row["seeds_needed"] else _digits(row["p_value"])
+            for row in table.to_dict("records")
+        ],
+    }
+    rest = table.drop(columns=["setting", "p_value"])
+    numbers = {name: table[name].map(_digits) for name in ("expected", "statistic", "p_holm", "least_p")}
+    renamed = {"p": ("p_value",), "delay (95 %)": ("regularizers.median_delay",)}
+    return pd.concat([pd.DataFrame(shown), rest.assign(**numbers)], axis=1).pipe(table_html, "log-rank", "log_rank", renamed)
 
 
 def _delay(row: Mapping[Any, Any]) -> str:
