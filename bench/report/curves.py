@@ -70,7 +70,8 @@ def capacities(table: pd.DataFrame) -> Figure:
     logarithmic = min(values) > 0 and max(values) > min(values)
     low, high = (max(values[0], 1), values[-1]) if logarithmic else (values[0], values[-1])
     # Signs of one place stand beside each other.
-    step = DODGE * ((high / low) ** (1 / CAPACITY_PANEL[0]) - 1 if logarithmic else (high - low) / CAPACITY_PANEL[0])
+    inches = axes[0].get_position().width * figure.get_figwidth()
+    step = DODGE * ((high / low) ** (1 / inches) - 1 if logarithmic else (high - low) / inches)
     for ax, label in zip(axes, labels, strict=True):
         own = table[[title == label for title in titles]]
         ax.axhline(1, color=LINE_COLOUR, lw=1.2, zorder=1)
@@ -110,7 +111,7 @@ def _capacity(ax: Axes, row: Mapping[Any, Any], x: float, sign: Sign, top: float
     end = min(y + ARROW * top, top) if says == "more" else max(y - ARROW * top, 0)
     arrow = {"arrowstyle": "-|>", "lw": 0.9, "color": sign.colour, "shrinkA": 3, "shrinkB": 0, "mutation_scale": 6}
     ax.annotate("", (x, end), (x, y), arrowprops=arrow, annotation_clip=False)
-    ax.plot(x, y, sign.marker, ms=5, mfc="white", mec=sign.colour, mew=1.1)
+    ax.plot(x, y, sign.marker, ms=5, mfc="white", mec=sign.colour, mew=1.1, clip_on=False)
 
 
 def _top(table: pd.DataFrame) -> float:

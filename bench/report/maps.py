@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -34,12 +34,12 @@ from bench.report.map_cells import (
 from bench.report.palette import DARK, LIGHT, luminance
 from bench.report.style import (
     LINE_COLOUR,
-    PAGE_INCHES,
     QUIET_COLOUR,
     SMALLEST_FONT,
     TITLE_FONT,
     lines_inches,
     plain_ticks,
+    sheet,
     text_inches,
     wrapped,
 )
@@ -62,6 +62,15 @@ MOST_BAR_TICKS = 6
 # Inches that a column keeps free for its N50, at its right, beside the numbers.
 LANE = 0.055
 EXISTS_COLOUR = "#1f4e9c"
+# What signs are called on paper, where the caption explains them.
+SHORT = {
+    "number": "median epoch",
+    "hatched": "fewer than half",
+    "stopped": "early",
+    "border": "ceiling",
+    "n50": "N50 (95 %)",
+    "exists": "a fit exists",
+}
 # Points, and inches between a map and its ticks.
 TICK_FONT, TICK_PAD = 8.5, 0.05
 
@@ -107,11 +116,12 @@ def heatmaps(
     wide, high = cell * len(across_ticks), CELL_HEIGHT * len(up_ticks)
     left = MARGIN + AXIS_NAME + AIR + max(text_inches(tick, TICK_FONT) for tick in up_ticks)
     right = BAR_GAP + BAR_WIDTH + BAR_NAME + text_inches(f"{_ends(norm)[1]:.0f}", SMALLEST_FONT) + MARGIN
-    down = math.ceil(len(shown) / max(1, int((PAGE_INCHES - left - right + GAP) / (wide + GAP))))
+    down = math.ceil(len(shown) / max(1, int((sheet().inches - left - right + GAP) / (wide + GAP))))
     across = math.ceil(len(shown) / down)
     bar_left = left + across * (wide + GAP) - GAP + BAR_GAP
-    width = max(LEAST_WIDTH, bar_left - BAR_GAP + right)
-    heading = wrapped(title, width - 2 * MARGIN, TITLE_FONT)
+    needed = bar_left - BAR_GAP + right
+    width = max(sheet().inches if sheet().paper else LEAST_WIDTH, needed)
+    heading = "" if sheet().paper else wrapped(title, width - 2 * MARGIN, TITLE_FONT)
     over = {
         panel: [(j, marks[panel, column]) for j, column in enumerate(values[columns]) if (panel, column) in marks]
         for panel in shown
@@ -119,7 +129,7 @@ def heatmaps(
     shape = len(up_ticks), len(across_ticks)
     borders = {panel: ceiling(own, shape) for panel, own in shown.items()}
     key = _key_lines(groups, texts, number, width - 2 * MARGIN, marks, bordered=any(borders.values()))
-    key_top = MARGIN + lines_inches(heading, TITLE_FONT)
+    key_top = MARGIN + (lines_inches(heading, TITLE_FONT) if heading else 0)
     top = key_top + KEY_LINE * len(key) + AIR
     height = top + down * (PANEL_TITLE + high + TICKS) + AXIS_NAME + MARGIN
     figure = Figure(figsize=(width, height))
@@ -128,8 +138,8 @@ def heatmaps(
         """A box in inches from the top left corner, as matplotlib places it."""
         return x / width, 1 - (y + h) / height, w / width, h / height
 
-    sheet = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0), zorder=-1)
-    sheet.axis("off")
+    ground = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0), zorder=-1)
+    ground.axis("off")
     for k, (panel, own) in enumerate(shown.items()):
         x, y = left + (k % across) * (wide + GAP), top + (k // across) * (PANEL_TITLE + high + TICKS) + PANEL_TITLE
         ax = figure.add_axes(box(x, y, wide, high))
@@ -141,17 +151,17 @@ def heatmaps(
         ax.set_axis_off()
         below: dict[str, Any] = {"ha": "center", "va": "top"}
         for j, tick in enumerate(across_ticks):
-            sheet.text(x + (j + 0.5) * cell, y + high + TICK_PAD, tick, fontsize=TICK_FONT, **below)
+            ground.text(x + (j + 0.5) * cell, y + high + TICK_PAD, tick, fontsize=TICK_FONT, **below)
         if k + across >= len(shown):
-            sheet.text(x + wide / 2, y + high + TICKS, axis_name(columns), **below)
+            ground.text(x + wide / 2, y + high + TICKS, axis_name(columns), **below)
         if k % across == 0:
             for i, tick in enumerate(up_ticks):
-                sheet.text(x - TICK_PAD, y + high - (i + 0.5) * CELL_HEIGHT, tick, fontsize=TICK_FONT, ha="right", va="center")
-            sheet.text(MARGIN + AXIS_NAME / 2, y + high / 2, axis_name(rows), rotation=90, ha="center", va="center")
+                ground.text(x - TICK_PAD, y + high - (i + 0.5) * CELL_HEIGHT, tick, fontsize=TICK_FONT, ha="right", va="center")
+            ground.text(MARGIN + AXIS_NAME / 2, y + high / 2, axis_name(rows), rotation=90, ha="center", va="center")
     _colour_bar(figure, box(bar_left, top + PANEL_TITLE, BAR_WIDTH, high), norm, ticks=round(high / BAR_TICK))
-    sheet.text(MARGIN, MARGIN, heading, fontsize=TITLE_FONT, va="top", parse_math=False)
+    ground.text(MARGIN, MARGIN, heading, fontsize=TITLE_FONT, va="top", parse_math=False)
     for number_of_line, line in enumerate(key):
-        _draw_key(sheet, line, key_top + (number_of_line + 0.5) * KEY_LINE)
+        _draw_key(ground, line, key_top + (number_of_line + 0.5) * KEY_LINE)
     return figure
 
 
@@ -236,23 +246,16 @@ def _colour_bar(figure: Figure, box: tuple[float, float, float, float], norm: Lo
     bar.outline.set_visible(False)
 
 
-def _key_lines(
-    groups: pd.DataFrame,
-    texts: set[str],
-    number: str,
-    inches: float,
-    marks: Mapping[tuple[Any, Any], Marks],
-    *,
-    bordered: bool,
-) -> list[list[tuple[str, str]]]:
-    """What the signs of these maps mean, (sign, meaning) in lines no wider than this."""
+def key_entries(
+    groups: pd.DataFrame, texts: Collection[str], number: str, marks: Mapping[tuple[Any, Any], Marks], *, bordered: bool
+) -> list[tuple[str, str]]:
+    """What the signs of a map mean, (sign, meaning); `texts` stand in its cells, and `number` is what their numbers are."""
     border = dimension_name(groups)
     entries = [("number", number)]
     if not np.isfinite(groups["median_epoch_to_tau"]).all():
         budgets = [f"{value:g}" for value in sorted(set(groups["max_epochs"]))]
-        entries.append(
-            ("hatched", f"fewer than half of the seeds got there in {' or '.join(budgets[:: len(budgets) - 1 or 1])} epochs")
-        )
+        within = " or ".join(budgets[:: len(budgets) - 1 or 1])
+        entries.append(("hatched", f"fewer than half of the seeds got there in {within} epochs"))
     if fraction := next((text for text in sorted(texts) if "/" in text), ""):
         entries.append((fraction, "seeds that did, where they disagree"))
     if any(text.startswith("stopped") for text in texts):
@@ -265,6 +268,22 @@ def _key_lines(
         entries.append(("n50", "N50 with its 95 % interval; an arrow: it goes on beyond the map"))
     if any(least <= mark.exists <= most for mark in marks.values()):
         entries.append(("exists", "up to here a fit is known to exist"))
+    return entries
+
+
+def _key_lines(
+    groups: pd.DataFrame,
+    texts: set[str],
+    number: str,
+    inches: float,
+    marks: Mapping[tuple[Any, Any], Marks],
+    *,
+    bordered: bool,
+) -> list[list[tuple[str, str]]]:
+    """What the signs of these maps mean, (sign, meaning) in lines no wider than this."""
+    entries = key_entries(groups, texts, number, marks, bordered=bordered)
+    if sheet().paper:
+        entries = [(sign, SHORT.get(sign, "seeds that did")) for sign, _ in entries]
     lines: list[list[tuple[str, str]]] = [[]]
     for entry in entries:
         if lines[-1] and sum(map(_key_inches, [*lines[-1], entry])) > inches + KEY_GAP:

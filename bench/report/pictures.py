@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from bench.protocol import theory
 from bench.report import curves, map_layers, maps, plots
 from bench.report.atlas import MOST_SETTINGS, Sheet, sheets
-from bench.report.map_cells import Marks
-from bench.report.words import worded
+from bench.report.map_cells import Marks, note
+from bench.report.words import unspelled, worded
 from bench.statistics.confirmation import MAJORITY
 from bench.statistics.settings import changed_fields, regularized, same
 from bench.statistics.tables import Tables
@@ -24,6 +24,15 @@ from bench.store.parts import Design
 MOST_VARIANTS = 12
 
 MAPS = "maps"
+
+# What the signs of a map are called in a caption.
+SIGNS_IN_WORDS = {
+    "number": "Numbers and colours",
+    "hatched": "hatched",
+    "border": "red line",
+    "n50": "diamond",
+    "exists": "dots",
+}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -114,7 +123,10 @@ def _map(sheet: Sheet, title: str, marks: Mapping[tuple[Any, Any], Marks], norm:
     by = f"epoch {low}" if low == high else f"epochs {low} to {high}"
     span = f" By {by} in the median." if len(medians) else ""
     alt = f"Maps of {sheet.columns} by {sheet.rows}, one for each {sheet.panels}. {title}{span}"
-    return Picture(sheet.name, title, alt, "groups", figure, MAPS)
+    texts = {line for group in groups.to_dict("records") for line in note(group).split("\n")}
+    entries = maps.key_entries(groups, texts, number, marks, bordered=True)
+    explained = "; ".join(f"{SIGNS_IN_WORDS.get(sign, sign)}: {meaning}" for sign, meaning in entries)
+    return Picture(sheet.name, f"{title} {explained}.", alt, "groups", figure, MAPS)
 
 
 def _compared(capacity: pd.DataFrame) -> pd.DataFrame:
@@ -183,6 +195,7 @@ def _incidence(tables: Tables) -> Picture:
 
 
 def _ranking(regularizers: pd.DataFrame) -> Picture:
+    regularizers = regularizers.assign(regularizer=regularizers["regularizer"].map(unspelled))
     first, last = regularizers.iloc[0], regularizers.iloc[-1]
     caption = (
         "What each regularizer does to cells whose other seeds all memorize without it, the strongest first. Left: the share"
