@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from bench.protocol.cells import Cell
-from bench.protocol.networks import width_for
+from bench.protocol.networks import HOMOGENEOUS, width_for
 from bench.statistics.confirmation import MAJORITY
 from bench.statistics.evidence import (
     OWN_FIELDS,
@@ -165,10 +165,11 @@ def dimensions(asked: pd.Series) -> list[str]:
             f"A linear model fits any {asked['functional_dim']} samples (d_in + 1); of {asked['n_samples']} it leaves"
             f" {100 * (1 - asked['functional_dim'] / asked['n_samples']):.3g} % of the variance on average."
         ]
+    source = "Grigsby et al. 2022, arXiv 2209.04036" if asked["activation"] in HOMOGENEOUS else "Sard 1942"
     text = (
         f"n_samples is {asked['n_samples'] / asked['functional_dim']:.3g} times the functional dimension"
-        f" ({asked['functional_dim']}): no exact fit of generic continuous targets exists (Grigsby et al. 2022,"
-        " arXiv 2209.04036)"
+        f" ({asked['functional_dim']}): no exact fit of generic continuous targets exists"
+        f" ({'linear algebra' if asked['trainable'] == 'readout' else source})"
     )
     fields = ("d_in", "depth", "width", "activation", "trainable")
     width = width_for(Cell(**{name: _plain(asked[name]) for name in fields}), float(asked["n_samples"]))

@@ -397,6 +397,21 @@ def test_samples_beyond_the_functional_dimension_are_said_and_decide_where_nothi
     )
 
 
+@pytest.mark.parametrize(
+    ("change", "source"),
+    [
+        ({}, "Grigsby et al. 2022, arXiv 2209.04036"),
+        ({"activation": "tanh"}, "Sard 1942"),
+        ({"trainable": "readout"}, "linear"),
+    ],
+)
+def test_beyond_the_dimension_the_source_is_that_of_the_activation(change, source):
+    found = verdict(
+        evidence_of(rung(None, n_samples=200, **change), rung(None, 0.4, n_samples=200, init="he_normal", **change))
+    )
+    assert f"no exact fit of generic continuous targets exists ({source}" in found.sentences[1]
+
+
 @pytest.mark.parametrize("change", [{"tau": 0.6}, {"target": "rademacher"}])
 def test_a_loose_threshold_and_discrete_targets_are_beyond_no_dimension(change):
     """Of 200 samples 40 % must fit, 80 of 89 dimensions; and two signs are no generic targets."""
