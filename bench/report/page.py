@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from itables.options import dt_bundle
 from bench.protocol.cells import FIELDS, SEEDS
 from bench.protocol.fields import FIELD_LIST
 from bench.report import terminal
-from bench.report.blocks import image, render, table_html, tooltip, where
+from bench.report.blocks import as_json, image, render, table_html, tooltip, where
 from bench.report.pictures import OWN, Picture, drawn
 from bench.report.scope import scope
 from bench.statistics.settings import swept_fields, varying
@@ -162,10 +161,8 @@ def _cells(cells: pd.DataFrame, groups: pd.DataFrame) -> dict[str, str]:
     measures = [name for name in CELL_MEASURES if name in cells and cells[name].notna().any()]
     shown = cells[list(dict.fromkeys([*fields, *measures]))]
     rows = list(zip(*([_rounded(value) for value in shown[name].tolist()] for name in shown), strict=True))
-    # A page ends a script at the first "</".
-    text = json.dumps(rows, separators=(",", ":"), allow_nan=False).replace("</", "<\\/")
     columns = [{"title": name, "about": tooltip("cells", str(name))} for name in shown]
-    return {"columns": json.dumps(columns).replace("</", "<\\/"), "rows": text, "count": f"{len(rows):,}"}
+    return {"columns": as_json(columns), "rows": as_json(rows), "count": f"{len(rows):,}"}
 
 
 def _rounded(value: Any) -> Any:

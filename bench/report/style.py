@@ -14,6 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
+from bench.store.parts import write_atomically
+
 matplotlib.use("Agg")
 sns.set_theme(
     context="notebook",
@@ -80,8 +82,10 @@ def lines_inches(text: str, points: float) -> float:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG or SVG, by the file's ending: the same bytes again for the same figure."""
-    figure.savefig(path, dpi=PNG_DPI, metadata={"Date": None} if path.suffix == ".svg" else None)
+    """Write a figure as PNG or SVG, by the file's ending: the same bytes again for the same figure, and all of them or none."""
+    kind = path.suffix.removeprefix(".")
+    options = {"format": kind, "dpi": PNG_DPI, "metadata": {"Date": None} if kind == "svg" else None}
+    write_atomically(path, lambda partial: figure.savefig(partial, **options))
 
 
 def plain_ticks(low: float, high: float, most: int) -> list[float]:
