@@ -75,7 +75,10 @@ def _ended(line: str, status: int) -> int:
 def _refusal(error: OSError) -> str:
     """What the system refused: the file, if it is known, and the reason in the system's words."""
     reason = os.strerror(error.errno) if error.errno else error.strerror or str(error) or type(error).__name__
-    return f"{os.fsdecode(error.filename)}: {reason}" if isinstance(error.filename, str | bytes) else reason
+    name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else ""
+    if not name and isinstance(error, FileNotFoundError) and not _has_folder():
+        name = "the working directory"
+    return f"{name}: {reason}" if name else reason
 
 
 def _is_wrong_use(error: Exception) -> bool:
@@ -89,3 +92,12 @@ def _one_line(error: Exception, known: Sequence[str] | None) -> str:
     from bench.commands.messages import one_line
 
     return one_line(error, known)
+
+
+def _has_folder() -> bool:
+    """Whether the folder that this process works in is still there."""
+    try:
+        os.getcwd()
+    except OSError:
+        return False
+    return True

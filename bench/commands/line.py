@@ -31,10 +31,12 @@ OPTIONS = (*SEVERAL, *SHOWN, *RESOLVED, *FROM_ENVIRONMENT)
 # A setting longer than this takes seconds to read, and is no list that somebody wrote.
 MOST_CHARACTERS = 20_000
 # What Hydra raises beside its own errors where it is given what it does not expect.
-_OF_SETTINGS = (ArithmeticError, AssertionError, AttributeError, LookupError, OSError, RecursionError, TypeError, ValueError)
+_OF_SETTINGS = (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 # Runs of one command.
 MOST_RUNS = 1000
+# Names of files of conf/, which the system looks for, are shorter.
+LONGEST_CHOICE = 200
 # Of a setting that is told in an error.
 TOLD = 60
 
@@ -125,17 +127,18 @@ def _points(overrides: Sequence[Override], *, several: bool) -> list[list[str]]:
     lists = []
     for override in overrides:
         key, value = override.get_key_element(), override.value()
-        if override.key_or_group in groups and not isinstance(value, str | list | Sweep):
+        told = str(override.input_line)
+        if override.key_or_group in groups and (len(told) > LONGEST_CHOICE or not isinstance(value, str | list | Sweep)):
             known = ", ".join(sorted(path.stem for path in (config_dir() / override.key_or_group).glob("*.yaml")))
-            raise UsageError(f"{shortened(str(override.input_line), TOLD)}: chooses nothing; choose from: {known}")
+            raise UsageError(f"{shortened(told, TOLD)}: chooses nothing; choose from: {known}")
         if not override.is_sweep_override():
-            lists.append([str(override.input_line)])
+            lists.append([told])
             continue
         if not several:
             remedy = "a list of the grid is in brackets, grid.width=[16,32]; a range is text, \"grid.seed='range(5)'\""
             raise UsageError(f"{remedy}; several runs need -m")
         if not override.is_discrete_sweep():
-            raise UsageError(f"{shortened(str(override.input_line), TOLD)}: has no end of values; list them")
+            raise UsageError(f"{shortened(told, TOLD)}: has no end of values; list them")
         lists.append([f"{key}={value}" for value in itertools.islice(override.sweep_string_iterator(), MOST_RUNS + 1)])
     points = [list(point) for point in itertools.islice(itertools.product(*lists), MOST_RUNS + 1)]
     if len(points) > MOST_RUNS:
