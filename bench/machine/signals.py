@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 # A terminal that closes sends the last one; Windows has none.
 ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
@@ -37,14 +38,19 @@ class _Asked:
 
     def take(self, number: int, frame: FrameType | None) -> None:
         """The handler: says at once that it stops, and raises. While the first is dealt with, others do nothing."""
-        if self.answered or _is_dealt_with(sys.exc_info()[1]):
+        if self.answered or self.number is not None:
             return
-        # One that was raised where nothing can be (in a destructor) was lost: then the next counts.
-        if self.number is None:
-            self.number = number
-            say_at_once(AT_ONCE)
+        self.number = number
+        say_at_once(AT_ONCE)
         if not self.held:
             raise Stopped(self.number)
+
+    def lost(self, unraisable: Any) -> None:
+        """The hook for what was raised in a destructor, where nothing can be: after a stop that was lost there the next counts."""
+        if isinstance(unraisable.exc_value, Stopped):
+            self.number = None
+        else:
+            sys.__unraisablehook__(unraisable)
 
 
 _asked = _Asked()
@@ -55,6 +61,7 @@ def listen() -> None:
     for number in ENDING:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _asked.take)
+    sys.unraisablehook = _asked.lost
 
 
 def answered() -> None:
@@ -90,10 +97,3 @@ def nowhere(*streams: int) -> None:
         with contextlib.suppress(OSError):
             os.dup2(sink, stream)
     os.close(sink)
-
-
-def _is_dealt_with(error: BaseException | None) -> bool:
-    """Whether a stop is among what is being handled."""
-    while error is not None and not isinstance(error, Stopped):
-        error = error.__context__
-    return error is not None
