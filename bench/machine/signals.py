@@ -46,7 +46,7 @@ class _Asked:
             raise Stopped(self.number)
 
     def lost(self, unraisable: Any) -> None:
-        """The hook for what was raised in a destructor, where nothing can be: after a stop that was lost there the next counts."""
+        """The hook for what was raised in a destructor, where nothing can be: if a stop was lost there, the next counts."""
         if isinstance(unraisable.exc_value, Stopped):
             self.number = None
         else:
