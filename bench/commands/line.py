@@ -29,7 +29,7 @@ SEVERAL, SHOWN, RESOLVED, FROM_ENVIRONMENT = ("-m", "--multirun"), ("-c", "--cfg
 OPTIONS = (*SEVERAL, *SHOWN, *RESOLVED, *FROM_ENVIRONMENT)
 
 # A setting longer than this takes seconds to read, and is no list that somebody wrote.
-MOST_CHARACTERS = 20_000
+MOST_CHARACTERS = 10_000
 # What Hydra raises beside its own errors where it is given what it does not expect.
 _OF_SETTINGS = (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
@@ -116,6 +116,8 @@ def _checked(argument: str) -> str:
         raise UsageError(f"{told}: a setting cannot be taken away; leave it out, or set it to null")
     if not name.lstrip("+") or "=" not in argument:
         raise UsageError(f"{told or repr('')}: is not a setting; write setting=value, as in grid=smoke")
+    if len(name) > LONGEST_CHOICE:
+        raise UsageError(f"{shortened(name, TOLD)}: is not a setting; {LISTED}")
     if name.lstrip("+").split("@")[0].replace("/", ".").split(".")[0] == "hydra":
         raise UsageError(f"{shortened(name, TOLD)}: is not a setting; {LISTED}")
     return argument

@@ -36,7 +36,7 @@ def one_line(error: Exception, known: Sequence[str] | None = None) -> str:
     """
     if isinstance(error, InterpolationResolutionError):
         what = str(error).split("\n")[0]
-        return f"{error.full_key or 'a value'}: {what[:1].lower()}{what[1:]}; ${{name}} stands for the value of another setting"
+        return f"${{...}}: {what[:1].lower()}{what[1:]}; ${{name}} stands for the value of another setting"
     text = " ".join(str(error).split())
     text = text.partition(" Config search path:")[0]
     if isinstance(error, OverrideParseException):
