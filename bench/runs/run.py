@@ -176,7 +176,7 @@ def _train_planned(
     try:
         for planned in _plans(asked, search, inquiry, store):
             finished = store.finished_ids(with_predictions=n_predictions > 0, with_jacobian_rank=jacobian_rank)
-            todo = [cell for cell in planned if cell.cell_id not in finished]
+            todo = [cell for cell in planned if cell.cell_id not in finished] if finished else planned
             for name in store.unreadable.keys() - told:
                 print(f"memcap: {store.path / name} {store.unreadable[name]}; its cells are trained again")
             told |= store.unreadable.keys()

@@ -133,6 +133,8 @@ class Store:
         self.path = Path(run_dir)
         self.unreadable: dict[str, str] = {}
         self._check = check
+        # The last plan that was written: it may be asked for again, and takes long where there are many cells.
+        self._planned: tuple[Mapping[bytes, bytes], Sequence[Cell]] | None = None
 
     def write(self, outcomes: Sequence[Outcome]) -> None:
         """Add one part of each kind. A cell's row is written last: where it exists, its curve and predictions do too."""
@@ -161,7 +163,7 @@ class Store:
 
     def write_plan(
         self,
-        cells: Iterable[Cell],
+        cells: Sequence[Cell],
         design: Design = Design.PRODUCT,
         ratio: float | None = None,
         left_out: Sequence[str] = (),
@@ -169,16 +171,19 @@ class Store:
         """Replace the list of cells that this folder's tables and figures are about; `ratio`: that a search was asked for;
         `left_out`: what a diagnosis had no time for, in words.
         """
-        rows = [{"cell_id": cell.cell_id, **{name: getattr(cell, name) for name in FIELDS}} for cell in cells]
-        self._check()
-        self.path.mkdir(parents=True, exist_ok=True)
-        table = pa.Table.from_pylist(rows, schema=SCHEMAS["plan"])
         about = {
             _DESIGN_KEY: design.encode(),
             _RATIO_KEY: str(ratio).encode(),
             _LEFT_OUT_KEY: json.dumps(list(left_out)).encode(),
         }
-        self._write_table(table, self.path / "plan.parquet", about)
+        if self._planned == (about, cells) and (self.path / "plan.parquet").exists():
+            return
+        self._check()
+        self.path.mkdir(parents=True, exist_ok=True)
+        columns = {"cell_id": [cell.cell_id for cell in cells]}
+        columns |= {name: [getattr(cell, name) for cell in cells] for name in FIELDS}
+        self._write_table(pa.Table.from_pydict(columns, schema=SCHEMAS["plan"]), self.path / "plan.parquet", about)
+        self._planned = about, list(cells)
 
     def design(self) -> tuple[Design, float | None]:
         """What the planned cells are, a product where no plan can be read; and the ratio that a search was asked for."""
