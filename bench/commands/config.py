@@ -25,6 +25,7 @@ EXECUTION = {
 }
 
 DEFAULT_OF = {"engine": "auto", "executor": "local"}
+EXAMPLE_OF = {**DEFAULT_OF, "grid": "smoke", "regularization": "[none,dropout]"}
 
 # The types of settings as a user calls them.
 _WORDS = {str: "a text", int: "a whole number", bool: "true or false", type(None): "null"}
@@ -54,6 +55,7 @@ def register_schema() -> None:
         *run,
         ("search", Any, None),
         ("budget_s", Any, None),
+        ("past_tau", Any, None),
         *groups,
         ("grid", grid_schema, dataclasses.field(default_factory=grid_schema)),
     ]
@@ -63,13 +65,15 @@ def register_schema() -> None:
 @dataclasses.dataclass(frozen=True, slots=True)
 class Settings:
     """A resolved configuration: what to train, and how and where. `variants`: the cells vary the first of them; `search`:
-    they are networks whose frontier is looked for; `budget_s`: the time limit of a diagnosis.
+    they are networks whose frontier is looked for; `budget_s`: the time limit of a diagnosis; `past_tau`: whether
+    it trains on past tau.
     """
 
     cells: tuple[Cell, ...]
     variants: bool
     search: Search | None
     budget_s: float | None
+    past_tau: bool | None
     run_dir: str
     device: str
     engine: str
@@ -92,6 +96,14 @@ def settings(config: DictConfig, overrides: Sequence[str] = ()) -> Settings:
         GridError: a value that cannot be.
     """
     values = cast("dict[str, Any]", OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
+    for name in ("grid", "regularization", "engine", "executor"):
+        if not isinstance(values[name], dict):
+            raise GridError(
+                name, values[name], "must be a mapping of settings", f"choose one by name, {name}={EXAMPLE_OF[name]}"
+            )
+    for name, strengths in values["regularization"].items():
+        if not isinstance(strengths, dict):
+            raise GridError(f"regularization.{name}", strengths, "must be a mapping of strengths", "write {dropout: 0.1}")
     for name, types in EXECUTION.items():
         if not isinstance(values[name], types) or (types is int and isinstance(values[name], bool)):
             wanted = " or ".join(_WORDS[kind] for kind in (types if isinstance(types, tuple) else (types,)))
@@ -118,6 +130,7 @@ def settings(config: DictConfig, overrides: Sequence[str] = ()) -> Settings:
         variants=len(variants) > 1 and len({dataclasses.replace(c, data_seed=0, init_seed=0) for c in cells}) <= len(variants),
         search=search,
         budget_s=values["budget_s"],
+        past_tau=values["past_tau"],
         run_dir=values["run_dir"],
         device=values["device"],
         engine=_named(values, "engine"),

@@ -59,7 +59,7 @@ def _diagnosed(config: Any) -> bool:
     from bench.modules.diagnosis import diagnose
     from bench.modules.optimizers import NAMED
     from bench.modules.sources import imported
-    from bench.statistics.verdict import Cause
+    from bench.statistics.evidence import Cause
 
     loss, optimizer = values["loss"], values["optimizer"]
     found = diagnose(

@@ -41,6 +41,7 @@ EXAMPLES = {
     "n_predictions": "60",
     "jacobian_rank": "true",
     "budget_s": "60",
+    "past_tau": "true",
     "ratio": "1.3",
     "cells_per_round": "8",
     "most_cells": "64",
@@ -82,6 +83,10 @@ examples:
   memcap run 'grid.depth=[1,2]' 'grid.width=[16,64]' tau=0.1 run_dir=results/mine
   memcap -m grid=smoke,question
 
+  -m                      a run for every combination of values that are written a,b
+  --cfg=job [--resolve]   show the settings in place of running
+  --allow-env             values may be ${{oc.env:NAME}}, of the environment; run_dir keeps them
+
 {grids}
 
 settings of the run, with a value to try; none changes a result:
@@ -112,7 +117,7 @@ examples:
   --fail                  end with exit status 1 where it does not memorize clearly more often than not; for scripts
   grid.seed=[0,1,2,3,4]   the seeds of data and weights of the variants; fresh ones follow (default range(3))
 
-settings of the run, with a value to try; budget_s bounds what is tried, the others change no result:
+settings of the run, with a value to try; budget_s and past_tau decide what is tried, the others change no result:
 {execution}
 
 fields of the network and its training:
@@ -121,13 +126,14 @@ fields of the network and its training:
 settings of a network of your own, which prints its diagnosis. The file that model= names is run:
 {module}""",
     "report": """\
-usage: memcap report [FOLDER]
+usage: memcap report [FOLDER] [figures=paper]
 
 Writes tables, figures and report.html of a run again, from the results in its folder; of a check its page. Trains
-nothing. Without a folder it takes results/default.
+nothing. Without a folder it takes results/default. figures=paper writes into FOLDER/figures/paper instead: PDF and SVG,
+3.25 and 6.75 inches wide, text of at least 7 points, no titles, captions beside them.
 
 example:
-  memcap report results/smoke""",
+  memcap report results/smoke figures=paper""",
     "compare": """\
 usage: memcap compare [setting=value ...]
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from bench.statistics.evidence import Lever
-from bench.statistics.verdict import Cause
+from bench.statistics.evidence import Cause, Lever
 
 
 class Held(StrEnum):
-    """Causes beside those of a cell (`bench.statistics.verdict.Cause`, `bench.statistics.evidence.Lever`)."""
+    """Causes beside those of a cell (`bench.statistics.evidence.Cause`, `bench.statistics.evidence.Lever`)."""
 
     DATA = "numbers that are not finite"
     SHAPES = "shapes that the loss broadcasts"

@@ -14,8 +14,7 @@ from bench.modules.losses import NAMED, Kind, Scale, best_outputs, scale_of
 from bench.modules.networks import CONSTANT
 from bench.modules.questions import Question
 from bench.modules.trials import EVAL, TRAIN
-from bench.statistics.evidence import Lever
-from bench.statistics.verdict import Cause
+from bench.statistics.evidence import Cause, Lever
 
 # A column is off its scale where its mean is beyond so many standard deviations, or its root mean square beyond these.
 FAR, SMALLEST, LARGEST = 1.2, 0.1, 2.0

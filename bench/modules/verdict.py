@@ -13,9 +13,9 @@ from bench.modules.changes import code, largest, levers, words
 from bench.modules.inquiry import Inquiry, Tally
 from bench.modules.trials import Trial
 from bench.statistics.confirmation import MAJORITY, Answer, memorizable
-from bench.statistics.evidence import HALVED, Lever
+from bench.statistics.evidence import HALVED, LUCK, Cause, Lever
 from bench.statistics.survival import wilson_interval
-from bench.statistics.verdict import LUCK, MOST_NAMED, Cause
+from bench.statistics.wording import MOST_NAMED
 
 # What is arithmetic, the nearest to the loss first.
 _ORDER = (Held.DATA, Held.SHAPES, Held.PART, Held.LOSS, Held.OUTPUT, Held.CONTRADICTION, Held.LINEAR)

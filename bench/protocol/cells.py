@@ -18,6 +18,13 @@ from bench.protocol.fields import FIELD_LIST
 # Part of every cell_id. A change that moves results moves this number, so that stale results are never taken for new ones.
 PROTOCOL_VERSION = 1
 
+# A threshold that training does not reach, short of a perfect fit: with it a cell trains on to the end of its budget.
+NO_TAU = 1e-300
+
+# Fields that were added when there were results already. They enter a cell_id only where they are not at their defaults, as
+# they were in all cells before: so these keep their ids, and their folders go on.
+LATER: tuple[str, ...] = ()
+
 # Fractions of the target variance whose first epoch every run records on its way to its own `tau`.
 LADDER = (0.5, 0.1, 0.01, 0.001)
 
@@ -89,12 +96,14 @@ class Cell:
 
     @property
     def cell_id(self) -> str:
-        """16 hexadecimal digits: a hash of every field and of PROTOCOL_VERSION."""
+        """16 hexadecimal digits: a hash of every field and of PROTOCOL_VERSION; fields of LATER only off their defaults."""
         # Spelled as `canonical` does, in one look at all fields: every cell of a grid has its id made several times.
         values = [PROTOCOL_VERSION, *_values_of(self)]
         for place in _real_places():
             if type(values[place]) is int:
                 values[place] = float(values[place])
+        if LATER:
+            values = _without_later(values)
         return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:16]
 
     @property
@@ -166,6 +175,14 @@ def _real_places() -> list[int]:
     return [place for place, name in enumerate(FIELDS, start=1) if float in field_types()[name]]
 
 
+def _without_later(values: list[object]) -> list[object]:
+    """The values that are spelled in an id: those of LATER at the end, with their names, where they are not the defaults."""
+    version, *rest = values
+    spelled = dict(zip(FIELDS, rest, strict=True))
+    later = [[name, spelled[name]] for name in LATER if spelled[name] != canonical(name, DEFAULTS[name])]
+    return [version, *(value for name, value in spelled.items() if name not in LATER), *later]
+
+
 def canonical(name: str, value: object) -> object:
     """The one spelling of a value that enters a hash: Cell(tau=1) and Cell(tau=1.0) are equal, so their ids are too."""
     return float(value) if type(value) is int and float in field_types()[name] else value
@@ -221,16 +238,13 @@ class Curve(Sequence[CurvePoint]):
         return repr(tuple(self))
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What one cell did. Epochs are counts from initialisation (epoch 0); None where the event never happened.
 
-    `final_tau` and `best_tau` are fractions of the target variance, `*_val_mse` are in squared target units,
-    `train_time_s` is the
-    cell's share of the wall time of the packs it trained in, in seconds. `predictions` are (target, prediction) pairs
-    of the first
-    training samples in the final state, in target units, as many as the run asked for. `jacobian_rank` is that of the
-    Jacobian of the predictions in that state, if the run asked for it.
+    `final_tau` and `best_tau` are fractions of the target variance, `*_val_mse` are in squared target units, `train_time_s`
+    is the cell's share of the wall time of the packs it trained in, in seconds. `predictions` are (target, prediction)
+    pairs of the first training samples in the final state, in target units, as many as the run asked for. `jacobian_rank`
+    is that of the Jacobian of the predictions in that state, if the run asked for it.
     """
 
     cell: Cell
@@ -248,6 +262,6 @@ class Outcome:
     train_time_s: float | None = None
     engine: str | None = None
     device: str | None = None
-    curve: Curve = dataclasses.field(default_factory=Curve)
+    curve: Curve = Curve()
     predictions: tuple[tuple[float, float], ...] = ()
     jacobian_rank: int | None = None

@@ -15,8 +15,7 @@ from torch import nn
 
 from bench.modules.causes import Held, Why
 from bench.modules.trials import Stop
-from bench.statistics.evidence import Lever
-from bench.statistics.verdict import Cause
+from bench.statistics.evidence import Cause, Lever
 
 XOR = (torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]), torch.tensor([[0.0], [1.0], [1.0], [0.0]]))
 

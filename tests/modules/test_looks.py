@@ -13,8 +13,7 @@ from bench.modules.looks import looks, scale_asked
 from bench.modules.losses import loss_of, scale_of
 from bench.modules.networks import quiet
 from bench.modules.questions import question
-from bench.statistics.evidence import Lever
-from bench.statistics.verdict import Cause
+from bench.statistics.evidence import Cause, Lever
 from tests.modules.cases import CASES, Detached, mlp
 
 DRAWS = torch.Generator().manual_seed(0)
