@@ -18,6 +18,9 @@ from bench.protocol.fields import FIELD_LIST
 # Part of every cell_id. A change that moves results moves this number, so that stale results are never taken for new ones.
 PROTOCOL_VERSION = 1
 
+# A threshold that training does not reach, short of a perfect fit: with it a cell trains on to the end of its budget.
+NO_TAU = 1e-300
+
 # Fields that were added when there were results already. They enter a cell_id only where they are not at their defaults, as
 # they were in all cells before: so these keep their ids, and their folders go on.
 LATER: tuple[str, ...] = ()
