@@ -71,6 +71,10 @@ examples:
   memcap run 'grid.depth=[1,2]' 'grid.width=[16,64]' tau=0.1 run_dir=results/mine
   memcap -m grid=smoke,question
 
+  -m                      a run for every combination of values that are written a,b
+  --cfg=job [--resolve]   show the settings in place of running
+  --allow-env             values may be ${{oc.env:NAME}}, of the environment; run_dir keeps them
+
 {grids}
 
 settings of the run, with a value to try; none changes a result:
@@ -105,13 +109,14 @@ settings of the run, with a value to try; budget_s and past_tau decide what is t
 fields of the network and its training:
 {fields}""",
     "report": """\
-usage: memcap report [FOLDER]
+usage: memcap report [FOLDER] [figures=paper]
 
 Writes tables, figures and report.html of a run again, from the results in its folder; of a check its page. Trains
-nothing. Without a folder it takes results/default.
+nothing. Without a folder it takes results/default. figures=paper writes into FOLDER/figures/paper instead: PDF and SVG,
+3.25 and 6.75 inches wide, text of at least 7 points, no titles, captions beside them.
 
 example:
-  memcap report results/smoke""",
+  memcap report results/smoke figures=paper""",
     "compare": """\
 usage: memcap compare [setting=value ...]
 

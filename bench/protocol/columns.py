@@ -297,6 +297,25 @@ _CAPACITY = (
     ),
 )
 
+_BANDS_SOURCE = "statistics/bands.py"
+_BANDS = (
+    _SETTING,
+    Column(
+        "per_dim_low", "samples / dimension", "the band holds cells of more n_samples / functional_dim than this", _BANDS_SOURCE
+    ),
+    Column("per_dim_high", "samples / dimension", "and of at most so many; infinite: without an upper end", _BANDS_SOURCE),
+    Column("n_cells", "cells", "cells of the band that have a result", _BANDS_SOURCE),
+    Column("n_memorized", "cells", "how many of n_cells reached tau", _BANDS_SOURCE),
+    Column("fraction_memorized", "fraction", "n_memorized / n_cells", _BANDS_SOURCE),
+    *_ends(
+        "fraction",
+        "fraction_memorized",
+        "fraction",
+        f"{_BANDS_SOURCE}, statistics/clusters.py; {_WILSON}",
+        "; counts as many independent cells as the spread between seeds allows",
+    ),
+)
+
 _RATIOS_SOURCE = "statistics/ratios.py"
 _RATIOS = (
     _SETTING,
@@ -837,6 +856,7 @@ TABLES = {
     "cells": Table("a cell: one training run", _CELLS),
     "groups": Table("a group of cells that differ in their seeds alone", _GROUPS),
     "capacity": Table("a network and how it trains, at two sample counts or more", _CAPACITY),
+    "bands": Table("a setting and a band of samples for each dimension: how many cells memorized there", _BANDS),
     "ratios": Table("a network whose N50 is known under a setting and under the first", _RATIOS),
     "thresholds": Table("a group of seeds at one threshold. Of the fields it has those that vary", _THRESHOLDS),
     "scaling": Table("a term of a power law through the known N50 of a setting", _SCALING),
@@ -901,7 +921,7 @@ def readme(tables: Mapping[str, Sequence[str]]) -> str:
         "# What the columns mean\n\nEach table is a CSV file. Infinite epochs mean never; an empty entry means that there is"
         " nothing to say. `source` names the file in bench/ that computes the column, and the publication that it follows;"
         " `asked` are the fields of a cell, which are inputs. Units: `1` is a number without one, `of the variance` a share of"
-        " the targets' variance."
+        " the targets' variance. A text that a spreadsheet would take for a formula has an apostrophe before it."
     )
     parts = [f"## {name}.csv\n\n{markdown(name, columns)}" for name, columns in tables.items()]
     return "\n\n".join([head, *parts]) + "\n"

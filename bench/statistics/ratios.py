@@ -98,5 +98,5 @@ def in_words(table: pd.DataFrame) -> list[str]:
             mean, low, high = (math.exp(one) for one in mean_interval(np.log(own["ratio"].to_numpy(float))))
             numbers, of = (mean, low, high), f"{len(own)} networks in the geometric mean"
         value, low, high = (f"{number:.2f}" for number in numbers)
-        sentences.append(f"N50 under {subject} is {value} ({low} to {high}) times that under {over}: {of}.")
+        sentences.append(f"N50 under {subject} is {value} (95 %: {low} to {high}) times that under {over}: {of}.")
     return sentences

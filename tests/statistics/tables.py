@@ -10,6 +10,7 @@ from bench.protocol import theory
 from bench.protocol.cells import DEFAULTS, Cell
 from bench.protocol.networks import functional_dim, n_params
 from bench.report.pictures import Picture, drawings
+from bench.statistics.bands import bands
 from bench.statistics.capacity import capacities
 from bench.statistics.evidence import evidence
 from bench.statistics.incidence import incidence, log_rank
@@ -82,6 +83,7 @@ def tables(cells: pd.DataFrame, *, variants: bool = False, validation: pd.DataFr
         groups=grouped,
         evidence=evidence(grouped, cells) if variants else none,
         capacity=capacity,
+        bands=none if variants else bands(keyed),
         ratios=ratios(capacity, keyed),
         scaling=laws,
         scaling_residuals=left,
