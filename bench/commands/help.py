@@ -153,13 +153,14 @@ settings of memcap check capacity:
 settings of memcap check speed:
 {check_speed}""",
     "columns": """\
-usage: memcap columns [TABLE ...]
+usage: memcap columns [TABLE ...] [COLUMN ...]
 
-Says what a row of a table is, and of each column the unit, the meaning and where it comes from. Without a table it
-lists them.
+Says what a row of a table is, and of each column the unit, the meaning and where it comes from; or the same of one
+column. Without a name it lists the tables.
 
-example:
-  memcap columns capacity""",
+examples:
+  memcap columns capacity
+  memcap columns n50_low""",
 }
 
 

@@ -30,8 +30,9 @@ def composed(config_name: str, arguments: Sequence[str]) -> list[tuple[DictConfi
     """What Hydra makes of a file of conf/ and the command line, and the overrides that the latter gave, for each run.
 
     Raises:
-        UsageError: an option that no command has.
+        UsageError: an option that no command has, or a list that the shell has split.
     """
+    _refuse_split(arguments)
     for argument in arguments:
         if argument.startswith("-") and argument.partition("=")[0] not in OPTIONS:
             known = {*OPTIONS, "--help", "--version", "--fail"} - {argument}
@@ -58,3 +59,21 @@ def composed(config_name: str, arguments: Sequence[str]) -> list[tuple[DictConfi
         finally:
             sys.argv = before
     return kept
+
+
+def _refuse_split(arguments: Sequence[str]) -> None:
+    """A list with a space in it comes from a shell in pieces, of which the first opens more brackets than it closes."""
+    for number, argument in enumerate(arguments):
+        pieces = [argument]
+        for later in arguments[number + 1 :]:
+            if "=" not in argument or "=" in later or _open(pieces) <= 0:
+                break
+            pieces.append(later)
+        if len(pieces) > 1 and _open(pieces) == 0:
+            raise UsageError(f"{' '.join(pieces)}: was split at a space by the shell; write '{''.join(pieces)}'")
+
+
+def _open(pieces: Sequence[str]) -> int:
+    """How many brackets are open at the end."""
+    text = "".join(pieces)
+    return sum(text.count(bracket) for bracket in "[{(") - sum(text.count(bracket) for bracket in "]})")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import re
 import subprocess
 import sys
 
@@ -188,8 +189,24 @@ def test_columns_tells_each_columns_unit_and_meaning(memcap):
             assert column.meaning in " ".join(out.split())
 
 
-def test_an_unknown_table_is_one_line_with_the_nearest(memcap):
-    assert memcap("columns", "capacities") == (2, "", "memcap: capacities: is not a table; did you mean capacity?\n")
+def test_columns_tells_what_one_column_means_in_each_table_that_has_it(memcap):
+    status, out, _ = memcap("columns", "sharpness", "setting")
+    assert status == 0
+    sharpness, setting = out.split("\n\n")
+    (column,) = (column for column in TABLES["capacity"].columns if column.name == "sharpness")
+    assert sharpness.startswith(f"sharpness [{column.unit}]\n") and sharpness.endswith("      in capacity.csv")
+    assert column.meaning in " ".join(sharpness.split())
+    having = {name for name, table in TABLES.items() if any(column.name == "setting" for column in table.columns)}
+    assert set(re.findall(r"(\w+)\.csv", setting)) == having
+    assert max(map(len, out.splitlines())) <= 120
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"), [("capacities", "capacity"), ("n50low", "n50_low"), ("mean_tau", "median_final_tau")]
+)
+def test_an_unknown_table_or_column_is_one_line_with_the_nearest(name, meant, memcap):
+    message = f"memcap: {name}: is neither a table nor a column; did you mean {meant}?\n"
+    assert memcap("columns", name) == (2, "", message)
 
 
 @pytest.mark.parametrize("arguments", ["columns cells groups", "run --help", "--help"])

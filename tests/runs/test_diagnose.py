@@ -387,7 +387,7 @@ def test_what_cannot_be_diagnosed_is_one_line_and_exit_status_2(arguments, messa
     [
         (Cell(), [-1], "grid.seed=-1: must be in 0..4294967295; give a seed in that range"),
         (Cell(), [], "grid.seed=[]: is empty, so the grid has no cells; give at least one value"),
-        (Cell(), ["a"], "grid.seed=a: must be a whole number; memcap run --help lists the fields"),
+        (Cell(), ["a"], "grid.seed=a: must be a whole number; give a number, for example 1"),
         ({"depth": 2}, [0], "cell=dict: is not a cell; give a bench.Cell, bench.Cell(depth=2, width=8)"),
         (
             Cell(depth=0, dropout=0.5),
