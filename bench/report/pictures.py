@@ -14,9 +14,10 @@ from bench.protocol import theory
 from bench.protocol.cells import LADDER
 from bench.report import curves, maps, plots
 from bench.report.atlas import MOST_SETTINGS, Sheet, sheets
-from bench.statistics.capacity import CURVE_FIELDS, what_is_known
+from bench.statistics.capacity import what_is_known
 from bench.statistics.confirmation import MAJORITY
 from bench.statistics.settings import MAP_AXES, changed_fields, regularized, same
+from bench.statistics.survival import CURVE_FIELDS
 from bench.statistics.tables import Tables
 from bench.statistics.thresholds import at_threshold
 from bench.statistics.verdict import verdict

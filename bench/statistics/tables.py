@@ -123,8 +123,7 @@ def make(store: Store) -> Tables:
         theory=made("theory", lambda: theory.table(groups), not variants),
         # And its rates were tried at sample counts and seeds of their own.
         learning_rates=made("learning_rates", lambda: compare_rates(groups.head(0) if searched else groups)),
-        # Of the few seeds of a search at each count, those that memorize without are no fair sample.
-        regularizers=made("regularizers", lambda: ranking(cells.head(0) if searched else cells)),
+        regularizers=made("regularizers", lambda: ranking(cells)),
         log_rank=made("log_rank", lambda: log_rank(keyed), product),
         incidence=made("incidence", lambda: incidence(keyed), product),
         thresholds=made("thresholds", lambda: thresholds(cells, groups), not searched),
