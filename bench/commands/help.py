@@ -60,7 +60,7 @@ EXAMPLES = {
 
 TEXTS = {
     "run": """\
-usage: memcap [run] [grid=NAME] [setting=value ...] [grid.FIELD=[value,value] ...]
+usage: memcap [run] [--table] [grid=NAME] [setting=value ...] [grid.FIELD=[value,value] ...]
 
 Trains the networks of a grid, and writes tables, maps and report.html into run_dir. The same command again trains only
 what is missing. Ctrl-C keeps what had finished.
@@ -69,6 +69,8 @@ examples:
   memcap grid=smoke
   memcap run 'grid.depth=[1,2]' 'grid.width=[16,64]' tau=0.1 run_dir=results/mine
   memcap -m grid=smoke,question
+
+  --table                 print the table of results in full, not its first 15 rows
 
 {grids}
 
@@ -86,7 +88,7 @@ grid.regularization=[none,dropout] takes names: {regularizations}.
 "grid.variants=[{{}},{{init: orthogonal}}]" repeats the grid with other values.
 {fields}""",
     "diagnose": """\
-usage: memcap diagnose [--fail] [field=value ...]
+usage: memcap diagnose [--fail] [--table] [field=value ...]
 
 Trains the network that the fields describe on noise. Says whether it memorizes as asked; if not, trains variants of it,
 confirms what stands out on fresh seeds, and says what holds it back. Leaves a page in run_dir.
@@ -96,6 +98,7 @@ examples:
   memcap diagnose --fail depth=4 width=16 n_samples=200 dropout=0.1
 
   --fail                  end with exit status 1 where it does not memorize clearly more often than not; for scripts
+  --table                 print all that was tried, and what reaches each layer
   grid.seed=[0,1,2,3,4]   the seeds of data and weights of the variants; fresh ones follow (default range(3))
 
 settings of the run, with a value to try; budget_s bounds what is tried, the others change no result:
@@ -104,13 +107,20 @@ settings of the run, with a value to try; budget_s bounds what is tried, the oth
 fields of the network and its training:
 {fields}""",
     "report": """\
-usage: memcap report [FOLDER]
+usage: memcap report [--table] [--redraw] [FOLDER]
+       memcap report FOLDER FOLDER ... run_dir=FOLDER
 
 Writes tables, figures and report.html of a run again, from the results in its folder; of a check its page. Trains
-nothing. Without a folder it takes results/default.
+nothing. Without a folder it takes results/default. Several runs become one report: run_dir gets what all hold, each
+cell once. Of a folder that holds runs it writes index.html, a page that leads to their reports.
 
-example:
-  memcap report results/smoke""",
+examples:
+  memcap report results/smoke
+  memcap report results/default results/mine run_dir=results/together
+  memcap report results
+
+  --table                 print the table of results in full, not its first 15 rows
+  --redraw                draw the figures again that are there and show these results""",
     "compare": """\
 usage: memcap compare [setting=value ...]
 

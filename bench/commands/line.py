@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from bench.commands.config import EXECUTION, Settings, config_dir, register_schema, settings
 from bench.commands.exits import UsageError
+from bench.commands.options import FAIL, TABLE
 from bench.protocol.cells import FIELDS
 from bench.protocol.names import did_you_mean
 
@@ -35,7 +36,7 @@ def composed(config_name: str, arguments: Sequence[str]) -> list[tuple[DictConfi
     _refuse_split(arguments)
     for argument in arguments:
         if argument.startswith("-") and argument.partition("=")[0] not in OPTIONS:
-            known = {*OPTIONS, "--help", "--version", "--fail"} - {argument}
+            known = {*OPTIONS, "--help", "--version", FAIL, TABLE} - {argument}
             remedy = did_you_mean(argument, sorted(known), "memcap COMMAND --help lists them")
             if argument.strip("-").partition("=")[0] in (*FIELDS, *EXECUTION):
                 remedy = f"settings have no dashes, write {argument.strip('-').partition('=')[0]}=..."

@@ -68,6 +68,10 @@ class Bar:
         self._bar.n = self._share
         self._bar.update(0)
 
+    def clear(self) -> None:
+        """Take the bar off the terminal, so that other lines can be printed; what is shown next brings it back."""
+        self._bar.clear()
+
     def _left(self, now: float, share: float) -> str:
         """The time left at the speed of late, in words; nothing where none is known."""
         passed = now - self._last

@@ -19,6 +19,7 @@ CONTENTS = (
     "figures",
     "provenance.json",
     "config.yaml",
+    "findings.md",
     "report.html",
     "plan.parquet",
 )

@@ -156,11 +156,11 @@ def test_a_diagnosis_ends_with_status_1_where_the_answer_is_no_and_that_is_asked
     assert memcap("diagnose", "--fail", *small[1:], "n_samples=1", "fresh=true")[0] == 0
 
 
-def test_a_report_is_of_one_folder_whatever_its_name(memcap, tmp_path):
-    message = "memcap: a b: is not one folder; write memcap report results/default\n"
-    assert memcap("report", "a", "b") == (2, "", message)
-    message = "memcap: grid=smoke: is not a folder; a report has no settings, write memcap report results/default\n"
+def test_a_report_is_of_a_folder_whatever_its_name(memcap, tmp_path):
+    message = "memcap: grid=smoke: is not a folder; a report has no such setting, write memcap report results/default\n"
     assert memcap("report", "grid=smoke") == (2, "", message)
+    message = "memcap: --tables: is not an option of this command; did you mean --table?\n"
+    assert memcap("report", "--tables") == (2, "", message)
     bench.run(bench.expand(n_samples=[4, 8], max_epochs=2), run_dir=tmp_path / "tau=1")
     assert memcap("report", "tau=1")[0] == 0
 

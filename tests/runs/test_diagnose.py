@@ -170,12 +170,11 @@ def test_a_diagnosis_that_was_stopped_goes_on_where_it_was(tmp_path):
     assert again.verdict == first.verdict
 
 
-def test_a_diagnosis_reads_as_evidence_signals_and_verdict():
-    text = str(bench.diagnose(dataclasses.replace(LINEAR, n_samples=64, max_epochs=50), seeds=[0]))
-    assert text.startswith(
-        "medians over seeds; fresh: seeds that chose no change; tau left: the share of variance unexplained;"
-    )
-    assert "\n\nas asked\n\n" in text
+def test_a_diagnosis_reads_as_verdict_evidence_and_signals():
+    found = bench.diagnose(dataclasses.replace(LINEAR, n_samples=64, max_epochs=50), seeds=[0])
+    text = str(found)
+    assert text.startswith("\n".join(found.verdict.sentences) + "\n\nmedians over seeds; fresh: seeds that chose no change;")
+    assert "\nas asked\n\n" in text
     assert "it leaves 85.9 % of the variance on average.\n" in text
 
 
