@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 import textwrap
 from collections.abc import Sequence
 
@@ -9,10 +11,10 @@ from bench.commands.exits import UsageError
 from bench.protocol.columns import TABLES, Column
 from bench.protocol.names import did_you_mean
 
+# Lines are no longer, and on a narrower terminal as wide as that.
 WIDTH = 110
 
-
-INDENT = " " * 6
+NAME, INDENT = 20, " " * 6
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -27,16 +29,16 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _tables() -> str:
-    lines = [f"  {name:<20}{table.row}" for name, table in TABLES.items()]
+    under = " " * (NAME + 2)
     head = "The tables of a run, each in tables/<name>.csv, and what a row of it is:"
-    return "\n".join(
-        [head, "", *lines, "", "memcap columns TABLE says what its columns mean, memcap columns COLUMN what one does."]
-    )
+    foot = "memcap columns TABLE says what its columns mean, memcap columns COLUMN what one does."
+    lines = [_filled(table.row, f"  {name:<{NAME}}", under) for name, table in TABLES.items()]
+    return "\n".join([_filled(head, "", ""), "", *lines, "", _filled(foot, "", "")])
 
 
 def _columns(name: str) -> str:
     table = TABLES[name]
-    lines = [f"{name}.csv: a row is {table.row}"]
+    lines = [_filled(f"{name}.csv: a row is {table.row}", "", "  ")]
     for column in table.columns:
         lines += [f"  {column.name} [{column.unit}]", _meaning(column)]
     return "\n".join(lines)
@@ -59,5 +61,6 @@ def _meaning(column: Column) -> str:
     return _filled(f"{column.meaning} ({column.source})")
 
 
-def _filled(text: str) -> str:
-    return textwrap.fill(text, WIDTH, initial_indent=INDENT, subsequent_indent=INDENT)
+def _filled(text: str, first: str = INDENT, then: str = INDENT) -> str:
+    width = min(WIDTH, shutil.get_terminal_size().columns) if sys.stdout.isatty() else WIDTH
+    return textwrap.fill(text, width, initial_indent=first, subsequent_indent=then)

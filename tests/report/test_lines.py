@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import bench
+from bench.gates.check import Check, Finding, Verdict
 from bench.report import lines, terminal
 from bench.report.lines import WHOLE, Block, Screen, block_text, wrapped
 from bench.statistics.tables import make
@@ -143,3 +144,24 @@ def test_a_diagnosis_shows_the_remedy_then_the_best_failures(tmp_path):
     failed = shown["median_final_tau"].to_numpy()[1:][~works]
     assert list(failed) == sorted(failed)
     assert set(evidence["setting"]) == set(terminal.worth_showing(evidence)["setting"])
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_what_columns_mean_fits_the_terminal(columns, tmp_path):
+    for arguments in ((), ("capacity", "groups", "log_rank"), ("setting",)):
+        status, out, _ = on_terminal(columns, "columns", *arguments, folder=tmp_path)
+        assert status == 0 and columns - 20 < max(map(len, seen(out))) <= columns
+
+
+def test_what_a_check_found_fits_the_terminal(monkeypatch):
+    found = [
+        Finding("epochs to tau", Verdict.PASSED, "a long sentence about what was measured. " * 6),
+        Finding("N50", Verdict.FAILED, "b"),
+    ]
+    check = Check("capacity", "the reference " * 8, "this checkout", found)
+    whole = check.text().splitlines()
+    assert len(whole) == 4
+    monkeypatch.setattr("bench.gates.check.screen", lambda: Screen(80, False))
+    fitted = check.text().splitlines()
+    assert max(map(len, fitted)) <= 80
+    assert " ".join(" ".join(fitted).split()) == " ".join(" ".join(whole).split())
