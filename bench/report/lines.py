@@ -64,8 +64,15 @@ def wrapped(text: str, shown: Screen, first: str = "", then: str = "") -> str:
         return f"{first}{text}"
     # textwrap breaks lines at the spaces of ASCII alone.
     kept = text.replace(" %", "\xa0%")
-    options = dict(initial_indent=first, subsequent_indent=then, break_long_words=False, break_on_hyphens=False)
-    return textwrap.fill(kept, shown.width, **options).replace("\xa0%", " %")
+    text = textwrap.fill(
+        kept,
+        shown.width,
+        initial_indent=first,
+        subsequent_indent=then,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return text.replace("\xa0%", " %")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

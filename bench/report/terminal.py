@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -51,7 +50,7 @@ def capacity_block(groups: pd.DataFrame) -> Block:
     return Block(title, shown, ["setting"], _spread(counts), "tables/groups.csv")
 
 
-def _spread(names: Sequence[str]) -> list[str]:
+def _spread(names: list[str]) -> list[str]:
     """The names in an order to leave them out in, so that those that stay lie evenly, the outermost to the last.
 
     >>> _spread(["a", "b", "c", "d", "e"])
@@ -140,7 +139,7 @@ def worth_showing(evidence: pd.DataFrame) -> pd.DataFrame:
             "left": evidence["median_final_tau"].fillna(math.inf),
         }
     )
-    return evidence.loc[order.sort_values(list(order), kind="stable").index]
+    return evidence.loc[order.sort_values(list(map(str, order)), kind="stable").index]
 
 
 def compared_shape(table: pd.DataFrame) -> str:
