@@ -41,11 +41,7 @@ def test_the_index_names_every_run_the_latest_first_with_what_its_report_says(re
     assert memcap("report", "results") == (0, "memcap: index of 3 runs in results/index.html\n", "")
     page = (results / "index.html").read_text()
     heads = re.findall(r"<h2[^>]*>(.*?)</h2>", page)
-    assert [re.sub(r"<[^>]*>", "", head).strip() for head in heads] == [
-        "later",
-        "one &amp; &lt;two&gt;",
-        "check ✓ passed",
-    ] or heads
+    assert [re.sub(r"<[^>]*>", "", head).strip() for head in heads] == ["later", "one &amp; &lt;two&gt;", "check ✓ passed"]
     assert page.index(">later<") < page.index("one &amp; &lt;two&gt;</a>") < page.index("✓ passed")
     assert "search for frontiers; 24 cells, 20 of them without a result yet; 2026-02-02 03:04:05 UTC" in page
     assert "grid; 24 cells; 2026-01-02 03:04:05 UTC; cpu avx2" in page
