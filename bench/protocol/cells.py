@@ -221,16 +221,13 @@ class Curve(Sequence[CurvePoint]):
         return repr(tuple(self))
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What one cell did. Epochs are counts from initialisation (epoch 0); None where the event never happened.
 
-    `final_tau` and `best_tau` are fractions of the target variance, `*_val_mse` are in squared target units,
-    `train_time_s` is the
-    cell's share of the wall time of the packs it trained in, in seconds. `predictions` are (target, prediction) pairs
-    of the first
-    training samples in the final state, in target units, as many as the run asked for. `jacobian_rank` is that of the
-    Jacobian of the predictions in that state, if the run asked for it.
+    `final_tau` and `best_tau` are fractions of the target variance, `*_val_mse` are in squared target units, `train_time_s`
+    is the cell's share of the wall time of the packs it trained in, in seconds. `predictions` are (target, prediction)
+    pairs of the first training samples in the final state, in target units, as many as the run asked for. `jacobian_rank`
+    is that of the Jacobian of the predictions in that state, if the run asked for it.
     """
 
     cell: Cell
@@ -248,6 +245,6 @@ class Outcome:
     train_time_s: float | None = None
     engine: str | None = None
     device: str | None = None
-    curve: Curve = dataclasses.field(default_factory=Curve)
+    curve: Curve = Curve()
     predictions: tuple[tuple[float, float], ...] = ()
     jacobian_rank: int | None = None

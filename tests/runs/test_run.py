@@ -138,7 +138,7 @@ def test_two_trainings_of_a_cell_are_never_mixed_into_one_curve(tmp_path):
     store = Store(tmp_path)
     for epochs in (90, 40):
         (outcome,) = train([Cell(n_samples=8, depth=1, max_epochs=epochs, tau=1e-6)]).values()
-        store.write([dataclasses.replace(outcome, cell=CELLS[0])])
+        store.write([outcome._replace(cell=CELLS[0])])
     assert store.read_curves()["epoch"].max() == 40
 
 
