@@ -47,7 +47,8 @@ def build(run_dir: str | Path, *, table: bool = False, redraw: bool = False) -> 
     """
     store, shown = Store(run_dir), screen()
     path = store.path / "report.html"
-    print("memcap: making tables, figures and the page", flush=True)
+    if (store.path / "plan.parquet").exists():
+        print("memcap: making tables, figures and the page", flush=True)
     with Bar(shown=True, stays=False) as bar:
         made = tables.make(store, told=lambda name, share: bar.show(TABLES_DONE * share, [f"table {name}"]))
         write_tables(store.path / "tables", made.named())

@@ -150,7 +150,7 @@ def test_a_diagnosis_shows_the_remedy_then_the_best_failures(tmp_path):
 def test_what_columns_mean_fits_the_terminal(columns, tmp_path):
     for arguments in ((), ("capacity", "groups", "log_rank"), ("setting",)):
         status, out, _ = on_terminal(columns, "columns", *arguments, folder=tmp_path)
-        assert status == 0 and columns - 20 < max(map(len, seen(out))) <= columns
+        assert status == 0 and columns - 30 < max(map(len, seen(out))) <= columns
 
 
 def test_what_a_check_found_fits_the_terminal(monkeypatch):
