@@ -36,7 +36,8 @@ def composed(config_name: str, arguments: Sequence[str]) -> list[tuple[DictConfi
     _refuse_split(arguments)
     for argument in arguments:
         if argument.startswith("-") and argument.partition("=")[0] not in OPTIONS:
-            known = {*OPTIONS, "--help", "--version", FAIL, TABLE} - {argument}
+            # One that other commands have is no slip.
+            known = {*OPTIONS, "--help", "--version", *([] if argument in (FAIL, TABLE) else [FAIL, TABLE])}
             remedy = did_you_mean(argument, sorted(known), "memcap COMMAND --help lists them")
             if argument.strip("-").partition("=")[0] in (*FIELDS, *EXECUTION):
                 remedy = f"settings have no dashes, write {argument.strip('-').partition('=')[0]}=..."
