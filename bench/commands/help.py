@@ -41,6 +41,7 @@ EXAMPLES = {
     "n_predictions": "60",
     "jacobian_rank": "true",
     "budget_s": "60",
+    "past_tau": "true",
     "ratio": "1.3",
     "cells_per_round": "8",
     "most_cells": "64",
@@ -101,21 +102,26 @@ examples:
   --table                 print all that was tried, and what reaches each layer
   grid.seed=[0,1,2,3,4]   the seeds of data and weights of the variants; fresh ones follow (default range(3))
 
-settings of the run, with a value to try; budget_s bounds what is tried, the others change no result:
+settings of the run, with a value to try; budget_s and past_tau decide what is tried, the others change no result:
 {execution}
 
 fields of the network and its training:
 {fields}""",
     "report": """\
 usage: memcap report [--table] [--redraw] [FOLDER]
+       memcap report [FOLDER] figures=paper
        memcap report FOLDER FOLDER ... run_dir=FOLDER
 
 Writes tables, figures and report.html of a run again, from the results in its folder; of a check its page. Trains
 nothing. Without a folder it takes results/default. Several runs become one report: run_dir gets what all hold, each
 cell once. Of a folder that holds runs it writes index.html, a page that leads to their reports.
 
+figures=paper writes into FOLDER/figures/paper instead: PDF and SVG, 3.25 and 6.75 inches wide, text of at least
+7 points, no titles, captions beside them.
+
 examples:
   memcap report results/smoke
+  memcap report results/smoke figures=paper
   memcap report results/default results/mine run_dir=results/together
   memcap report results
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from pathlib import Path
 
 from bench.commands.exits import UsageError, exit_status
@@ -16,6 +16,9 @@ REDRAW = "--redraw"
 
 INTO = "run_dir="
 
+# Figures for a paper, and nothing else.
+PAPER = "figures=paper"
+
 
 def main(arguments: Sequence[str]) -> int:
     """Rebuild the report of the folder that is named, DEFAULT if none is; that of several in the folder `run_dir`.
@@ -24,7 +27,7 @@ def main(arguments: Sequence[str]) -> int:
     """
     folders, options, into = [], set(), None
     for argument in arguments:
-        if argument in (TABLE, REDRAW):
+        if argument in (TABLE, REDRAW, PAPER):
             options.add(argument)
         elif argument.startswith(INTO) and not Path(argument).exists():
             into = Path(argument.removeprefix(INTO))
@@ -39,7 +42,7 @@ def main(arguments: Sequence[str]) -> int:
 
     def report() -> None:
         try:
-            _report(folders, into, table=TABLE in options, redraw=REDRAW in options)
+            _report(folders, into, options)
         except FileNotFoundError as error:
             raise UsageError(str(error)) from error
         # Taking figures apart object by object, to no use at the end of a process, takes it a second.
@@ -59,7 +62,7 @@ def _folder(argument: str) -> Path:
     raise UsageError(f"{argument}: there is no such folder; name that of a run, as in memcap report {DEFAULT}")
 
 
-def _report(folders: Sequence[Path], into: Path | None, *, table: bool, redraw: bool) -> None:
+def _report(folders: Sequence[Path], into: Path | None, options: Set[str]) -> None:
     from bench.report.build import build
     from bench.report.check_page import FOUND, build_check
     from bench.report.index import build_index, runs_in
@@ -68,12 +71,16 @@ def _report(folders: Sequence[Path], into: Path | None, *, table: bool, redraw: 
         folder = _together(folders, into)
     else:
         (folder,) = folders
-    if (folder / FOUND).exists():
+    if PAPER in options:
+        from bench.report.paper import paper
+
+        print(f"memcap: figures in {paper(folder)}")
+    elif (folder / FOUND).exists():
         print(f"memcap: report in {build_check(folder)}")
     elif not (folder / "plan.parquet").exists() and runs_in(folder):
         print(f"memcap: index of {len(runs_in(folder))} runs in {build_index(folder)}")
     else:
-        build(folder, table=table, redraw=redraw)
+        build(folder, table=TABLE in options, redraw=REDRAW in options)
 
 
 def _together(folders: Sequence[Path], into: Path) -> Path:

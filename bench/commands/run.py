@@ -18,8 +18,9 @@ def main(arguments: Sequence[str]) -> int:
     """Train what the arguments ask for, and write its report; the exit status is 0."""
     runs = compose("config", [argument for argument in arguments if argument != TABLE])
     for chosen in runs:
-        if chosen.budget_s is not None:
-            raise GridError("budget_s", chosen.budget_s, "has no effect on a run", "it is a setting of memcap diagnose")
+        for name, value in (("budget_s", chosen.budget_s), ("past_tau", chosen.past_tau)):
+            if value is not None:
+                raise GridError(name, value, "has no effect on a run", "it is a setting of memcap diagnose")
     train_and_report(runs, table=TABLE in arguments)
     return 0
 
@@ -58,7 +59,7 @@ def _train_and_report(chosen: Settings, *, table: bool, diagnose: bool) -> pd.Da
         jacobian_rank=chosen.jacobian_rank,
         fresh=chosen.fresh,
         search=chosen.search,
-        diagnosis=Diagnose(chosen.budget_s) if diagnose else None,
+        diagnosis=Diagnose(chosen.budget_s, chosen.past_tau) if diagnose else None,
         variants=chosen.variants,
         progress=True,
         config=dump(chosen.resolved),

@@ -18,6 +18,9 @@ from bench.protocol.fields import FIELD_LIST
 # Part of every cell_id. A change that moves results moves this number, so that stale results are never taken for new ones.
 PROTOCOL_VERSION = 1
 
+# A threshold that training does not reach, short of a perfect fit: with it a cell trains on to the end of its budget.
+NO_TAU = 1e-300
+
 # Fractions of the target variance whose first epoch every run records on its way to its own `tau`.
 LADDER = (0.5, 0.1, 0.01, 0.001)
 

@@ -341,9 +341,11 @@ def test_available_cores_respect_the_quota_of_the_control_group(monkeypatch, tmp
 
 def test_an_outcome_of_a_failure_holds_no_numbers():
     outcome = Outcome(Cell(), Status.FAILED, reason="because")
-    assert {
-        field.name for field in dataclasses.fields(outcome) if getattr(outcome, field.name) not in (None, (), (None,) * 4)
-    } == {"cell", "status", "reason"}
+    assert {name for name in outcome._fields if getattr(outcome, name) not in (None, (), (None,) * 4)} == {
+        "cell",
+        "status",
+        "reason",
+    }
 
 
 @pytest.mark.parametrize("fresh", [False, True])
