@@ -104,8 +104,10 @@ def _compare(values: dict[str, Any]) -> bool:
     from bench.report import plots, terminal
     from bench.report.lines import block_text, screen, wrapped
     from bench.report.style import save
+    from bench.runs.limits import check_size
     from bench.store.tables import write_tables
 
+    check_size(shapes)
     spec = resolve("auto", values["device"])
     if spec.notice:
         print(f"memcap: {spec.notice}")

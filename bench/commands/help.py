@@ -72,6 +72,9 @@ examples:
   memcap -m grid=smoke,question
 
   --table                 print the table of results in full, not its first 15 rows
+  -m                      a run for every combination of values that are written a,b
+  --cfg=job [--resolve]   show the settings in place of running
+  --allow-env             values may be ${{oc.env:NAME}}, of the environment; run_dir keeps them
 
 {grids}
 

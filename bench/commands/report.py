@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Sequence, Set
 from pathlib import Path
 
@@ -29,7 +30,7 @@ def main(arguments: Sequence[str]) -> int:
     for argument in arguments:
         if argument in (TABLE, REDRAW, PAPER):
             options.add(argument)
-        elif argument.startswith(INTO) and not Path(argument).exists():
+        elif argument.startswith(INTO) and not os.path.exists(argument):
             into = Path(argument.removeprefix(INTO))
         else:
             folders.append(_folder(argument))
@@ -55,7 +56,8 @@ def _folder(argument: str) -> Path:
     if argument.startswith("-"):
         remedy = did_you_mean(argument, (TABLE, REDRAW, "--help"), "memcap report --help lists them")
         raise UsageError(f"{argument}: is not an option of this command; {remedy}")
-    if Path(argument).is_dir():
+    # Of a name that no file can have, os.path says that there is none.
+    if os.path.isdir(argument):
         return Path(argument)
     if "=" in argument:
         raise UsageError(f"{argument}: is not a folder; a report has no such setting, write memcap report {DEFAULT}")

@@ -18,6 +18,7 @@ from bench.report.page import page
 from bench.report.pictures import Picture, drawings
 from bench.statistics import tables
 from bench.statistics.tables import Tables
+from bench.store.folder import held_for_report
 from bench.store.parts import Design, Store, write_atomically
 from bench.store.tables import write_tables
 
@@ -39,13 +40,21 @@ def build(run_dir: str | Path, *, table: bool = False, redraw: bool = False) -> 
         table: print the table in full.
         redraw: draw the figures again that are there already, and show these tables.
 
+    Another report of the folder is waited for.
+
     Returns:
         The page's path.
 
     Raises:
         FileNotFoundError: the folder holds no run.
+        OSError: the system refuses to write.
     """
     store, shown = Store(run_dir), screen()
+    with held_for_report(store.path):
+        return _build(store, shown, table=table, redraw=redraw)
+
+
+def _build(store: Store, shown: Screen, *, table: bool, redraw: bool) -> Path:
     path = store.path / "report.html"
     if (store.path / "plan.parquet").exists():
         print("memcap: making tables, figures and the page", flush=True)
@@ -85,10 +94,13 @@ class _Figures:
         kept = None if redraw else self._kept()
         if kept is not None:
             return kept, []
-        for stale in (*self._folder.glob("*.png"), *self._folder.glob("*.svg"), self._folder / DRAWN):
-            stale.unlink(missing_ok=True)
+        (self._folder / DRAWN).unlink(missing_ok=True)
         drawn = draw(list(drawings(self._made)), self._folder, told=told)
         pictures, failures = [one for one in drawn if isinstance(one, Picture)], [one for one in drawn if isinstance(one, str)]
+        own = {f"{picture.name}.{ending}" for picture in pictures for ending in picture.endings}
+        for other in (*self._folder.glob("*.png"), *self._folder.glob("*.svg")):
+            if other.name not in own:
+                other.unlink()
         if not failures:
             text = json.dumps({"shows": self._shows, "pictures": [dataclasses.asdict(picture) for picture in pictures]})
             write_atomically(self._folder / DRAWN, lambda partial: partial.write_text(text, encoding="utf-8"))

@@ -12,8 +12,8 @@ import pandas as pd
 from bench.protocol.cells import Cell, Status
 from bench.protocol.grid import GridError
 from bench.store import provenance
-from bench.store.folder import CONTENTS, forget, prepared
-from bench.store.parts import PENDING, Store, cells_of, write_atomically
+from bench.store.folder import forget, held
+from bench.store.parts import CONTENTS, PENDING, Store, cells_of, write_atomically
 
 # The key of an entry of provenance.json that says which of the folders put together it comes from.
 FROM = "folder"
@@ -66,6 +66,7 @@ def put_together(folders: Sequence[Path], into: Path) -> Path:
     Raises:
         FileNotFoundError: a folder holds no run.
         GridError: `into` is one of the folders, cannot be written to, or holds a run of its own.
+        bench.store.claims.Claimed: another run holds it.
     """
     stores = [Store(folder) for folder in folders]
     cells: dict[Cell, None] = {cell: None for store in stores for cell in cells_of(store.read_cells())}
@@ -74,18 +75,18 @@ def put_together(folders: Sequence[Path], into: Path) -> Path:
     before = provenance.read(into)
     if (into / "plan.parquet").exists() and not (before and all(FROM in run for run in before)):
         raise GridError("run_dir", str(into), "holds a run of its own", "name a new folder, or one that memcap report has made")
-    prepared(into, fresh=False)
-    forget(into, [name for name in CONTENTS if name != "figures"])
-    ratios = [ratio for store in stores if (ratio := store.design()[1]) is not None]
-    Store(into).write_plan(cells, stores[0].design()[0], max(ratios, default=None))
-    runs = [{FROM: str(folder), **run} for folder in folders for run in provenance.read(folder) or [{}]]
-    text = json.dumps({"runs": runs}, indent=2)
-    # Before the results: a folder that is left half made can be replaced.
-    write_atomically(into / "provenance.json", lambda partial: partial.write_text(text + "\n"))
-    for kind in ("curves", "predictions", "cells"):
-        # Of a cell the newest part counts, by its number.
-        parts = [path for folder in folders for path in sorted((folder / kind).glob("part-*.parquet"))]
-        for number, path in enumerate(parts):
-            (into / kind).mkdir(exist_ok=True)
-            shutil.copyfile(path, into / kind / f"part-{number:08d}-{path.stem.rpartition('-')[2]}.parquet")
+    with held(into, fresh=False):
+        forget(into, [name for name in CONTENTS if name != "figures"])
+        ratios = [ratio for store in stores if (ratio := store.design()[1]) is not None]
+        Store(into).write_plan(cells, stores[0].design()[0], max(ratios, default=None))
+        runs = [{FROM: str(folder), **run} for folder in folders for run in provenance.read(folder) or [{}]]
+        text = json.dumps({"runs": runs}, indent=2)
+        # Before the results: a folder that is left half made can be replaced.
+        write_atomically(into / "provenance.json", lambda partial: partial.write_text(text + "\n"))
+        for kind in ("curves", "predictions", "cells"):
+            # Of a cell the newest part counts, by its number.
+            parts = [path for folder in folders for path in sorted((folder / kind).glob("part-*.parquet"))]
+            for number, path in enumerate(parts):
+                (into / kind).mkdir(exist_ok=True)
+                shutil.copyfile(path, into / kind / f"part-{number:08d}-{path.stem.rpartition('-')[2]}.parquet")
     return into
