@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from bench.runs.search import Search
     from bench.statistics.capacity import capacities
     from bench.statistics.survival import groups
+    from bench.store.several import load
 
 __all__ = [
     "Cell",
@@ -34,16 +35,18 @@ __all__ = [
     "diagnose",
     "expand",
     "groups",
+    "load",
     "run",
 ]
 
-# `run` and `diagnose` bring torch with them, `groups` pandas, `Search` and `capacities` scipy. None is needed for cells.
+# `run` and `diagnose` bring torch with them, `groups` and `load` pandas, the others scipy. None is needed for cells.
 _LATE = {
     "run": "bench.runs.run",
     "diagnose": "bench.runs.diagnosis",
     "Search": "bench.runs.search",
     "capacities": "bench.statistics.capacity",
     "groups": "bench.statistics.survival",
+    "load": "bench.store.several",
 }
 
 
