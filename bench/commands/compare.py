@@ -103,8 +103,10 @@ def _compare(values: dict[str, Any]) -> bool:
     from bench.peers import comparison
     from bench.report import plots, terminal
     from bench.report.style import save
+    from bench.runs.limits import check_size
     from bench.store.tables import write_tables
 
+    check_size(shapes)
     spec = resolve("auto", values["device"])
     if spec.notice:
         print(f"memcap: {spec.notice}")

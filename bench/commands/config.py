@@ -25,6 +25,7 @@ EXECUTION = {
 }
 
 DEFAULT_OF = {"engine": "auto", "executor": "local"}
+EXAMPLE_OF = {**DEFAULT_OF, "grid": "smoke", "regularization": "[none,dropout]"}
 
 # The types of settings as a user calls them.
 _WORDS = {str: "a text", int: "a whole number", bool: "true or false", type(None): "null"}
@@ -95,6 +96,14 @@ def settings(config: DictConfig, overrides: Sequence[str] = ()) -> Settings:
         GridError: a value that cannot be.
     """
     values = cast("dict[str, Any]", OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
+    for name in ("grid", "regularization", "engine", "executor"):
+        if not isinstance(values[name], dict):
+            raise GridError(
+                name, values[name], "must be a mapping of settings", f"choose one by name, {name}={EXAMPLE_OF[name]}"
+            )
+    for name, strengths in values["regularization"].items():
+        if not isinstance(strengths, dict):
+            raise GridError(f"regularization.{name}", strengths, "must be a mapping of strengths", "write {dropout: 0.1}")
     for name, types in EXECUTION.items():
         if not isinstance(values[name], types) or (types is int and isinstance(values[name], bool)):
             wanted = " or ".join(_WORDS[kind] for kind in (types if isinstance(types, tuple) else (types,)))

@@ -71,6 +71,10 @@ examples:
   memcap run 'grid.depth=[1,2]' 'grid.width=[16,64]' tau=0.1 run_dir=results/mine
   memcap -m grid=smoke,question
 
+  -m                      a run for every combination of values that are written a,b
+  --cfg=job [--resolve]   show the settings in place of running
+  --allow-env             values may be ${{oc.env:NAME}}, of the environment; run_dir keeps them
+
 {grids}
 
 settings of the run, with a value to try; none changes a result:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from bench.commands.exits import UsageError, exit_status
+from bench.machine.signals import listen
 from bench.protocol.names import did_you_mean
 from bench.protocol.version import __version__
 
@@ -40,6 +41,7 @@ HELP, VERSION = ("-h", "--help"), ("-V", "--version")
 
 def main() -> None:
     """Entry point of `memcap` and `python -m bench`; ends the process with the command's exit status."""
+    listen()
     sys.exit(dispatch(sys.argv[1:]))
 
 
@@ -47,7 +49,7 @@ def dispatch(arguments: Sequence[str]) -> int:
     """Run the command that the arguments begin with, `run` if they begin with a setting.
 
     Returns:
-        the exit status: 0; 1 where a command found what it was told to fail for; 2 for wrong use; 130 for Ctrl-C.
+        the exit status: 0; 1 where a command found what it was told to fail for, or cells failed; else as of `exit_status`.
     """
     return exit_status(lambda: _dispatch(list(arguments)))
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 
 from hydra.errors import OverrideParseException
+from omegaconf.errors import InterpolationResolutionError
 
 from bench.commands.config import EXECUTION
 from bench.protocol.grid import AXES
@@ -33,14 +34,12 @@ def one_line(error: Exception, known: Sequence[str] | None = None) -> str:
 
     `known` are the settings of the command, if not those of a run.
     """
+    if isinstance(error, InterpolationResolutionError):
+        what = str(error).split("\n")[0]
+        return f"${{...}}: {what[:1].lower()}{what[1:]}; ${{name}} stands for the value of another setting"
     text = " ".join(str(error).split())
     text = text.partition(" Config search path:")[0]
-    if "--multirun" in text:
-        lists = "a list of the grid is in brackets, grid.width=[16,32]; a range is text, \"grid.seed='range(5)'\""
-        return f"{lists}; several runs need -m"
     if isinstance(error, OverrideParseException):
-        if "=" not in error.override:
-            return f"{error.override}: is not a setting; write setting=value, as in grid=smoke"
         remedy = 'a list is in brackets, what a shell would read itself in quotes: "grid.width=[16,32]"'
         return f"{error.override}: cannot be read; {remedy}"
     choice = _UNKNOWN_CHOICE.search(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,9 +22,10 @@ def main(arguments: Sequence[str]) -> int:
     if len(arguments) > 1 or any(argument.startswith("-") for argument in arguments):
         raise UsageError(f"{' '.join(arguments)}: is not one folder; write memcap report {DEFAULT}")
     folder = arguments[0] if arguments else DEFAULT
-    if "=" in folder and not Path(folder).exists():
+    # Of a name that no file can have, os.path says that there is none.
+    if "=" in folder and not os.path.exists(folder):
         raise UsageError(f"{folder}: is not a folder; a report has no settings, write memcap report {DEFAULT}")
-    if not Path(folder).is_dir():
+    if not os.path.isdir(folder):
         raise UsageError(f"{folder}: there is no such folder; name that of a run, as in memcap report {DEFAULT}")
     from bench.report.build import build
     from bench.report.check_page import FOUND, build_check

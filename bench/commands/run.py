@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from bench.commands.config import Settings, dump
+from bench.commands.exits import NO
 from bench.commands.line import compose
 from bench.protocol.grid import GridError
 
@@ -14,14 +16,23 @@ if TYPE_CHECKING:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Train what the arguments ask for, and write its report; the exit status is 0."""
+    """Train what the arguments ask for, and write its report; the exit status is 0, or 1 where cells failed."""
     runs = compose("config", arguments)
     for chosen in runs:
         for name, value in (("budget_s", chosen.budget_s), ("past_tau", chosen.past_tau)):
             if value is not None:
                 raise GridError(name, value, "has no effect on a run", "it is a setting of memcap diagnose")
-    train_and_report(runs)
-    return 0
+    return NO if say_failures(train_and_report(runs)) else 0
+
+
+def say_failures(tables: list[pd.DataFrame]) -> bool:
+    """Say which cells of runs failed, and why; whether any did."""
+    from bench.report.failures import failures
+
+    told = [text for text in map(failures, tables) if text]
+    for text in told:
+        print(f"memcap: {text}", file=sys.stderr)
+    return bool(told)
 
 
 def train_and_report(runs: list[Settings], *, diagnose: bool = False) -> list[pd.DataFrame]:

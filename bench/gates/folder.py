@@ -15,6 +15,7 @@ from bench.gates.check import Check, Finding, Verdict
 from bench.protocol.grid import GridError
 from bench.report.check_page import FOUND, build_check
 from bench.store import provenance
+from bench.store.claims import claim
 from bench.store.folder import forget, writable
 from bench.store.parts import write_atomically
 from bench.store.tables import write_tables
@@ -50,17 +51,19 @@ def begun(folder: Path, name: str, base: str) -> Iterator[None]:
 
     Raises:
         bench.GridError: the folder is another's, or cannot be written to.
+        bench.store.claims.Claimed: another check is held there.
     """
     _owned(folder, name)
     writable(folder)
-    forget(folder, CONTENTS)
-    _unfinished(folder, name, base, "did not come to its end")
-    try:
-        yield
-    except Exception as error:  # Whatever it was, it is raised again.
-        if json.loads((folder / FOUND).read_text(encoding="utf-8"))["findings"][0]["test"] == name:
-            _unfinished(folder, name, base, " ".join(str(error).split()))
-        raise
+    with claim(folder, "check"):
+        forget(folder, CONTENTS)
+        _unfinished(folder, name, base, "did not come to its end")
+        try:
+            yield
+        except Exception as error:  # Whatever it was, it is raised again.
+            if json.loads((folder / FOUND).read_text(encoding="utf-8"))["findings"][0]["test"] == name:
+                _unfinished(folder, name, base, " ".join(str(error).split()))
+            raise
 
 
 def keep(

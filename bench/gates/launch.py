@@ -14,9 +14,12 @@ SUITE = ("tests", "pyproject.toml")
 
 # An editable installation of the interpreter would bring its own program before any path. Where another than the side's is
 # loaded all the same, nothing is measured.
+# It ends with the process that started it: on Linux by prctl's PR_SET_PDEATHSIG.
 LAUNCH = """
-import runpy, sys
+import ctypes, runpy, signal, sys
 from pathlib import Path
+if sys.platform == "linux":
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 site, module = Path(sys.argv[1]).resolve(), sys.argv[2]
 del sys.argv[1:3]
 sys.meta_path[:] = [finder for finder in sys.meta_path if "editable" not in type(finder).__module__]

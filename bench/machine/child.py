@@ -14,9 +14,9 @@ EXCEPTION = re.compile(r"^[A-Za-z_][\w.]*(?:Error|Exception|Interrupt|Warning)\b
 
 
 def command(module: str, *arguments: str) -> list[str]:
-    """What runs a module of this package by itself, in `environment()`."""
+    """What runs a module of this package by itself, in `environment()`, until this process ends."""
     # -P: the working directory is the user's, and files there may have the names of modules.
-    return [sys.executable, "-P", "-m", module, *arguments]
+    return [sys.executable, "-P", "-m", "bench.machine.parent", str(os.getpid()), module, *arguments]
 
 
 def environment() -> dict[str, str]:
@@ -26,7 +26,7 @@ def environment() -> dict[str, str]:
 
 
 def start(module: str, *arguments: str, **pipes: Any) -> subprocess.Popen:
-    """A process that runs a module, in a session of its own: Ctrl-C reaches only the parent.
+    """A process that runs a module, in a session of its own: Ctrl-C reaches only the parent. It ends with the parent.
 
     Args:
         module: its full name.

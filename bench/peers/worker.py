@@ -8,7 +8,7 @@ import math
 import os
 import time
 from collections.abc import Sequence
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from bench.machine.cores import available_cores
+from bench.machine.parent import end_with
 from bench.machine.usage import forget_peak_memory, joules, peak_memory_mb
 from bench.peers.problem import problem_of
 from bench.peers.registry import PEERS
@@ -82,6 +83,8 @@ class Worker:
 
 
 def _serve(name: str, device: str, pipe: Connection) -> None:
+    if (parent := parent_process()) is not None and parent.pid is not None:
+        end_with(parent.pid)
     kind, _, index = device.partition(":")
     if kind == "cuda":
         # The one device that this process sees; all libraries then agree on which it is.

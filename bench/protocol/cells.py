@@ -21,6 +21,10 @@ PROTOCOL_VERSION = 1
 # A threshold that training does not reach, short of a perfect fit: with it a cell trains on to the end of its budget.
 NO_TAU = 1e-300
 
+# Fields that were added when there were results already. They enter a cell_id only where they are not at their defaults, as
+# they were in all cells before: so these keep their ids, and their folders go on.
+LATER: tuple[str, ...] = ()
+
 # Fractions of the target variance whose first epoch every run records on its way to its own `tau`.
 LADDER = (0.5, 0.1, 0.01, 0.001)
 
@@ -92,12 +96,14 @@ class Cell:
 
     @property
     def cell_id(self) -> str:
-        """16 hexadecimal digits: a hash of every field and of PROTOCOL_VERSION."""
+        """16 hexadecimal digits: a hash of every field and of PROTOCOL_VERSION; fields of LATER only off their defaults."""
         # Spelled as `canonical` does, in one look at all fields: every cell of a grid has its id made several times.
         values = [PROTOCOL_VERSION, *_values_of(self)]
         for place in _real_places():
             if type(values[place]) is int:
                 values[place] = float(values[place])
+        if LATER:
+            values = _without_later(values)
         return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:16]
 
     @property
@@ -167,6 +173,14 @@ _values_of = attrgetter(*FIELDS)
 def _real_places() -> list[int]:
     """Where, behind the version, values are that `canonical` spells as real numbers."""
     return [place for place, name in enumerate(FIELDS, start=1) if float in field_types()[name]]
+
+
+def _without_later(values: list[object]) -> list[object]:
+    """The values that are spelled in an id: those of LATER at the end, with their names, where they are not the defaults."""
+    version, *rest = values
+    spelled = dict(zip(FIELDS, rest, strict=True))
+    later = [[name, spelled[name]] for name in LATER if spelled[name] != canonical(name, DEFAULTS[name])]
+    return [version, *(value for name, value in spelled.items() if name not in LATER), *later]
 
 
 def canonical(name: str, value: object) -> object:

@@ -921,7 +921,7 @@ def readme(tables: Mapping[str, Sequence[str]]) -> str:
         "# What the columns mean\n\nEach table is a CSV file. Infinite epochs mean never; an empty entry means that there is"
         " nothing to say. `source` names the file in bench/ that computes the column, and the publication that it follows;"
         " `asked` are the fields of a cell, which are inputs. Units: `1` is a number without one, `of the variance` a share of"
-        " the targets' variance."
+        " the targets' variance. A text that a spreadsheet would take for a formula has an apostrophe before it."
     )
     parts = [f"## {name}.csv\n\n{markdown(name, columns)}" for name, columns in tables.items()]
     return "\n\n".join([head, *parts]) + "\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import math
@@ -10,11 +11,20 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from bench.protocol.cells import DEFAULTS, FIELDS, MAX_SEED, SEEDS, STRENGTHS, Cell, field_choices, field_types
-from bench.protocol.names import did_you_mean
+from bench.protocol.names import did_you_mean, shortened
 from bench.protocol.networks import n_params
 
 # `seed` sets data_seed and init_seed together; `load` stands in for n_samples.
 AXES = (*FIELDS, "seed", "load")
+
+# More than this at once do not fit into the memory of most machines, before any is trained: a planned cell takes a kilobyte.
+MOST_CELLS = 4_000_000
+
+# Every whole number up to this one is a float64, as those of tables are.
+MOST_WHOLE = 2**53
+
+# Of a value that is told in an error.
+TOLD = 80
 
 # numpy seeds and counters are unsigned; 2**32 keeps a seed printable and portable.
 
@@ -25,7 +35,7 @@ class GridError(ValueError):
     """A value that no cell may have. The message is one line: what, its value, the rule, the remedy."""
 
     def __init__(self, name: str, value: object, rule: str, remedy: str):
-        super().__init__(f"{name}={_spell(value)}: {rule}; {remedy}")
+        super().__init__(f"{shortened(name, TOLD)}={_spell(value)}: {rule}; {remedy}")
         self.name, self.value, self.rule, self.remedy = name, value, rule, remedy
 
 
@@ -116,6 +126,7 @@ def expand(
     cells: dict[Cell, None] = {}
     effective: set[str] = set()
     requested: dict[str, Any] = {}
+    counted = 0
     for variant in variants or ({},):
         own_base, own_axes = _with_variant(base, axes, variant)
         lists = _checked_axes(own_base, own_axes)
@@ -123,7 +134,12 @@ def expand(
         requested |= {
             name: value for name, values in lists.items() for value in values if name in NEEDS and value != DEFAULTS[name]
         }
-        for settings in _settings(own_base, lists, regularizations):
+        names, choices = _choices(lists, regularizations)
+        counted += math.prod(map(len, choices))
+        if counted > MOST_CELLS:
+            rule = f"has {counted:,} cells{' and more' if variants else ''}, and at most {MOST_CELLS:,} are trained at once"
+            raise GridError("grid", "...", rule, "sweep fewer values, or train parts of it in folders of their own")
+        for settings in _settings(own_base, lists, names, choices):
             cell = _coherent(Cell(**settings))
             idle = {name for name, (has_effect, _) in NEEDS.items() if not has_effect(cell)}
             effective.update(NEEDS.keys() - idle)
@@ -136,16 +152,15 @@ def expand(
 
 def check(cells: Iterable[Cell]) -> list[Cell]:
     """The same cells without duplicates, every value checked by the rules of `expand`."""
-    unique: dict[Cell, None] = {}
-    seen: set[tuple[str, type, Any]] = set()
-    for cell in cells:
-        for name in FIELDS:
-            value = getattr(cell, name)
-            if isinstance(value, list | tuple) or (name, type(value), value) not in seen:
-                _check_value(name, value)
-                seen.add((name, type(value), value))
-        unique[_coherent(cell)] = None
-    return list(unique)
+    cells = list(cells)
+    # Field by field: of a million cells a field has few values.
+    for name in FIELDS:
+        values: Iterable[Any] = [getattr(cell, name) for cell in cells]
+        with contextlib.suppress(TypeError):  # A list or the like, which `_check_value` names.
+            values = {(type(value), value): value for value in values}.values()
+        for value in values:
+            _check_value(name, value)
+    return list(dict.fromkeys(map(_coherent, cells)))
 
 
 def _with_variant(base: Mapping[str, Any], axes: Mapping[str, Any], variant: Mapping[str, Any]) -> tuple[dict, dict]:
@@ -183,13 +198,15 @@ def _checked_axes(base: Mapping[str, Any], axes: Mapping[str, Any]) -> dict[str,
     return lists
 
 
-def _settings(
-    base: Mapping[str, Any], lists: Mapping[str, list], regularizations: Mapping[str, Mapping[str, Any]]
-) -> Iterable[dict]:
-    """The values of the cells to make, in the order of the fields, seeds fastest."""
+def _choices(lists: Mapping[str, list], regularizations: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], list[list]]:
+    """What is swept, in the order of the fields, seeds fastest; and the values of each."""
     order = [name for name in ("load", *FIELDS) if name in lists and name not in (*SEEDS, "regularization")]
     order += [name for name in ("regularization", "seed", *SEEDS) if name in lists]
-    choices = [_named_strengths(lists[name], regularizations) if name == "regularization" else lists[name] for name in order]
+    return order, [_named_strengths(lists[n], regularizations) if n == "regularization" else lists[n] for n in order]
+
+
+def _settings(base: Mapping[str, Any], lists: Mapping[str, list], order: Sequence[str], choices: list[list]) -> Iterable[dict]:
+    """The values of the cells to make, in the order of `_choices`."""
     for point in itertools.product(*choices):
         values = {**DEFAULTS, **base}
         for name, value in zip(order, point, strict=True):
@@ -211,7 +228,7 @@ def _named_strengths(names: Sequence[str], regularizations: Mapping[str, Mapping
     off = {name: DEFAULTS[name] for name in STRENGTHS}
     settings = []
     for name in names:
-        if name not in regularizations:
+        if not isinstance(name, str) or name not in regularizations:
             known = ", ".join(sorted(regularizations)) or "none is loaded"
             raise GridError("grid.regularization", name, "is not a known regularization", f"choose from: {known}")
         chosen = regularizations[name]
@@ -235,13 +252,24 @@ def _values(name: str, values: Any) -> list[Any]:
         raise GridError(name, dict(values), "is not a list of values", "write [1, 2, 3] or range(start, stop, step)")
     if isinstance(values, str):
         bounds = _RANGE.fullmatch(values)
-        values = range(*map(int, bounds[1].split(","))) if bounds else [values]
+        values = _range(name, values, bounds[1]) if bounds else [values]
     if not isinstance(values, Iterable):
         return [values]
+    if isinstance(values, range) and values[:1] and (values.stop - values.start) // values.step > MOST_CELLS:
+        rule = f"has more than {MOST_CELLS:,} values"
+        raise GridError(name, f"range({values.start}, {values.stop}, {values.step})", rule, "give fewer")
     values = list(values)
     if not values:
         raise GridError(name, values, "is empty, so the grid has no cells", "give at least one value")
     return values
+
+
+def _range(name: str, text: str, bounds: str) -> range:
+    """Python's range."""
+    try:
+        return range(*map(int, bounds.split(",")))
+    except ValueError as error:  # A step of 0, or a number of thousands of digits.
+        raise GridError(name, text, "is no range", "write range(start, stop, step), as in range(0, 10, 2)") from error
 
 
 # YAML has no ranges; the text form can be replaced by a list on the command line, which a mapping could not.
@@ -259,7 +287,7 @@ def _check_value(name: str, value: Any, of: str | None = None) -> Any:
     if name == "seed":
         return _check_value("data_seed", value, of=shown)
     if name == "load":
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= MOST_WHOLE:
             raise GridError(shown, value, "must be a positive number, n_samples / n_params", "give for example 0.5")
         return float(value)
     if isinstance(value, list | tuple):
@@ -268,7 +296,10 @@ def _check_value(name: str, value: Any, of: str | None = None) -> Any:
     if hasattr(value, "item"):  # numpy's scalars
         value = value.item()
     if float in types and type(value) is int:
-        value = float(value)
+        try:
+            value = float(value)
+        except OverflowError as error:
+            raise GridError(shown, given, "must be finite", "give a finite number") from error
     if type(value) not in types:
         wanted = " or ".join("null" if kind is type(None) else _WORDS[kind] for kind in types)
         raise GridError(shown, value, f"must be {wanted}", FIELDS_ARE_LISTED)
@@ -278,6 +309,8 @@ def _check_value(name: str, value: Any, of: str | None = None) -> Any:
         raise GridError(shown, value, f"must be one of {', '.join(choices)}", remedy)
     if isinstance(value, float) and not math.isfinite(value):
         raise GridError(shown, given, "must be finite", "give a finite number")
+    if type(value) is int and value > MOST_WHOLE:
+        raise GridError(shown, given, f"must be at most {MOST_WHOLE}", "give a smaller number")
     if name in RULES and value is not None and not RULES[name].holds(value):
         raise GridError(shown, given, RULES[name].text, RULES[name].remedy)
     return value
@@ -335,4 +368,7 @@ def _spell(value: object) -> str:
         return "null"
     if isinstance(value, bool):
         return str(value).lower()
-    return str(value)
+    try:
+        return shortened(str(value), TOLD)
+    except ValueError:  # Python spells no number of more than some thousands of digits.
+        return "..."

@@ -24,6 +24,12 @@ ALIASES = {
     "double": "float64",
 }
 
+# Longer than any name there is; how alike two texts are takes the product of their lengths.
+LONGEST = 60
+
+# What stands in place of what is left out of a long text.
+GAP = " ... "
+
 # Names less alike than this are no slips of each other (`difflib`: twice the shared letters over all letters).
 ALIKE = 0.6
 # From here on a name is taken for a slip of an alias.
@@ -44,6 +50,8 @@ def did_you_mean(name: str, known: Iterable[str], otherwise: str) -> str:
     >>> did_you_mean("fail_under", ["run_dir"], "see --help")
     'see --help'
     """
+    if len(name) > LONGEST:
+        return otherwise
     known = list(known)
     prefix, _, last = name.rpartition(".")
     slip = difflib.get_close_matches(last, ALIASES, n=1, cutoff=SURE)
@@ -53,3 +61,15 @@ def did_you_mean(name: str, known: Iterable[str], otherwise: str) -> str:
     exact += [other for other in known if other.startswith(wanted) and len(wanted) > 1]
     close = exact or difflib.get_close_matches(name, known, n=1, cutoff=ALIKE)
     return f"did you mean {close[0]}?" if close else otherwise
+
+
+def shortened(text: str, most: int) -> str:
+    """The text, or its beginning and its end where it has more than so many characters.
+
+    >>> shortened("width=8: must be at least 9", 20)
+    'width=8: ... least 9'
+    """
+    if len(text) <= most:
+        return text
+    last = (most - len(GAP)) // 2
+    return f"{text[: most - len(GAP) - last].rstrip()}{GAP}{text[-last:].lstrip()}"

@@ -47,7 +47,10 @@ def n_params(cell: Cell) -> int:
     >>> n_params(Cell(d_in=2, depth=11, width=25))
     6601
     """
-    return sum(out * (fan_in + 1) for out, fan_in in layer_sizes(cell))
+    if cell.depth == 0:
+        return cell.d_in + 1
+    # Not layer by layer: depth may be any number that somebody typed.
+    return cell.width * (cell.d_in + 1) + (cell.depth - 1) * cell.width * (cell.width + 1) + cell.width + 1
 
 
 def functional_dim(cell: Cell) -> int:

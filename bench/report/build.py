@@ -11,6 +11,7 @@ from bench.report.page import page
 from bench.report.pictures import Picture, drawings
 from bench.statistics import tables
 from bench.statistics.tables import Tables
+from bench.store.folder import held_for_report
 from bench.store.parts import Design, Store, write_atomically
 from bench.store.tables import write_tables
 
@@ -18,13 +19,21 @@ from bench.store.tables import write_tables
 def build(run_dir: str | Path) -> Path:
     """Write tables/ of a run folder, print its main table and findings, then write figures/ and report.html.
 
+    Another report of the folder is waited for.
+
     Returns:
         The page's path.
 
     Raises:
         FileNotFoundError: the folder holds no run.
+        OSError: the system refuses to write.
     """
     store = Store(run_dir)
+    with held_for_report(store.path):
+        return _build(store)
+
+
+def _build(store: Store) -> Path:
     made = tables.make(store)
     write_tables(store.path / "tables", made.named())
     sentences = findings(made)
@@ -41,10 +50,13 @@ def build(run_dir: str | Path) -> Path:
 def _draw(made: Tables, folder: Path) -> tuple[list[Picture], list[str]]:
     """All figures as files, and a sentence for each that could not be drawn."""
     folder.mkdir(exist_ok=True)
-    for stale in (*folder.glob("*.png"), *folder.glob("*.svg")):
-        stale.unlink()
     drawn = draw(list(drawings(made)), folder)
-    return [one for one in drawn if isinstance(one, Picture)], [one for one in drawn if isinstance(one, str)]
+    pictures = [one for one in drawn if isinstance(one, Picture)]
+    own = {f"{picture.name}.{ending}" for picture in pictures for ending in picture.endings}
+    for other in (*folder.glob("*.png"), *folder.glob("*.svg")):
+        if other.name not in own:
+            other.unlink()
+    return pictures, [one for one in drawn if isinstance(one, str)]
 
 
 def _print(made: Tables, sentences: list[str]) -> None:

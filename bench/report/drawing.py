@@ -96,6 +96,8 @@ def _save(drawings: Sequence[Drawing], folder: Path) -> list[Picture | str]:
                 for ending in picture.endings:
                     save(picture.figure, folder / f"{picture.name}.{ending}")
                 pictures.append(dataclasses.replace(picture, figure=None))
+            except OSError:  # A full disk is no fault of the figure.
+                raise
             except Exception as error:  # It takes no other figure along, nor the page.
                 pictures.append(f"Left out for an error: a figure ({type(error).__name__}: {error}).")
     finally:

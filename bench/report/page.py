@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,7 +13,7 @@ from bench.protocol import theory
 from bench.protocol.cells import FIELDS, SEEDS
 from bench.protocol.fields import FIELD_LIST
 from bench.report import map_layers, map_svg, sparks, terminal
-from bench.report.blocks import image, inlined, render, table_html, tooltip, where
+from bench.report.blocks import as_json, image, inlined, render, table_html, tooltip, where
 from bench.report.findings import terms
 from bench.report.map_layers import BESIDE, OWN
 from bench.report.pictures import MAPS, Picture, drawn
@@ -206,9 +205,7 @@ def _cells(cells: pd.DataFrame, groups: pd.DataFrame, curves: pd.DataFrame) -> d
         "points": sparks.POINTS - 1,
         "threshold": sparks.depth(float(groups["tau"].min())),
     }
-    # A page ends a script at the first "</", and begins one in a comment.
-    text = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
-    return {"data": text, "count": f"{len(rows):,}"}
+    return {"data": as_json(data), "count": f"{len(rows):,}"}
 
 
 def _rounded(value: Any) -> Any:

@@ -17,6 +17,8 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
+from bench.store.parts import write_atomically
+
 matplotlib.use("Agg")
 sns.set_theme(
     context="notebook",
@@ -111,8 +113,9 @@ def lines_inches(text: str, points: float) -> float:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG, SVG or PDF, by the file's ending: the same bytes again for the same figure."""
-    figure.savefig(path, dpi=PNG_DPI, metadata=UNDATED.get(path.suffix))
+    """Write a figure as PNG, SVG or PDF, by the file's ending: the same bytes for the same figure, all of them or none."""
+    options = {"format": path.suffix.removeprefix("."), "dpi": PNG_DPI, "metadata": UNDATED.get(path.suffix)}
+    write_atomically(path, lambda partial: figure.savefig(partial, **options))
 
 
 def plain_ticks(low: float, high: float, most: int) -> list[float]:

@@ -211,8 +211,7 @@ class Inquiry:
             cell
             for cell in tried
             if cell.max_epochs > self._asked.max_epochs
-            and self._left(cell)
-            <= HALVED * self._left(self._plain(dataclasses.replace(cell, max_epochs=self._asked.max_epochs)))
+            and self._is_halved(cell, self._plain(dataclasses.replace(cell, max_epochs=self._asked.max_epochs)))
         ]
         return ladder.longest(self._asked, min(falls, key=self._left)) if falls else []
 
@@ -220,9 +219,13 @@ class Inquiry:
         """Fresh seeds for the most epochs of the asked network, where these leave much less."""
         longer = [cell for cell in tried if pulled_by(cell, self._asked) == [Lever.BUDGET]]
         longest = max(longer, key=lambda cell: cell.max_epochs, default=None)
-        if longest is not None and self._left(longest) <= HALVED * self._left(self._plain(self._asked)):
+        if longest is not None and self._is_halved(longest, self._plain(self._asked)):
             seeds = self._fresh_seeds(LOOKS[0])
             yield from self._train([*self._with(self._asked, seeds), *self._with(longest, seeds)])
+
+    def _is_halved(self, longer: Cell, shorter: Cell) -> bool:
+        """Whether the longer training leaves at most half; one that diverged leaves all."""
+        return math.isfinite(self._left(longer)) and self._left(longer) <= HALVED * self._left(shorter)
 
     def _closest(self, tried: list[Cell]) -> Cell:
         """The training of the asked network that left the least; the asked one where none left less."""

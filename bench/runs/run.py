@@ -15,16 +15,19 @@ import yaml
 
 from bench.engines.choice import EngineSpec, resolve
 from bench.machine.cores import available_cores
+from bench.machine.signals import unbroken
 from bench.protocol import grid
-from bench.protocol.cells import Cell
+from bench.protocol.cells import PROTOCOL_VERSION, Cell
 from bench.runs.executors.choice import EXECUTORS
 from bench.runs.inquiry import Diagnose, Inquiry
+from bench.runs.limits import check_size
 from bench.runs.search import Search, next_round
 from bench.runs.training import Training
 from bench.statistics.settings import label_settings
 from bench.store import provenance
-from bench.store.folder import prepared
-from bench.store.parts import Design, Store, write_atomically
+from bench.store.claims import Claim
+from bench.store.folder import held
+from bench.store.parts import GOES_ON, SCHEMA_VERSION, Design, Store, write_atomically
 
 
 def run(
@@ -75,7 +78,10 @@ def run(
         failed has the status "failed" and a reason.
 
     Raises:
-        bench.GridError: a cell, device, engine or number of threads that cannot be.
+        bench.GridError: a cell, device, engine or number of threads that cannot be; a `run_dir` that is not a run's, or of
+            another version of this program.
+        bench.store.claims.Claimed: another run holds `run_dir`, or took it over.
+        OSError: the system refuses to write; what was written before is kept.
         KeyboardInterrupt: Ctrl-C; what had finished is kept in `run_dir`.
     """
     asked = grid.check([cells] if isinstance(cells, Cell) else cells)
@@ -91,10 +97,14 @@ def run(
     if diagnosis is not None and len({dataclasses.replace(cell, data_seed=0, init_seed=0) for cell in asked}) > 1:
         rule = "describes several networks, and a diagnosis is about one"
         raise grid.GridError("grid", "...", rule, "sweep nothing but the seeds")
+    check_size(asked)
     if run_dir == "":
         raise grid.GridError("run_dir", run_dir, "names no folder", "give a folder")
-    with tempfile.TemporaryDirectory(prefix="memcap-") if run_dir is None else nullcontext(run_dir) as folder:
-        store = Store(prepared(Path(folder), fresh=fresh))
+    with (
+        tempfile.TemporaryDirectory(prefix="memcap-") if run_dir is None else nullcontext(run_dir) as folder,
+        held(Path(folder), fresh=fresh) as claim,
+    ):
+        store = _store(Path(folder), claim)
         if progress:
             what = "one network to diagnose" if diagnosis else f"{len(asked)} {'networks to search' if search else 'cells'}"
             print(f"memcap: {what}{'' if run_dir is None else f', results in {run_dir}'}")
@@ -108,6 +118,7 @@ def run(
             design,
             spec,
             config,
+            claim,
             progress=progress,
             executor=executor,
             threads=threads or available_cores(),
@@ -115,6 +126,22 @@ def run(
             jacobian_rank=jacobian_rank,
         )
         return store.read_cells()
+
+
+def _store(folder: Path, claim: Claim) -> Store:
+    """The store of a folder that this process holds.
+
+    Raises:
+        bench.GridError: the folder is of another version, whose results and this one's would not belong together.
+    """
+    store = Store(folder, claim.check)
+    own = str(PROTOCOL_VERSION)
+    if (origin := store.origin()) and (origin.schema not in map(str, GOES_ON) or origin.protocol != own):
+        rule = f"is of schema {origin.schema} and protocol {origin.protocol}, and this program of {SCHEMA_VERSION} and {own}"
+        raise grid.GridError("run_dir", str(folder), rule, "name a new folder; memcap report still reads this one")
+    if aside := provenance.set_aside(folder):
+        print(f"memcap: {folder / 'provenance.json'} cannot be read; it is now {aside.name}")
+    return store
 
 
 def _train_planned(
@@ -125,6 +152,7 @@ def _train_planned(
     design: Design,
     spec: EngineSpec,
     config: str | None,
+    claim: Claim,
     *,
     progress: bool,
     threads: int,
@@ -148,7 +176,7 @@ def _train_planned(
     try:
         for planned in _plans(asked, search, inquiry, store):
             finished = store.finished_ids(with_predictions=n_predictions > 0, with_jacobian_rank=jacobian_rank)
-            todo = [cell for cell in planned if cell.cell_id not in finished]
+            todo = [cell for cell in planned if cell.cell_id not in finished] if finished else planned
             for name in store.unreadable.keys() - told:
                 print(f"memcap: {store.path / name} {store.unreadable[name]}; its cells are trained again")
             told |= store.unreadable.keys()
@@ -160,16 +188,19 @@ def _train_planned(
                 rounds += 1
         store.write_plan(planned, design, ratio, _in_words(inquiry.left_out, asked[0]) if inquiry else ())
     finally:
-        facts = provenance.collect(engine=spec.name, device=training.device_name, threads=training.workers)
-        wall_time_s = round(time.perf_counter() - started, 3)
-        counts = {"cells_planned": len(planned), "cells_trained": training.trained, "cells_kept": len(planned) - training.asked}
-        if search or inquiry:
-            counts["rounds_trained"] = rounds
-        if training.left_to_torch:
-            counts["cells_left_to_torch"] = training.left_to_torch
-        times = {"started_at": started_at.isoformat(timespec="seconds"), "wall_time_s": wall_time_s}
-        asked_for = {"config": None if config is None else yaml.safe_load(config)}
-        provenance.append(store.path, {**times, **counts, **facts, **asked_for})
+        with unbroken():
+            facts = provenance.collect(engine=spec.name, device=training.device_name, threads=training.workers)
+            wall_time_s = round(time.perf_counter() - started, 3)
+            kept = len(planned) - training.asked
+            counts = {"cells_planned": len(planned), "cells_trained": training.trained, "cells_kept": kept}
+            if search or inquiry:
+                counts["rounds_trained"] = rounds
+            if training.left_to_torch:
+                counts["cells_left_to_torch"] = training.left_to_torch
+            times = {"started_at": started_at.isoformat(timespec="seconds"), "wall_time_s": wall_time_s}
+            asked_for = {"config": None if config is None else yaml.safe_load(config)}
+            if claim.holds():
+                provenance.append(store.path, {**times, **counts, **facts, **asked_for})
 
 
 def _plans(asked: list[Cell], search: Search | None, inquiry: Inquiry | None, store: Store) -> Iterator[list[Cell]]:

@@ -19,6 +19,9 @@ FIRST_LOAD, STRIDE, FIRST_SEEDS = 0.25, 2, 2
 # No frontier is looked for beyond this many times the functional dimension.
 MOST_LOAD = 16
 
+# Cells of a network, in a round and in all: far more than any frontier needs.
+MOST_FOR_A_NETWORK = 100_000
+
 # The least sensible values of a search.
 LEAST_RATIO = 1.01
 
@@ -44,6 +47,8 @@ class Search:
             value = getattr(self, name)
             if type(value) is not int or value < 1:
                 raise GridError(f"search.{name}", value, "must be a whole number of at least 1", "give for example 8")
+            if value > MOST_FOR_A_NETWORK:
+                raise GridError(f"search.{name}", value, f"must be at most {MOST_FOR_A_NETWORK}", "give for example 128")
 
 
 def next_round(

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from bench.engines.choice import EngineSpec, for_the_rest, make_engine
 from bench.engines.cost import torch_is_faster
 from bench.engines.packs import budget_flops, epoch_flops, plan
+from bench.machine.signals import unbroken
 from bench.protocol.cells import Cell, Outcome
 from bench.runs.executors.choice import EXECUTORS
 from bench.runs.progress import Progress
@@ -116,10 +117,11 @@ class _Writer:
             self._flush()
 
     def _flush(self) -> None:
-        if self._outcomes:
-            self._store.write(self._outcomes)
-        self._outcomes = []
-        self._last = time.monotonic()
+        with unbroken():
+            if self._outcomes:
+                self._store.write(self._outcomes)
+            self._outcomes = []
+            self._last = time.monotonic()
 
 
 def _budget_left(outcome: Outcome) -> float:

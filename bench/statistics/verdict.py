@@ -34,6 +34,10 @@ from bench.statistics.settings import same
 TUNING = 1
 _CLASSES = {Lever.BUDGET: TUNING, Lever.ACTIVATION: 2, Lever.NETWORK: 2, Lever.SAMPLES: 3, Lever.TASK: 4}
 
+# Capacity is not said where more epochs, four times as many on the ladder, leave less than this share: what falls as slowly as
+# a root of the epochs still falls.
+FLAT = 0.9
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Verdict:
@@ -194,29 +198,29 @@ def _capacity_unproven(asked: pd.Series, evidence: pd.DataFrame, perhaps: list[p
     levers = set().union(*(levers_of(row) for _, row in evidence.iterrows()))
     if Lever.BUDGET not in levers or not levers & {Lever.LEARNING_RATE, Lever.OPTIMIZER}:
         return _undecided("capacity, or the training: more epochs and other rates were not tried")
-    if (pair := _falls(evidence)) is not None:
+    if (pair := _falls(evidence, FLAT)) is not None:
         before, after = pair
         text = f"{after['setting']} leaves {wording.left(after)}, where {before['max_epochs']} epochs leave"
         return _undecided(f"capacity, or the budget: {text} {wording.left(before)}")
     return None
 
 
-def _falls(evidence: pd.DataFrame, levers: Iterable[str] | None = None) -> tuple[pd.Series, pd.Series] | None:
-    """Of trainings that differ in their epochs alone, the longest two, where the longest leaves at most HALVED of the other."""
+def _falls(evidence: pd.DataFrame, share: float, levers: Iterable[str] | None = None) -> tuple[pd.Series, pd.Series] | None:
+    """Of trainings that differ in their epochs alone the longest two, where the last leaves at most `share` of the other."""
     fields = [name for name in OWN_FIELDS if name != "max_epochs"]
     rows = [row for row in same_network(evidence) if levers is None or row["levers"] in levers]
     longest = sorted((row for row in rows if Lever.BUDGET in levers_of(row)), key=lambda row: row["median_final_tau"])
     for after in longest:
         twins = [row for row in rows if all(same(row[name], after[name]) for name in fields)]
         *shorter, last = sorted(twins, key=lambda row: row["max_epochs"])
-        if last is after and shorter and after["median_final_tau"] <= HALVED * shorter[-1]["median_final_tau"]:
+        if last is after and shorter and after["median_final_tau"] <= share * shorter[-1]["median_final_tau"]:
             return shorter[-1], after
     return None
 
 
 def _budget(evidence: pd.DataFrame) -> Verdict | None:
     """The budget, where epochs alone still halve what is left at the longest that was tried, and fresh seeds confirm it."""
-    if _falls(evidence, levers=("", str(Lever.BUDGET))) is None or halving(evidence) is None:
+    if _falls(evidence, HALVED, levers=("", str(Lever.BUDGET))) is None or halving(evidence) is None:
         return None
     beyond = f"Beyond that, {wording.nothing_works(evidence)}."
     text = f"Held back by the budget: training had not ended. {wording.halved(evidence)} {beyond}"

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 import os
 import re
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from itertools import chain
 from pathlib import Path
@@ -19,19 +18,45 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bench.protocol.cells import FIELDS, LADDER, Cell, Outcome, Status, field_types
+from bench.protocol.cells import (
+    DEFAULTS,
+    FIELDS,
+    LADDER,
+    LATER,
+    PROTOCOL_VERSION,
+    Cell,
+    Outcome,
+    Status,
+    field_types,
+)
 from bench.protocol.jacobian import MOST_NUMBERS
 from bench.protocol.networks import functional_dim, n_params
 
 SCHEMA_VERSION = 2
-_VERSION_KEY = b"memcap_schema"
+# The schemas whose folders this program goes on with: they lack nothing but fields of `LATER`, then at their defaults.
+GOES_ON = (SCHEMA_VERSION,)
+_VERSION_KEY, _PROTOCOL_KEY = b"memcap_schema", b"memcap_protocol"
 # In the metadata of plan.parquet: what its cells are.
 _DESIGN_KEY, _RATIO_KEY, _LEFT_OUT_KEY = b"memcap_design", b"memcap_ratio", b"memcap_left_out"
-_PART_NAME = re.compile(r"part-(\d{8})-[0-9a-f]{8}\.parquet")
+PART_NAME = re.compile(r"part-(\d{8})-[0-9a-f]{8}\.parquet")
 
 _ARROW = {int: pa.int64(), float: pa.float64(), bool: pa.bool_(), str: pa.string()}
 
 RUNG_COLUMNS = tuple(f"epoch_to_{rung:g}" for rung in LADDER)
+
+# What a run folder may hold; `fresh` removes these in this order and nothing else. Where there is no plan, what has these names
+# is another's: so the plan is the last to go.
+CONTENTS = (
+    "cells",
+    "curves",
+    "predictions",
+    "tables",
+    "figures",
+    "provenance.json",
+    "config.yaml",
+    "report.html",
+    "plan.parquet",
+)
 
 # Status of a planned cell that no part holds: an interrupted run has them. Not an outcome, so not a `Status`.
 PENDING = "pending"
@@ -89,12 +114,26 @@ class Ended(NamedTuple):
     final_tau: float
 
 
-class Store:
-    """The parts of one run folder. Reading reports what it could not read in `unreadable`, by name and reason."""
+class Origin(NamedTuple):
+    """The versions under which a plan was written."""
 
-    def __init__(self, run_dir: str | Path):
+    schema: str
+    protocol: str
+
+
+class Store:
+    """The parts of one run folder. Reading reports what it could not read in `unreadable`, by name and reason.
+
+    A folder of another schema can be read: fields that it does not have are at their defaults, what was not measured is absent.
+    """
+
+    def __init__(self, run_dir: str | Path, check: Callable[[], None] = lambda: None):
+        """`check` raises where this process may not write into the folder (any more); it is asked before every file."""
         self.path = Path(run_dir)
         self.unreadable: dict[str, str] = {}
+        self._check = check
+        # The last plan that was written: it may be asked for again, and takes long where there are many cells.
+        self._planned: tuple[Mapping[bytes, bytes], Sequence[Cell]] | None = None
 
     def write(self, outcomes: Sequence[Outcome]) -> None:
         """Add one part of each kind. A cell's row is written last: where it exists, its curve and predictions do too."""
@@ -123,7 +162,7 @@ class Store:
 
     def write_plan(
         self,
-        cells: Iterable[Cell],
+        cells: Sequence[Cell],
         design: Design = Design.PRODUCT,
         ratio: float | None = None,
         left_out: Sequence[str] = (),
@@ -131,32 +170,48 @@ class Store:
         """Replace the list of cells that this folder's tables and figures are about; `ratio`: that a search was asked for;
         `left_out`: what a diagnosis had no time for, in words.
         """
-        rows = [{"cell_id": cell.cell_id, **dataclasses.asdict(cell)} for cell in cells]
-        self.path.mkdir(parents=True, exist_ok=True)
-        table = pa.Table.from_pylist(rows, schema=SCHEMAS["plan"])
         about = {
             _DESIGN_KEY: design.encode(),
             _RATIO_KEY: str(ratio).encode(),
             _LEFT_OUT_KEY: json.dumps(list(left_out)).encode(),
         }
-        self._write_table(table, self.path / "plan.parquet", about)
+        if self._planned == (about, cells) and (self.path / "plan.parquet").exists():
+            return
+        self._check()
+        self.path.mkdir(parents=True, exist_ok=True)
+        columns = {"cell_id": [cell.cell_id for cell in cells]}
+        columns |= {name: [getattr(cell, name) for cell in cells] for name in FIELDS}
+        self._write_table(pa.Table.from_pydict(columns, schema=SCHEMAS["plan"]), self.path / "plan.parquet", about)
+        self._planned = about, list(cells)
 
     def design(self) -> tuple[Design, float | None]:
         """What the planned cells are, a product where no plan can be read; and the ratio that a search was asked for."""
+        about = self._about_plan()
         try:
-            about = pq.read_schema(self.path / "plan.parquet").metadata or {}
             design = Design(about[_DESIGN_KEY].decode())
             return design, float(about[_RATIO_KEY]) if design is Design.SEARCH else None
-        except (OSError, pa.ArrowException, KeyError, ValueError):
+        except (KeyError, ValueError):
             return Design.PRODUCT, None
 
     def left_out(self) -> tuple[str, ...]:
         """What a diagnosis had no time for, in words; nothing where no plan can be read."""
         try:
-            about = pq.read_schema(self.path / "plan.parquet").metadata or {}
-            return tuple(json.loads(about.get(_LEFT_OUT_KEY, b"[]")))
-        except (OSError, pa.ArrowException, ValueError):
+            return tuple(json.loads(self._about_plan().get(_LEFT_OUT_KEY, b"[]")))
+        except ValueError:
             return ()
+
+    def origin(self) -> Origin | None:
+        """The versions of schema and protocol that the plan is of; None where none can be read."""
+        about = self._about_plan()
+        # Plans did not say it as long as there was one protocol.
+        return Origin(about[_VERSION_KEY].decode(), about.get(_PROTOCOL_KEY, b"1").decode()) if _VERSION_KEY in about else None
+
+    def _about_plan(self) -> Mapping[bytes, bytes]:
+        """What the plan says of itself; nothing where none can be read."""
+        try:
+            return pq.read_schema(self.path / "plan.parquet").metadata or {}
+        except (OSError, pa.ArrowException):
+            return {}
 
     def read_cells(self) -> pd.DataFrame:
         """One row for each planned cell, in the order of the plan; those without an outcome have the status `pending`.
@@ -165,11 +220,8 @@ class Store:
         """
         plan = self._read(self.path / "plan.parquet", "plan")
         if plan is None:
-            raise FileNotFoundError(
-                f"{self.path}: holds no plan.parquet that can be read;"
-                f" train into this folder first (memcap run_dir={self.path})"
-            )
-        planned = plan.to_pandas()
+            raise FileNotFoundError(f"{self.path}: {self._without_plan()}")
+        planned = plan.to_pandas(use_threads=False)
         known = planned[["cell_id"]].merge(self._outcomes(), on="cell_id", how="left", indicator=True)
         missing = (known.pop("_merge") == "left_only").to_numpy()
         if missing.any():
@@ -180,6 +232,14 @@ class Store:
             known.loc[missing, "status"] = PENDING
             known = known.astype({name: planned.dtypes[name] for name in FIELDS} | {"n_params": int, "functional_dim": int})
         return known.astype(dict.fromkeys((*_INTEGERS, *_NULLABLE_FIELDS), "Int64"))
+
+    def _without_plan(self) -> str:
+        """What a folder is that has no plan, and what to do; the same as a run would say that is to train into it."""
+        if self._parts("cells"):
+            return f"has lost its plan.parquet; the command of its config.yaml writes it again (memcap run_dir={self.path})"
+        if not (self.path / "plan.parquet").exists() and any((self.path / name).exists() for name in CONTENTS):
+            return "holds files, but no run that they belong to; name the folder of a run"
+        return f"holds no plan.parquet that can be read; train into this folder first (memcap run_dir={self.path})"
 
     def read_curves(self) -> pd.DataFrame:
         """Learning curves of all cells: cell_id, epoch, tau, val_mse, by epoch."""
@@ -215,14 +275,14 @@ class Store:
         return finished
 
     def _outcomes(self) -> pd.DataFrame:
-        cells = self._read_parts("cells").to_pandas()
+        cells = self._read_parts("cells").to_pandas(use_threads=False)
         cells["_failed"] = cells["status"] == Status.FAILED
         cells = cells.sort_values("_failed", ascending=False, kind="stable").drop_duplicates("cell_id", keep="last")
         return cells.drop(columns="_failed")
 
     def _newest(self, kind: str, key: list[str]) -> pd.DataFrame:
         """The rows of every cell from the newest part that has any: two trainings of a cell are never mixed."""
-        table = self._read_parts(kind, numbered=True).to_pandas()
+        table = self._read_parts(kind, numbered=True).to_pandas(use_threads=False)
         newest = table.groupby("cell_id")["part"].transform("max")
         return table[table["part"] == newest].drop(columns="part").sort_values(key, ignore_index=True)
 
@@ -236,32 +296,42 @@ class Store:
 
     def _parts(self, kind: str) -> list[Path]:
         folder = self.path / kind
-        return sorted(path for path in folder.iterdir() if _PART_NAME.fullmatch(path.name)) if folder.is_dir() else []
+        return sorted(path for path in folder.iterdir() if PART_NAME.fullmatch(path.name)) if folder.is_dir() else []
 
     def _read(self, path: Path, kind: str) -> pa.Table | None:
         name = str(path.relative_to(self.path))
         try:
-            table = pq.ParquetFile(path, page_checksum_verification=True).read()
+            # What the system refuses, a file or a thread to read it with, is no damage: the bytes come first, by this thread.
+            data = path.read_bytes()
         except FileNotFoundError:
             return None
+        try:
+            table = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True).read(use_threads=False)
+            version = (table.schema.metadata or {}).get(_VERSION_KEY, b"none").decode()
+            lacks = set(SCHEMAS[kind].names).difference(table.column_names)
+            of_plan = version not in map(str, GOES_ON) and (origin := self.origin()) is not None and version == origin.schema
+            if of_plan or (version in map(str, GOES_ON) and lacks and lacks <= set(LATER)):
+                table = _completed(table, kind)
         except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
             self.unreadable[name] = " ".join(str(error).split())
             return None
-        version = (table.schema.metadata or {}).get(_VERSION_KEY, b"none").decode()
-        if version != str(SCHEMA_VERSION) or table.schema.remove_metadata() != SCHEMAS[kind]:
+        if not (of_plan or version in map(str, GOES_ON)) or table.schema.remove_metadata() != SCHEMAS[kind]:
             self.unreadable[name] = f"is of schema {version}, this program reads schema {SCHEMA_VERSION}"
             return None
         return table.replace_schema_metadata()
 
     def _write_part(self, kind: str, table: pa.Table) -> None:
+        self._check()
         folder = self.path / kind
         folder.mkdir(parents=True, exist_ok=True)
-        numbers = [int(match[1]) for path in folder.iterdir() if (match := _PART_NAME.fullmatch(path.name))]
+        numbers = [int(match[1]) for path in folder.iterdir() if (match := PART_NAME.fullmatch(path.name))]
         name = f"part-{max(numbers, default=-1) + 1:08d}-{secrets.token_hex(4)}.parquet"
         self._write_table(table, folder / name)
 
     def _write_table(self, table: pa.Table, path: Path, about: Mapping[bytes, bytes] = MappingProxyType({})) -> None:
-        table = table.replace_schema_metadata({_VERSION_KEY: str(SCHEMA_VERSION).encode(), **about})
+        self._check()
+        versions = {_VERSION_KEY: str(SCHEMA_VERSION).encode(), _PROTOCOL_KEY: str(PROTOCOL_VERSION).encode()}
+        table = table.replace_schema_metadata({**versions, **about})
         write_atomically(path, lambda partial: pq.write_table(table, partial, write_page_checksum=True))
 
 
@@ -278,14 +348,35 @@ def cells_of(table: pd.DataFrame) -> list[Cell]:
     ]
 
 
+def _completed(table: pa.Table, kind: str) -> pa.Table:
+    """A table of another schema as one of this program's: fields that it lacks are at their defaults, other columns absent."""
+    if "cell_id" not in table.column_names:
+        raise pa.ArrowInvalid("it has no cell_id")
+    columns = [
+        table[field.name].cast(field.type)
+        if field.name in table.column_names
+        else pa.array([DEFAULTS.get(field.name)] * len(table), field.type)
+        for field in SCHEMAS[kind]
+    ]
+    return pa.table(columns, schema=SCHEMAS[kind]).replace_schema_metadata(table.schema.metadata)
+
+
 def write_atomically(path: Path, write) -> None:
-    """Call `write` with a path beside `path`, flush what it wrote to the disk, and rename it into place."""
+    """Call `write` with a path beside `path`, flush what it wrote to the disk, and rename it into place.
+
+    Raises:
+        OSError: the system refuses it; the error names `path`.
+    """
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     try:
         write(partial)
         with open(partial, "rb") as written:
             os.fsync(written.fileno())
         os.replace(partial, path)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
     finally:
         partial.unlink(missing_ok=True)
 

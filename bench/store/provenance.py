@@ -35,16 +35,37 @@ def collect(*, engine: str, device: str, threads: int, packages: Sequence[str] =
 
 
 def append(run_dir: Path, run: dict[str, Any]) -> None:
-    """Add one run to `provenance.json`, keeping those before it."""
+    """Add one run to `provenance.json`, keeping those before it; a file that is none of this program's is set aside."""
     path = run_dir / "provenance.json"
+    set_aside(run_dir)
     text = json.dumps({"runs": [*read(run_dir), run]}, indent=2)
     write_atomically(path, lambda partial: partial.write_text(text + "\n"))
 
 
 def read(run_dir: Path) -> list[dict[str, Any]]:
-    """The runs into this folder, oldest first."""
+    """The runs into this folder, oldest first; none where the file is not this program's, or damaged."""
     path = run_dir / "provenance.json"
-    return json.loads(path.read_text())["runs"] if path.exists() else []
+    return _runs(path.read_bytes()) or [] if path.exists() else []
+
+
+def set_aside(run_dir: Path) -> Path | None:
+    """Give `provenance.json` another name where it is damaged or none of this program's; that name, if so."""
+    path = run_dir / "provenance.json"
+    if not path.exists() or _runs(path.read_bytes()) is not None:
+        return None
+    taken = len(list(run_dir.glob("provenance.unreadable*.json")))
+    aside = path.with_name(f"provenance.unreadable{f'-{taken + 1}' if taken else ''}.json")
+    path.replace(aside)
+    return aside
+
+
+def _runs(text: bytes) -> list[dict[str, Any]] | None:
+    """What a file says of runs; None where it is none of this program's."""
+    try:
+        runs = json.loads(text)["runs"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return None
+    return runs if isinstance(runs, list) and all(isinstance(run, dict) for run in runs) else None
 
 
 def _git(*args: str) -> str | None:

@@ -10,6 +10,9 @@ import pandas as pd
 from bench.protocol.columns import TABLES, readme
 from bench.store.parts import write_atomically
 
+# What a spreadsheet takes for the beginning of a formula.
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
 
 def write_tables(folder: Path, tables: Mapping[str, pd.DataFrame]) -> None:
     """Replace the tables of a folder by these, each a CSV file of its name, and write README.md beside them.
@@ -23,6 +26,20 @@ def write_tables(folder: Path, tables: Mapping[str, pd.DataFrame]) -> None:
         if stale.stem not in tables:
             stale.unlink()
     for name, table in tables.items():
-        write_atomically(folder / f"{name}.csv", lambda partial, table=table: table.to_csv(partial, index=False, na_rep=""))
+        safe = table.assign(**{str(name): own.map(_no_formula) for name, own in table.items() if _may_be_text(own)})
+        write_atomically(folder / f"{name}.csv", lambda partial, table=safe: table.to_csv(partial, index=False, na_rep=""))
     text = readme({name: [str(column) for column in tables[name]] for name in TABLES if name in tables})
     write_atomically(folder / "README.md", lambda partial: partial.write_text(text, encoding="utf-8"))
+
+
+def _may_be_text(column: pd.Series) -> bool:
+    return not (pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column))
+
+
+def _no_formula(value: object) -> object:
+    """The value; a text that a spreadsheet would take for a formula has an apostrophe before it.
+
+    >>> _no_formula("=HYPERLINK(1)"), _no_formula("he_normal"), _no_formula(-1.5)
+    ("'=HYPERLINK(1)", 'he_normal', -1.5)
+    """
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+import time
 
 import pytest
 
 import bench
+from bench.machine.usage import peak_memory_mb
 from tests.protocol.test_grid import compose
 
 CASES = [
@@ -87,6 +90,25 @@ CASES = [
         "grid.variants=[{loss:hinge,target:rademacher,target_scaling:minmax}]",
         "loss=hinge: needs targets of -1 and 1; set target=rademacher and target_scaling=none, or use loss=mse",
     ),
+    (
+        "grid.width=[9000000000000000000]",
+        "grid.width=9000000000000000000: must be at most 9007199254740992; give a smaller number",
+    ),
+    ("grid.seed='range(1000000000)'", "grid.seed=range(0, 1000000000, 1): has more than 4,000,000 values; give fewer"),
+    ("grid.seed='range(1,2,0)'", "grid.seed=range(1,2,0): is no range; write range(start, stop, step), as in range(0, 10, 2)"),
+    (
+        "grid.learning_rate='range(1,200001)'",
+        "grid=...: has 6,400,000 cells, and at most 4,000,000 are trained at once; sweep fewer values, or train parts of it in folders of their own",
+    ),
+    ("+regularization.mine=3", "regularization.mine=3: must be a mapping of strengths; write {dropout: 0.1}"),
+    ("=1", "=1: is not a setting; write setting=value, as in grid=smoke"),
+    ("~tau", "~tau: a setting cannot be taken away; leave it out, or set it to null"),
+    ("engine=null", "engine=null: chooses nothing; choose from: auto, cuda, native, torch"),
+    ("--shell-completion", "--shell-completion: is not an option of this command; memcap COMMAND --help lists them"),
+    ("--cfg=all", "--cfg all: shows nothing; write --cfg job"),
+    ("hydra.run.dir=elsewhere", "hydra.run.dir: is not a setting; memcap COMMAND --help lists the settings"),
+    ("tau=${nope}", "${...}: interpolation key 'nope' not found; ${name} stands for the value of another setting"),
+    ("tau=${oc.env:HOME}", "${oc.env:HOME}: is of the environment, and results would keep it; --allow-env allows that"),
     ("loss=mae", "loss=mae: must be one of mse, hinge; did you mean mse?"),
     ("widht=3", "widht: is not a setting; did you mean width?"),
     ("grid.widht=[3]", "grid.widht: is not a setting; did you mean grid.width?"),
@@ -178,3 +200,36 @@ def test_a_gpu_that_is_not_here_is_named():
 def test_reporting_on_a_folder_without_a_run_says_how_to_make_one(memcap, tmp_path):
     rule = "holds no plan.parquet that can be read; train into this folder first"
     assert memcap("report", str(tmp_path)) == (2, "", f"memcap: {tmp_path}: {rule} (memcap run_dir={tmp_path})\n")
+
+
+@pytest.mark.parametrize(
+    ("setting", "n_bytes"),
+    [("grid.depth=[100000000]", 1.6e11), ("grid.n_samples=[5000000000]", 2e11), ("grid.width=[9000000000000000]", 8.6e17)],
+)
+def test_what_does_not_fit_into_memory_is_told_before_any_is_taken(setting, n_bytes, memcap, monkeypatch, tmp_path):
+    monkeypatch.setattr("bench.runs.limits.most_memory_bytes", lambda: 10**10)
+    before = peak_memory_mb()
+    status, out, err = memcap("grid=smoke", setting, "lr_schedule=cosine")
+    name, value = setting.removeprefix("grid.").replace("[", "").replace("]", "").split("=")
+    told = re.fullmatch(
+        rf"memcap: {name}={value}: takes at least (\S+) GB to train, and this machine has 10 GB of memory; .*\n", err
+    )
+    assert (status, out) == (2, "") and told is not None
+    assert float(told[1]) * 1e9 == pytest.approx(n_bytes, rel=0.5)
+    assert not peak_memory_mb() > before + 50
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_value_of_any_length_is_told_in_a_short_line(memcap):
+    for setting in ("init=" + "x" * 9000, "x" * 9000 + "=1", "tau=" + "x" * 100_000, "grid.seed=[" + "1," * 900 + "-1]"):
+        began = time.monotonic()
+        status, out, err = memcap("grid=smoke", setting)
+        assert (status, out, err.count("\n")) == (2, "", 1) and len(err) <= 401
+        assert time.monotonic() - began < 10
+
+
+def test_values_may_name_variables_of_the_environment_where_that_is_allowed(memcap, monkeypatch):
+    monkeypatch.setenv("MEMCAP_INIT", "he")
+    assert memcap("grid=smoke", "init=${oc.env:MEMCAP_INIT}", "--allow-env").err.startswith("memcap: init=he: must be one of")
+    status, out, _ = memcap("grid=smoke", "init=${oc.env:MEMCAP_INIT}", "--cfg=job")
+    assert status == 0 and "init: ${oc.env:MEMCAP_INIT}" in out

@@ -20,7 +20,7 @@ import bench
 # Cells of a small run and of a larger one: what the larger one has more is that of its cells.
 FEW, MANY = 200, 800
 
-# Of so many tries the least: what else a process does only adds.
+# Of so many tries of each the least: what else a process does only adds.
 TRIES = 3
 
 
@@ -31,7 +31,8 @@ def cells(count: int) -> list[bench.Cell]:
 def for_each(measure: Callable[[int], int]) -> float:
     """What a cell adds to a measure of a run of so many cells."""
     measure(FEW)  # What is made once is made before.
-    return min((measure(MANY) - measure(FEW)) / (MANY - FEW) for _ in range(TRIES))
+    few, many = (min(measure(count) for _ in range(TRIES)) for count in (FEW, MANY))
+    return (many - few) / (MANY - FEW)
 
 
 def python_calls(engine: str) -> float:

@@ -28,6 +28,7 @@ from bench.runs.executors import local
 from bench.store import provenance
 from bench.store.parts import PENDING, RUNG_COLUMNS, Design, Store, memorized_bits
 from tests.engines.training import train, untimed
+from tests.machine.test_signals import lives
 from tests.turns import alone
 
 CELLS = bench.expand(depth=1, width=[8, 16], n_samples=[8, 32], seed=range(2), tau=0.1, max_epochs=150)
@@ -264,10 +265,20 @@ def test_closing_the_executor_ends_its_workers():
 
 
 @pytest.mark.parametrize(
-    ("engine", "threads"),
-    [("auto", 2), *(pytest.param("torch", threads, marks=pytest.mark.exhaustive) for threads in (1, 2))],
+    ("engine", "threads", "signals", "status"),
+    [
+        ("auto", 2, [signal.SIGINT] * 3, 130),
+        ("auto", 2, [signal.SIGTERM], 143),
+        pytest.param("auto", 2, [signal.SIGHUP, signal.SIGTERM], 129, marks=pytest.mark.exhaustive),
+        *(pytest.param("torch", n, [signal.SIGINT] * 3, 130, marks=pytest.mark.exhaustive) for n in (1, 2)),
+        pytest.param("torch", 2, [signal.SIGTERM], 143, marks=pytest.mark.exhaustive),
+        pytest.param("torch", 2, [signal.SIGKILL], -9, marks=pytest.mark.exhaustive),
+    ],
 )
-def test_ctrl_c_stops_within_a_second_keeps_what_is_finished_and_says_how_to_go_on(engine, threads, tmp_path):
+def test_a_signal_stops_within_a_second_keeps_what_is_finished_and_says_how_to_go_on(
+    engine, threads, signals, status, tmp_path
+):
+    """Also one that comes again and again. No child lives on, and the same command goes on."""
     command = [
         sys.executable,
         "-m",
@@ -294,21 +305,36 @@ def test_ctrl_c_stops_within_a_second_keeps_what_is_finished_and_says_how_to_go_
     while not list(tmp_path.glob("cells/*.parquet")):
         assert time.monotonic() < deadline and process.poll() is None, process.communicate()
         time.sleep(0.05)
+    children = children_of(process.pid)
     with alone():
-        process.send_signal(signal.SIGINT)
         sent = time.monotonic()
+        for number in signals:
+            process.send_signal(number)
+            time.sleep(0.05)
         try:
             _, errors = process.communicate(timeout=30)
         finally:
             process.kill()
         ended = time.monotonic()
+        while any(map(lives, children)):
+            assert time.monotonic() - ended < 1
+            time.sleep(0.01)
     # A second, and what a host that does other things takes beside it to end three processes.
     assert ended - sent < 3
-    assert process.returncode == 130
-    assert "memcap: stopped; finished cells are kept, and the same command goes on from there" in errors
+    assert process.returncode == status
     assert "Traceback" not in errors
+    assert not children or engine == "torch"
     table = Store(tmp_path).read_cells()
     assert set(table["status"]) > {PENDING}
+    if status > 0:
+        stopped = "memcap: stopped; finished cells are kept, and the same command goes on from there"
+        assert [line for line in errors.splitlines() if line.startswith("memcap: ")] == ["memcap: stopping", stopped]
+        (run,) = provenance.read(tmp_path)
+        assert run["cells_trained"] == (table["status"] != PENDING).sum()
+
+
+def children_of(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def test_progress_lines_count_the_ends_of_cells(capsys, monkeypatch):
@@ -334,9 +360,11 @@ def test_available_cores_respect_the_quota_of_the_control_group(monkeypatch, tmp
 
 def test_an_outcome_of_a_failure_holds_no_numbers():
     outcome = Outcome(Cell(), Status.FAILED, reason="because")
-    assert {
-        field.name for field in dataclasses.fields(outcome) if getattr(outcome, field.name) not in (None, (), (None,) * 4)
-    } == {"cell", "status", "reason"}
+    assert {name for name in outcome._fields if getattr(outcome, name) not in (None, (), (None,) * 4)} == {
+        "cell",
+        "status",
+        "reason",
+    }
 
 
 @pytest.mark.parametrize("fresh", [False, True])

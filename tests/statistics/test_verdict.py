@@ -318,6 +318,11 @@ def test_capacity_is_said_only_where_more_epochs_and_other_rates_were_shown_not_
     assert found.sentences[0] == (
         "Undecided: capacity, or the budget: learning_rate=0.1, max_epochs=400 leaves 20 %, where 100 epochs leave 50 %."
     )
+    slowly = rung(None, 0.43, learning_rate=0.1, max_epochs=400)
+    assert verdict(evidence_of(asked, fewer, *tried, slowly)).cause == Cause.UNDECIDED
+    assert (
+        verdict(evidence_of(asked, fewer, *tried, rung(None, 0.48, learning_rate=0.1, max_epochs=400))).cause == Cause.CAPACITY
+    )
     perhaps = mixed(4, 8, learning_rate=0.03)
     assert verdict(evidence_of(asked, fewer, *tried, perhaps)).cause == Cause.UNDECIDED
     assert verdict(evidence_of(asked, fewer, *tried, mixed(4, 8, width=32))).cause == Cause.CAPACITY

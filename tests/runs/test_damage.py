@@ -1,0 +1,168 @@
+"""Damaged folders, and folders of other versions: what is damage is set aside or trained again, and nothing else is."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import bench
+from bench.protocol import cells as protocol_cells
+from bench.protocol.cells import FIELDS, PROTOCOL_VERSION, Cell
+from bench.report.build import build
+from bench.store import parts, provenance
+from bench.store.folder import held, held_for_report
+from bench.store.parts import SCHEMA_VERSION, Store
+
+CELLS = bench.expand(depth=1, width=4, n_samples=[4, 8], tau=0.5, max_epochs=20)
+
+
+def trained(folder: Path) -> int:
+    """Cells that the last run into a folder trained."""
+    return provenance.read(folder)[-1]["cells_trained"]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1, 2]", '{"runs": 3}', '{"runs": [3]}', "\udcff", "[" * 10_000])
+def test_a_provenance_that_is_none_is_set_aside_with_a_line(text, tmp_path, capsys):
+    bench.run(CELLS, run_dir=tmp_path)
+    damaged = text.encode(errors="surrogateescape")
+    for number, name in enumerate(("provenance.unreadable.json", "provenance.unreadable-2.json")):
+        (tmp_path / "provenance.json").write_bytes(damaged)
+        bench.run(CELLS[: 1 + number], run_dir=tmp_path)
+        assert capsys.readouterr().out == f"memcap: {tmp_path / 'provenance.json'} cannot be read; it is now {name}\n"
+        assert (tmp_path / name).read_bytes() == damaged
+        assert [run["cells_planned"] for run in provenance.read(tmp_path)] == [1 + number]
+
+
+def test_a_run_that_lost_its_plan_is_told_the_way_that_works(memcap, tmp_path):
+    first = bench.run(CELLS, run_dir=tmp_path / "mine")
+    (tmp_path / "mine" / "plan.parquet").unlink()
+    rule = "has lost its plan.parquet; the command of its config.yaml writes it again (memcap run_dir=mine)"
+    assert memcap("report", "mine") == (2, "", f"memcap: mine: {rule}\n")
+    pd.testing.assert_frame_equal(bench.run(CELLS, run_dir=tmp_path / "mine"), first)
+    assert trained(tmp_path / "mine") == 0
+    assert memcap("report", "mine")[0] == 0
+
+
+def test_files_of_another_s_are_told_alike_by_a_run_and_a_report(memcap, tmp_path):
+    (tmp_path / "theirs" / "figures").mkdir(parents=True)
+    rule = "holds figures, but no run that they belong to; name a new folder, or the folder of a run"
+    assert memcap("grid=smoke", "run_dir=theirs") == (2, "", f"memcap: run_dir=theirs: {rule}\n")
+    rule = "holds files, but no run that they belong to; name the folder of a run"
+    assert memcap("report", "theirs") == (2, "", f"memcap: theirs: {rule}\n")
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EACCES, "Permission denied"), OSError(errno.EMFILE, "Too many open files")])
+def test_a_file_that_the_system_does_not_give_is_no_damage(error, tmp_path, monkeypatch):
+    bench.run(CELLS, run_dir=tmp_path)
+
+    def refuse(self):
+        raise error
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    store = Store(tmp_path)
+    with pytest.raises(OSError, match=error.strerror):
+        store.read_cells()
+    assert store.unreadable == {}
+
+
+def test_results_are_read_where_no_thread_can_be_started(tmp_path, monkeypatch):
+    """Where pyarrow reads a file itself, or with threads, it then raises an error of its own, which says nothing of the file."""
+    bench.run(CELLS, run_dir=tmp_path)
+    opened, read, sources, threads = pq.ParquetFile.__init__, pq.ParquetFile.read, [], []
+
+    def opens(self, source, *args, **options):
+        sources.append(source)
+        opened(self, source, *args, **options)
+
+    def reads(self, *args, **options):
+        threads.append(options.get("use_threads", True))
+        return read(self, *args, **options)
+
+    monkeypatch.setattr(pq.ParquetFile, "__init__", opens)
+    monkeypatch.setattr(pq.ParquetFile, "read", reads)
+    assert len(Store(tmp_path).read_cells()) == 2
+    assert sources and all(isinstance(source, pa.BufferReader) for source in sources)
+    assert threads and not any(threads)
+
+
+def test_what_ended_writers_left_half_written_goes_and_what_others_write_stays(tmp_path):
+    bench.run(CELLS, run_dir=tmp_path)
+    build(tmp_path)
+    of_run = [
+        tmp_path / ".plan.parquet.0123abcd.partial",
+        tmp_path / "cells" / ".part-00000009-0123abcd.parquet.0123abcd.partial",
+    ]
+    of_report = [tmp_path / ".report.html.0123abcd.partial", tmp_path / "figures" / ".map.png.0123abcd.partial"]
+    of_others = [tmp_path / ".mine.0123abcd.partial", tmp_path / "notes.partial"]
+    for path in (*of_run, *of_report, *of_others):
+        path.touch()
+    with held(tmp_path, fresh=False):
+        assert [path.exists() for path in (*of_run, *of_report)] == [False, False, True, True]
+    for path in of_run:
+        path.touch()
+    with held_for_report(tmp_path):
+        assert [path.exists() for path in (*of_run, *of_report)] == [True, True, False, False]
+    assert all(path.exists() for path in of_others)
+
+
+def rewritten(folder: Path, about: dict[bytes, bytes], without: tuple[str, ...] = ()) -> None:
+    """All parquet files of a folder as another version would have written them."""
+    for path in folder.rglob("*.parquet"):
+        table = pq.read_table(path)
+        metadata = {**table.schema.metadata, **about}
+        table = table.drop_columns([name for name in without if name in table.column_names])
+        pq.write_table(table.replace_schema_metadata(metadata), path)
+
+
+@pytest.mark.parametrize(
+    ("about", "without", "schema", "protocol"),
+    [
+        ({b"memcap_schema": b"1"}, ("loss", "jacobian_rank"), 1, PROTOCOL_VERSION),
+        ({b"memcap_schema": b"99"}, (), 99, PROTOCOL_VERSION),
+        ({b"memcap_protocol": b"99"}, (), SCHEMA_VERSION, 99),
+    ],
+)
+def test_a_folder_of_another_version_is_named_stays_readable_and_is_not_written_to(
+    about, without, schema, protocol, memcap, tmp_path
+):
+    folder = tmp_path / "old"
+    before = bench.run(CELLS, run_dir=folder)
+    rewritten(folder, about, without)
+    kept = {path: path.read_bytes() for path in folder.rglob("*.parquet")}
+    status, _, err = memcap("grid=smoke", "run_dir=old")
+    rule = f"is of schema {schema} and protocol {protocol}, and this program of {SCHEMA_VERSION} and {PROTOCOL_VERSION}"
+    assert (status, err) == (2, f"memcap: run_dir=old: {rule}; name a new folder; memcap report still reads this one\n")
+    assert {path: path.read_bytes() for path in folder.rglob("*.parquet")} == kept
+    store = Store(folder)
+    pd.testing.assert_frame_equal(store.read_cells(), before, check_dtype=False)
+    assert len(store.read_curves()) and store.unreadable == {}
+    if without:
+        assert memcap("report", "old")[0] == 0
+    assert len(bench.run(CELLS, run_dir=folder, fresh=True)) == len(before) and trained(folder) == len(before)
+
+
+def test_a_field_that_is_added_later_leaves_ids_as_they_were_where_it_is_at_its_default(monkeypatch):
+    """As if `shuffle` were new: the id of before is that of all other values."""
+    cell = Cell(width=7)
+    monkeypatch.setattr(protocol_cells, "LATER", ("shuffle",))
+    others = [getattr(cell, name) for name in FIELDS if name != "shuffle"]
+    before = hashlib.sha256(json.dumps([PROTOCOL_VERSION, *others]).encode()).hexdigest()[:16]
+    assert cell.cell_id == before
+    changed = Cell(width=7, batch_size=4, shuffle=True).cell_id
+    assert changed not in (before, Cell(width=7, batch_size=4).cell_id)
+
+
+def test_a_folder_from_before_a_field_goes_on(tmp_path, monkeypatch):
+    for module in (protocol_cells, parts):
+        monkeypatch.setattr(module, "LATER", ("shuffle",))
+    first = bench.run(CELLS, run_dir=tmp_path)
+    rewritten(tmp_path, {}, without=("shuffle",))
+    pd.testing.assert_frame_equal(bench.run(CELLS, run_dir=tmp_path), first)
+    assert trained(tmp_path) == 0
