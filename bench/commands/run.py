@@ -69,7 +69,7 @@ def _train_and_report(chosen: Settings, *, diagnose: bool) -> pd.DataFrame:
         jacobian_rank=chosen.jacobian_rank,
         fresh=chosen.fresh,
         search=chosen.search,
-        diagnosis=Diagnose(chosen.budget_s, chosen.past_tau) if diagnose else None,
+        diagnosis=Diagnose(chosen.budget_s, bool(chosen.past_tau)) if diagnose else None,
         variants=chosen.variants,
         progress=True,
         config=dump(chosen.resolved),

@@ -241,7 +241,8 @@ _PROTOCOL = tuple(name for name in GROUP_FIELDS if name not in ("n_samples", "de
 def _depths(shallow: pd.DataFrame, deep: pd.DataFrame) -> dict[str, Any]:
     pairs = [(one, other) for one in shallow.to_dict("records") for other in deep.to_dict("records")]
     one, other = min(pairs, key=lambda pair: abs(math.log(pair[1]["functional_dim"] / pair[0]["functional_dim"])))
-    interval = ratio_interval(*(_n50(row, over=row["functional_dim"]) for row in (other, one)))
+    above, below = (_n50(row, over=row["functional_dim"]) for row in (other, one))
+    interval = ratio_interval(above, below)
     return _row(
         interval,
         (1.0, 1.0),
