@@ -17,11 +17,15 @@ from bench.protocol.grid import GridError
 from bench.protocol.version import __version__
 
 if TYPE_CHECKING:
-    from bench.runs.diagnosis import diagnose
+    from bench.modules.asked import diagnose
+    from bench.modules.assertion import assert_memorizes
+    from bench.modules.capacity import capacity
+    from bench.modules.trials import Stop
     from bench.runs.run import run
     from bench.runs.search import Search
     from bench.statistics.capacity import capacities
     from bench.statistics.survival import groups
+    from bench.store.several import load
 
 __all__ = [
     "Cell",
@@ -29,21 +33,29 @@ __all__ = [
     "Outcome",
     "Search",
     "Status",
+    "Stop",
     "__version__",
+    "assert_memorizes",
     "capacities",
+    "capacity",
     "diagnose",
     "expand",
     "groups",
+    "load",
     "run",
 ]
 
-# `run` and `diagnose` bring torch with them, `groups` pandas, `Search` and `capacities` scipy. None is needed for cells.
+# `run`, `diagnose` and what is about modules bring torch with them, `groups` and `load` pandas, the others scipy. Cells need none.
 _LATE = {
     "run": "bench.runs.run",
-    "diagnose": "bench.runs.diagnosis",
+    "diagnose": "bench.modules.asked",
+    "assert_memorizes": "bench.modules.assertion",
+    "capacity": "bench.modules.capacity",
+    "Stop": "bench.modules.trials",
     "Search": "bench.runs.search",
     "capacities": "bench.statistics.capacity",
     "groups": "bench.statistics.survival",
+    "load": "bench.store.several",
 }
 
 

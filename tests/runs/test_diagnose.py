@@ -271,12 +271,11 @@ def test_a_diagnosis_that_was_stopped_goes_on_where_it_was(tmp_path):
     assert again.verdict == first.verdict
 
 
-def test_a_diagnosis_reads_as_evidence_signals_and_verdict():
-    text = str(bench.diagnose(dataclasses.replace(LINEAR, n_samples=64, max_epochs=50), seeds=[0]))
-    assert text.startswith(
-        "medians over seeds; fresh: seeds that chose no change; tau left: the share of variance unexplained;"
-    )
-    assert "\n\nas asked\n\n" in text
+def test_a_diagnosis_reads_as_verdict_evidence_and_signals():
+    found = bench.diagnose(dataclasses.replace(LINEAR, n_samples=64, max_epochs=50), seeds=[0])
+    text = str(found)
+    assert text.startswith("\n".join(found.verdict.sentences) + "\n\nmedians over seeds; fresh: seeds that chose no change;")
+    assert "\nas asked\n\n" in text
     assert "it leaves 85.9 % of the variance on average.\n" in text
 
 
@@ -488,7 +487,7 @@ def test_what_cannot_be_diagnosed_is_one_line_and_exit_status_2(arguments, messa
     [
         (Cell(), [-1], "grid.seed=-1: must be in 0..4294967295; give a seed in that range"),
         (Cell(), [], "grid.seed=[]: is empty, so the grid has no cells; give at least one value"),
-        (Cell(), ["a"], "grid.seed=a: must be a whole number; memcap run --help lists the fields"),
+        (Cell(), ["a"], "grid.seed=a: must be a whole number; give a number, for example 1"),
         ({"depth": 2}, [0], "cell=dict: is not a cell; give a bench.Cell, bench.Cell(depth=2, width=8)"),
         (
             Cell(depth=0, dropout=0.5),
