@@ -45,7 +45,7 @@ __all__ = [
     "run",
 ]
 
-# `run`, `diagnose` and what is about modules bring torch with them, `groups` and `load` pandas, the others scipy. Cells need none.
+# `run`, `diagnose` and what is about modules bring torch, `groups` and `load` pandas, the others scipy. Cells need none.
 _LATE = {
     "run": "bench.runs.run",
     "diagnose": "bench.modules.asked",
