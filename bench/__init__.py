@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from bench.runs.search import Search
     from bench.statistics.capacity import capacities
     from bench.statistics.survival import groups
+    from bench.store.several import load
 
 __all__ = [
     "Cell",
@@ -40,11 +41,11 @@ __all__ = [
     "diagnose",
     "expand",
     "groups",
+    "load",
     "run",
 ]
 
-# `run`, `diagnose` and what is about modules bring torch with them, `groups` pandas, `Search` and `capacities` scipy. None is
-# needed for cells.
+# `run`, `diagnose` and what is about modules bring torch, `groups` and `load` pandas, the others scipy. Cells need none.
 _LATE = {
     "run": "bench.runs.run",
     "diagnose": "bench.modules.asked",
@@ -54,6 +55,7 @@ _LATE = {
     "Search": "bench.runs.search",
     "capacities": "bench.statistics.capacity",
     "groups": "bench.statistics.survival",
+    "load": "bench.store.several",
 }
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from bench.engines.choice import EngineSpec, for_the_rest, make_engine
 from bench.engines.cost import torch_is_faster
-from bench.engines.packs import budget_flops, epoch_flops, plan
+from bench.engines.packs import plan
 from bench.machine.signals import unbroken
 from bench.protocol.cells import Cell, Outcome
 from bench.runs.executors.choice import EXECUTORS
@@ -59,7 +59,7 @@ class Training:
                 print(f"memcap: {len(rest)} cells are {why}; engine=torch trains them")
         self.asked += len(cells)
         with (
-            Progress(len(cells), sum(map(budget_flops, cells)), shown=self._progress) as shown,
+            Progress(cells, shown=self._progress) as shown,
             _Writer(self._store) as writer,
         ):
             if own:
@@ -91,7 +91,7 @@ class Training:
                     continue
                 writer.add(report.outcomes)
                 self.trained += len(report.outcomes)
-                shown.update(report.outcomes, report.flops, sum(map(_budget_left, report.outcomes)))
+                shown.update(report.outcomes, report.flops)
         finally:
             reports.close()
         return lost
@@ -122,8 +122,3 @@ class _Writer:
                 self._store.write(self._outcomes)
             self._outcomes = []
             self._last = time.monotonic()
-
-
-def _budget_left(outcome: Outcome) -> float:
-    """FLOPs of the cell's budget that will not be spent."""
-    return (outcome.cell.max_epochs - (outcome.epochs_run or 0)) * epoch_flops(outcome.cell)

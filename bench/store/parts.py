@@ -54,6 +54,7 @@ CONTENTS = (
     "figures",
     "provenance.json",
     "config.yaml",
+    "findings.md",
     "report.html",
     "plan.parquet",
 )

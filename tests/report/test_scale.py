@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
 import time
@@ -19,6 +20,7 @@ from bench.statistics.survival import groups
 from bench.store.parts import SCHEMAS, Store
 from tests.conftest import ROOT
 from tests.engines.training import train
+from tests.report.synthetic import ten_thousand, write_run
 
 AXES = dict(
     depth=[1, 2, 3, 4, 6],
@@ -91,3 +93,15 @@ def test_reading_the_tables_of_finished_cells_takes_no_longer_than_a_second_for_
     assert len(grouped) == count // 5
     assert grouped["n_censored"].sum() == count
     assert elapsed < most_s
+
+
+@pytest.mark.exhaustive
+def test_the_report_of_10000_cells_is_made_again_in_under_twelve_seconds_of_a_core(tmp_path):
+    """As from a shell, Python and its libraries started too; the figures are there."""
+    folder = write_run(tmp_path / "many", ten_thousand())
+    command = [sys.executable, "-m", "bench", "report", str(folder)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime < 12
