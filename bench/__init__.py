@@ -17,7 +17,10 @@ from bench.protocol.grid import GridError
 from bench.protocol.version import __version__
 
 if TYPE_CHECKING:
-    from bench.runs.diagnosis import diagnose
+    from bench.modules.asked import diagnose
+    from bench.modules.assertion import assert_memorizes
+    from bench.modules.capacity import capacity
+    from bench.modules.trials import Stop
     from bench.runs.run import run
     from bench.runs.search import Search
     from bench.statistics.capacity import capacities
@@ -30,8 +33,11 @@ __all__ = [
     "Outcome",
     "Search",
     "Status",
+    "Stop",
     "__version__",
+    "assert_memorizes",
     "capacities",
+    "capacity",
     "diagnose",
     "expand",
     "groups",
@@ -39,10 +45,13 @@ __all__ = [
     "run",
 ]
 
-# `run` and `diagnose` bring torch with them, `groups` and `load` pandas, the others scipy. None is needed for cells.
+# `run`, `diagnose` and what is about modules bring torch, `groups` and `load` pandas, the others scipy. Cells need none.
 _LATE = {
     "run": "bench.runs.run",
-    "diagnose": "bench.runs.diagnosis",
+    "diagnose": "bench.modules.asked",
+    "assert_memorizes": "bench.modules.assertion",
+    "capacity": "bench.modules.capacity",
+    "Stop": "bench.modules.trials",
     "Search": "bench.runs.search",
     "capacities": "bench.statistics.capacity",
     "groups": "bench.statistics.survival",

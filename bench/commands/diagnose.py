@@ -12,12 +12,16 @@ from bench.protocol.grid import GridError
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Diagnose the network that the arguments describe.
+    """Diagnose the network that the arguments describe, or the one that `model=` names.
 
     The exit status is 0, or 1 where cells failed; with `--fail` 1 where the seeds do not memorize clearly more often than not,
     as asked.
     """
     settings = [argument for argument in arguments if argument not in (FAIL, TABLE)]
+    if any(argument.startswith("model=") for argument in settings):
+        from bench.commands import diagnose_module
+
+        return diagnose_module.main(settings, fail=FAIL in arguments)
     runs = compose("diagnose", settings)
     for chosen in runs:
         for name in chosen.resolved["regularization"]:

@@ -57,6 +57,18 @@ EXAMPLES = {
     "networks": "16",
     "epochs": "500",
     "flops": "1.0e+9",
+    "model": "mynets.small:make",
+    "model_args": "{width: 16}",
+    "data": "batch.npz",
+    "noise": "[[64,8],[64,1]]",
+    "loss": "cross_entropy",
+    "optimizer": "sgd",
+    "learning_rate": "0.01",
+    "batch_size": "32",
+    "max_epochs": "500",
+    "tau": "0.1",
+    "measured": "train",
+    "seeds": "[0,1,2,3,4]",
 }
 
 TEXTS = {
@@ -93,6 +105,7 @@ grid.regularization=[none,dropout] takes names: {regularizations}.
 {fields}""",
     "diagnose": """\
 usage: memcap diagnose [--fail] [--table] [field=value ...]
+       memcap diagnose [--fail] model=package.module:factory data=FILE [setting=value ...]
 
 Trains the network that the fields describe on noise. Says whether it memorizes as asked; if not, trains variants of it,
 confirms what stands out on fresh seeds, and says what holds it back. Leaves a page in run_dir.
@@ -100,6 +113,7 @@ confirms what stands out on fresh seeds, and says what holds it back. Leaves a p
 examples:
   memcap diagnose depth=2 width=8 n_samples=64 learning_rate=0.0001
   memcap diagnose --fail depth=4 width=16 n_samples=200 dropout=0.1
+  memcap diagnose model=mynets.small:make data=batch.npz loss=cross_entropy
 
   --fail                  end with exit status 1 where it does not memorize clearly more often than not; for scripts
   --table                 print all that was tried, and what reaches each layer
@@ -109,7 +123,10 @@ settings of the run, with a value to try; budget_s and past_tau decide what is t
 {execution}
 
 fields of the network and its training:
-{fields}""",
+{fields}
+
+settings of a network of your own, which prints its diagnosis. The file that model= names is run:
+{module}""",
     "report": """\
 usage: memcap report [--table] [--redraw] [FOLDER]
        memcap report [FOLDER] figures=paper
@@ -196,6 +213,7 @@ def help_of(command: str) -> str:
         "check_speed": lambda: _aligned(
             [s._replace(example="HEAD~1") if s.name == "base" else s for s in commented("check_speed")]
         ),
+        "module": lambda: _aligned(commented("module")),
         "shapes": lambda: _aligned(shapes()),
         "regularizations": lambda: ", ".join(sorted(path.stem for path in (config_dir() / "regularization").glob("*.yaml"))),
     }

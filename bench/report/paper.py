@@ -17,6 +17,7 @@ from matplotlib.text import Text
 from bench.report.pictures import drawings
 from bench.report.style import SMALLEST_FONT, on_paper, save
 from bench.statistics.tables import Tables, make
+from bench.store.folder import held_for_report
 from bench.store.parts import Store
 
 # Inches of a column and of a page of two columns, as journals have them; points of the smallest text there.
@@ -42,7 +43,8 @@ def paper(run_dir: str | Path) -> Path:
         FileNotFoundError: the folder holds no run.
     """
     store = Store(run_dir)
-    _, left_out = write_paper(make(store), store.path / "figures")
+    with held_for_report(store.path):
+        _, left_out = write_paper(make(store), store.path / "figures")
     for sentence in left_out:
         print(f"* {sentence}")
     return store.path / "figures" / FOLDER

@@ -78,7 +78,7 @@ def put_together(folders: Sequence[Path], into: Path) -> Path:
     with held(into, fresh=False):
         forget(into, [name for name in CONTENTS if name != "figures"])
         ratios = [ratio for store in stores if (ratio := store.design()[1]) is not None]
-        Store(into).write_plan(cells, stores[0].design()[0], max(ratios, default=None))
+        Store(into).write_plan(list(cells), stores[0].design()[0], max(ratios, default=None))
         runs = [{FROM: str(folder), **run} for folder in folders for run in provenance.read(folder) or [{}]]
         text = json.dumps({"runs": runs}, indent=2)
         # Before the results: a folder that is left half made can be replaced.

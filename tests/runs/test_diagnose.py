@@ -16,9 +16,11 @@ from bench.protocol.cells import DEFAULTS, FIELDS, Cell, Dtype
 from bench.protocol.networks import functional_dim
 from bench.protocol.noise import training_data
 from bench.protocol.signal import dead_layers, propagation
+from bench.runs.inquiry import Inquiry
 from bench.runs.ladder import SOUND, other_networks, pairs, singles, without
 from bench.statistics.confirmation import LOOKS
 from bench.statistics.evidence import Cause, Lever, pulled_by
+from bench.store.parts import Ended
 from tests.engines.training import train
 
 # Depth 0 is linear regression: its optimum, its rates and its budget are known exactly.
@@ -216,6 +218,19 @@ def test_each_single_lever_that_helps_plain_sgd_is_tried_and_no_pair_is_blamed()
     for setting in ("momentum=0.9", "batch_size=32, shuffle=true"):
         assert rows.loc[setting, "n_memorized"] == rows.loc[setting, "n_seeds"] == 3
         assert any(setting in sentence for sentence in found.verdict.sentences)
+
+
+def test_cells_of_a_few_epochs_do_not_make_longer_ones_look_out_of_reach():
+    """What a round takes beside its training is not the speed of training: a second for a thousand FLOPs, say."""
+    cell = Cell(depth=0, d_in=8, n_samples=6, max_epochs=3, optimizer="sgd", learning_rate=0.05)
+    ended: dict[str, Ended] = {}
+    inquiry = Inquiry([cell], lambda: ended)
+    for planned in inquiry.rounds():
+        time.sleep(0.3)
+        ended |= {own.cell_id: Ended(False, own.max_epochs, 0.5) for own in planned}
+        if any(own.max_epochs > 1000 for own in planned):
+            break
+    assert any(own.max_epochs > 1000 for own in inquiry.planned)
 
 
 def test_what_there_is_no_time_for_past_tau_is_said():
