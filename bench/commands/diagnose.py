@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench.commands.exits import NO
+from bench.commands.exits import NO, UsageError
 from bench.commands.line import compose
 from bench.commands.options import FAIL, TABLE
 from bench.commands.run import say_failures, train_and_report
@@ -22,6 +22,9 @@ def main(arguments: Sequence[str]) -> int:
         from bench.commands import diagnose_module
 
         return diagnose_module.main(settings, fail=FAIL in arguments)
+    for argument in settings:
+        if argument.startswith("data="):
+            raise UsageError(f"{argument}: is for a network of your own; name that too, model=package.module:function")
     runs = compose("diagnose", settings)
     for chosen in runs:
         for name in chosen.resolved["regularization"]:

@@ -36,7 +36,11 @@ def main(arguments: Sequence[str], *, fail: bool) -> int:
     def diagnose() -> int:
         # What model_args holds is the function's affair.
         ConfigStore.instance().store(name="schema", node=dict.fromkeys(SETTINGS) | {"model_args": {}})
-        made = [_diagnosed(OmegaConf.to_container(config)) for config, _ in composed("module", _open(arguments))]
+        optimizer, others = _optimizer(arguments)
+        made = [
+            _diagnosed(cast("dict[str, Any]", OmegaConf.to_container(config)) | optimizer)
+            for config, _ in composed("module", _open(others))
+        ]
         return NO if fail and not all(made) else 0
 
     return exit_status(diagnose, SETTINGS, stopped="nothing is kept of a diagnosis that did not end")
@@ -44,12 +48,18 @@ def main(arguments: Sequence[str], *, fail: bool) -> int:
 
 def _open(arguments: Sequence[str]) -> list[str]:
     """Hydra takes a key that no schema knows after a plus sign."""
-    return [f"++{own}" if own.startswith("model_args.") else own for own in arguments]
+    return [f"++{own}" if own.startswith(("model_args.", "model_args=")) else own for own in arguments]
 
 
-def _diagnosed(config: Any) -> bool:
+def _optimizer(arguments: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    """The optimizer that is named, and the other arguments: Hydra would look for it in conf/optimizer, of cells."""
+    named = [own for own in arguments if own.startswith("optimizer=")]
+    others = [own for own in arguments if own not in named]
+    return ({"optimizer": named[-1].partition("=")[2]} if named else {}), others
+
+
+def _diagnosed(values: dict[str, Any]) -> bool:
     """Diagnose and print; whether the network memorizes as asked."""
-    values = cast("dict[str, Any]", config)
     for name in ("model", "loss", "optimizer"):
         if not isinstance(values[name], str) or not values[name]:
             raise GridError(name, values[name], "must be a text", "memcap diagnose --help lists the settings")

@@ -59,6 +59,8 @@ def _folder(argument: str) -> Path:
     # Of a name that no file can have, os.path says that there is none.
     if os.path.isdir(argument):
         return Path(argument)
+    if argument.startswith("figures="):
+        raise UsageError(f"{argument}: figures takes paper; write memcap report {DEFAULT} {PAPER}")
     if "=" in argument:
         raise UsageError(f"{argument}: is not a folder; a report has no such setting, write memcap report {DEFAULT}")
     raise UsageError(f"{argument}: there is no such folder; name that of a run, as in memcap report {DEFAULT}")

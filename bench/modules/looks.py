@@ -327,7 +327,7 @@ def _regularization(asked: Question) -> Iterator[Finding]:
     decay = max((float(group.option("weight_decay") or 0) for group in asked.trial.recipe.groups), default=0.0)
     told = []
     if rates:
-        told.append(f"dropout of up to {max(rates):g} in {len(rates)} parts")
+        told.append(f"dropout of up to {max(rates):g} in {len(rates)} part{'s' * (len(rates) > 1)}")
     elif asked.facts.random:
         told.append("random numbers in training mode, as of functional dropout")
     if decay:
@@ -335,7 +335,7 @@ def _regularization(asked: Question) -> Iterator[Finding]:
     if told:
         yield Finding(Lever.REGULARIZATION, f"regularization found: {', '.join(told)}", len(told))
     if norms := asked.facts.n_norms:
-        yield Finding(None, f"normalization by batches found in {norms} parts", norms)
+        yield Finding(None, f"normalization by batches found in {norms} part{'s' * (norms > 1)}", norms)
 
 
 def _capacity(asked: Question, batch: Batch) -> Iterator[Finding]:

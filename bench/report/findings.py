@@ -438,10 +438,11 @@ def _slowed(log_rank: pd.DataFrame, regularizers: pd.DataFrame) -> list[Finding]
         return []
     tests, seeds = len(log_rank), int(log_rank["n_seeds"].max())
     needed = int(log_rank["seeds_needed"].max())
-    number = f"{tests} tests" if tests > 1 else "one test"
+    number = f"{tests} tests take" if tests > 1 else "one test takes"
     if seeds < needed:
-        least = f"whatever a regularizer does, {seeds} seeds show no p below {log_rank['least_p'].min():.2g}"
-        text = f"No test can tell regularizers from none here: {least}, and {number} take {needed} seeds to reach {LEVEL:g}."
+        shown = "1 seed shows" if seeds == 1 else f"{seeds} seeds show"
+        least = f"whatever a regularizer does, {shown} no p below {log_rank['least_p'].min():.2g}"
+        text = f"No test can tell regularizers from none here: {least}, and {number} {needed} seeds to reach {LEVEL:g}."
         return [Finding(Worth.UNDECIDED, text)]
     slow = int(((log_rank["p_holm"] < LEVEL) & (log_rank["statistic"] < 0)).sum())
     fewer = int(((regularizers["p_holm"] < LEVEL) & (regularizers["n_only_with"] < regularizers["n_only_without"])).sum())

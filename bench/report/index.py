@@ -55,6 +55,15 @@ def _run(folder: Path) -> dict[str, Any]:
 def _check(folder: Path) -> dict[str, Any]:
     """What the index tells of a check: its verdict."""
     found = json.loads((folder / FOUND).read_text(encoding="utf-8"))
+    if found.get("outcome") not in MARKS:
+        return {
+            **_about(folder),
+            "kind": "check",
+            "cells": "",
+            "verdict": "of another version",
+            "findings": [],
+            "picture": None,
+        }
     return {
         **_about(folder),
         "kind": f"check of {found['check']}",

@@ -46,7 +46,7 @@ class Wrong(TorchEngine):
     def train(self, pack, *, n_predictions=0, jacobian_rank=False):
         asked = {dataclasses.replace(cell, weight_decay=cell.weight_decay + 1e-4): cell for cell in pack.cells}
         for report in super().train(pack._replace(cells=tuple(asked)), n_predictions=n_predictions):
-            yield report._replace(outcomes=[dataclasses.replace(o, cell=asked[o.cell]) for o in report.outcomes])
+            yield report._replace(outcomes=[o._replace(cell=asked[o.cell]) for o in report.outcomes])
 
 
 def test_an_engine_that_is_a_little_wrong_is_found_out():
@@ -67,7 +67,7 @@ class Imprecise(TorchEngine):
     def train(self, pack, *, n_predictions=0, jacobian_rank=False):
         asked = {dataclasses.replace(cell, dtype=self.dtype): cell for cell in pack.cells}
         for report in super().train(pack._replace(cells=tuple(asked)), n_predictions=n_predictions):
-            yield report._replace(outcomes=[dataclasses.replace(o, cell=asked[o.cell]) for o in report.outcomes])
+            yield report._replace(outcomes=[o._replace(cell=asked[o.cell]) for o in report.outcomes])
 
 
 @pytest.mark.parametrize(

@@ -192,7 +192,14 @@ def test_the_command_diagnoses_the_network_and_the_batch_that_it_names(memcap, t
     (tmp_path / "own_networks.py").write_text(FACTORY)
     draws = np.random.default_rng(0)
     np.savez(tmp_path / "batch.npz", x=draws.normal(size=(8, 2)), y=draws.normal(size=(8, 1)))
-    words = ["model=own_networks:make", "data=batch.npz", "model_args.width=32", "learning_rate=0.02", "seeds=[0]"]
+    words = [
+        "model=own_networks:make",
+        "data=batch.npz",
+        "model_args={width: 32}",
+        "optimizer=adamw",
+        "learning_rate=0.02",
+        "seeds=[0]",
+    ]
     done = memcap("diagnose", *words)
     assert (done.status, done.err) == (0, "")
     assert done.out.startswith("Memorizable as it is: 5 of 5 seeds memorized")
