@@ -137,9 +137,10 @@ class Inquiry:
         yield lambda: variants.others(self.closest, self._outputs)
 
     def _calmer(self) -> list[Trial]:
-        """What keeps what was memorized: lower rates; and the other mode."""
+        """What keeps what was memorized, lower rates, where it is lost; and the other mode."""
         own = self.asked.trial
-        made = [dataclasses.replace(own, recipe=own.recipe.scaled(factor)) for factor in (*LOWER, *MUCH_LOWER)]
+        factors = (*LOWER, *MUCH_LOWER) if self.loses else ()
+        made = [dataclasses.replace(own, recipe=own.recipe.scaled(factor)) for factor in factors]
         return [*made, *([dataclasses.replace(own, mode=TRAIN)] if self.other_mode else [])]
 
     @property

@@ -11,7 +11,7 @@ from bench.modules.batches import Batch
 from bench.modules.causes import Finding, Held, Why
 from bench.modules.changes import code, largest, levers, words
 from bench.modules.inquiry import Inquiry, Tally
-from bench.modules.trials import Trial
+from bench.modules.trials import TRAIN, Trial
 from bench.statistics.confirmation import MAJORITY, Answer, memorizable
 from bench.statistics.evidence import HALVED, LUCK, Cause, Lever
 from bench.statistics.survival import wilson_interval
@@ -76,13 +76,17 @@ def _nothing(inquiry: Inquiry, own: Tally) -> Verdict:
 
 
 def _other_mode(inquiry: Inquiry, own: Tally) -> Verdict:
-    """Of a network that was handed over in evaluation mode, where dropout is off and statistics stay."""
+    """Of a network that was handed over in evaluation mode, where dropout is off and statistics stay, and memorizes in it."""
     asked = inquiry.asked.trial
-    other = dataclasses.replace(asked, mode="train")
-    beside = inquiry.tally(other)
+    beside = inquiry.tally(dataclasses.replace(asked, mode=TRAIN))
+    in_training = f"In training mode, measured in {_mode(asked.measured)}, {_count(beside)} do." if beside.ladder else ""
+    if not beside.ladder or sum(one.memorized for one in beside.every) >= MAJORITY * len(beside.every):
+        made = _nothing(inquiry, own)
+        note = f"It came in evaluation mode. {in_training}".rstrip()
+        return dataclasses.replace(made, sentences=(*made.sentences, note))
     first = f"Held back by {Held.MODE}: the network came in evaluation mode, in which {_count(own)} memorized."
-    more = f"In training mode, measured in {_mode(asked.measured)}, {_count(beside)} do." if beside.ladder else ""
-    return Verdict(Held.MODE, (), None, code(other, asked), tuple(filter(None, (first, more))))
+    advice = "module.eval() before training, as it came; or less of what training mode adds"
+    return Verdict(Held.MODE, (), None, (advice,), (first, in_training))
 
 
 def _mode(mode: str) -> str:

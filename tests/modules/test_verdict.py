@@ -1,0 +1,24 @@
+"""What a verdict says of networks whose answer is known beforehand."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+import bench
+from bench.modules.causes import Held
+from bench.statistics.evidence import Cause
+
+DRAWS = torch.Generator().manual_seed(0)
+BATCH = torch.randn(8, 3, generator=DRAWS), torch.randn(8, 1, generator=DRAWS)
+
+
+@pytest.mark.parametrize(("dropout", "cause", "fits"), [(0.01, Cause.NOTHING, True), (0.95, Held.MODE, False)])
+def test_training_mode_holds_a_network_back_only_where_it_does_not_memorize_in_it(dropout, cause, fits):
+    network = nn.Sequential(nn.Linear(3, 64), nn.Tanh(), nn.Dropout(dropout), nn.Linear(64, 1)).eval()
+    verdict = bench.diagnose(network, BATCH, optimizer=("adam", 0.05), max_epochs=60, tau=0.1, seeds=[0], budget_s=1).verdict
+    assert verdict.cause is cause, verdict
+    assert verdict.sentences[0].startswith("Memorizable as it is" if fits else "Held back by train or evaluation mode")
+    told = [line for line in verdict.sentences if "In training mode, measured in evaluation mode" in line]
+    assert len(told) == 1 and (" 0 of " not in told[0]) == fits
