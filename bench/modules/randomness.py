@@ -14,6 +14,8 @@ import torch
 def drawn(seed: int) -> Iterator[None]:
     """Within, torch, numpy and `random` draw under this seed; afterwards they go on where they were.
 
+    CUDA is left alone until it is used: `torch.manual_seed` would replace the seed that waits for its first use.
+
     >>> torch.manual_seed(7).initial_seed(), float(torch.rand(()))
     (7, 0.5349...)
     >>> with drawn(0):
@@ -25,7 +27,9 @@ def drawn(seed: int) -> Iterator[None]:
     of_python, of_numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
     with torch.random.fork_rng(list(devices)):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
+        if torch.cuda.is_initialized():
+            torch.cuda.manual_seed_all(seed)
         random.seed(seed)
         np.random.seed(seed)  # noqa: NPY002
         try:

@@ -15,6 +15,7 @@ from bench.modules import alone, together
 from bench.modules.batches import Batch, noise
 from bench.modules.networks import quiet
 from bench.modules.questions import question
+from bench.modules.randomness import drawn
 from bench.modules.training import Trainer
 from bench.modules.trials import Job, Stop, stopped_at
 from bench.protocol.cells import Cell
@@ -198,6 +199,16 @@ def test_the_module_and_the_global_random_states_stay_as_they_were():
     for name, value in network.state_dict().items():
         assert torch.equal(value, before[name]), name
     assert network.training and all(own.grad is None for own in network.parameters())
+
+
+def test_a_seed_that_waits_for_the_first_use_of_a_gpu_is_left_alone(monkeypatch):
+    """torch queues what is asked of CUDA before it is used; the last call wins."""
+    queued = []
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: False)
+    monkeypatch.setattr(torch.cuda.random, "_lazy_call", lambda call, **how: queued.append(call))
+    with drawn(0):
+        torch.rand(())
+    assert queued == []
 
 
 def test_a_given_network_is_drawn_anew_with_the_spread_that_its_own_weights_have():
