@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bench.modules.randomness import stream
 from bench.protocol.grid import GridError
 
 SUFFIXES = (".npz", ".pt", ".csv", ".parquet")
@@ -70,7 +71,7 @@ def _several(value: object) -> bool:
 
 
 def _tensor(name: str, value: Any) -> Tensor:
-    """A detached tensor with one dimension at least; numbers of whatever kind become float32 unless they are whole."""
+    """A detached tensor with one dimension at least; its numbers are of the kind that they were."""
     if not isinstance(value, Tensor):
         try:
             value = torch.from_numpy(np.array(value, order="C"))
@@ -93,7 +94,8 @@ def noise(shapes: object, seed: int) -> Batch:
             raise GridError("shapes", shapes, rule, remedy)
     if shapes[0][0] != shapes[1][0]:
         raise GridError("shapes", shapes, rule, remedy)
-    x, y = (torch.randn(*shape, generator=torch.Generator().manual_seed(2 * seed + k)) for k, shape in enumerate(shapes))
+    draws = (torch.Generator().manual_seed(stream(purpose, seed)) for purpose in ("inputs", "targets"))
+    x, y = (torch.randn(*shape, generator=own) for shape, own in zip(shapes, draws, strict=True))
     return Batch((x,), y)
 
 

@@ -14,7 +14,7 @@ from bench.modules.batches import Batch, noise
 from bench.modules.losses import Scale
 from bench.modules.networks import Prepared, prepared
 from bench.modules.probe import Facts
-from bench.modules.randomness import drawn
+from bench.modules.randomness import drawn, stream
 from bench.modules.sources import Source
 from bench.modules.together import CannotStack
 from bench.modules.trials import TRAIN, Ended, Job, Trial, ended
@@ -107,7 +107,7 @@ class Trainer:
         batch = batch.map(lambda own: own.to(self.device), lambda own: own.to(self.device))
         network = self.source.draw(job.seed).to(self.device)
         scales = self._scales if isinstance(self.batch, Batch) else {}
-        with drawn(job.seed):
+        with drawn(stream("changes", job.seed)):
             return prepared(
                 network,
                 batch,
