@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,8 @@ def read(path: str | Path) -> Batch:
         raise GridError("data", str(path), "is not there", "give the path of a file")
     try:
         held = _held(path)
+    except GridError:
+        raise
     except Exception as error:
         lines = str(error).splitlines() or [type(error).__name__]
         raise GridError("data", str(path), f"cannot be read: {lines[0]}", f"give arrays {INPUTS} and {TARGETS}") from error
@@ -135,7 +138,11 @@ def _held(path: Path) -> Any:
     import pandas as pd
 
     table = pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
-    own = [name for name in table if str(name) == TARGETS or str(name).removeprefix(TARGETS).isdigit()]
+    unnamed = [str(name) for name in table if not str(name).strip() or re.fullmatch(r"Unnamed: \d+", str(name))]
+    if unnamed:
+        rule, remedy = "has a column without a name, as the row numbers of pandas are", "name it, or write it with index=False"
+        raise GridError("data", str(path), rule, remedy)
+    own = [name for name in table if re.fullmatch(rf"{TARGETS}\d*", str(name))]
     if not own or len(own) == len(table.columns):
         return dict.fromkeys(map(str, table.columns))
     return {INPUTS: table.drop(columns=own).to_numpy(), TARGETS: table[own].to_numpy()}

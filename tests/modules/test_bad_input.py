@@ -179,6 +179,23 @@ def test_files_of_every_kind_hold_a_batch_and_none_is_run(tmp_path):
         read(tmp_path / "own.pkl")
 
 
+def test_the_targets_of_a_table_are_y_y1_y2_and_no_column_is_without_a_name(tmp_path):
+    """Numbers alone name inputs, as 8x8 pixels have them."""
+    import pandas as pd
+
+    own = pd.DataFrame({"0": [1.0, 2], "1": [3.0, 4], "y": [5.0, 6], "y12": [7.0, 8], "ymax": [9.0, 10]})
+    own.to_csv(tmp_path / "own.csv", index=False)
+    batch = read(tmp_path / "own.csv")
+    assert batch.inputs[0].tolist() == [[1, 3, 9], [2, 4, 10]] and batch.targets.tolist() == [[5, 7], [6, 8]]  # pyright: ignore
+    own.to_csv(tmp_path / "own.csv")
+    with pytest.raises(bench.GridError) as error:
+        read(tmp_path / "own.csv")
+    assert str(error.value) == (
+        f"data={tmp_path / 'own.csv'}: has a column without a name, as the row numbers of pandas are; name it, or write it with"
+        " index=False"
+    )
+
+
 FACTORY = """
 from torch import nn
 
