@@ -106,15 +106,12 @@ def _lost(inquiry: Inquiry, own: Tally) -> Verdict:
     if inquiry.remedy is None:
         return Verdict(Held.LOST, (), None, (stop,), (first,))
     found = inquiry.tally(inquiry.remedy)
-    kept = sum(one.memorized and not one.lost for one in found.fresh)
-    more = f"{_named_change(inquiry, inquiry.remedy)} keeps it, in {kept} of {len(found.fresh)} fresh seeds."
-    change = words(inquiry.remedy, inquiry.asked.trial)
+    ended = found.fresh or found.ladder
+    kept = sum(one.memorized and not one.lost for one in ended)
+    first_word, which = ("", "fresh seeds") if found.fresh else ("Perhaps ", "seeds; the weights could not be drawn anew")
+    more = f"{first_word}{words(inquiry.remedy, inquiry.asked.trial)} keeps it, in {kept} of {len(ended)} {which}."
     advice = (*code(inquiry.remedy, inquiry.asked.trial), f"# or {stop}")
-    return Verdict(Held.LOST, (), change, advice, (first, more))
-
-
-def _named_change(inquiry: Inquiry, trial: Trial) -> str:
-    return words(trial, inquiry.asked.trial)
+    return Verdict(Held.LOST, (), _change(inquiry), advice, (first, more))
 
 
 def _by_arithmetic(inquiry: Inquiry, sure: list[Finding]) -> Verdict:
@@ -148,7 +145,8 @@ def _by_arithmetic(inquiry: Inquiry, sure: list[Finding]) -> Verdict:
 
 
 def _change(inquiry: Inquiry) -> str | None:
-    return None if inquiry.remedy is None else words(inquiry.remedy, inquiry.asked.trial)
+    remedy = inquiry.remedy
+    return None if remedy is None or not inquiry.tally(remedy).fresh else words(remedy, inquiry.asked.trial)
 
 
 def _remedied(inquiry: Inquiry, remedy: Trial) -> Verdict:
@@ -169,11 +167,13 @@ def _remedied(inquiry: Inquiry, remedy: Trial) -> Verdict:
         said = [finding.text for finding in inquiry.findings if finding.text.startswith("trained in ")]
     elif cause is Lever.SAMPLES:
         cause = Cause.CAPACITY
-    held = f"Held back by {_named(cause)}"
+    # Without fresh draws nothing was confirmed.
+    confirmed = bool(inquiry.tally(remedy).fresh)
+    held = f"{'Held' if confirmed else 'Perhaps held'} back by {_named(cause)}"
     if others:
         held += f", together with {' and '.join(_named(one) for one in others)}"
     first = f"{held}{': ' + said[0] if said else ''}."
-    return Verdict(cause, others, words(remedy, asked), code(remedy, asked), (first, _confirmed(inquiry, remedy)))
+    return Verdict(cause, others, _change(inquiry), code(remedy, asked), (first, _confirmed(inquiry, remedy)))
 
 
 def _named(cause: Why) -> str:

@@ -14,6 +14,26 @@ DRAWS = torch.Generator().manual_seed(0)
 BATCH = torch.randn(8, 3, generator=DRAWS), torch.randn(8, 1, generator=DRAWS)
 
 
+class Bare(nn.Module):
+    """Its parameters are of no part that draws them."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.full((3, 1), 0.1))
+
+    def forward(self, x):
+        return x @ self.weight
+
+
+def test_what_one_draw_alone_shows_is_called_perhaps():
+    x = BATCH[0]
+    found = bench.diagnose(
+        Bare(), (x, x.sum(dim=1, keepdim=True)), optimizer=("adam", 1e-4), max_epochs=100, budget_s=1
+    ).verdict
+    assert found.sentences[0].startswith("Perhaps held back by ")
+    assert "the weights could not be drawn anew" in found.sentences[1] and found.change is None and found.code
+
+
 @pytest.mark.parametrize(("dropout", "cause", "fits"), [(0.01, Cause.NOTHING, True), (0.95, Held.MODE, False)])
 def test_training_mode_holds_a_network_back_only_where_it_does_not_memorize_in_it(dropout, cause, fits):
     network = nn.Sequential(nn.Linear(3, 64), nn.Tanh(), nn.Dropout(dropout), nn.Linear(64, 1)).eval()
