@@ -157,7 +157,7 @@ def _modes(network: nn.Module, batch: Batch, calm: Any) -> tuple[bool, bool]:
         own = copy.deepcopy(network)
         set_mode(own, TRAIN)
         with drawn(seed), torch.no_grad():
-            loud.append(own(*batch.inputs) if len(batch) > 1 else calm)
+            loud.append(forward(own, batch.inputs, type(network).__name__) if len(batch) > 1 else calm)
     random = not _same(loud[0], loud[1])
     return random, random or not _same(loud[0], calm)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -29,10 +30,24 @@ def module(function):
     return Odd()
 
 
+class Untrainable(nn.Module):
+    """It raises in training mode alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(2, 1)
+
+    def forward(self, x):
+        if self.training:
+            raise NotImplementedError("training")
+        return self.layer(x)
+
+
 def breaks():
     raise KeyError("width")
 
 
+LINE = breaks.__code__.co_firstlineno + 1
 GIVEN = "it was given inputs float32 of shape (4, 2)"
 CASES = [
     (
@@ -56,12 +71,13 @@ CASES = [
         "module=Odd: gives NaN or infinite numbers before training, for 4 of 4 samples; look at logarithms, roots and divisions"
         " in its forward",
     ),
+    ((Untrainable(), (X, Y)), {}, f"module=Untrainable: raised NotImplementedError: training; {GIVEN}"),
     (("net", (X, Y)), {}, "module=str: is no network; give a torch.nn.Module, or a function that makes one"),
     ((lambda: 3, (X, Y)), {}, "module=<lambda>: made int, no network; return a torch.nn.Module"),
     (
         (breaks, (X, Y)),
         {},
-        f"module=breaks: raised KeyError: 'width' in {__file__}, line 33; mend the function",
+        f"module=breaks: raised KeyError: 'width' in {__file__}, line {LINE}; mend the function",
     ),
     (
         (nn.Linear(2, 1), (X, Y[:3])),
@@ -201,12 +217,16 @@ from torch import nn
 
 
 def make(width=8):
+    import own_helper
+
     return nn.Sequential(nn.Linear(2, width), nn.Tanh(), nn.Linear(width, 1))
 """
 
 
 def test_the_command_diagnoses_the_network_and_the_batch_that_it_names(memcap, tmp_path):
     (tmp_path / "own_networks.py").write_text(FACTORY)
+    (tmp_path / "own_helper.py").touch()
+    before = list(sys.path)
     draws = np.random.default_rng(0)
     np.savez(tmp_path / "batch.npz", x=draws.normal(size=(8, 2)), y=draws.normal(size=(8, 1)))
     words = ["model=own_networks:make", "data=batch.npz", "model_args.width=32", "learning_rate=0.02", "seeds=[0]"]
@@ -215,6 +235,7 @@ def test_the_command_diagnoses_the_network_and_the_batch_that_it_names(memcap, t
     assert done.out.startswith("Memorizable as it is: 5 of 5 seeds memorized")
     assert "129 parameters, 129 of them trained, for 8 outputs (8 samples)" in done.out
     assert memcap("diagnose", "--fail", *words, "max_epochs=1", "budget_s=1").status == 1
+    assert sys.path == before
 
 
 @pytest.mark.parametrize(
