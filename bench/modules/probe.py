@@ -16,6 +16,7 @@ from bench.modules.batches import Batch
 from bench.modules.losses import Loss
 from bench.modules.networks import checked, forward, quiet, set_mode
 from bench.modules.randomness import drawn
+from bench.modules.states import changed_by_a_pass
 from bench.modules.trials import EVAL, TRAIN
 
 # A spread below this share of the largest is rounding.
@@ -58,7 +59,8 @@ class Facts(NamedTuple):
     random numbers; `modes_differ`: training and evaluation mode give other outputs; `affine`: the output is an affine
     function of the inputs; `n_outputs`: numbers that the layers give for the batch;
     `n_norms`: parts that normalize by batches; `numbers`: inputs are numbers, not places in a
-    table; `rank`: of the Jacobian, None where it was not taken.
+    table; `rank`: of the Jacobian, None where it was not taken; `kept`: an attribute that a
+    pass changes, None where there is none.
     """
 
     output: Any
@@ -77,6 +79,7 @@ class Facts(NamedTuple):
     numbers: bool
     rank: int | None
     constant_output: bool
+    kept: str | None
 
 
 def probe(network: nn.Module, batch: Batch, loss: Loss, mode: str) -> Facts:
@@ -133,6 +136,7 @@ def probe(network: nn.Module, batch: Batch, loss: Loss, mode: str) -> Facts:
         n_norms=sum(isinstance(part, nn.modules.batchnorm._NormBase) for part in network.modules()),
         rank=_rank(network, batch),
         constant_output=isinstance(calm, Tensor) and len(batch) > 1 and _across(calm) == 0,
+        kept=changed_by_a_pass(network, batch),
     )
 
 

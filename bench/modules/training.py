@@ -94,6 +94,8 @@ class Trainer:
         """Why networks of this trial cannot train together, where that is known beforehand."""
         if not trial.recipe.stacks:
             return f"{trial.recipe.kind.__name__} steps over a whole network at once"
+        if self.facts.kept is not None:
+            return f"each pass changes its {self.facts.kept}, which is no parameter and no buffer, and each network has its own"
         if self.facts.random and trial.dropout and TRAIN in (trial.mode, trial.measured):
             return "it draws random numbers in training, as dropout does, and each network has its own"
         return None

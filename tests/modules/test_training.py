@@ -243,6 +243,33 @@ def test_dropout_is_drawn_for_each_network_and_that_is_said():
     assert trainer.why_alone == ["it draws random numbers in training, as dropout does, and each network has its own"]
 
 
+class Counting(nn.Module):
+    """After three passes in training mode it is another function: a counter of Python's, a tensor or a generator kept."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.linear, self.kind, self.own = nn.Linear(3, 1), kind, {"steps": 0}
+        self.draws, self.last = np.random.default_rng(0), torch.zeros(())
+
+    def forward(self, x):
+        output = self.linear(x)
+        if self.kind == "own" and self.training:
+            self.own["steps"] += 1
+            output = output * (1 + (self.own["steps"] > 3))
+        if self.kind == "last":
+            self.last = self.last + output.detach().mean()
+        return output + float(self.draws.random()) if self.kind == "draws" else output
+
+
+@pytest.mark.parametrize("kind", ["own", "last", "draws"])
+def test_a_network_that_counts_its_passes_trains_alone_and_that_is_said(kind):
+    ended, trainer = trained(question(Counting(kind), shapes=((8, 3), (8, 1)), max_epochs=3), [0, 1])
+    assert not any(own.together for own in ended)
+    why = f"each pass changes its {kind}, which is no parameter and no buffer, and each network has its own"
+    assert trainer.why_alone == [why]
+    assert question(Counting("none"), shapes=((8, 3), (8, 1))).facts.kept is None
+
+
 class Branching(nn.Module):
     def __init__(self):
         super().__init__()
