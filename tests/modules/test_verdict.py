@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 from torch import nn
 
 import bench
 from bench.modules.causes import Held
+from bench.modules.inquiry import Inquiry
+from bench.modules.questions import question
+from bench.modules.training import Trainer
+from bench.statistics.confirmation import FALSE_CAUSES, LEVELS, Answer
 from bench.statistics.evidence import Cause
 
 DRAWS = torch.Generator().manual_seed(0)
 BATCH = torch.randn(8, 3, generator=DRAWS), torch.randn(8, 1, generator=DRAWS)
+
+
+def test_however_many_stages_a_ladder_has_so_many_changes_are_tried_as_share_the_level_of_false_causes(monkeypatch):
+    asked = question(nn.Linear(3, 1), BATCH)
+    inquiry = Inquiry(asked, (), Trainer(asked.source, asked.batch, asked.facts, asked.device), None)
+    tried = []
+    monkeypatch.setattr(inquiry, "good", lambda _: True)
+    monkeypatch.setattr(inquiry, "_works", lambda trial: tried.append(trial) or Answer.NO)
+    for stage in range(5):
+        new = [dataclasses.replace(asked.trial, max_epochs=2000 + 10 * stage + k) for k in range(4)]
+        inquiry.tried |= dict.fromkeys(new)
+        assert inquiry._confirm(new) is None
+    assert len(tried) * sum(LEVELS.values()) <= FALSE_CAUSES
 
 
 class Bare(nn.Module):
