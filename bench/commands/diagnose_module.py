@@ -68,20 +68,22 @@ def _diagnosed(values: dict[str, Any]) -> bool:
     from bench.modules.batches import read
     from bench.modules.diagnosis import diagnose
     from bench.modules.optimizers import NAMED
-    from bench.modules.sources import imported
+    from bench.modules.sources import importable, imported
     from bench.statistics.evidence import Cause
 
     loss, optimizer = values["loss"], values["optimizer"]
-    found = diagnose(
-        imported(values["model"]),
-        None if values["data"] is None else read(values["data"]),
-        shapes=values["noise"],
-        arguments=values["model_args"],
-        loss=loss,
-        optimizer=optimizer
-        if values["learning_rate"] is None or optimizer not in NAMED
-        else (optimizer, values["learning_rate"]),
-        **{name: values[name] for name in ("batch_size", "max_epochs", "tau", "measured", "seeds", "budget_s", "device")},
-    )
+    # A factory may import what lies beside it when it is called.
+    with importable():
+        found = diagnose(
+            imported(values["model"]),
+            None if values["data"] is None else read(values["data"]),
+            shapes=values["noise"],
+            arguments=values["model_args"],
+            loss=loss,
+            optimizer=optimizer
+            if values["learning_rate"] is None or optimizer not in NAMED
+            else (optimizer, values["learning_rate"]),
+            **{name: values[name] for name in ("batch_size", "max_epochs", "tau", "measured", "seeds", "budget_s", "device")},
+        )
     print(found)
     return found.verdict.cause is Cause.NOTHING

@@ -12,7 +12,7 @@ from bench.modules.activations import applied
 from bench.modules.losses import Loss
 from bench.modules.networks import Prepared, kept_buffers
 from bench.modules.orders import batches
-from bench.modules.randomness import drawn
+from bench.modules.randomness import drawn, stream
 from bench.modules.trials import Curve, Job, stopped_at
 
 # Epochs between looks at the clock and at what was reached.
@@ -29,7 +29,7 @@ def train(own: Prepared, job: Job, deadline: float) -> Curve:
     optimizer = own.recipe.build({name: value for name, value in params.items() if value.requires_grad})
     threshold = own.scale.floor + trial.tau * own.scale.width
     losses = [_measured(own, trial.loss)]
-    with drawn(job.seed), torch.enable_grad():
+    with drawn(stream("training", job.seed)), torch.enable_grad():
         for epoch in range(trial.max_epochs):
             for places in batches(job.seed, epoch, count, trial.batch_size, shuffle=trial.shuffle):
                 _step(own, trial.loss, optimizer, places)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Mapping
 from typing import Any
 
 from bench.modules.diagnosis import diagnose
 from bench.modules.networks import quiet
-from bench.modules.questions import question
+from bench.modules.questions import check_budget, question
 from bench.modules.training import Trainer
-from bench.modules.trials import EVAL, Job
+from bench.modules.trials import EVAL, Ended, Job
+from bench.statistics.evidence import Cause
 
 # A test takes at most so many seconds, half of them for the diagnosis of one that fails.
 MOST_S = 10.0
@@ -28,7 +30,7 @@ def assert_memorizes(
     loss: object = "mse",
     optimizer: object = "adam",
     seed: int = 0,
-    budget_s: float = MOST_S,
+    budget_s: float | None = MOST_S,
     device: str | None = None,
 ) -> str:
     """Train a copy of a network on one batch, and fail with the two lines of a diagnosis if it does not memorize it.
@@ -40,7 +42,7 @@ def assert_memorizes(
         tau: the share of what the best constant leaves that may be left.
         within_epochs: passes over the batch in which that has to be reached.
         seed: of the initial weights.
-        budget_s: seconds of this process's own time that all of it may take.
+        budget_s: seconds of this process's own time that all of it may take; None: as many as its epochs do.
 
     Returns:
         One line: at which epoch tau was reached, and what was turned off.
@@ -55,6 +57,7 @@ def assert_memorizes(
     >>> assert_memorizes(net, (x, x[:, :1] * x[:, 1:2]), optimizer=("adam", 0.01))
     'memorized at epoch ...: tau 0.00... of 0.01; turned off: dropout'
     """
+    check_budget(budget_s)
     started = time.process_time()
     given = dict(shapes=shapes, arguments=arguments, loss=loss, optimizer=optimizer, device=device)
     with quiet():
@@ -63,16 +66,28 @@ def assert_memorizes(
         trial = dataclasses.replace(asked.trial, dropout=False, measured=EVAL)
         off = ["dropout"] if asked.facts.random else []
         job = Job(trial, seed)
-        late = trainer.train([job], started + budget_s / 2)
+        late = trainer.train([job], math.inf if budget_s is None else started + budget_s / 2)
         if not late and trainer.results[job].memorized:
             ended = trainer.results[job]
             told = f"; turned off: {', '.join(off)}" if off else ""
             return f"memorized at epoch {ended.epoch_to_tau}: tau {ended.best:.2g} of {tau:g}{told}"
-    left = max(0.1, started + budget_s - time.process_time())
+    left = None if budget_s is None else max(0.1, started + budget_s - time.process_time())
     why = diagnose(module, batch, tau=tau, max_epochs=within_epochs, seeds=(seed,), budget_s=left, **given)  # pyright: ignore[reportArgumentType]
-    if late:
+    if budget_s is not None and late:
         reached = f"not within {budget_s / 2:g} s; give more with budget_s, or a smaller batch"
     else:
-        reached = f"tau is {trainer.results[job].best:.3g} after {within_epochs} epochs, not {tau:g}"
-    change = "; ".join(why.verdict.code) or "see bench.diagnose"
-    raise AssertionError(f"{asked.source.name} does not memorize the batch: {reached}\n{why.verdict.sentences[0]}\n{change}")
+        reached = _reached(trainer.results[job], within_epochs)
+    because, change = why.verdict.sentences[0], "; ".join(why.verdict.code) or "see bench.diagnose"
+    if why.verdict.cause is Cause.NOTHING:
+        # As asked it memorizes, so that what was given to this training alone is the cause.
+        held, change = ("time", "give more with budget_s") if late else ("the draw, or training without dropout", change)
+        because = f"Perhaps held back by {held}. {because}"
+    raise AssertionError(f"{asked.source.name} does not memorize the batch: {reached}\n{because}\n{change}")
+
+
+def _reached(own: Ended, epochs: int) -> str:
+    best = f"{own.best:.3g} at best, at epoch {own.best_epoch}, not {own.tau:g}"
+    if not math.isfinite(own.last):
+        return f"the loss diverged at epoch {own.epochs_run} of {epochs}; tau is {best}"
+    diverged = ", diverged" if own.diverged else ""
+    return f"tau is {own.last:.3g} after {own.epochs_run} of {epochs} epochs{diverged}; {best}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bench.modules.randomness import stream
 from bench.protocol.grid import GridError
 
 SUFFIXES = (".npz", ".pt", ".csv", ".parquet")
@@ -70,7 +72,7 @@ def _several(value: object) -> bool:
 
 
 def _tensor(name: str, value: Any) -> Tensor:
-    """A detached tensor with one dimension at least; numbers of whatever kind become float32 unless they are whole."""
+    """A detached tensor with one dimension at least; its numbers are of the kind that they were."""
     if not isinstance(value, Tensor):
         try:
             value = torch.from_numpy(np.array(value, order="C"))
@@ -93,7 +95,8 @@ def noise(shapes: object, seed: int) -> Batch:
             raise GridError("shapes", shapes, rule, remedy)
     if shapes[0][0] != shapes[1][0]:
         raise GridError("shapes", shapes, rule, remedy)
-    x, y = (torch.randn(*shape, generator=torch.Generator().manual_seed(2 * seed + k)) for k, shape in enumerate(shapes))
+    draws = (torch.Generator().manual_seed(stream(purpose, seed)) for purpose in ("inputs", "targets"))
+    x, y = (torch.randn(*shape, generator=own) for shape, own in zip(shapes, draws, strict=True))
     return Batch((x,), y)
 
 
@@ -112,6 +115,8 @@ def read(path: str | Path) -> Batch:
         raise GridError("data", str(path), "is not there", "give the path of a file")
     try:
         held = _held(path)
+    except GridError:
+        raise
     except Exception as error:
         lines = str(error).splitlines() or [type(error).__name__]
         raise GridError("data", str(path), f"cannot be read: {lines[0]}", f"give arrays {INPUTS} and {TARGETS}") from error
@@ -133,7 +138,11 @@ def _held(path: Path) -> Any:
     import pandas as pd
 
     table = pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
-    own = [name for name in table if str(name) == TARGETS or str(name).removeprefix(TARGETS).isdigit()]
+    unnamed = [str(name) for name in table if not str(name).strip() or re.fullmatch(r"Unnamed: \d+", str(name))]
+    if unnamed:
+        rule, remedy = "has a column without a name, as the row numbers of pandas are", "name it, or write it with index=False"
+        raise GridError("data", str(path), rule, remedy)
+    own = [name for name in table if re.fullmatch(rf"{TARGETS}\d*", str(name))]
     if not own or len(own) == len(table.columns):
         return dict.fromkeys(map(str, table.columns))
     return {INPUTS: table.drop(columns=own).to_numpy(), TARGETS: table[own].to_numpy()}

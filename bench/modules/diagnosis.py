@@ -17,11 +17,10 @@ from bench.modules.inquiry import Inquiry, Tally
 from bench.modules.looks import looks
 from bench.modules.networks import quiet
 from bench.modules.probe import Layer
-from bench.modules.questions import SEEDS, question
+from bench.modules.questions import SEEDS, check_budget, question
 from bench.modules.training import Trainer
 from bench.modules.trials import EVAL
 from bench.modules.verdict import Verdict, verdict
-from bench.protocol.grid import GridError
 
 # Columns of a text, and rows of the evidence that it shows.
 WIDTH, MOST_ROWS = 118, 16
@@ -147,10 +146,7 @@ def diagnose(
     >>> found.verdict.cause.value
     'a linear network'
     """
-    if budget_s is not None and (
-        isinstance(budget_s, bool) or not isinstance(budget_s, int | float) or not 0 < budget_s < math.inf
-    ):
-        raise GridError("budget_s", budget_s, "must be null or a positive number of seconds", "give for example 60")
+    check_budget(budget_s)
     with quiet():
         asked = question(
             module,

@@ -16,7 +16,7 @@ from bench.modules.questions import Question
 from bench.modules.training import Trainer
 from bench.modules.trials import EVAL, TRAIN, Ended, Job, Trial
 from bench.protocol.cells import MAX_SEED
-from bench.statistics.confirmation import LOOKS, MAJORITY, TRIED_IN_A_STAGE, Answer, memorizable, needed, works
+from bench.statistics.confirmation import LOOKS, MAJORITY, MOST_TRIED, TRIED_IN_A_STAGE, Answer, memorizable, needed, works
 from bench.statistics.evidence import HALVED, Lever
 
 # Without a limit of its own a diagnosis takes so long, or this many times what the network as asked took, whichever is more.
@@ -87,6 +87,7 @@ class Inquiry:
         self.left_out: dict[Trial, None] = {}
         self.remedy: Trial | None = None
         self.deadline = math.inf
+        self._left_to_try = MOST_TRIED
 
     def run(self) -> None:
         """Train until a change is confirmed, nothing is left to try, or the time is over."""
@@ -137,9 +138,10 @@ class Inquiry:
         yield lambda: variants.others(self.closest, self._outputs)
 
     def _calmer(self) -> list[Trial]:
-        """What keeps what was memorized: lower rates; and the other mode."""
+        """What keeps what was memorized, lower rates, where it is lost; and the other mode."""
         own = self.asked.trial
-        made = [dataclasses.replace(own, recipe=own.recipe.scaled(factor)) for factor in (*LOWER, *MUCH_LOWER)]
+        factors = (*LOWER, *MUCH_LOWER) if self.loses else ()
+        made = [dataclasses.replace(own, recipe=own.recipe.scaled(factor)) for factor in factors]
         return [*made, *([dataclasses.replace(own, mode=TRAIN)] if self.other_mode else [])]
 
     @property
@@ -227,9 +229,10 @@ class Inquiry:
         """The first of the best trials that fresh seeds confirm, without the levers that it does not need."""
         asked = self.asked.trial
         good = [own for own in new if own in self.tried and self.good(own) and Lever.TASK not in levers(own, asked)]
-        for candidate in sorted(good, key=self._rank)[:TRIED_IN_A_STAGE]:
+        for candidate in sorted(good, key=self._rank)[: min(TRIED_IN_A_STAGE, self._left_to_try)]:
             if not self._fresh:
                 return candidate
+            self._left_to_try -= 1
             if self._works(candidate) is Answer.YES:
                 return self._reduced(candidate)
         return None

@@ -20,6 +20,7 @@ from bench.modules.activations import applied
 from bench.modules.batches import Batch
 from bench.modules.losses import Kind, Loss, Scale, first_line, scale_of, spelled
 from bench.modules.optimizers import Recipe
+from bench.modules.randomness import stream
 from bench.modules.trials import TRAIN, Trial
 from bench.protocol.grid import GridError
 
@@ -200,13 +201,14 @@ def _scale(loss: Loss, batch: Batch, output: Any) -> Scale:
 def _batch(batch: Batch, trial: Trial, seed: int) -> Batch:
     if trial.n_samples is not None:
         # Data may be in an order.
-        chosen = torch.randperm(len(batch), generator=torch.Generator().manual_seed(0))[: trial.n_samples].sort().values
+        draws = torch.Generator().manual_seed(stream("samples"))
+        chosen = torch.randperm(len(batch), generator=draws)[: trial.n_samples].sort().values
         batch = batch.map(lambda own: own[chosen.to(own.device)], lambda own: own[chosen.to(own.device)])
     if trial.double:
         batch = batch.map(_double, _double)
     if trial.noise_targets:
         order = list(range(len(batch)))
-        random.Random(seed).shuffle(order)
+        random.Random(stream("noise targets", seed)).shuffle(order)
         batch = batch.map(lambda own: own, lambda own: own[order])
     if trial.standard_inputs:
         batch = batch.map(standard, lambda own: own)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from bench.modules.randomness import stream
+
 
 def batches(seed: int, epoch: int, n_samples: int, batch_size: int | None, *, shuffle: bool) -> list[Tensor | None]:
     """Places of the samples of each batch, int64; one None where a batch is all of them.
@@ -15,7 +17,7 @@ def batches(seed: int, epoch: int, n_samples: int, batch_size: int | None, *, sh
     if batch_size is None or batch_size >= n_samples:
         return [None]
     if shuffle:
-        order = torch.randperm(n_samples, generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch))
+        order = torch.randperm(n_samples, generator=torch.Generator().manual_seed(stream("order", seed, epoch)))
     else:
         order = torch.arange(n_samples)
     return list(order.split(batch_size))

@@ -16,6 +16,7 @@ from bench.modules.batches import Batch
 from bench.modules.losses import Loss
 from bench.modules.networks import checked, forward, quiet, set_mode
 from bench.modules.randomness import drawn
+from bench.modules.states import changed_by_a_pass
 from bench.modules.trials import EVAL, TRAIN
 
 # A spread below this share of the largest is rounding.
@@ -58,7 +59,8 @@ class Facts(NamedTuple):
     random numbers; `modes_differ`: training and evaluation mode give other outputs; `affine`: the output is an affine
     function of the inputs; `n_outputs`: numbers that the layers give for the batch;
     `n_norms`: parts that normalize by batches; `numbers`: inputs are numbers, not places in a
-    table; `rank`: of the Jacobian, None where it was not taken.
+    table; `rank`: of the Jacobian, None where it was not taken; `kept`: an attribute that a
+    pass changes, None where there is none.
     """
 
     output: Any
@@ -77,6 +79,7 @@ class Facts(NamedTuple):
     numbers: bool
     rank: int | None
     constant_output: bool
+    kept: str | None
 
 
 def probe(network: nn.Module, batch: Batch, loss: Loss, mode: str) -> Facts:
@@ -125,13 +128,15 @@ def probe(network: nn.Module, batch: Batch, loss: Loss, mode: str) -> Facts:
         output_activation=watch.calls[call] if call is not None else None,
         random=random,
         modes_differ=differ,
-        affine=_is_affine(network, batch),
+        # An activation that acts on nothing now may act later: where one is called, nothing is sure.
+        affine=not watch.calls and _is_affine(network, batch),
         n_params=sum(own.numel() for own in network.parameters()),
         n_outputs=sum(tensor.numel() for _, _, tensor in gave),
         numbers=any(own.is_floating_point() for own in batch.inputs),
         n_norms=sum(isinstance(part, nn.modules.batchnorm._NormBase) for part in network.modules()),
         rank=_rank(network, batch),
         constant_output=isinstance(calm, Tensor) and len(batch) > 1 and _across(calm) == 0,
+        kept=changed_by_a_pass(network, batch),
     )
 
 
@@ -156,7 +161,7 @@ def _modes(network: nn.Module, batch: Batch, calm: Any) -> tuple[bool, bool]:
         own = copy.deepcopy(network)
         set_mode(own, TRAIN)
         with drawn(seed), torch.no_grad():
-            loud.append(own(*batch.inputs) if len(batch) > 1 else calm)
+            loud.append(forward(own, batch.inputs, type(network).__name__) if len(batch) > 1 else calm)
     random = not _same(loud[0], loud[1])
     return random, random or not _same(loud[0], calm)
 
@@ -208,17 +213,35 @@ def _units(call: Watched) -> Units:
 
 
 def _is_affine(network: nn.Module, batch: Batch) -> bool:
-    """Whether the mean of any two inputs gives the mean of their outputs, in evaluation mode."""
+    """Whether the mean of any two inputs gives the mean of their outputs, in evaluation mode, whatever the parameters.
+
+    The batch alone does not tell: far from 0 the kinks of a network are all on one side, and near it every curve is straight.
+    So N(0, 1) points and their mirror images are taken too, at the drawn parameters and at others: a branch that begins at 0
+    ends elsewhere.
+    """
     if len(batch) < 3 or not all(own.is_floating_point() for own in batch.inputs):
         return False
     own = copy.deepcopy(network).double()
     set_mode(own, EVAL)
+    draws = torch.Generator().manual_seed(0)
     one = tuple(x.double() for x in batch.inputs)
-    other = tuple(x.roll(1, dims=0) * 3 for x in one)
+    points = tuple(torch.randn(x.shape, dtype=torch.float64, generator=draws).to(x.device) for x in one)
+    pairs = [(one, tuple(x.roll(1, dims=0) * 3 for x in one)), (points, tuple(-x for x in points))]
+    with torch.no_grad():
+        for moved in (False, True):
+            for parameter in own.parameters() if moved else ():
+                noise = torch.randn(parameter.shape, dtype=torch.float64, generator=draws)
+                parameter.add_(noise.to(parameter.device))
+            if not all(_halfway(own, *pair) for pair in pairs):
+                return False
+    return True
+
+
+def _halfway(network: nn.Module, one: tuple[Tensor, ...], other: tuple[Tensor, ...]) -> bool:
+    """Whether the outputs halfway between two batches of inputs are halfway between theirs, and differ between samples."""
     middle = tuple((a + b) / 2 for a, b in zip(one, other, strict=True))
     try:
-        with torch.no_grad():
-            first, second, between = own(*one), own(*other), own(*middle)
+        first, second, between = network(*one), network(*other), network(*middle)
     except (RuntimeError, TypeError, ValueError, IndexError):
         return False
     if not isinstance(first, Tensor) or not first.is_floating_point() or _across(first) == 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -107,6 +108,17 @@ def question(
         measured=measured,
     )
     return Question(source, given, trial, drawn_seeds, where, facts, cast)
+
+
+def check_budget(budget_s: object) -> None:
+    """Refuse what is no number of seconds, nor None.
+
+    Raises:
+        GridError: it is neither.
+    """
+    if budget_s is None or (isinstance(budget_s, int | float) and type(budget_s) is not bool and 0 < budget_s < math.inf):
+        return
+    raise GridError("budget_s", budget_s, "must be null or a positive number of seconds", "give for example 60")
 
 
 def _whole(name: str, value: object) -> None:

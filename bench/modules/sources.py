@@ -8,7 +8,8 @@ import importlib
 import inspect
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +166,18 @@ def _where(error: BaseException) -> str:
     return f" in {outside[-1].filename}, line {outside[-1].lineno}" if outside else ""
 
 
+@contextmanager
+def importable() -> Iterator[None]:
+    """Within, modules of the working directory can be imported, by what is imported from there as well."""
+    here = str(Path.cwd())
+    sys.path.insert(0, here)
+    try:
+        yield
+    finally:
+        if here in sys.path:
+            sys.path.remove(here)
+
+
 def imported(name: str) -> Any:
     """What `package.module:factory` names. Only what the command line itself names may come here: importing runs code.
 
@@ -174,8 +187,6 @@ def imported(name: str) -> Any:
     module, _, attribute = name.partition(":")
     if not module or not attribute:
         raise GridError("model", name, "must name a module and a function", "write model=package.module:factory")
-    here = str(Path.cwd())
-    sys.path.insert(0, here)
     try:
         found: Any = importlib.import_module(module)
     except Exception as error:
@@ -184,8 +195,6 @@ def imported(name: str) -> Any:
         if isinstance(error, SyntaxError):
             where = f" in {error.filename}, line {error.lineno}"
         raise GridError("model", name, f"cannot be imported: {first_line(error)}{where}", "mend it, or its path") from error
-    finally:
-        sys.path.remove(here)
     for part in attribute.split("."):
         if not hasattr(found, part):
             known = [own for own in vars(found) if not own.startswith("_")] if hasattr(found, "__dict__") else []

@@ -14,7 +14,7 @@ from bench.modules.batches import Batch, noise
 from bench.modules.losses import Scale
 from bench.modules.networks import Prepared, prepared
 from bench.modules.probe import Facts
-from bench.modules.randomness import drawn
+from bench.modules.randomness import drawn, stream
 from bench.modules.sources import Source
 from bench.modules.together import CannotStack
 from bench.modules.trials import TRAIN, Ended, Job, Trial, ended
@@ -94,6 +94,8 @@ class Trainer:
         """Why networks of this trial cannot train together, where that is known beforehand."""
         if not trial.recipe.stacks:
             return f"{trial.recipe.kind.__name__} steps over a whole network at once"
+        if self.facts.kept is not None:
+            return f"each pass changes its {self.facts.kept}, which is no parameter and no buffer, and each network has its own"
         if self.facts.random and trial.dropout and TRAIN in (trial.mode, trial.measured):
             return "it draws random numbers in training, as dropout does, and each network has its own"
         return None
@@ -107,7 +109,7 @@ class Trainer:
         batch = batch.map(lambda own: own.to(self.device), lambda own: own.to(self.device))
         network = self.source.draw(job.seed).to(self.device)
         scales = self._scales if isinstance(self.batch, Batch) else {}
-        with drawn(job.seed):
+        with drawn(stream("changes", job.seed)):
             return prepared(
                 network,
                 batch,

@@ -11,7 +11,7 @@ from bench.modules.batches import Batch
 from bench.modules.causes import Finding, Held, Why
 from bench.modules.changes import code, largest, levers, words
 from bench.modules.inquiry import Inquiry, Tally
-from bench.modules.trials import Trial
+from bench.modules.trials import TRAIN, Trial
 from bench.statistics.confirmation import MAJORITY, Answer, memorizable
 from bench.statistics.evidence import HALVED, LUCK, Cause, Lever
 from bench.statistics.survival import wilson_interval
@@ -76,13 +76,17 @@ def _nothing(inquiry: Inquiry, own: Tally) -> Verdict:
 
 
 def _other_mode(inquiry: Inquiry, own: Tally) -> Verdict:
-    """Of a network that was handed over in evaluation mode, where dropout is off and statistics stay."""
+    """Of a network that was handed over in evaluation mode, where dropout is off and statistics stay, and memorizes in it."""
     asked = inquiry.asked.trial
-    other = dataclasses.replace(asked, mode="train")
-    beside = inquiry.tally(other)
+    beside = inquiry.tally(dataclasses.replace(asked, mode=TRAIN))
+    in_training = f"In training mode, measured in {_mode(asked.measured)}, {_count(beside)} do." if beside.ladder else ""
+    if not beside.ladder or sum(one.memorized for one in beside.every) >= MAJORITY * len(beside.every):
+        made = _nothing(inquiry, own)
+        note = f"It came in evaluation mode. {in_training}".rstrip()
+        return dataclasses.replace(made, sentences=(*made.sentences, note))
     first = f"Held back by {Held.MODE}: the network came in evaluation mode, in which {_count(own)} memorized."
-    more = f"In training mode, measured in {_mode(asked.measured)}, {_count(beside)} do." if beside.ladder else ""
-    return Verdict(Held.MODE, (), None, code(other, asked), tuple(filter(None, (first, more))))
+    advice = "module.eval() before training, as it came; or less of what training mode adds"
+    return Verdict(Held.MODE, (), None, (advice,), (first, in_training))
 
 
 def _mode(mode: str) -> str:
@@ -102,15 +106,12 @@ def _lost(inquiry: Inquiry, own: Tally) -> Verdict:
     if inquiry.remedy is None:
         return Verdict(Held.LOST, (), None, (stop,), (first,))
     found = inquiry.tally(inquiry.remedy)
-    kept = sum(one.memorized and not one.lost for one in found.fresh)
-    more = f"{_named_change(inquiry, inquiry.remedy)} keeps it, in {kept} of {len(found.fresh)} fresh seeds."
-    change = words(inquiry.remedy, inquiry.asked.trial)
+    ended = found.fresh or found.ladder
+    kept = sum(one.memorized and not one.lost for one in ended)
+    first_word, which = ("", "fresh seeds") if found.fresh else ("Perhaps ", "seeds; the weights could not be drawn anew")
+    more = f"{first_word}{words(inquiry.remedy, inquiry.asked.trial)} keeps it, in {kept} of {len(ended)} {which}."
     advice = (*code(inquiry.remedy, inquiry.asked.trial), f"# or {stop}")
-    return Verdict(Held.LOST, (), change, advice, (first, more))
-
-
-def _named_change(inquiry: Inquiry, trial: Trial) -> str:
-    return words(trial, inquiry.asked.trial)
+    return Verdict(Held.LOST, (), _change(inquiry), advice, (first, more))
 
 
 def _by_arithmetic(inquiry: Inquiry, sure: list[Finding]) -> Verdict:
@@ -144,7 +145,8 @@ def _by_arithmetic(inquiry: Inquiry, sure: list[Finding]) -> Verdict:
 
 
 def _change(inquiry: Inquiry) -> str | None:
-    return None if inquiry.remedy is None else words(inquiry.remedy, inquiry.asked.trial)
+    remedy = inquiry.remedy
+    return None if remedy is None or not inquiry.tally(remedy).fresh else words(remedy, inquiry.asked.trial)
 
 
 def _remedied(inquiry: Inquiry, remedy: Trial) -> Verdict:
@@ -165,11 +167,13 @@ def _remedied(inquiry: Inquiry, remedy: Trial) -> Verdict:
         said = [finding.text for finding in inquiry.findings if finding.text.startswith("trained in ")]
     elif cause is Lever.SAMPLES:
         cause = Cause.CAPACITY
-    held = f"Held back by {_named(cause)}"
+    # Without fresh draws nothing was confirmed.
+    confirmed = bool(inquiry.tally(remedy).fresh)
+    held = f"{'Held' if confirmed else 'Perhaps held'} back by {_named(cause)}"
     if others:
         held += f", together with {' and '.join(_named(one) for one in others)}"
     first = f"{held}{': ' + said[0] if said else ''}."
-    return Verdict(cause, others, words(remedy, asked), code(remedy, asked), (first, _confirmed(inquiry, remedy)))
+    return Verdict(cause, others, _change(inquiry), code(remedy, asked), (first, _confirmed(inquiry, remedy)))
 
 
 def _named(cause: Why) -> str:

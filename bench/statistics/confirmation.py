@@ -13,8 +13,10 @@ from bench.statistics.survival import wilson_interval
 # while the answer is open.
 LOOKS = (5, 10, 20)
 
-# The best changes of each stage of the ladder are tried so, one after the other.
+# The best changes of each stage of the ladder are tried so, one after the other. A ladder of more stages than these
+# tries no more changes in all of them.
 STAGES, TRIED_IN_A_STAGE = 3, 3
+MOST_TRIED = STAGES * TRIED_IN_A_STAGE
 
 # The probability with which chance alone may confirm one, at each look (Fisher's exact test, one-sided). Over all looks at all
 # changes that are tried it is at most FALSE_CAUSES. Five of five against none of five has 0.00397, and most of it goes there,

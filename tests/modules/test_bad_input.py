@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -29,10 +30,24 @@ def module(function):
     return Odd()
 
 
+class Untrainable(nn.Module):
+    """It raises in training mode alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(2, 1)
+
+    def forward(self, x):
+        if self.training:
+            raise NotImplementedError("training")
+        return self.layer(x)
+
+
 def breaks():
     raise KeyError("width")
 
 
+LINE = breaks.__code__.co_firstlineno + 1
 GIVEN = "it was given inputs float32 of shape (4, 2)"
 CASES = [
     (
@@ -56,12 +71,13 @@ CASES = [
         "module=Odd: gives NaN or infinite numbers before training, for 4 of 4 samples; look at logarithms, roots and divisions"
         " in its forward",
     ),
+    ((Untrainable(), (X, Y)), {}, f"module=Untrainable: raised NotImplementedError: training; {GIVEN}"),
     (("net", (X, Y)), {}, "module=str: is no network; give a torch.nn.Module, or a function that makes one"),
     ((lambda: 3, (X, Y)), {}, "module=<lambda>: made int, no network; return a torch.nn.Module"),
     (
         (breaks, (X, Y)),
         {},
-        f"module=breaks: raised KeyError: 'width' in {__file__}, line 33; mend the function",
+        f"module=breaks: raised KeyError: 'width' in {__file__}, line {LINE}; mend the function",
     ),
     (
         (nn.Linear(2, 1), (X, Y[:3])),
@@ -179,17 +195,38 @@ def test_files_of_every_kind_hold_a_batch_and_none_is_run(tmp_path):
         read(tmp_path / "own.pkl")
 
 
+def test_the_targets_of_a_table_are_y_y1_y2_and_no_column_is_without_a_name(tmp_path):
+    """Numbers alone name inputs, as 8x8 pixels have them."""
+    import pandas as pd
+
+    own = pd.DataFrame({"0": [1.0, 2], "1": [3.0, 4], "y": [5.0, 6], "y12": [7.0, 8], "ymax": [9.0, 10]})
+    own.to_csv(tmp_path / "own.csv", index=False)
+    batch = read(tmp_path / "own.csv")
+    assert batch.inputs[0].tolist() == [[1, 3, 9], [2, 4, 10]] and batch.targets.tolist() == [[5, 7], [6, 8]]  # pyright: ignore
+    own.to_csv(tmp_path / "own.csv")
+    with pytest.raises(bench.GridError) as error:
+        read(tmp_path / "own.csv")
+    assert str(error.value) == (
+        f"data={tmp_path / 'own.csv'}: has a column without a name, as the row numbers of pandas are; name it, or write it with"
+        " index=False"
+    )
+
+
 FACTORY = """
 from torch import nn
 
 
 def make(width=8):
+    import own_helper
+
     return nn.Sequential(nn.Linear(2, width), nn.Tanh(), nn.Linear(width, 1))
 """
 
 
 def test_the_command_diagnoses_the_network_and_the_batch_that_it_names(memcap, tmp_path):
     (tmp_path / "own_networks.py").write_text(FACTORY)
+    (tmp_path / "own_helper.py").touch()
+    before = list(sys.path)
     draws = np.random.default_rng(0)
     np.savez(tmp_path / "batch.npz", x=draws.normal(size=(8, 2)), y=draws.normal(size=(8, 1)))
     words = [
@@ -205,6 +242,7 @@ def test_the_command_diagnoses_the_network_and_the_batch_that_it_names(memcap, t
     assert done.out.startswith("Memorizable as it is: 5 of 5 seeds memorized")
     assert "129 parameters, 129 of them trained, for 8 outputs (8 samples)" in done.out
     assert memcap("diagnose", "--fail", *words, "max_epochs=1", "budget_s=1").status == 1
+    assert sys.path == before
 
 
 @pytest.mark.parametrize(

@@ -193,3 +193,22 @@ def test_the_floor_of_contradictory_labels_is_their_conditional_entropy():
         for count in torch.bincount(own).tolist():
             floor -= count / len(x) * math.log(count / len(own)) if count else 0.0
     assert scale_asked(asked, asked.seen).floor == pytest.approx(floor, rel=1e-5)
+
+
+class Rising(nn.Module):
+    """Its branch, a curve that is no activation of torch's, begins at 0."""
+
+    def __init__(self):
+        super().__init__()
+        self.skip, self.scale = nn.Linear(1, 1), nn.Parameter(torch.zeros(()))
+
+    def forward(self, x):
+        return self.skip(x) + self.scale * torch.sin(x)
+
+
+def test_only_what_is_linear_whatever_its_inputs_and_parameters_is_called_so():
+    """Inputs of 100 to 200 are all on one side of every kink."""
+    x = torch.linspace(100, 200, 32)[:, None]
+    for make in (lambda: mlp(1, 16, 1, activation=nn.ReLU), lambda: mlp(1, 16, 1, activation=nn.LeakyReLU), Rising):
+        assert not any(question(make, (x, x.sin()), seeds=(seed,)).facts.affine for seed in range(3))
+    assert question(lambda: mlp(1, 16, 16, 1, activation=None), (x, x.sin())).facts.affine
