@@ -8,6 +8,7 @@ processes cannot be seen and whose clock may differ, the file is watched: a clai
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
@@ -25,6 +26,9 @@ from typing import NamedTuple
 BEAT_S, EXPIRY_S = 2.0, 15.0
 # How often a claim of another is looked at while one waits for it.
 LOOK_EVERY_S = 0.2
+
+# How a file system says that it has no hard links: exFAT, SMB, some of FUSE.
+_NO_LINKS = (errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 
 # Changes when a machine starts, and is the same for all its processes.
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -130,24 +134,43 @@ def _make(path: Path) -> Claim | None:
     own = secrets.token_hex(16)
     # Locked and filled before it has its name: nobody sees a claim that is half made.
     partial = path.with_name(f"{path.name}.{own[:8]}.partial")
-    descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
+    descriptor = _written(partial, own)
     try:
-        try:
-            # Where nothing can be locked, it is watched by all.
-            boot = _boot(own) if _lock(descriptor) else None
-            about = {"id": own, "boot": boot, "since": datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")}
-            os.write(descriptor, json.dumps(about).encode())
-            os.link(partial, path)
-        finally:
-            os.unlink(partial)
+        os.link(partial, path)
         return Claim(path, descriptor)
-    except FileExistsError:
-        os.close(descriptor)
-        return None
-    except BaseException:
+    except BaseException as error:
         # Without its lock it is no claim any more.
         os.close(descriptor)
+        if isinstance(error, FileExistsError | FileNotFoundError):
+            return None
+        if not (isinstance(error, OSError) and error.errno in _NO_LINKS):
+            raise
+    finally:
+        partial.unlink(missing_ok=True)
+    # Without hard links it has its name first: until it is filled, others read a claim of nobody here, and watch it.
+    try:
+        return Claim(path, _written(path, own))
+    except FileExistsError:
+        return None
+
+
+def _written(path: Path, own: str) -> int:
+    """The descriptor of a new file that is locked, and then filled.
+
+    Raises:
+        FileExistsError: it is not new.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
+    try:
+        # Where nothing can be locked, it is watched by all.
+        boot = _boot(own) if _lock(descriptor) else None
+        about = {"id": own, "boot": boot, "since": datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")}
+        os.write(descriptor, json.dumps(about).encode())
+    except BaseException:
+        os.close(descriptor)
+        path.unlink(missing_ok=True)
         raise
+    return descriptor
 
 
 def _read(path: Path) -> _Held | None:

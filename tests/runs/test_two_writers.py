@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import subprocess
@@ -155,6 +156,23 @@ def test_a_claim_of_another_machine_holds_as_long_as_it_is_touched(other_machine
         # And comes back: what it gives up is not the claim of the one that took over.
         theirs.__exit__(None, None, None)
         assert taken.holds()
+
+
+def test_without_hard_links_one_at_a_time_has_a_claim_too(monkeypatch, tmp_path):
+    def refuse(source, target):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(claims.os, "link", refuse)
+    with claim(tmp_path, "run") as own:
+        assert own.holds() and [path.name for path in tmp_path.iterdir()] == [".run.claim"]
+        with pytest.raises(Claimed, match=r"another run has written into it since \d{4}-"), claim(tmp_path, "run"):
+            pass
+    with holder(tmp_path, "run") as other:
+        other.kill()
+        other.wait()
+        with claim(tmp_path, "run") as own:
+            assert own.holds()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_claim_names_no_host(tmp_path):
