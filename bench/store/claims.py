@@ -176,8 +176,7 @@ def _written(path: Path, own: str) -> int:
 def _read(path: Path) -> _Held | None:
     """What a claim says; None where there is none. One that cannot be read is of nobody here."""
     try:
-        with path.open("rb") as file:
-            text, beat_ns = file.read(), os.fstat(file.fileno()).st_mtime_ns
+        text, beat_ns = _content(path)
     except FileNotFoundError:
         return None
     try:
@@ -187,10 +186,19 @@ def _read(path: Path) -> _Held | None:
         return _Held(hashlib.sha256(text).hexdigest(), None, "an unknown time", beat_ns)
 
 
+def _content(path: Path) -> tuple[bytes, int]:
+    """The bytes of a claim, none where another user lets nobody read it, and when it was last touched, in ns."""
+    try:
+        with path.open("rb") as file:
+            return file.read(), os.fstat(file.fileno()).st_mtime_ns
+    except PermissionError:
+        return b"", path.stat().st_mtime_ns
+
+
 def _removed(path: Path) -> bool:
     """Whether the holder of a claim of this machine's does not live any more; the claim is then removed, or was by another."""
     try:
-        descriptor = os.open(path, os.O_RDWR)
+        descriptor = _opened(path)
     except FileNotFoundError:
         return True
     try:
@@ -205,22 +213,36 @@ def _removed(path: Path) -> bool:
         os.close(descriptor)
 
 
+def _opened(path: Path) -> int:
+    """The descriptor of a claim, to lock it: for writing, which network file systems want, or as another user's can be had."""
+    try:
+        return os.open(path, os.O_RDWR)
+    except PermissionError:
+        return os.open(path, os.O_RDONLY)
+
+
 def _expired(path: Path, other: _Held) -> bool:
     """Whether nobody touched a claim for EXPIRY_S, by this process's own clock; it is then removed, or was by another."""
+    # Of several that watch a claim, the one that makes this file removes it.
+    turn = path.with_name(f"{path.name}.{hashlib.sha256(other.id.encode()).hexdigest()[:8]}.partial")
+    left = turn.exists()
     deadline = time.monotonic() + EXPIRY_S
     while time.monotonic() < deadline:
         time.sleep(LOOK_EVERY_S)
         if (now := _read(path)) != other:
             return now is None
-    aside = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
-    with contextlib.suppress(FileNotFoundError):
-        os.rename(path, aside)
-        found = _read(aside)
-        if found is not None and found.id != other.id:
-            # Another process was first, and has claimed it since.
-            with contextlib.suppress(FileExistsError):
-                os.link(aside, path)
-        aside.unlink(missing_ok=True)
+    if left:  # By a process that was ended: a turn takes no time.
+        turn.unlink(missing_ok=True)
+    try:
+        os.close(os.open(turn, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644))
+    except FileExistsError:
+        return True
+    try:
+        # Another process may have had its turn, and have claimed it since.
+        if _read(path) == other:
+            path.unlink(missing_ok=True)
+    finally:
+        turn.unlink(missing_ok=True)
     return True
 
 

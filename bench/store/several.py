@@ -80,7 +80,8 @@ def put_together(folders: Sequence[Path], into: Path) -> Path:
 
     Raises:
         FileNotFoundError: a folder holds no run.
-        GridError: `into` is one of the folders, cannot be written to, or holds a run of its own; a folder is of another version.
+        GridError: `into` is one of the folders, cannot be written to, or holds a run of its own; or a folder is of another
+            version.
         bench.store.claims.Claimed: another run holds it.
     """
     stores = [Store(folder) for folder in folders]
