@@ -104,6 +104,7 @@ def claim(folder: Path, name: str, *, waits: bool = False) -> Iterator[Claim]:
     path = folder / f".{name}.claim"
     held = _acquired(path, name, waits=waits)
     try:
+        _forget_partials(path)
         yield held
     finally:
         held.release()
@@ -152,6 +153,15 @@ def _make(path: Path) -> Claim | None:
         return Claim(path, _written(path, own))
     except FileExistsError:
         return None
+
+
+def _forget_partials(path: Path) -> None:
+    """Remove what processes that were ended had begun to make of a claim that this one holds; younger ones may yet be named."""
+    with contextlib.suppress(FileNotFoundError):  # The claim or its folder was removed, or a partial by its maker.
+        now = path.stat().st_mtime
+        for partial in path.parent.glob(f"{path.name}.*.partial"):
+            if partial.stat().st_mtime < now - EXPIRY_S:
+                partial.unlink()
 
 
 def _written(path: Path, own: str) -> int:

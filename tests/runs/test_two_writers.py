@@ -226,6 +226,15 @@ def test_of_two_that_watch_a_claim_the_second_leaves_that_of_the_first_alone(oth
     assert list(tmp_path.glob(".*")) == []
 
 
+def test_a_claim_that_was_half_made_goes_with_the_next_one_and_a_young_one_stays(tmp_path):
+    old, young = (tmp_path / f".run.claim.{digit * 8}.partial" for digit in "ab")
+    old.touch()
+    young.touch()
+    os.utime(old, (0, 0))
+    with claim(tmp_path, "run"):
+        assert young.exists() and not old.exists()
+
+
 def test_a_claim_that_may_not_be_read_is_watched(other_machine, monkeypatch, tmp_path):
     opened = Path.open
 
