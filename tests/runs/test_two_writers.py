@@ -207,7 +207,9 @@ def test_of_two_that_watch_a_claim_the_second_leaves_that_of_the_first_alone(oth
             at = next(times)
             if at:
                 path.unlink()
-                first.append(claims._make(path))
+                made = claims._make(path)
+                assert made is not None
+                first.append(made)
             return at
 
         renamed = os.rename
@@ -220,7 +222,9 @@ def test_of_two_that_watch_a_claim_the_second_leaves_that_of_the_first_alone(oth
         monkeypatch.setattr(claims.os, "rename", rename)
         own._ended.set()
         own._beats.join()
-        claims._expired(path, claims._read(path))
+        other = claims._read(path)
+        assert other is not None
+        claims._expired(path, other)
         assert first[0].holds()
         first[0].release()
     assert list(tmp_path.glob(".*")) == []
