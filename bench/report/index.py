@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bench.report.blocks import render
+from bench.report.blocks import image, render
 from bench.report.build import DRAWN, FINDINGS
 from bench.report.check_page import FOUND, MARKS
 from bench.store import provenance
@@ -85,10 +85,11 @@ def _about(folder: Path) -> dict[str, Any]:
     }
 
 
-def _first_picture(figures: Path) -> dict[str, str] | None:
+def _first_picture(figures: Path) -> dict[str, str | int] | None:
     """The first figure of a report, with the text that says what it shows."""
     try:
         first = json.loads((figures / DRAWN).read_text(encoding="utf-8"))["pictures"][0]
+        # Within the page: its Content-Security-Policy shows no other image.
+        return {**image(figures / f"{first['name']}.png"), "alt": first["alt"]}
     except (OSError, ValueError, LookupError):  # The run has no report, or one without figures.
         return None
-    return {"file": f"{first['name']}.png", "alt": first["alt"]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,9 @@ MOST_HEIGHT = 9.25
 
 # The folder within that of the figures.
 FOLDER = "paper"
+
+# A figure there: its name, which its caption has too, and its width. Other files are the user's.
+_FIGURE = re.compile(r"(\w+)_[0-9.]+in\.(?:pdf|svg)")
 
 # TrueType fonts are embedded, and text stays text (PDF Reference, section 5.8; Type 3 is what publishers refuse).
 FONTS: dict[Any, Any] = {"pdf.fonttype": 42, "svg.fonttype": "none"}
@@ -63,8 +67,10 @@ def write_paper(tables: Tables, figures: Path, widths: Sequence[float] = WIDTHS)
     """
     folder, files, left_out = figures / FOLDER, [], []
     folder.mkdir(parents=True, exist_ok=True)
-    for stale in folder.iterdir():
-        stale.unlink()
+    for stale, match in [(path, _FIGURE.fullmatch(path.name)) for path in folder.iterdir()]:
+        if match:
+            stale.unlink()
+            (folder / f"{match[1]}.txt").unlink(missing_ok=True)
     # What is drawn with the page's font and made smaller as a whole has the text that a paper wants.
     scale = LEAST_POINTS / SMALLEST_FONT
     for width in widths:

@@ -17,7 +17,7 @@ from bench.engines.choice import EngineSpec, resolve
 from bench.machine.cores import available_cores
 from bench.machine.signals import unbroken
 from bench.protocol import grid
-from bench.protocol.cells import PROTOCOL_VERSION, Cell
+from bench.protocol.cells import Cell
 from bench.runs.executors.choice import EXECUTORS
 from bench.runs.inquiry import Diagnose, Inquiry
 from bench.runs.limits import check_size
@@ -27,7 +27,7 @@ from bench.statistics.settings import label_settings
 from bench.store import provenance
 from bench.store.claims import Claim
 from bench.store.folder import held
-from bench.store.parts import GOES_ON, SCHEMA_VERSION, Design, Store, write_atomically
+from bench.store.parts import OWN, Design, Store, write_atomically
 
 
 def run(
@@ -137,9 +137,8 @@ def _store(folder: Path, claim: Claim) -> Store:
         bench.GridError: the folder is of another version, whose results and this one's would not belong together.
     """
     store = Store(folder, claim.check)
-    own = str(PROTOCOL_VERSION)
-    if (origin := store.origin()) and (origin.schema not in map(str, GOES_ON) or origin.protocol != own):
-        rule = f"is of schema {origin.schema} and protocol {origin.protocol}, and this program of {SCHEMA_VERSION} and {own}"
+    if (origin := store.origin()) and not origin.belongs(OWN):
+        rule = f"is of {origin}, and this program of {OWN.schema} and {OWN.protocol}"
         raise grid.GridError("run_dir", str(folder), rule, "name a new folder; memcap report still reads this one")
     if aside := provenance.set_aside(folder):
         print(f"memcap: {folder / 'provenance.json'} cannot be read; it is now {aside.name}")

@@ -9,8 +9,7 @@ import pandas as pd
 
 from bench.protocol.cells import SEEDS, Status
 from bench.protocol.columns import columns_of
-from bench.statistics.survival import fraction_interval, once
-from bench.store.parts import PENDING
+from bench.statistics.survival import fraction_interval, measured
 
 COLUMNS = list(columns_of("bands"))
 
@@ -27,15 +26,15 @@ def bands(cells: pd.DataFrame) -> pd.DataFrame:
     Returns:
         The columns of `bands` (`bench.protocol.columns`).
     """
-    measured = once(cells[~cells["status"].isin([Status.FAILED, PENDING])])
-    per_dim = measured["n_samples"] / measured["functional_dim"]
+    known = measured(cells)
+    per_dim = known["n_samples"] / known["functional_dim"]
     number = np.searchsorted(ENDS, per_dim.to_numpy(), side="left") - 1
     rows = []
-    for (setting, of), own in measured.groupby([measured["setting"], number], sort=False):
+    for (setting, of), own in known.groupby([known["setting"], number], sort=False):
         band = int(str(of))
         hits = (own["status"] == Status.MEMORIZED).to_numpy()
         low, high = fraction_interval(hits, own[list(SEEDS)].to_numpy())
         counts = (ENDS[band], ENDS[band + 1], len(own), int(hits.sum()), float(hits.mean()))
         rows.append((setting, *counts, low, high))
-    order = {setting: place for place, setting in enumerate(dict.fromkeys(measured["setting"]))}
+    order = {setting: place for place, setting in enumerate(dict.fromkeys(known["setting"]))}
     return pd.DataFrame(sorted(rows, key=lambda row: (order[row[0]], row[1])), columns=COLUMNS)

@@ -10,8 +10,7 @@ import pandas as pd
 from bench.protocol.cells import SEEDS, Status
 from bench.protocol.columns import columns_of
 from bench.statistics.agreement import mean_interval, ratio_interval
-from bench.statistics.survival import CURVE_FIELDS, once
-from bench.store.parts import PENDING
+from bench.statistics.survival import CURVE_FIELDS, measured
 
 COLUMNS = list(columns_of("ratios"))
 
@@ -48,9 +47,8 @@ def ratios(capacities: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
     )
     if pairs.empty:
         return pd.DataFrame(columns=COLUMNS)
-    measured = once(cells[~cells["status"].isin([Status.FAILED, PENDING])])
     compared = known.loc[sorted({*pairs["index"], *pairs["index_first"]}), list(CURVE_FIELDS)].reset_index()
-    curves = compared.merge(measured, on=list(CURVE_FIELDS)).groupby("index")
+    curves = compared.merge(measured(cells), on=list(CURVE_FIELDS)).groupby("index")
     held = {number: _held(curve) for number, curve in curves}
     rows = []
     for row in pairs.to_dict("records"):

@@ -8,6 +8,7 @@ processes cannot be seen and whose clock may differ, the file is watched: a clai
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
@@ -25,6 +26,9 @@ from typing import NamedTuple
 BEAT_S, EXPIRY_S = 2.0, 15.0
 # How often a claim of another is looked at while one waits for it.
 LOOK_EVERY_S = 0.2
+
+# How a file system says that it has no hard links: exFAT, SMB, some of FUSE.
+_NO_LINKS = (errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 
 # Changes when a machine starts, and is the same for all its processes.
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -100,6 +104,7 @@ def claim(folder: Path, name: str, *, waits: bool = False) -> Iterator[Claim]:
     path = folder / f".{name}.claim"
     held = _acquired(path, name, waits=waits)
     try:
+        _forget_partials(path)
         yield held
     finally:
         held.release()
@@ -130,31 +135,58 @@ def _make(path: Path) -> Claim | None:
     own = secrets.token_hex(16)
     # Locked and filled before it has its name: nobody sees a claim that is half made.
     partial = path.with_name(f"{path.name}.{own[:8]}.partial")
-    descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
+    descriptor = _written(partial, own)
     try:
-        try:
-            # Where nothing can be locked, it is watched by all.
-            boot = _boot(own) if _lock(descriptor) else None
-            about = {"id": own, "boot": boot, "since": datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")}
-            os.write(descriptor, json.dumps(about).encode())
-            os.link(partial, path)
-        finally:
-            os.unlink(partial)
+        os.link(partial, path)
         return Claim(path, descriptor)
-    except FileExistsError:
-        os.close(descriptor)
-        return None
-    except BaseException:
+    except BaseException as error:
         # Without its lock it is no claim any more.
         os.close(descriptor)
+        if isinstance(error, FileExistsError | FileNotFoundError):
+            return None
+        if not (isinstance(error, OSError) and error.errno in _NO_LINKS):
+            raise
+    finally:
+        partial.unlink(missing_ok=True)
+    # Without hard links it has its name first: until it is filled, others read a claim of nobody here, and watch it.
+    try:
+        return Claim(path, _written(path, own))
+    except FileExistsError:
+        return None
+
+
+def _forget_partials(path: Path) -> None:
+    """Remove what processes that were ended had begun to make of a claim that this one holds; younger ones may yet be named."""
+    with contextlib.suppress(FileNotFoundError):  # The claim or its folder was removed, or a partial by its maker.
+        now = path.stat().st_mtime
+        for partial in path.parent.glob(f"{path.name}.*.partial"):
+            if partial.stat().st_mtime < now - EXPIRY_S:
+                partial.unlink()
+
+
+def _written(path: Path, own: str) -> int:
+    """The descriptor of a new file that is locked, and then filled.
+
+    Raises:
+        FileExistsError: it is not new.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
+    try:
+        # Where nothing can be locked, it is watched by all.
+        boot = _boot(own) if _lock(descriptor) else None
+        about = {"id": own, "boot": boot, "since": datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")}
+        os.write(descriptor, json.dumps(about).encode())
+    except BaseException:
+        os.close(descriptor)
+        path.unlink(missing_ok=True)
         raise
+    return descriptor
 
 
 def _read(path: Path) -> _Held | None:
     """What a claim says; None where there is none. One that cannot be read is of nobody here."""
     try:
-        with path.open("rb") as file:
-            text, beat_ns = file.read(), os.fstat(file.fileno()).st_mtime_ns
+        text, beat_ns = _content(path)
     except FileNotFoundError:
         return None
     try:
@@ -164,10 +196,19 @@ def _read(path: Path) -> _Held | None:
         return _Held(hashlib.sha256(text).hexdigest(), None, "an unknown time", beat_ns)
 
 
+def _content(path: Path) -> tuple[bytes, int]:
+    """The bytes of a claim, none where another user lets nobody read it, and when it was last touched, in ns."""
+    try:
+        with path.open("rb") as file:
+            return file.read(), os.fstat(file.fileno()).st_mtime_ns
+    except PermissionError:
+        return b"", path.stat().st_mtime_ns
+
+
 def _removed(path: Path) -> bool:
     """Whether the holder of a claim of this machine's does not live any more; the claim is then removed, or was by another."""
     try:
-        descriptor = os.open(path, os.O_RDWR)
+        descriptor = _opened(path)
     except FileNotFoundError:
         return True
     try:
@@ -182,22 +223,36 @@ def _removed(path: Path) -> bool:
         os.close(descriptor)
 
 
+def _opened(path: Path) -> int:
+    """The descriptor of a claim, to lock it: for writing, which network file systems want, or as another user's can be had."""
+    try:
+        return os.open(path, os.O_RDWR)
+    except PermissionError:
+        return os.open(path, os.O_RDONLY)
+
+
 def _expired(path: Path, other: _Held) -> bool:
     """Whether nobody touched a claim for EXPIRY_S, by this process's own clock; it is then removed, or was by another."""
+    # Of several that watch a claim, the one that makes this file removes it.
+    turn = path.with_name(f"{path.name}.{hashlib.sha256(other.id.encode()).hexdigest()[:8]}.partial")
+    left = turn.exists()
     deadline = time.monotonic() + EXPIRY_S
     while time.monotonic() < deadline:
         time.sleep(LOOK_EVERY_S)
         if (now := _read(path)) != other:
             return now is None
-    aside = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
-    with contextlib.suppress(FileNotFoundError):
-        os.rename(path, aside)
-        found = _read(aside)
-        if found is not None and found.id != other.id:
-            # Another process was first, and has claimed it since.
-            with contextlib.suppress(FileExistsError):
-                os.link(aside, path)
-        aside.unlink(missing_ok=True)
+    if left:  # By a process that was ended: a turn takes no time.
+        turn.unlink(missing_ok=True)
+    try:
+        os.close(os.open(turn, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644))
+    except FileExistsError:
+        return True
+    try:
+        # Another process may have had its turn, and have claimed it since.
+        if _read(path) == other:
+            path.unlink(missing_ok=True)
+    finally:
+        turn.unlink(missing_ok=True)
     return True
 
 

@@ -121,6 +121,18 @@ class Origin(NamedTuple):
     schema: str
     protocol: str
 
+    def __str__(self) -> str:
+        return f"schema {self.schema} and protocol {self.protocol}"
+
+    def belongs(self, other: Origin) -> bool:
+        """Whether results of both may stand beside each other: one protocol, and schemas that are the same or go on."""
+        goes_on = {self.schema, other.schema} <= set(map(str, GOES_ON))
+        return self.protocol == other.protocol and (self.schema == other.schema or goes_on)
+
+
+# What this program writes.
+OWN = Origin(str(SCHEMA_VERSION), str(PROTOCOL_VERSION))
+
 
 class Store:
     """The parts of one run folder. Reading reports what it could not read in `unreadable`, by name and reason.

@@ -13,7 +13,7 @@ from bench.protocol.cells import Cell, Status
 from bench.protocol.grid import GridError
 from bench.store import provenance
 from bench.store.folder import forget, held
-from bench.store.parts import CONTENTS, PENDING, Store, cells_of, write_atomically
+from bench.store.parts import CONTENTS, OWN, PENDING, Origin, Store, cells_of, write_atomically
 
 # The key of an entry of provenance.json that says which of the folders put together it comes from.
 FROM = "folder"
@@ -33,13 +33,28 @@ def load(folder: str | Path, *others: str | Path) -> pd.DataFrame:
     Raises:
         FileNotFoundError: a folder holds no run.
         OSError: a file in a folder cannot be read.
+        GridError: a folder is of another version than the first: what its numbers mean, and its ids, are others.
     """
     stores = [Store(path) for path in (folder, *others)]
+    if (first := stores[0].origin()) is not None:
+        _of_one_version(stores[1:], first, f"{stores[0].path}", "load it by itself")
     tables = [store.read_cells().assign(run=str(given)) for store, given in zip(stores, (folder, *others), strict=True)]
     for store in stores:
         for name, reason in store.unreadable.items():
             raise OSError(f"{store.path / name} {reason}; memcap run_dir={store.path} trains its cells again")
     return _each_once(tables)
+
+
+def _of_one_version(stores: Sequence[Store], first: Origin, of: str, remedy: str) -> None:
+    """That results of these folders belong beside those of a version; a folder without a plan has none.
+
+    Raises:
+        GridError: one is of another.
+    """
+    for store in stores:
+        if (origin := store.origin()) is not None and not origin.belongs(first):
+            rule = f"is of {origin}, and {of} of {first.schema} and {first.protocol}"
+            raise GridError("run_dir", str(store.path), rule, remedy)
 
 
 def _each_once(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
@@ -65,10 +80,13 @@ def put_together(folders: Sequence[Path], into: Path) -> Path:
 
     Raises:
         FileNotFoundError: a folder holds no run.
-        GridError: `into` is one of the folders, cannot be written to, or holds a run of its own.
+        GridError: `into` is one of the folders, cannot be written to, or holds a run of its own; or a folder is of another
+            version.
         bench.store.claims.Claimed: another run holds it.
     """
     stores = [Store(folder) for folder in folders]
+    # What is put together is of this version.
+    _of_one_version(stores, OWN, "this program", "report it by itself")
     cells: dict[Cell, None] = {cell: None for store in stores for cell in cells_of(store.read_cells())}
     if into.resolve() in [folder.resolve() for folder in folders]:
         raise GridError("run_dir", str(into), "is one of the folders to put together", "name a new folder")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import shutil
@@ -54,10 +55,14 @@ def test_the_index_names_every_run_the_latest_first_with_what_its_report_says(re
 def test_every_link_and_picture_of_the_index_is_there_and_pictures_say_what_they_show(results):
     page = build_index(results).read_text()
     targets = re.findall(r'(?:href|src)="(?!#|data:)([^"]*)"', page)
-    assert len(targets) == 3  # Of the one report: its name, its picture, and the picture's link.
+    assert len(targets) == 2  # Of the one report: its name, and its picture's link.
     for target in targets:
         assert (results / unquote(target)).exists(), target
     assert all(len(alt) > 20 for alt in re.findall(r'alt="([^"]*)"', page))
+    # The page's policy shows no image but those within it.
+    assert "img-src data:;" in page
+    (source,) = re.findall(r'<img[^>]* src="([^"]*)"', page)
+    assert base64.b64decode(source.removeprefix("data:image/png;base64,")).startswith(b"\x89PNG")
 
 
 def test_a_folder_without_runs_is_no_index(memcap, tmp_path):

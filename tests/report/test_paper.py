@@ -58,6 +58,18 @@ def test_the_command_writes_every_figure_that_has_room_at_both_widths_with_its_c
     assert all(width == "3.25" for _, width in left_out)
 
 
+def test_figures_of_before_go_and_files_of_the_user_stay(folder, monkeypatch, tmp_path):
+    own = tmp_path / "paper"
+    own.mkdir()
+    stale, mine = ["old_3.25in.pdf", "old_6.75in.svg", "old.txt"], ["notes.txt", "figure.pdf", "main.tex"]
+    for name in [*stale, *mine]:
+        (own / name).write_text("")
+    (own / "sources").mkdir()
+    monkeypatch.setattr(paper, "drawings", lambda tables: [])
+    assert paper.write_paper(read_tables(Store(folder)), tmp_path) == ([], [])
+    assert sorted(path.name for path in own.iterdir()) == sorted([*mine, "sources"])
+
+
 def test_files_are_as_wide_as_they_say_and_pdf_holds_its_fonts(written):
     _, own = written
     for path in own.glob("*.pdf"):

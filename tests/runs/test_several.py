@@ -63,6 +63,22 @@ def test_a_folder_without_a_run_is_named(halves, tmp_path):
         load(halves[0], tmp_path / "nowhere")
 
 
+def test_runs_of_other_versions_are_not_put_together(halves, tmp_path, monkeypatch):
+    """What their numbers mean differs, and what is put together is of this version."""
+    a, b = halves
+    monkeypatch.setattr("bench.store.parts.PROTOCOL_VERSION", 0)
+    Store(a).write_plan(CELLS[:16])
+    monkeypatch.undo()
+    rule = rf"{a}: is of schema 2 and protocol 0, and this program of 2 and 1; report it by itself"
+    for folders in ([a, b], [b, a], [a]):
+        with pytest.raises(bench.GridError, match=rule):
+            put_together(folders, tmp_path / "both")
+    assert not (tmp_path / "both").exists()
+    with pytest.raises(bench.GridError, match=rf"{b}: is of schema 2 and protocol 1, and {a} of 2 and 0; load it by itself"):
+        load(a, b)
+    assert len(load(a)) == 16
+
+
 def test_runs_put_together_are_a_run_with_the_cells_and_curves_of_all(halves, tmp_path):
     a, b = halves
     together = Store(put_together([a, b], tmp_path / "both"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import subprocess
@@ -9,6 +10,8 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import pytest
@@ -155,6 +158,103 @@ def test_a_claim_of_another_machine_holds_as_long_as_it_is_touched(other_machine
         # And comes back: what it gives up is not the claim of the one that took over.
         theirs.__exit__(None, None, None)
         assert taken.holds()
+
+
+def test_without_hard_links_one_at_a_time_has_a_claim_too(monkeypatch, tmp_path):
+    def refuse(source, target):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(claims.os, "link", refuse)
+    with claim(tmp_path, "run") as own:
+        assert own.holds() and [path.name for path in tmp_path.iterdir()] == [".run.claim"]
+        with pytest.raises(Claimed, match=r"another run has written into it since \d{4}-"), claim(tmp_path, "run"):
+            pass
+    with holder(tmp_path, "run") as other:
+        other.kill()
+        other.wait()
+        with claim(tmp_path, "run") as own:
+            assert own.holds()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_claim_of_another_user_is_refused_in_words_and_ends_with_its_holder(monkeypatch, tmp_path):
+    """What others have made can be read, not written to; as root a mode would not tell."""
+    opened = os.open
+
+    def refuse(path, flags, *rest):
+        if flags == os.O_RDWR:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return opened(path, flags, *rest)
+
+    with holder(tmp_path, "run") as other:
+        monkeypatch.setattr(claims.os, "open", refuse)
+        with pytest.raises(Claimed, match="another run has written into it since"), claim(tmp_path, "run"):
+            pass
+        other.kill()
+        other.wait()
+        with claim(tmp_path, "run") as own:
+            assert own.holds()
+
+
+def test_of_two_that_watch_a_claim_the_second_leaves_that_of_the_first_alone(other_machine, monkeypatch, tmp_path):
+    path = tmp_path / ".run.claim"
+    with other_machine(), claim(tmp_path, "run") as own:
+        times = iter([0.0, 0.0, claims.EXPIRY_S])
+        first: list[claims.Claim] = []
+
+        def now():
+            """At the end of the watch the first removes the claim and makes its own."""
+            at = next(times)
+            if at:
+                path.unlink()
+                made = claims._make(path)
+                assert made is not None
+                first.append(made)
+            return at
+
+        renamed = os.rename
+
+        def rename(source, target):
+            renamed(source, target)
+            assert first[0].holds()
+
+        monkeypatch.setattr(claims, "time", SimpleNamespace(monotonic=now, sleep=lambda _: None))
+        monkeypatch.setattr(claims.os, "rename", rename)
+        own._ended.set()
+        own._beats.join()
+        other = claims._read(path)
+        assert other is not None
+        claims._expired(path, other)
+        assert first[0].holds()
+        first[0].release()
+    assert list(tmp_path.glob(".*")) == []
+
+
+def test_a_claim_that_was_half_made_goes_with_the_next_one_and_a_young_one_stays(tmp_path):
+    old, young = (tmp_path / f".run.claim.{digit * 8}.partial" for digit in "ab")
+    old.touch()
+    young.touch()
+    os.utime(old, (0, 0))
+    with claim(tmp_path, "run"):
+        assert young.exists() and not old.exists()
+
+
+def test_a_claim_that_may_not_be_read_is_watched(other_machine, monkeypatch, tmp_path):
+    opened = Path.open
+
+    def refuse(path, *rest, **named):
+        if path.name == ".run.claim":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return opened(path, *rest, **named)
+
+    with claim(tmp_path, "run") as own:
+        monkeypatch.setattr(Path, "open", refuse)
+        with pytest.raises(Claimed, match="since an unknown time"), claim(tmp_path, "run"):
+            pass
+        own._ended.set()
+        own._beats.join()
+        with claim(tmp_path, "run") as taken:
+            assert taken.holds() and not own.holds()
 
 
 def test_a_claim_names_no_host(tmp_path):
