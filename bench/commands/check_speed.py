@@ -195,7 +195,7 @@ def _has_all(root: Path, setting: str, python: str) -> None:
 
     lacks = lacking(root, python)
     if lacks:
-        remedy = f"install them: {python} -m pip install {' '.join(lacks)}"
+        remedy = "install them there"
         raise GridError(setting, python, f"lacks {', '.join(lacks)}", remedy)
 
 

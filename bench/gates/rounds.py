@@ -84,7 +84,7 @@ def _measured(suite: Path, sides: dict[str, Side], *, first: int) -> dict[str, p
 
 def _started(suite: Path, side: Side, kept: Path, line: socket.socket) -> subprocess.Popen[bytes]:
     # Warnings of an older program, or of newer libraries, are not what is asked.
-    options = ["-q", "-W", "default", "-p", "no:cacheprovider", "--benchmark-only", "--benchmark-disable-gc"]
+    options = ["-q", "-W", "default", "-p", "no:cacheprovider", "-p", "no:memcap", "--benchmark-only", "--benchmark-disable-gc"]
     pytest = command(side, "pytest", *options, f"--benchmark-json={kept.with_suffix('.json')}", GATED)
     own = environment(**{VARIABLE: str(line.fileno())})
     with kept.with_suffix(".txt").open("wb") as output:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import shutil
 import sys
 import textwrap
@@ -63,7 +64,7 @@ def wrapped(text: str, shown: Screen, first: str = "", then: str = "") -> str:
     if shown.width is None:
         return f"{first}{text}"
     # textwrap breaks lines at the spaces of ASCII alone.
-    kept = text.replace(" %", "\xa0%")
+    kept = re.sub(r"(?<=\d) %(?=[.,;:)]*(?:\s|$))", "\xa0%", text)
     text = textwrap.fill(
         kept,
         shown.width,

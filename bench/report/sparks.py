@@ -35,7 +35,7 @@ def sparks(curves: pd.DataFrame, cell_ids: Sequence[str], max_epochs: int) -> li
 
     >>> curves = pd.DataFrame({"cell_id": ["a"] * 3, "epoch": [0, 1, 3], "tau": [1.0, 1.0, 1e-7]})
     >>> sparks(curves, ["a", "b"], 10**6)
-    ['HHH_', '']
+    ['II_', '']
     """
     at = np.unique(np.geomspace(1, max(max_epochs, 2), POINTS).round())
     codes = depth(curves["tau"].to_numpy(float, na_value=np.inf)).round().astype(int)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+import tempfile
 import venv
 from pathlib import Path
 from xml.etree import ElementTree
@@ -259,11 +260,16 @@ def test_a_base_python_that_is_none(python, memcap, tmp_path, checkout):
 
 
 def test_a_base_python_that_lacks_packages_is_told_which(memcap, tmp_path, checkout):
-    venv.create(tmp_path / "bare", with_pip=False)
-    python = tmp_path / "bare" / "bin" / "python"
+    # A path that is not too long to be told whole.
+    bare = Path(tempfile.mkdtemp(prefix="memcap-"))
+    venv.create(bare, with_pip=False)
+    python = bare / "bin" / "python"
     lacks = ["scikit-build-core", "numpy", "hydra-core", "pip", "pytest", "pytest-benchmark", "beartype"]
-    remedy = f"install them: {python} -m pip install {' '.join(lacks)}"
-    never_green(memcap, tmp_path, f"base_python={python}: lacks {', '.join(lacks)}; {remedy}", f"base_python={python}")
+    said = f"base_python={python}: lacks {', '.join(lacks)}; install them there"
+    try:
+        never_green(memcap, tmp_path, said, f"base_python={python}")
+    finally:
+        shutil.rmtree(bare)
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,19 @@ def test_the_plugin_adds_a_fixture_and_imports_no_torch_until_it_is_asked(tmp_pa
         "def test_own(assert_memorizes):\n    import torch\n\n    assert_memorizes(torch.nn.Linear(4, 1), shapes=((3, 4), (3, 1)),"
         " optimizer=('adam', 0.1))\n"
     )
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "bench.modules.plugin", "-p", "no:cacheprovider", "test_own.py"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:memcap",
+        "-p",
+        "bench.modules.plugin",
+        "-p",
+        "no:cacheprovider",
+        "test_own.py",
+    ]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env={"PYTHONPATH": str(ROOT)})
     assert done.returncode == 0, done.stdout
     assert "2 passed" in done.stdout

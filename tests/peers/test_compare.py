@@ -20,6 +20,7 @@ from bench.peers.registry import OURS, PEERS, why_not
 from bench.peers.worker import PeerError, Trained, Worker, _train
 from bench.protocol.cells import Cell
 from bench.report import plots, terminal
+from bench.report.lines import WHOLE, block_text
 from tests.engines.training import NOT_BUILT
 from tests.engines.witness import plain_loop
 

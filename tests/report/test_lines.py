@@ -29,7 +29,8 @@ WORDS = st.text("abcdefgh0123456789%=.,()", min_size=1, max_size=14)
 @given(st.lists(WORDS, min_size=1, max_size=40), st.integers(18, 120))
 def test_lines_are_no_wider_than_the_screen_and_hold_every_word(words, width):
     text = wrapped(" ".join(words), Screen(width, False), "* ", "  ")
-    assert max(map(len, text.splitlines())) <= max(width, 2 + max(len(own) + 2 for own in words))
+    whole = [f"{one} {other}" if other.startswith("%") else other for one, other in zip(["", *words], words, strict=False)]
+    assert max(map(len, text.splitlines())) <= max(width, 2 + max(map(len, [*words, *whole])))
     assert text.split()[1:] == words if words[0] != "*" else True
 
 
