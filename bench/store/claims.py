@@ -137,17 +137,19 @@ def _make(path: Path) -> Claim | None:
     partial = path.with_name(f"{path.name}.{own[:8]}.partial")
     descriptor = _written(partial, own)
     try:
-        os.link(partial, path)
-        return Claim(path, descriptor)
+        try:
+            os.link(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
     except BaseException as error:
-        # Without its lock it is no claim any more.
+        # Without its lock it is no claim any more, also where an interrupt comes when it has its name.
         os.close(descriptor)
         if isinstance(error, FileExistsError | FileNotFoundError):
             return None
         if not (isinstance(error, OSError) and error.errno in _NO_LINKS):
             raise
-    finally:
-        partial.unlink(missing_ok=True)
+    else:
+        return Claim(path, descriptor)
     # Without hard links it has its name first: until it is filled, others read a claim of nobody here, and watch it.
     try:
         return Claim(path, _written(path, own))
