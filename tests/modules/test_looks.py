@@ -157,7 +157,7 @@ def test_modes_and_regularization_are_told():
     (mode,) = about(seen, Held.MODE)
     assert mode.text == "trained in evaluation mode, measured in evaluation mode; the two differ, by dropout"
     (found_,) = about(seen, Lever.REGULARIZATION)
-    assert found_.text == "regularization found: dropout of up to 0.3 in 1 parts, weight decay 0.01"
+    assert found_.text == "regularization found: dropout of up to 0.3 in 1 part, weight decay 0.01"
     assert "normalization by batches found in 1 parts" in lines(seen)
 
 
