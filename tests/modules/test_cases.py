@@ -1,4 +1,4 @@
-"""The causes of fifteen real questions are found."""
+"""The causes of three real questions are found; try_cases.py tries them all."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import pytest
 import bench
 from tests.modules.cases import CASES
 
-# They take from ten seconds to a minute each.
-LONG = (1, 2, 5, 6, 7, 9, 10, 11, 13, 14, 15, 16)
+# The others take from ten seconds to a minute each, and more on a busy machine.
+SHORT = (3, 12, 17)
 
 
-@pytest.mark.parametrize("number", [pytest.param(k, marks=[pytest.mark.exhaustive] * (k in LONG)) for k in CASES])
+@pytest.mark.parametrize("number", SHORT)
 def test_the_cause_of_a_real_question_is_found(number):
     case = CASES[number]()
     # Where arithmetic has told it before training.

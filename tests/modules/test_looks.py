@@ -158,7 +158,7 @@ def test_modes_and_regularization_are_told():
     assert mode.text == "trained in evaluation mode, measured in evaluation mode; the two differ, by dropout"
     (found_,) = about(seen, Lever.REGULARIZATION)
     assert found_.text == "regularization found: dropout of up to 0.3 in 1 part, weight decay 0.01"
-    assert "normalization by batches found in 1 parts" in lines(seen)
+    assert "normalization by batches found in 1 part" in lines(seen)
 
 
 def test_the_rank_and_the_parameters_are_held_against_the_outputs():
