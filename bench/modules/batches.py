@@ -118,6 +118,7 @@ def read(path: str | Path) -> Batch:
     except GridError:
         raise
     except Exception as error:
+        # A stranger's file: each reader has errors of its own.
         lines = str(error).splitlines() or [type(error).__name__]
         raise GridError("data", str(path), f"cannot be read: {lines[0]}", f"give arrays {INPUTS} and {TARGETS}") from error
     if isinstance(held, Mapping):

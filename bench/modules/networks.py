@@ -40,6 +40,7 @@ def forward(module: nn.Module, inputs: tuple[Tensor, ...], name: str, call: int 
         rule = "does not fit into the memory of its device"
         raise GridError("module", name, rule, "give fewer samples, a smaller network, or device='cpu'") from error
     except Exception as error:
+        # The user's module: it may raise anything.
         shapes = ", ".join(map(spelled, inputs))
         raise GridError("module", name, f"raised {first_line(error)}", f"it was given inputs {shapes}") from error
 
@@ -70,6 +71,7 @@ def set_mode(module: nn.Module, mode: str, *, dropout: bool = True) -> None:
         if isinstance(part, nn.modules.dropout._DropoutNd):
             part.p = 0.0
         elif isinstance(getattr(part, "dropout", None), float):
+            # As torch.nn.LSTM has it: an attribute that nn.Module does not declare.
             setattr(part, "dropout", 0.0)  # noqa: B010
         if not type(part).__module__.startswith("torch."):
             part.training = False

@@ -282,6 +282,7 @@ def _rank(network: nn.Module, batch: Batch) -> int | None:
             parts = vmap(pulled)(inputs)
         matrix = torch.cat([part.reshape(outputs, -1) for part in parts.values()], dim=1)
     except (RuntimeError, ValueError, NotImplementedError):
+        # What vmap raises for an operator that it has no rule for.
         matrix = _one_by_one(own, inputs)
     if not torch.isfinite(matrix).all():
         return None

@@ -36,6 +36,7 @@ def drawn(seed: int) -> Iterator[None]:
     ...     bool(inside == torch.rand(()))
     True
     """
+    # The generators that a user's own code may draw from, numpy's old global one too.
     of_python, of_numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
     with torch.random.fork_rng(list(devices)):

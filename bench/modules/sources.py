@@ -76,6 +76,7 @@ class Source:
             with drawn(seed):
                 made = self.asked(**self.arguments, **own)
         except Exception as error:
+            # The user's function: it may raise anything.
             where = _where(error)
             raise GridError("module", self.name, f"raised {first_line(error)}{where}", "mend the function") from error
         if not isinstance(made, nn.Module):
@@ -190,6 +191,7 @@ def imported(name: str) -> Any:
     try:
         found: Any = importlib.import_module(module)
     except Exception as error:
+        # The user's file: what it does on import may raise anything.
         frames = [own for own in traceback.extract_tb(error.__traceback__) if "importlib" not in own.filename]
         where = f" in {frames[-1].filename}, line {frames[-1].lineno}" if len(frames) > 1 else ""
         if isinstance(error, SyntaxError):

@@ -239,6 +239,7 @@ def _stacked(networks: Sequence[Prepared], jobs: Sequence[Job]) -> _Stack:
     except torch.OutOfMemoryError:
         raise
     except Exception as error:
+        # torch has no one error for what vmap cannot do; a module that is wrong itself raises again where it trains alone.
         raise CannotStack(_reason(error)) from error
     first = networks[0]
     with torch.no_grad():
@@ -308,6 +309,7 @@ def _first(stack: _Stack) -> Any:
     except torch.OutOfMemoryError:
         raise
     except Exception as error:
+        # As in `_stacked`: what cannot be stacked shows in the first step at the latest.
         raise CannotStack(_reason(error)) from error
 
 

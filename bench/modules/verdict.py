@@ -46,7 +46,8 @@ def verdict(inquiry: Inquiry) -> Verdict:
     """The verdict over what an inquiry found."""
     asked = inquiry.asked.trial
     own = inquiry.tally(asked)
-    sure = sorted((one for one in inquiry.findings if one.sure), key=lambda one: _ORDER.index(one.about))  # type: ignore[arg-type]
+    # What is sure speaks for a cause of _ORDER.
+    sure = sorted((one for one in inquiry.findings if one.sure), key=lambda one: _ORDER.index(one.about))  # pyright: ignore[reportArgumentType]
     if sure and sure[0].about is Held.DATA:
         return Verdict(Held.DATA, (), None, (sure[0].code,), (f"Held back by {Held.DATA}: {sure[0].text}.",))
     if all(one.cut for one in own.ladder) and not sure:

@@ -219,7 +219,7 @@ def _held(tables: Tables) -> list[Finding]:
 
 def _compared(tables: Tables) -> list[Finding]:
     """N50 under each setting over that under the first; of many settings the table says more."""
-    sentences = in_words(worded(tables.ratios, tables.groups))
+    sentences = in_words(worded(tables.ratios, tables.groups), worded(tables.capacity, tables.groups))
     return _as(Worth.NUMBER, sentences if len(sentences) <= MOST_FRONTIERS else [])
 
 

@@ -83,8 +83,19 @@ def _shared(one: pd.Series | None, other: pd.Series | None) -> tuple[int, float]
     return len(one), float(joint / math.sqrt((own + ROUNDING) * (others + ROUNDING)))
 
 
-def in_words(table: pd.DataFrame) -> list[str]:
-    """A sentence for each setting: the ratio of one network, or the geometric mean of several with Student's interval."""
+def in_words(table: pd.DataFrame, capacities: pd.DataFrame) -> list[str]:
+    """A sentence for each setting: the ratio of one network, or the geometric mean of several with Student's interval.
+
+    It says of how many networks more only a bound is known on a side: a regularizer that ruins a network leaves no ratio of it.
+
+    Args:
+        table: as `ratios` returns it.
+        capacities: what it was made of, its settings named alike.
+    """
+    if table.empty:
+        return []
+    by_setting = capacities.groupby(["setting", "rates"])
+    networks = {key: set(own[NETWORK].itertuples(index=False, name=None)) for key, own in by_setting}
     sentences = []
     for (setting, over, rates), own in table.groupby(["setting", "over", "rates"], sort=False):
         subject = setting if rates == "as asked" else f"{setting}, {rates} learning rate"
@@ -95,5 +106,7 @@ def in_words(table: pd.DataFrame) -> list[str]:
             mean, low, high = (math.exp(one) for one in mean_interval(np.log(own["ratio"].to_numpy(float))))
             numbers, of = (mean, low, high), f"{len(own)} networks in the geometric mean"
         value, low, high = (f"{number:.2f}" for number in numbers)
-        sentences.append(f"N50 under {subject} is {value} (95 %: {low} to {high}) times that under {over}: {of}.")
+        left = len(networks[setting, rates] & networks[over, rates]) - len(own)
+        more = f" (of {left} more only a bound is known)" if left else ""
+        sentences.append(f"N50 under {subject} is {value} (95 %: {low} to {high}) times that under {over}: {of}{more}.")
     return sentences

@@ -120,11 +120,16 @@ def test_only_the_same_network_with_both_n50_known_at_the_same_rates_is_compared
 
 def test_the_words_give_one_ratio_or_the_geometric_mean_of_several():
     one = known([("relu", 8, 100.0, 0.1), ("tanh", 8, 150.0, 0.1)])
-    assert in_words(ratios(one, NO_CELLS)) == [
+    assert in_words(ratios(one, NO_CELLS), one) == [
         "N50 under tanh is 1.50 (95 %: 1.14 to 1.98) times that under relu: one network."
     ]
     three = [(name, width, width * times, 0.1) for name in ("relu", "tanh") for width, times in ((8, 10), (16, 10), (32, 10))]
     several = known([(name, width, n50 * (1.5 if name == "tanh" else 1), error) for name, width, n50, error in three])
-    assert in_words(ratios(several, NO_CELLS)) == [
+    assert in_words(ratios(several, NO_CELLS), several) == [
         "N50 under tanh is 1.50 (95 %: 1.50 to 1.50) times that under relu: 3 networks in the geometric mean."
     ]
+    # Of a network that one side has not, nothing is said; of one with a bound alone, that it is left out.
+    ruined = known([("relu", 8, 100.0, 0.1), ("relu", 16, 200.0, 0.1), ("tanh", 8, 100.0, 0.1), ("tanh", 16, math.nan, 0.1)])
+    ruined = pd.concat([ruined, known([("tanh", 32, math.nan, 0.1)])], ignore_index=True)
+    (said,) = in_words(ratios(ruined, NO_CELLS), ruined)
+    assert said.endswith("times that under relu: one network (of 1 more only a bound is known).")
