@@ -17,7 +17,7 @@ from bench.protocol.cells import MAX_SEED, Cell
 from bench.protocol.grid import GridError
 from bench.protocol.networks import n_params
 from bench.runs import ladder
-from bench.statistics.confirmation import LOOKS, MAJORITY, TRIED_IN_A_STAGE, Answer, memorizable, needed, works
+from bench.statistics.confirmation import LOOKS, MAJORITY, MOST_TRIED, TRIED_IN_A_STAGE, Answer, memorizable, needed, works
 from bench.statistics.evidence import HALVED, Lever, pulled_by
 from bench.statistics.survival import median_with_censoring
 from bench.statistics.verdict import class_of
@@ -110,7 +110,7 @@ class Inquiry:
         self._fresh = [seed for seed in _after(max(used)) if seed not in used][: LOOKS[-1]]
         self._budget_s, self._limited, self._past_tau = budget_s, budget_s is not None, past_tau
         self._spent_s = self._work = 0.0
-        self._rounds = 0
+        self._rounds, self._left_to_try = 0, MOST_TRIED
         self._screened: dict[Cell, None] = dict.fromkeys(asked)
         self._more: dict[Cell, None] = {}
         self._known: Mapping[str, Ended] = {}
@@ -217,7 +217,8 @@ class Inquiry:
     def _confirm(self, variants: list[Cell]) -> Generator[list[Cell], None, Cell | None]:
         """The first of the best variants that fresh seeds confirm, without the levers that it does not need."""
         good = [cell for cell in variants if self._share(cell) >= MAJORITY and Lever.TASK not in pulled_by(cell, self._asked)]
-        for candidate in sorted(good, key=self._rank)[:TRIED_IN_A_STAGE]:
+        for candidate in sorted(good, key=self._rank)[: min(TRIED_IN_A_STAGE, self._left_to_try)]:
+            self._left_to_try -= 1
             if (yield from self._works(candidate)) is Answer.YES:
                 return (yield from self._reduced(candidate))
         return None

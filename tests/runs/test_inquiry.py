@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
-from bench.statistics.confirmation import FALSE_CAUSES, LEVELS, STAGES, TRIED_IN_A_STAGE
+from bench.runs.inquiry import Inquiry
+from bench.statistics.confirmation import FALSE_CAUSES, LEVELS, MOST_TRIED
 from bench.statistics.evidence import Cause, Lever
-from tests.runs.simulated import Clock, diagnosed, said, stages
+from bench.store.parts import Ended
+from tests.runs.simulated import ASKED, SEEDS, Clock, diagnosed, said, stages
 
 # Where the rate is FALSE_CAUSES, more than 3 of 20 diagnoses come in one of sixty tests.
 RUNS, MOST_FALSE = 20, 3
@@ -15,7 +19,20 @@ NO_CAUSE = {Cause.NOTHING, Cause.LUCK, Cause.UNDECIDED}
 
 def test_all_looks_at_all_changes_share_the_level_of_false_causes():
     """By the bound of Bonferroni, whatever the successes depend on."""
-    assert STAGES * TRIED_IN_A_STAGE * sum(LEVELS.values()) <= FALSE_CAUSES
+    assert MOST_TRIED * sum(LEVELS.values()) <= FALSE_CAUSES
+
+
+def test_no_more_changes_are_tried_on_fresh_seeds_than_the_levels_are_for_whatever_the_stages(monkeypatch):
+    """All that is tried stands out and nothing is confirmed, and what is left falls, so that there is a stage of more epochs."""
+    tried, works = [], Inquiry._works
+    monkeypatch.setattr(Inquiry, "_works", lambda own, cell: tried.append(cell) or works(own, cell))
+    asked, ended = [dataclasses.replace(ASKED, data_seed=seed, init_seed=seed) for seed in SEEDS], {}
+    inquiry = Inquiry(asked, lambda: ended)
+    for planned in inquiry.rounds():
+        for cell in planned:
+            hit = cell.data_seed in SEEDS and cell not in asked
+            ended[cell.cell_id] = Ended(hit, cell.max_epochs, 50 / cell.max_epochs)
+    assert len(tried) == MOST_TRIED
 
 
 def false_causes(n_rows: int, chance: float, runs: range) -> int:
