@@ -52,7 +52,11 @@ MOST_FRONTIERS = 8
 N50 = "N50, the sample count that half of the seeds memorize,"
 
 # What is known of an N50 that has no value.
-BOUNDS = {"more": "only a lower bound", "less": "only an upper bound", "nothing": "no bound (more seeds would tell)"}
+BOUNDS = {
+    "more": "only a lower bound is known",
+    "less": "only an upper bound is known",
+    "nothing": "these seeds do not give even a bound of N50 (more seeds would)",
+}
 
 # How cells end that do not memorize, in words.
 ENDINGS = {
@@ -247,17 +251,16 @@ def _capacities(capacity: pd.DataFrame, ceiling: str) -> list[str]:
         subject = capitalized(f"{setting}" if rates == "as asked" else f"{setting}, {rates} learning rate")
         budget = f"{_span(own['max_epochs'])} epochs to tau {_span(own['tau'])}"
         says = [what_is_known(row) for _, row in own.iterrows()]
-        counts = {kind: f"{says.count(kind)} of {len(own)} networks " if len(own) > 1 else "it " for kind in BOUNDS}
-        verbs = {kind: "has" if says.count(kind) == 1 else "have" for kind in BOUNDS}
-        outside = [f"{counts[kind]}{verbs[kind]} {words}" for kind, words in BOUNDS.items() if kind in says]
+        counts = {kind: f"for {says.count(kind)} of {len(own)} networks " if len(own) > 1 else "" for kind in BOUNDS}
+        outside = [f"{counts[kind]}{words}" for kind, words in BOUNDS.items() if kind in says]
         near = int((own["n50"].notna() & own["at_edge"]).sum())
         if near:
             whose = f"{near} of {len(known)} N50 lie" if len(known) > 1 else "it lies"
             outside.append(f"{whose} near the edge of the counts tried, and perhaps beyond")
         stuck = int(((own["stuck"] > MOST_STUCK) & (own["stuck"] < 1)).sum())
         if stuck:
-            of = f"of {stuck} of {len(own)} networks " if len(own) > 1 else ""
-            outside.append(f"{of}more than a fifth of the seeds memorize at no count")
+            where = f"in {stuck} of {len(own)} networks " if len(own) > 1 else ""
+            outside.append(f"{where}more than a fifth of the seeds memorize at none of the sample counts tried")
         text = f"no network's N50 is known ({budget})"
         if len(known):
             ordered = known.sort_values("n50_per_dim", kind="stable")
@@ -365,10 +368,10 @@ def _asked(group: pd.Series, cells: pd.DataFrame) -> str:
         return "As asked: no result yet."
     counts = int(group["n_memorized"]), int(group["n_seeds"])
     seeds = f"{counts[0]} of {counts[1]} seeds"
-    low, high = (100 * end for end in wilson_interval(*counts))
+    ends = percent(*wilson_interval(*counts))
     if memorizable(*counts) is Answer.YES:
         epoch = f"by epoch {group['median_epoch_to_tau']:.0f} in the median"
-        return f"As asked, yes: {seeds} memorized ({low:.0f} to {high:.0f} %), {epoch}."
+        return f"As asked, yes: {seeds} memorized {ends}, {epoch}."
     if not math.isfinite(group["median_final_tau"]):
         return f"As asked, no: {group['n_diverged']} of {counts[1]} seeds diverged."
     answer = "now and then" if counts[0] else "no"
@@ -378,7 +381,7 @@ def _asked(group: pd.Series, cells: pd.DataFrame) -> str:
     if len(own):
         budget += f", of which early stopping left {own['epochs_run'].median():.0f} to {len(own)} seeds in the median"
     return (
-        f"As asked, {answer}: {seeds} ({low:.0f} to {high:.0f} %) memorized {group['n_samples']} samples {budget};"
+        f"As asked, {answer}: {seeds} {ends} memorized {group['n_samples']} samples {budget};"
         f" in the median {_left(group)} of the variance is left unexplained, where predicting the mean leaves 100 %."
     )
 
@@ -502,8 +505,8 @@ def _little(decay: pd.Series) -> str:
 def _of_those(row: pd.Series) -> str:
     """Of the cells that memorize without a regularizer the share that does with it, in how many times the epochs."""
     placebo = row["fraction_without"]
-    whose = "that memorize without it" if math.isnan(placebo) else "whose other seeds all memorize without it"
-    beside = "" if math.isnan(placebo) else f"; of the same without it {100 * placebo:.0f} %"
+    whose = "that memorize without it" if math.isnan(placebo) else "of networks that memorize without it under every other seed"
+    beside = "" if math.isnan(placebo) else f"; without it {100 * placebo:.0f} % of the same trainings do"
     return f"of {row['n_pairs']} trainings {whose}, {_memorizing(row)}{beside}"
 
 

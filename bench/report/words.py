@@ -119,8 +119,12 @@ def interval(low: str, high: str) -> str:
 
 
 def percent(low: float, high: float) -> str:
-    """The same of a share."""
-    return interval(f"{100 * low:.0f}", f"{100 * high:.0f}")
+    """The same of a share.
+
+    >>> percent(0.89, 0.954)
+    '(95 %: 89 to 95 %)'
+    """
+    return interval(f"{100 * low:.0f}", f"{100 * high:.0f} %")
 
 
 def signed(text: str) -> str:

@@ -298,7 +298,7 @@ def _outcome(row: pd.Series) -> str:
 
 def _percent(hits: int, trials: int) -> str:
     low, high = wilson_interval(hits, trials)
-    return f"{100 * low:.0f} to {100 * high:.0f} %"
+    return f"95 %: {100 * low:.0f} to {100 * high:.0f} %"
 
 
 def _list(names: list[str]) -> str:

@@ -161,7 +161,7 @@ def test_what_is_memorized_and_then_lost_is_said_where_training_goes_on_past_tau
     found = bench.diagnose(cell, seeds=[0], past_tau=True)
     assert (found.verdict.cause, found.verdict.change) == (Cause.LOST, None)
     assert found.verdict.sentences[0].startswith(
-        "Memorized and then lost, over 2000 epochs: 5 of the 5 seeds that reach tau 1e-09 end above it (57 to 100 %); in the"
+        "Memorized and then lost, over 2000 epochs: 5 of the 5 seeds that reach tau 1e-09 end above it (95 %: 57 to 100 %); in the"
     )
     assert found.verdict.sentences[1].startswith("Kept to the end by (the same seeds, unconfirmed): lr_schedule=cosine (1 of 1")
     kept = bench.diagnose(dataclasses.replace(LINEAR, max_epochs=4000), seeds=[0], past_tau=True)
