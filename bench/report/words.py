@@ -153,3 +153,13 @@ def unbroken(text: str) -> str:
 def capitalized(text: str) -> str:
     """The text with its first letter large."""
     return text[:1].upper() + text[1:]
+
+
+def span(values: pd.Series) -> str:
+    """One value, or the least and the most.
+
+    >>> span(pd.Series([0.1, 0.1])), span(pd.Series([1000, 5000]))
+    ('0.1', '1000 to 5000')
+    """
+    low, high = values.min(), values.max()
+    return f"{low:g}" if low == high else f"{low:g} to {high:g}"
