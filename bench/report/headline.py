@@ -44,21 +44,23 @@ def banded(tables: Tables) -> list[Finding]:
     chosen = next(iter(default), tables.bands["setting"].iloc[0])
     ceiling, first = ceiling_name(tables), settings_in_words(tables.groups).get(str(chosen), str(chosen))
     shown = tables.bands[tables.bands["setting"] == chosen]
-    if is_protocol(str(chosen)):
+    together = tables.n_runs > 1 and len(set(tables.bands["setting"])) > 1
+    if is_protocol(str(chosen)) or together:
         first, shown = ALL_NETWORKS, _over_settings(tables.bands)
     own = {row["per_dim_low"]: row for row in shown.to_dict("records")}
     low, middle, above = (own.get(end) for end in ENDS[:-1])
     sentences = []
+    over = f" over all settings of {tables.n_runs} runs" if together else ""
     if low:
-        text = f"Given at most half as many samples as their {ceiling}, networks{under(first)} memorized in {_share(low)}"
+        text = f"Given at most half as many samples as their {ceiling}, networks{under(first)} memorized in {_share(low)}{over}"
         text += f"; between half and all of it in {_share(middle, '')}" if middle else ""
         sentences.append(f"{text}.")
     elif middle:
         given = f"Given more than half as many samples as their {ceiling} and at most as many"
-        sentences.append(f"{given}, networks{under(first)} memorized in {_share(middle)}.")
+        sentences.append(f"{given}, networks{under(first)} memorized in {_share(middle)}{over}.")
     if above:
         everywhere = tables.bands[tables.bands["per_dim_low"] == ENDS[-2]]
-        text = f"Above the {ceiling}{'' if sentences else under(first)} {_share(above)} memorized"
+        text = f"Above the {ceiling}{'' if sentences else under(first)} {_share(above)} memorized{'' if sentences else over}"
         if len(everywhere) > 1 and first != ALL_NETWORKS:
             text += f"; over all settings {everywhere['n_memorized'].sum():,} of {everywhere['n_cells'].sum():,}"
         sentences.append(f"{text}.")
