@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 
@@ -40,8 +41,10 @@ class Training:
         self.asked = self.trained = self.left_to_torch = 0
         self._broken = False
 
-    def train(self, cells: Sequence[Cell]) -> None:
+    def train(self, cells: Sequence[Cell], until: float = math.inf) -> None:
         """Train the cells and write their outcomes, also those that had ended when it is interrupted.
+
+        What has not ended `until` then (of `time.perf_counter`) is stopped, has no outcome, and does not count as asked.
 
         Those that the engine does not support, or loses when its GPU or driver breaks, are trained by PyTorch; with `by_cost`
         those too that it trains faster.
@@ -58,15 +61,18 @@ class Training:
                 )
                 print(f"memcap: {len(rest)} cells are {why}; engine=torch trains them")
         self.asked += len(cells)
+        due = self.trained + len(cells)
         with (
             Progress(cells, shown=self._progress) as shown,
             _Writer(self._store) as writer,
         ):
             if own:
-                rest += self._train(own, self._spec, shown, writer)
-            if rest:
+                rest += self._train(own, self._spec, shown, writer, until)
+            if rest and time.perf_counter() < until:
                 self.left_to_torch += len(rest)
-                self._train(rest, for_the_rest(self._spec), shown, writer)
+                self._train(rest, for_the_rest(self._spec), shown, writer, until)
+        if time.perf_counter() >= until:
+            self.asked -= due - self.trained
 
     def _is_own(self, cell: Cell) -> bool:
         """Whether the engine itself trains the cell."""
@@ -74,7 +80,7 @@ class Training:
             return False
         return not (self._spec.by_cost and torch_is_faster(cell, self.device_name.removeprefix("cpu ")))
 
-    def _train(self, cells: Sequence[Cell], by: EngineSpec, shown: Progress, writer: _Writer) -> list[Cell]:
+    def _train(self, cells: Sequence[Cell], by: EngineSpec, shown: Progress, writer: _Writer, until: float) -> list[Cell]:
         """Train the cells; returns those that a GPU took with it as it broke, which have no outcome yet."""
         engine = self._engine if by is self._spec else make_engine(by)
         at_once = 1 if engine.threaded else self.workers
@@ -92,6 +98,8 @@ class Training:
                 writer.add(report.outcomes)
                 self.trained += len(report.outcomes)
                 shown.update(report.outcomes, report.flops)
+                if time.perf_counter() >= until:
+                    break
         finally:
             reports.close()
         return lost
