@@ -149,6 +149,10 @@ class Scale(NamedTuple):
         """(loss - floor) / (constant - floor): 1 for the best constant, 0 for all that can be memorized."""
         return (loss - self.floor) / self.width
 
+    def goal(self, tau: float) -> float:
+        """The loss at this tau: one that is not above it has reached it."""
+        return self.floor + tau * self.width
+
     @property
     def width(self) -> float:
         """The loss between the two; 1 where the best constant is as good as any outputs, since targets do not vary."""
