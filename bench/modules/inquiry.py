@@ -20,13 +20,16 @@ from bench.statistics.confirmation import LOOKS, MAJORITY, MOST_TRIED, TRIED_IN_
 from bench.statistics.evidence import HALVED, Lever
 
 # Without a limit of its own a diagnosis takes so long, or this many times what the network as asked took, whichever is more.
-LEAST_TIME_S, TIMES_ASKED = 30.0, 8.0
+LEAST_TIME_S, TIMES_ASKED = 30.0, 15.0
 
 # Findings of arithmetic on the loss.
 ARITHMETIC = (Held.SHAPES, Held.OUTPUT, Held.LINEAR)
 
 # Of the time that is left, a stage of the ladder may take so much.
 SCREENING = 0.6
+
+# Changes that leave at most so many times what the closest leaves are as close: the smallest of them is told.
+AS_CLOSE = 1.1
 
 # And this share of all is for what is told where nothing is confirmed.
 RESERVED = 0.15
@@ -113,11 +116,17 @@ class Inquiry:
             # A part of the time is kept to confirm what is found.
             now = time.process_time()
             until = started + (1 - RESERVED) * (self.deadline - started)
-            self._train(new, self.seeds, now + SCREENING * (until - now))
+            until = now + SCREENING * (until - now)
+            # The smallest change first: beside many others, which take fewer epochs, it would be the first to be given up.
+            self._train([own for own in new if levers(own, trial) == (Lever.BUDGET,)], self.seeds, until)
+            self._train(new, self.seeds, until)
             self.tried |= dict.fromkeys(own for own in new if self.tally(own).ladder)
             self.remedy = self._confirm(new)
-            if self.remedy is not None:
+            if self.remedy is not None and Lever.SAMPLES not in levers(self.remedy, trial):
                 return
+            if self.remedy is not None:
+                # Fewer samples are the last resort: what of the others helps is told first.
+                break
         self._settle()
 
     def _stages(self) -> Iterator[Callable[[], list[Trial]]]:
@@ -174,6 +183,21 @@ class Inquiry:
         """The trial on all samples and true targets that left the least."""
         same = [own for own in self.tried if own.n_samples is None and not own.noise_targets]
         return min(same, key=lambda own: self.tally(own).left)
+
+    @property
+    def nearest(self) -> Trial:
+        """The smallest change of those that left about as little as the closest."""
+        most = AS_CLOSE * self.tally(self.closest).left
+        same = [own for own in self.tried if own.n_samples is None and not own.noise_targets and self.tally(own).left <= most]
+        return min(same, key=lambda own: (*size(levers(own, self.asked.trial), self.spoken_for), self.tally(own).left))
+
+    def halved(self, trial: Trial) -> tuple[int, int]:
+        """On how many fresh seeds a change leaves at most half of what is left as asked, of how many both came to an end on."""
+        known = self.trainer.results
+        jobs = [(self._job(trial, seed), self._job(self.asked.trial, seed)) for seed in self._fresh]
+        both = [(known[own], known[asked]) for own, asked in jobs if own in known and asked in known]
+        ended = [(own, asked) for own, asked in both if not own.cut and not asked.cut]
+        return sum(own.best <= HALVED * asked.best for own, asked in ended), len(ended)
 
     def tally(self, trial: Trial) -> Tally:
         """What is known of a trial."""
@@ -296,9 +320,11 @@ class Inquiry:
             # The share of draws that memorize.
             self._train([asked], self._fresh)
         longer = [own for own in self.tried if levers(own, self.base) == (Lever.BUDGET,)]
-        for own in (max(longer, key=lambda own: own.max_epochs, default=asked), self.closest):
+        for own in (max(longer, key=lambda own: own.max_epochs, default=asked), self.nearest):
             if own != asked and self.tally(own).left <= HALVED * self.tally(asked).left:
-                self._train([asked, own], self._fresh[: LOOKS[0]])
+                for look in LOOKS:
+                    if look == LOOKS[0] or memorizable(*self.halved(own)) is Answer.OPEN:
+                        self._train([asked, own], self._fresh[:look])
 
     def _more_seeds(self, count: int) -> list[int]:
         """The seeds that follow the asked ones; after the largest comes 0."""
