@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -60,6 +61,17 @@ def _optimizer(arguments: Sequence[str]) -> tuple[dict[str, str], list[str]]:
     return ({"optimizer": named[-1].partition("=")[2]} if named else {}), others
 
 
+@contextmanager
+def _by_their_own_name() -> Iterator[None]:
+    """Arguments are called model_args on the command line."""
+    try:
+        yield
+    except GridError as error:
+        if not error.name.startswith("arguments"):
+            raise
+        raise GridError(error.name.replace("arguments", "model_args", 1), error.value, error.rule, error.remedy) from None
+
+
 def _diagnosed(values: dict[str, Any]) -> bool:
     """Diagnose and print; whether the network memorizes as asked."""
     for name in ("model", "loss", "optimizer"):
@@ -77,7 +89,7 @@ def _diagnosed(values: dict[str, Any]) -> bool:
     loss, optimizer = values["loss"], values["optimizer"]
     folder = None if values["run_dir"] is None else owned(Path(str(values["run_dir"])))
     # A factory may import what lies beside it when it is called.
-    with importable():
+    with importable(), _by_their_own_name():
         found = diagnose(
             imported(values["model"]),
             None if values["data"] is None else read(values["data"]),

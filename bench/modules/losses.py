@@ -46,6 +46,9 @@ class Loss:
         Raises:
             GridError: it raises, or is no scalar.
         """
+        if self.kind is Kind.CLASSES and _no_classes(outputs, targets):
+            rule = f"takes the number of a class for each sample, and targets are {spelled(targets)}"  # pyright: ignore[reportArgumentType]
+            raise GridError("loss", self.name, rule, "give y.long()")
         try:
             value = self.value(outputs, targets)
         except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
@@ -122,6 +125,13 @@ def first_line(error: BaseException) -> str:
     """What an error says, on one line."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def _no_classes(outputs: object, targets: object) -> bool:
+    """Whether targets are numbers with a point, and no shares of classes either, which have the shape of the outputs."""
+    if not isinstance(outputs, Tensor) or not isinstance(targets, Tensor):
+        return False
+    return targets.is_floating_point() and targets.shape != outputs.shape
 
 
 def _compared(outputs: object, targets: object) -> str:
