@@ -89,6 +89,8 @@ class Inquiry:
         self.tried: dict[Trial, None] = {asked.trial: None}
         self.left_out: dict[Trial, None] = {}
         self.remedy: Trial | None = None
+        # `loses`, of the seeds of the ladder alone, so that it is known before anything else is trained.
+        self.loses_asked = False
         self.deadline = math.inf
         self._left_to_try = MOST_TRIED
 
@@ -102,6 +104,8 @@ class Inquiry:
         quadratic = any(own.sure and own.about is Held.SHAPES for own in self.findings)
         short = started + LEAST_TIME_S / 10 if quadratic else self.deadline
         self._train([trial], self.seeds, min(short, self.deadline))
+        first = self.tally(trial).ladder
+        self.loses_asked = sum(one.lost for one in first) > MAJORITY * len(self.seeds)
         if self._budget_s is None:
             # Whoever is stopped early took less than the epochs that were asked for.
             ran = [own.epochs_run for own in self.tally(trial).ladder]
@@ -144,6 +148,8 @@ class Inquiry:
         yield variants.singles
         yield variants.pairs
         yield lambda: variants.longest(self.closest)
+        # What helps is known before samples are taken away.
+        self._falling()
         yield lambda: variants.others(self.closest, self._outputs)
 
     def _calmer(self) -> list[Trial]:
@@ -214,12 +220,6 @@ class Inquiry:
     def _to_end(self, trial: Trial) -> bool:
         """Whoever asked goes on when it has memorized; so does what must keep it."""
         return trial == self.asked.trial or self.loses_asked
-
-    @property
-    def loses_asked(self) -> bool:
-        """`loses`, of the seeds of the ladder alone, so that it is known before anything else is trained."""
-        own = [self.trainer.results.get(Job(self.asked.trial, seed, True)) for seed in self.seeds]
-        return sum(one is not None and one.lost for one in own) > MAJORITY * len(own)
 
     def _job(self, trial: Trial, seed: int) -> Job:
         return Job(trial, seed, self._to_end(trial))
@@ -314,11 +314,14 @@ class Inquiry:
                 remedy = less
 
     def _settle(self) -> None:
-        """More seeds as asked, where some memorize; and for the most epochs and what left the least, if that is much less."""
+        """More seeds as asked, where some memorize: the share of draws that do."""
+        if any(own.memorized for own in self.tally(self.asked.trial).every):
+            self._train([self.asked.trial], self._fresh)
+        self._falling()
+
+    def _falling(self) -> None:
+        """Fresh seeds for the most epochs and for what left the least, if that is much less."""
         asked = self.asked.trial
-        if any(own.memorized for own in self.tally(asked).every):
-            # The share of draws that memorize.
-            self._train([asked], self._fresh)
         longer = [own for own in self.tried if levers(own, self.base) == (Lever.BUDGET,)]
         for own in (max(longer, key=lambda own: own.max_epochs, default=asked), self.nearest):
             if own != asked and self.tally(own).left <= HALVED * self.tally(asked).left:

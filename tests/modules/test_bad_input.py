@@ -201,7 +201,9 @@ def test_files_of_every_kind_hold_a_batch_and_none_is_run(tmp_path):
     with pytest.raises(bench.GridError, match=r"cannot be read: Object arrays cannot be loaded"):
         read(tmp_path / "bad.npz")
     torch.save({"x": print, "y": Y}, tmp_path / "bad.pt")
-    with pytest.raises(bench.GridError, match="holds more than tensors, which would be run, or is none of torch's; torch.save"):
+    with pytest.raises(
+        bench.GridError, match=r"holds more than tensors, which would be run, or is none of torch's; torch\.save"
+    ):
         read(tmp_path / "bad.pt")
     np.savez(tmp_path / "other.npz", x=x, target=y)
     with pytest.raises(bench.GridError, match=r"lacks y; it holds x, target; name them x and y"):
