@@ -126,7 +126,7 @@ settings of the run, with a value to try; budget_s and past_tau decide what is t
 fields of the network and its training:
 {fields}
 
-settings of a network of your own, which prints its diagnosis. The file that model= names is run:
+settings of a network of your own; the page stays in run_dir. The file that model= names is run:
 {module}""",
     "report": """\
 usage: memcap report [--table] [--redraw] [FOLDER]
