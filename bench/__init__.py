@@ -18,6 +18,7 @@ from bench.protocol.version import __version__
 
 if TYPE_CHECKING:
     from bench.runs.diagnosis import diagnose
+    from bench.runs.executors.options import Ray, Slurm
     from bench.runs.run import run
     from bench.runs.search import Search
     from bench.statistics.capacity import capacities
@@ -27,7 +28,9 @@ __all__ = [
     "Cell",
     "GridError",
     "Outcome",
+    "Ray",
     "Search",
+    "Slurm",
     "Status",
     "__version__",
     "capacities",
@@ -41,7 +44,9 @@ __all__ = [
 _LATE = {
     "run": "bench.runs.run",
     "diagnose": "bench.runs.diagnosis",
+    "Ray": "bench.runs.executors.options",
     "Search": "bench.runs.search",
+    "Slurm": "bench.runs.executors.options",
     "capacities": "bench.statistics.capacity",
     "groups": "bench.statistics.survival",
 }
