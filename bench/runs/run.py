@@ -6,7 +6,7 @@ import dataclasses
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -101,8 +101,8 @@ def run(
     if run_dir == "":
         raise grid.GridError("run_dir", run_dir, "names no folder", "give a folder")
     wanted = Wanted(engine, device, threads, n_predictions, jacobian_rank)
-    trains = make_executor(where, wanted, None if run_dir is None else Path(run_dir))
     with (
+        closing(make_executor(where, wanted, None if run_dir is None else Path(run_dir))) as trains,
         tempfile.TemporaryDirectory(prefix="memcap-") if run_dir is None else nullcontext(run_dir) as folder,
         held(Path(folder), fresh=fresh) as claim,
     ):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import sys
 import threading
@@ -15,17 +13,22 @@ import bench
 from bench.machine.child import environment
 from bench.runs.executors import jobs, slurm
 from bench.runs.executors.api import ClusterError
+from bench.runs.inquiry import Diagnose
 from bench.store import provenance
 from bench.store.cut import cuts
 from bench.store.parts import Store
+from tests.conftest import ROOT
 from tests.runs import slurmd
-from tests.runs.alike import assert_alike
+from tests.runs.alike import assert_alike, trainings
 
 pytestmark = pytest.mark.skipif(not slurmd.found(), reason=slurmd.INSTALL)
 
-# Some end at once; each shard trains for seconds.
-LONG = bench.expand(depth=[1, 2], width=[16, 32], n_samples=[64, 128], seed=range(6), tau=1e-6, max_epochs=8000)
 SHORT = bench.expand(depth=[1, 2], width=[4, 8], n_samples=[8, 16], seed=range(2), max_epochs=100)
+
+
+def busy(count: int, epochs: int) -> list[bench.Cell]:
+    """Cells that end with their budget alone: 100,000 epochs take a core with AVX-512 some 0.4 s."""
+    return bench.expand(depth=2, width=32, n_samples=128, seed=range(count), tau=1e-15, max_epochs=epochs)
 
 
 @pytest.fixture(scope="module")
@@ -45,10 +48,6 @@ def run(cells, folder, **how):
     return bench.run(
         cells, run_dir=folder, device="cpu", threads=1, executor=bench.Slurm(**{"shards": 2, "time_min": 10, **how})
     )
-
-
-def reference(cells, folder):
-    return bench.run(cells, run_dir=folder, device="cpu")
 
 
 class Meanwhile:
@@ -73,22 +72,16 @@ class Meanwhile:
             time.sleep(0.1)
         return jobs.submitted(cuts(self._folder)[0]).id
 
-    def wait(self):
-        self._thread.join(120)
-        assert not self._thread.is_alive()
+    def is_alive(self) -> bool:
+        return self._thread.is_alive()
 
 
 def ask(*command):
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
-def trained(folder):
-    """How often each cell has been trained."""
-    return Store(folder)._read_parts("cells").to_pandas()["cell_id"].value_counts()
-
-
 def test_an_array_job_of_shards_leaves_what_this_machine_does_byte_for_byte(tmp_path, capsys):
-    reference(SHORT, tmp_path / "here")
+    bench.run(SHORT, run_dir=tmp_path / "here", device="cpu")
     run(SHORT, tmp_path / "there")
     assert_alike(tmp_path / "here", tmp_path / "there")
     assert f"memcap: {len(SHORT)} cells in 2 shards, SLURM job" in capsys.readouterr().out
@@ -97,7 +90,7 @@ def test_an_array_job_of_shards_leaves_what_this_machine_does_byte_for_byte(tmp_
 
 
 def test_what_slurm_refuses_is_one_line_and_status_74(memcap):
-    status, out, err = memcap("grid=smoke", "executor=slurm", "executor.slurm.partition=moon", "run_dir=mine")
+    status, _, err = memcap("grid=smoke", "executor=slurm", "executor.slurm.partition=moon", "run_dir=mine")
     assert (status, err.count("\n")) == (74, 2 if "%" in err else 1)
     assert (
         "memcap: SLURM refused the job: invalid partition specified: moon; Batch job submission failed: Invalid partition name"
@@ -105,76 +98,70 @@ def test_what_slurm_refuses_is_one_line_and_status_74(memcap):
     )
 
 
-@pytest.mark.exhaustive
-def test_a_job_that_is_preempted_is_queued_again_and_goes_on(tmp_path):
-    """By scontrol requeue, as an administrator would, in the midst of training."""
-    reference(LONG, tmp_path / "here")
-    running = Meanwhile(LONG, tmp_path / "there")
-    ask("scontrol", "requeue", running.job())
-    kept = Store(tmp_path / "there").statuses()
-    running.wait()
-    assert running.error is None
-    assert_alike(tmp_path / "here", tmp_path / "there")
-    counts = trained(tmp_path / "there")
-    assert kept and set(counts) == {1}
+def restarts(task: str) -> int:
+    """How often a task has been queued again."""
+    told = subprocess.run(["scontrol", "show", "job", task], capture_output=True, text=True).stdout
+    return max((int(word.partition("=")[2]) for word in told.split() if word.startswith("Restarts=")), default=0)
 
 
 @pytest.mark.exhaustive
-def test_a_job_at_its_time_limit_is_told_before_and_queued_again_and_goes_on(tmp_path):
-    """A limit of a minute, which is the least; the signal comes some 55 s before it."""
-    reference(LONG, tmp_path / "here")
-    running = Meanwhile(LONG, tmp_path / "there", shards=1, time_min=1, signal_s=57)
+def test_tasks_that_are_preempted_and_that_come_to_their_time_limit_are_queued_again_and_go_on(tmp_path):
+    """One by scontrol requeue, as an administrator would; the other by a limit of a minute, which is the least. SLURM looks at
+    limits every 30 s, and tells of one that comes within `signal_s` and as much again.
+    """
+    cells = busy(72, 200_000)
+    bench.run(cells[::12], run_dir=tmp_path / "here", device="cpu")
+    running = Meanwhile(cells, tmp_path / "there", time_min=1, signal_s=55)
     job = running.job()
-    restarts = 0
-    while running._thread.is_alive():
-        told = subprocess.run(["scontrol", "show", "job", job], capture_output=True, text=True).stdout
-        restarts = max([restarts, *(int(word.partition("=")[2]) for word in told.split() if word.startswith("Restarts="))])
-        time.sleep(0.2)
-    running.wait()
-    assert running.error is None and restarts >= 1
+    ask("scontrol", "requeue", f"{job}_0")
+    seen = [0, 0]
+    while running.is_alive():
+        seen = [max(before, restarts(f"{job}_{task}")) for task, before in enumerate(seen)]
+        time.sleep(0.5)
+    assert running.error is None and min(seen) >= 1
     assert_alike(tmp_path / "here", tmp_path / "there")
-    assert set(trained(tmp_path / "there")) == {1}
+    assert trainings(tmp_path / "there") == {1} and len(Store(tmp_path / "there").statuses()) == len(cells)
 
 
 @pytest.mark.exhaustive
-def test_after_scancel_what_had_ended_is_kept_and_the_same_command_goes_on(tmp_path):
-    reference(LONG, tmp_path / "here")
-    running = Meanwhile(LONG, tmp_path / "there")
-    job = running.job()
-    ask("scancel", job)
-    running.wait()
-    left = len(LONG) - len(trained(tmp_path / "there"))
-    assert isinstance(running.error, ClusterError)
-    assert str(running.error) == f"SLURM job {job}: {left} cells have no result: shard 0, 1 CANCELLED (it was cancelled)"
-    assert 0 < left < len(LONG)
-    run(LONG, tmp_path / "there")
-    assert_alike(tmp_path / "here", tmp_path / "there")
-    assert set(trained(tmp_path / "there")) == {1}
-
-
-@pytest.mark.exhaustive
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_a_job_goes_on_without_the_command_that_waits_for_it_and_the_same_command_waits_again(number, tmp_path, capsys):
-    reference(LONG, tmp_path / "here")
-    code = f"""
-import sys
-import bench
-from bench.machine.signals import listen
-from tests.runs.test_slurm import LONG, run
-listen()
-run(LONG, {str(tmp_path / "there")!r})
-"""
-    waits = subprocess.Popen([sys.executable, "-c", code], env=environment(), cwd=os.getcwd(), start_new_session=True)
+def test_a_job_goes_on_without_its_command_and_after_scancel_the_same_command_goes_on(tmp_path, capsys):
+    """kill -9 of the command that waits; the next one waits for the same job, which is cancelled; the third trains what is left."""
+    cells = busy(24, 200_000)
+    bench.run(cells[::6], run_dir=tmp_path / "here", device="cpu")
+    code = f"from tests.runs.test_slurm import busy, run; run(busy(24, 200_000), {str(tmp_path / 'there')!r})"
+    waits = subprocess.Popen([sys.executable, "-c", code], env=environment(), cwd=ROOT)
     while not Store(tmp_path / "there").statuses():
         assert waits.poll() is None
         time.sleep(0.1)
-    waits.send_signal(number)
-    waits.wait(20)
-    capsys.readouterr()
-    run(LONG, tmp_path / "there")
-    assert "of an earlier command is still at work here; waiting for it" in capsys.readouterr().out
+    waits.kill()
+    waits.wait()
+    running = Meanwhile(cells, tmp_path / "there")
+    job = running.job()
+    while "waiting for it" not in (told := capsys.readouterr().out):
+        assert running.is_alive(), running.error
+        time.sleep(0.1)
+    assert told.endswith(f"memcap: SLURM job {job} of an earlier command is still at work here; waiting for it\n")
+    ask("scancel", job)
+    while running.is_alive():
+        time.sleep(0.1)
+    # What was left went into a job of its own.
+    assert running.error is None
     assert_alike(tmp_path / "here", tmp_path / "there")
-    assert set(trained(tmp_path / "there")) == {1}
+    assert trainings(tmp_path / "there") == {1} and len(Store(tmp_path / "there").statuses()) == len(cells)
+
+
+@pytest.mark.exhaustive
+def test_a_job_that_is_cancelled_is_one_line_and_what_had_ended_is_kept(tmp_path):
+    cells = busy(24, 200_000)
+    running = Meanwhile(cells, tmp_path)
+    job = running.job()
+    ask("scancel", job)
+    while running.is_alive():
+        time.sleep(0.1)
+    kept = len(Store(tmp_path).statuses())
+    assert isinstance(running.error, ClusterError) and 0 < kept < len(cells)
+    told = f"SLURM job {job}: {len(cells) - kept} cells have no result: shard 0, 1 CANCELLED (it was cancelled)"
+    assert str(running.error) == told
 
 
 @pytest.mark.exhaustive
@@ -189,15 +176,12 @@ def test_a_shard_that_fails_says_why_in_one_line(tmp_path):
 
 @pytest.mark.exhaustive
 def test_searches_and_diagnoses_take_the_same_rounds_on_a_cluster(tmp_path):
-    networks = bench.expand(depth=1, width=4, max_epochs=50)
-    inquiry = bench.expand(depth=1, width=4, n_samples=12, max_epochs=50, seed=range(2))
-    from bench.runs.inquiry import Diagnose
-
     for name, cells, options in (
-        ("search", networks, {"search": bench.Search(most_cells=12)}),
-        # So long that time leaves nothing out, which would depend on the machine.
-        ("diagnosis", inquiry, {"diagnosis": Diagnose(budget_s=1e9)}),
+        ("search", bench.expand(depth=1, width=4, max_epochs=50), {"search": bench.Search(most_cells=10)}),
+        ("diagnosis", bench.expand(depth=1, width=16, n_samples=4, seed=range(2)), {"diagnosis": Diagnose(budget_s=1e9)}),
     ):
         bench.run(cells, run_dir=tmp_path / name / "here", device="cpu", **options)
-        bench.run(cells, run_dir=tmp_path / name / "there", device="cpu", executor=bench.Slurm(shards=2), **options)
+        run(cells, tmp_path / name / "there", **options)
         assert_alike(tmp_path / name / "here", tmp_path / name / "there")
+        rounds = [provenance.read(tmp_path / name / where)[-1]["rounds_trained"] for where in ("here", "there")]
+        assert rounds[0] == rounds[1] > 1

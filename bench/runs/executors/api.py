@@ -57,6 +57,10 @@ class Executor(Protocol):
         """What provenance.json says of who trained."""
         ...
 
+    def close(self) -> None:
+        """Let go of what `train` has kept for the next round."""
+        ...
+
 
 class Tally:
     """Which engines on which devices trained how many cells: it tells nodes of different instruction sets."""

@@ -40,6 +40,9 @@ class Here:
         left = {"cells_left_to_torch": self.left_to_torch} if self.left_to_torch else {}
         return Facts(self._spec.name, self._engine.device_name(), self._workers, left)
 
+    def close(self) -> None:
+        """Nothing is kept."""
+
     def train(self, cells: Sequence[Cell]) -> Generator[TrainReport]:
         """Train every cell to its end.
 

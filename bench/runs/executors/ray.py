@@ -54,6 +54,15 @@ class OnRay:
         if wanted.device not in ("auto", "cpu", "cuda"):
             raise GridError("device", wanted.device, "names a GPU of one machine", "choose auto, cpu or cuda")
         self._how, self._wanted = how, wanted
+        self._started = False
+
+    def close(self) -> None:
+        """Leave the cluster, or end it if it is this command's own."""
+        if self._started:
+            import ray
+
+            self._started = False
+            ray.shutdown()
 
     def facts(self) -> Facts:
         """As asked: what trained is in the table of cells."""
@@ -77,11 +86,13 @@ class OnRay:
         finally:
             for reference in pending:
                 ray.cancel(reference, force=True)
-            ray.shutdown()
 
     def _start(self) -> None:
+        """Join the cluster, once; a program that has joined one already stays there."""
         import ray
 
+        if ray.is_initialized():
+            return
         for name, value in SETTINGS.items():
             os.environ.setdefault(name, value)
         about: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
@@ -93,6 +104,7 @@ class OnRay:
         try:
             _knock(self._how.address)
             ray.init(**about)
+            self._started = True
         except (ConnectionError, OSError, RuntimeError, ValueError, TimeoutError) as error:
             raise ClusterError(f"Ray cannot be reached: {one_line(error)}") from error
 

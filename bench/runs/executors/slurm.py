@@ -55,6 +55,9 @@ class OnSlurm:
         """As asked: what trained is in the table of cells."""
         return Facts(self._wanted.engine, self._wanted.device, self._wanted.threads, {"executor": "slurm"})
 
+    def close(self) -> None:
+        """Nothing is kept."""
+
     def train(self, cells: Sequence[Cell]) -> Generator[TrainReport]:
         """Train every cell to its end, in a job of its own; one that an earlier command has left is waited for first."""
         from bench.runs.executors.jobs import submit, submitted
