@@ -72,7 +72,7 @@ gpu-evidence: $(DEV_READY)  ## on a machine with an NVIDIA GPU: tests, sanitizer
 	$(PY) tests/engines/gpu/evidence.py $(STAGE) --wheels $(WHEELS) $(ARGS)
 
 # Of what a machine that trains networks on GPUs may lack.
-LACKING := hydra-core omegaconf itables beartype cuda-core cuda-bindings cuda-pathfinder
+LACKING := hydra-core omegaconf beartype cuda-core cuda-bindings cuda-pathfinder
 
 wheels: $(DEV_READY)  ## for make gpu-evidence on a machine that reaches no registry; WHEELS=.whl FOR=3.12
 	rm -f $(WHEELS)/*.whl
@@ -115,7 +115,7 @@ slurm:
 
 .PHONY: packages-here
 packages-here:
-	@$(PY) -c 'import importlib.util as u, sys; lacks = [n for n in ("torch", "numpy", "pandas", "hydra", "jaxtyping", "seaborn", "pyarrow", "scipy", "itables") if not u.find_spec(n)]; sys.exit(f"memcap: $(PYTHON) lacks {lacks}; install them: $(PYTHON) -m pip install -e ." if lacks else 0)'
+	@$(PY) -c 'import importlib.util as u, sys; lacks = [n for n in ("torch", "numpy", "pandas", "hydra", "jaxtyping", "seaborn", "pyarrow", "scipy") if not u.find_spec(n)]; sys.exit(f"memcap: $(PYTHON) lacks {lacks}; install them: $(PYTHON) -m pip install -e ." if lacks else 0)'
 
 $(VENV)/.python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v >= (3, 11) else f"memcap needs Python 3.11 or newer, $(PYTHON) is {v[0]}.{v[1]}; name one: make PYTHON=python3.12")'

@@ -11,7 +11,7 @@ from tests.conftest import ROOT
 
 BENCH = ROOT / "bench"
 HOUSE = (BENCH / "README.md").read_text()
-SUFFIXES = (".py", ".pyi", ".html", ".h", ".cpp", ".cu", ".txt")
+SUFFIXES = (".py", ".pyi", ".html", ".css", ".js", ".h", ".cpp", ".cu", ".txt")
 
 # Above all rooms: the Python interface and `python -m bench`.
 ABOVE = ("__init__.py", "__main__.py")

@@ -56,6 +56,7 @@ def register_schema() -> None:
         *run,
         ("search", Any, None),
         ("budget_s", Any, None),
+        ("past_tau", Any, None),
         *groups,
         ("grid", grid_schema, dataclasses.field(default_factory=grid_schema)),
     ]
@@ -65,13 +66,15 @@ def register_schema() -> None:
 @dataclasses.dataclass(frozen=True, slots=True)
 class Settings:
     """A resolved configuration: what to train, and how and where. `variants`: the cells vary the first of them; `search`:
-    they are networks whose frontier is looked for; `budget_s`: the time limit of a diagnosis.
+    they are networks whose frontier is looked for; `budget_s`: the time limit of a diagnosis; `past_tau`: whether
+    it trains on past tau.
     """
 
     cells: tuple[Cell, ...]
     variants: bool
     search: Search | None
     budget_s: float | None
+    past_tau: bool | None
     run_dir: str
     device: str
     engine: str
@@ -128,6 +131,7 @@ def settings(config: DictConfig, overrides: Sequence[str] = ()) -> Settings:
         variants=len(variants) > 1 and len({dataclasses.replace(c, data_seed=0, init_seed=0) for c in cells}) <= len(variants),
         search=search,
         budget_s=values["budget_s"],
+        past_tau=values["past_tau"],
         run_dir=values["run_dir"],
         device=values["device"],
         engine=_named(values, "engine"),

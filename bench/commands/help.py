@@ -41,6 +41,7 @@ EXAMPLES = {
     "n_predictions": "60",
     "jacobian_rank": "true",
     "budget_s": "60",
+    "past_tau": "true",
     "ratio": "1.3",
     "cells_per_round": "8",
     "most_cells": "64",
@@ -102,19 +103,20 @@ examples:
   --fail                  end with exit status 1 where it does not memorize clearly more often than not; for scripts
   grid.seed=[0,1,2,3,4]   the seeds of data and weights of the variants; fresh ones follow (default range(3))
 
-settings of the run, with a value to try; budget_s bounds what is tried, the others change no result:
+settings of the run, with a value to try; budget_s and past_tau decide what is tried, the others change no result:
 {execution}
 
 fields of the network and its training:
 {fields}""",
     "report": """\
-usage: memcap report [FOLDER]
+usage: memcap report [FOLDER] [figures=paper]
 
 Writes tables, figures and report.html of a run again, from the results in its folder; of a check its page. Trains
-nothing. Without a folder it takes results/default.
+nothing. Without a folder it takes results/default. figures=paper writes into FOLDER/figures/paper instead: PDF and SVG,
+3.25 and 6.75 inches wide, text of at least 7 points, no titles, captions beside them.
 
 example:
-  memcap report results/smoke""",
+  memcap report results/smoke figures=paper""",
     "compare": """\
 usage: memcap compare [setting=value ...]
 

@@ -11,9 +11,14 @@ from bench.commands.exits import UsageError, exit_status
 
 DEFAULT = "results/default"
 
+# The one setting: figures for a paper, and nothing else.
+PAPER = "figures=paper"
+
 
 def main(arguments: Sequence[str]) -> int:
     """Rebuild the report of the folder that is named, DEFAULT if none is; the exit status is 0, or 2 where there is no run."""
+    for_paper = PAPER in arguments
+    arguments = [argument for argument in arguments if argument != PAPER]
     if len(arguments) > 1 or any(argument.startswith("-") for argument in arguments):
         raise UsageError(f"{' '.join(arguments)}: is not one folder; write memcap report {DEFAULT}")
     folder = arguments[0] if arguments else DEFAULT
@@ -24,10 +29,13 @@ def main(arguments: Sequence[str]) -> int:
         raise UsageError(f"{folder}: there is no such folder; name that of a run, as in memcap report {DEFAULT}")
     from bench.report.build import build
     from bench.report.check_page import FOUND, build_check
+    from bench.report.paper import paper
 
     def report() -> None:
         try:
-            if (Path(folder) / FOUND).exists():
+            if for_paper:
+                print(f"memcap: figures in {paper(folder)}")
+            elif (Path(folder) / FOUND).exists():
                 print(f"memcap: report in {build_check(Path(folder))}")
             else:
                 build(folder)

@@ -19,8 +19,9 @@ def main(arguments: Sequence[str]) -> int:
     """Train what the arguments ask for, and write its report; the exit status is 0, or 1 where cells failed."""
     runs = compose("config", arguments)
     for chosen in runs:
-        if chosen.budget_s is not None:
-            raise GridError("budget_s", chosen.budget_s, "has no effect on a run", "it is a setting of memcap diagnose")
+        for name, value in (("budget_s", chosen.budget_s), ("past_tau", chosen.past_tau)):
+            if value is not None:
+                raise GridError(name, value, "has no effect on a run", "it is a setting of memcap diagnose")
     return NO if say_failures(train_and_report(runs)) else 0
 
 
@@ -68,7 +69,7 @@ def _train_and_report(chosen: Settings, *, diagnose: bool) -> pd.DataFrame:
         jacobian_rank=chosen.jacobian_rank,
         fresh=chosen.fresh,
         search=chosen.search,
-        diagnosis=Diagnose(chosen.budget_s) if diagnose else None,
+        diagnosis=Diagnose(chosen.budget_s, chosen.past_tau) if diagnose else None,
         variants=chosen.variants,
         progress=True,
         config=dump(chosen.resolved),

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from typing import NamedTuple
+from itertools import chain
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -22,7 +23,7 @@ from bench.engines.task import layers_of, prepare
 from bench.protocol.cells import Cell, Outcome, Status
 
 # Cells prepared ahead for each thread: enough that none waits, few enough to hold in memory.
-AHEAD = 4
+AHEAD = 16
 
 # Beyond this only as many wait as there are threads.
 BYTES_AHEAD = 1 << 30
@@ -63,7 +64,8 @@ class NativeEngine:
         waiting = list(reversed(list(enumerate(pack.cells))))
         running: dict[int, _Running] = {}
         draws = Draws()
-        table = RecordTable(1)  # A cell is taken in when it has ended, and all at once.
+        # Cells are taken in when they have ended, all epochs at once, and all together that ended since the last look.
+        table = RecordTable(AHEAD * self.threads)
         try:
             while waiting or running:
                 outcomes = []
@@ -75,21 +77,32 @@ class NativeEngine:
                         outcomes.append(self._failed(cell, f"{type(error).__name__}: {error}"))
                 ended, progress = queue.poll(REPORT_S) if running else ([], [])
                 flops = sum(epochs * epoch_flops(pack.cells[number]) for number, epochs in progress)
-                for number, trained, last, time_s, tau, val_mse, predictions, params in ended:
-                    cell, (variance, targets, _) = pack.cells[number], running.pop(number)
-                    if not trained:
-                        outcomes.append(self._failed(cell, "MemoryError: no memory for its arrays"))
-                        continue
-                    row = np.zeros(1, dtype=np.int64)
-                    table.begin(row, [cell], np.array([variance]))
-                    measures = np.array(tau, dtype=np.float64), np.array(val_mse, dtype=np.float64)
-                    table.absorb(row, row + last + 1, row == 0, *measures, np.array([time_s]))
-                    pairs = tuple(zip(targets.tolist(), predictions, strict=True))
-                    layers = [layers_of(cell, np.array(params))] if jacobian_rank else None
-                    outcomes += table.outcomes(row, self.name, self.device_name(), [pairs], layers)
+                begun = [(pack.cells[number], running.pop(number), own) for number, *own in ended]
+                outcomes += [
+                    self._failed(cell, "MemoryError: no memory for its arrays")
+                    for cell, _, (trained, *_) in begun
+                    if not trained
+                ]
+                outcomes += self._outcomes(table, [one for one in begun if one[2][0]], jacobian_rank)
                 yield TrainReport(outcomes, flops)
         finally:
             queue.close()
+
+    def _outcomes(
+        self, table: RecordTable, trained: list[tuple[Cell, _Running, list[Any]]], jacobian_rank: bool
+    ) -> list[Outcome]:
+        """The outcomes of cells that have ended, from what the queue says of each."""
+        if not trained:
+            return []
+        cells, begun, own = zip(*trained, strict=True)
+        _, last, time_s, tau, val_mse, predictions, params = zip(*own, strict=True)
+        rows = np.arange(len(cells))
+        table.begin(rows, cells, np.array([one.variance for one in begun]))
+        taus, val_mses = (np.array(list(chain.from_iterable(lists)), dtype=np.float64) for lists in (tau, val_mse))
+        table.absorb(rows, np.array(last) + 1, rows >= 0, taus, val_mses, np.array(time_s))
+        pairs = [tuple(zip(one.targets.tolist(), made, strict=True)) for one, made in zip(begun, predictions, strict=True)]
+        layers = [layers_of(cell, np.array(flat)) for cell, flat in zip(cells, params, strict=True)] if jacobian_rank else None
+        return table.outcomes(rows, self.name, self.device_name(), pairs, layers)
 
     def _has_room(self, running: dict[int, _Running]) -> bool:
         """Whether to prepare another cell: for every thread, and ahead while they take little memory."""

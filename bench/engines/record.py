@@ -196,19 +196,24 @@ class RecordTable:
 
     def _curves(self, rows: Int[np.ndarray, " row"]) -> Iterator[Curve]:
         """Their points at the epochs of their budgets, and the last measure."""
+        epoch, budget, count = self.epoch[rows], self._budget[rows], self._n_kept[rows].copy()
+        # The last point is the last measure where its epoch is none of the budget's.
+        late = np.flatnonzero((count == 0) | (self._kept_keys[self._kept_from[budget] + count - 1] != budget * FAR + epoch))
+        self._curve_tau[rows[late], count[late]] = self._tau[rows[late]]
+        self._curve_val[rows[late], count[late]] = self._val_mse[rows[late]]
+        count[late] += 1
         validated = self._validated[rows]
-        columns = (self.epoch, self._tau, self._val_mse, self._budget, self._n_kept)
         taus = self._curve_tau[rows].tolist()
-        vals = self._curve_val[rows].tolist() if validated.any() else repeat(None)
-        for epoch, tau, val_mse, budget, n_kept, curve_tau, curve_val, has_val in zip(
-            *(column[rows].tolist() for column in columns), taus, vals, validated.tolist(), strict=False
+        vals = self._curve_val[rows].tolist() if validated.any() else repeat([])
+        # Cells of one budget that end at one epoch have the same epochs.
+        epochs: dict[tuple[int, int], tuple[int, ...]] = {}
+        for number, end, n, tau, val, has_val in zip(
+            *(column.tolist() for column in (budget, epoch, count)), taus, vals, validated.tolist(), strict=False
         ):
-            kept = self._kept_epochs[budget][:n_kept]
-            if n_kept and kept[-1] == epoch:
-                yield Curve(kept, curve_tau[:n_kept], curve_val[:n_kept] if has_val else None)
-            else:
-                own_val = (*curve_val[:n_kept], val_mse) if has_val else None
-                yield Curve((*kept, epoch), (*curve_tau[:n_kept], tau), own_val)
+            own = epochs.get((number, end))
+            if own is None:
+                own = epochs[number, end] = (*self._kept_epochs[number][: n - 1], end)
+            yield Curve(own, tau[:n], val[:n] if has_val else None)
 
     def _budget_of(self, max_epochs: int) -> int:
         """The number of a budget, whose epochs of curves are then in the tables."""
@@ -218,7 +223,8 @@ class RecordTable:
             self._kept_epochs.append(epochs)
             self._kept_from = np.append(self._kept_from, len(self._kept_keys))
             self._kept_keys = np.append(self._kept_keys, np.array(epochs) + number * FAR)
-            if (more := len(epochs) - self._curve_tau.shape[1]) > 0:
+            # And one for the last measure.
+            if (more := len(epochs) + 1 - self._curve_tau.shape[1]) > 0:
                 self._curve_tau, self._curve_val = (
                     np.pad(curves, ((0, 0), (0, more))) for curves in (self._curve_tau, self._curve_val)
                 )

@@ -14,9 +14,7 @@ from bench.engines.cuda.ways import Products
 from bench.engines.packs import plan
 from bench.machine.cores import available_cores
 from bench.peers.problem import Problem
-
-# Below what float32 reaches, so that no cell ends before its epochs are spent.
-NO_TAU = 1e-30
+from bench.protocol.cells import NO_TAU
 
 
 def native(problem: Problem, device: str) -> Float32[np.ndarray, "cell epoch"]:

@@ -18,6 +18,9 @@ from bench.protocol.fields import FIELD_LIST
 # Part of every cell_id. A change that moves results moves this number, so that stale results are never taken for new ones.
 PROTOCOL_VERSION = 1
 
+# A threshold that training does not reach, short of a perfect fit: with it a cell trains on to the end of its budget.
+NO_TAU = 1e-300
+
 # Fields that were added when there were results already. They enter a cell_id only where they are not at their defaults, as
 # they were in all cells before: so these keep their ids, and their folders go on.
 LATER: tuple[str, ...] = ()
@@ -235,16 +238,13 @@ class Curve(Sequence[CurvePoint]):
         return repr(tuple(self))
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What one cell did. Epochs are counts from initialisation (epoch 0); None where the event never happened.
 
-    `final_tau` and `best_tau` are fractions of the target variance, `*_val_mse` are in squared target units,
-    `train_time_s` is the
-    cell's share of the wall time of the packs it trained in, in seconds. `predictions` are (target, prediction) pairs
-    of the first
-    training samples in the final state, in target units, as many as the run asked for. `jacobian_rank` is that of the
-    Jacobian of the predictions in that state, if the run asked for it.
+    `final_tau` and `best_tau` are fractions of the target variance, `*_val_mse` are in squared target units, `train_time_s`
+    is the cell's share of the wall time of the packs it trained in, in seconds. `predictions` are (target, prediction)
+    pairs of the first training samples in the final state, in target units, as many as the run asked for. `jacobian_rank`
+    is that of the Jacobian of the predictions in that state, if the run asked for it.
     """
 
     cell: Cell
@@ -262,6 +262,6 @@ class Outcome:
     train_time_s: float | None = None
     engine: str | None = None
     device: str | None = None
-    curve: Curve = dataclasses.field(default_factory=Curve)
+    curve: Curve = Curve()
     predictions: tuple[tuple[float, float], ...] = ()
     jacobian_rank: int | None = None

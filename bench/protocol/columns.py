@@ -297,6 +297,25 @@ _CAPACITY = (
     ),
 )
 
+_BANDS_SOURCE = "statistics/bands.py"
+_BANDS = (
+    _SETTING,
+    Column(
+        "per_dim_low", "samples / dimension", "the band holds cells of more n_samples / functional_dim than this", _BANDS_SOURCE
+    ),
+    Column("per_dim_high", "samples / dimension", "and of at most so many; infinite: without an upper end", _BANDS_SOURCE),
+    Column("n_cells", "cells", "cells of the band that have a result", _BANDS_SOURCE),
+    Column("n_memorized", "cells", "how many of n_cells reached tau", _BANDS_SOURCE),
+    Column("fraction_memorized", "fraction", "n_memorized / n_cells", _BANDS_SOURCE),
+    *_ends(
+        "fraction",
+        "fraction_memorized",
+        "fraction",
+        f"{_BANDS_SOURCE}, statistics/clusters.py; {_WILSON}",
+        "; counts as many independent cells as the spread between seeds allows",
+    ),
+)
+
 _RATIOS_SOURCE = "statistics/ratios.py"
 _RATIOS = (
     _SETTING,
@@ -304,7 +323,14 @@ _RATIOS = (
     _RATES,
     *_fields("depth", "width", "d_in"),
     Column("ratio", "1", "N50 under setting over N50 under over, of the same network", _RATIOS_SOURCE),
-    *_ends("ratio", "ratio, both N50s taken to be independent", "1", "statistics/agreement.py; Zou and Donner 2008"),
+    *_ends("ratio", "ratio, with what shared seeds make alike", "1", "statistics/agreement.py; Zou and Donner 2008"),
+    Column("n_shared", "seeds", "seeds that both were trained with; 0: taken to be independent", _RATIOS_SOURCE),
+    Column(
+        "correlation",
+        "1",
+        "of the numbers of sample counts that each shared seed memorizes under both, less for the gaps between counts",
+        _RATIOS_SOURCE,
+    ),
 )
 
 _SCALING_SOURCE = "statistics/scaling.py"
@@ -582,6 +608,9 @@ _EVIDENCE = (
     *(column for column in _GROUPS if column.name in ("n_diverged", "n_failed", "n_pending")),
     _MEDIAN_EPOCH,
     _MEDIAN_TAU,
+    Column("median_best_tau", "of the variance", "median of the lowest tau of each seed", _EVIDENCE_SOURCE),
+    Column("n_reached", "seeds", "seeds whose tau was at most the asked one at some epoch", _EVIDENCE_SOURCE),
+    Column("n_lost", "seeds", "seeds of these whose tau is above the asked one at the end of training", _EVIDENCE_SOURCE),
     Column(
         "n_fresh",
         "seeds",
@@ -827,6 +856,7 @@ TABLES = {
     "cells": Table("a cell: one training run", _CELLS),
     "groups": Table("a group of cells that differ in their seeds alone", _GROUPS),
     "capacity": Table("a network and how it trains, at two sample counts or more", _CAPACITY),
+    "bands": Table("a setting and a band of samples for each dimension: how many cells memorized there", _BANDS),
     "ratios": Table("a network whose N50 is known under a setting and under the first", _RATIOS),
     "thresholds": Table("a group of seeds at one threshold. Of the fields it has those that vary", _THRESHOLDS),
     "scaling": Table("a term of a power law through the known N50 of a setting", _SCALING),

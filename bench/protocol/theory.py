@@ -138,4 +138,36 @@ def dimension_name(table: pd.DataFrame) -> str:
     if trained.empty:
         return "width + 1"
     homogeneous = trained["activation"].isin(HOMOGENEOUS) | (trained["depth"] == 0)
-    return "P - depth*width" if len(trained) == len(table) and homogeneous.all() else "functional dimension"
+    if len(trained) < len(table) or not (homogeneous.all() or (~homogeneous).all()):
+        return "functional dimension"
+    return "P - depth*width" if homogeneous.all() else "P"
+
+
+def in_words(groups: pd.DataFrame) -> str:
+    """What the line at the functional dimension bounds, and how many samples a fit to the loosest threshold is worth.
+
+    Args:
+        groups: a table with the fields of NETWORK and `tau`.
+
+    >>> groups = pd.DataFrame({"trainable": ["all"], "depth": [1], "activation": ["tanh"], "loss": ["mse"], "tau": [0.1]})
+    >>> in_words(groups.assign(target="rademacher"))[:69]
+    'The red line, N = P, bounds exact fits of generic targets. A fit to t'
+    """
+    name, tau = dimension_name(groups), float(groups["tau"].max())
+    which = " (P - depth*width for relu and leaky_relu, P for smooth activations)" if name == "functional dimension" else ""
+    if (groups["loss"] != "mse").any():
+        return f"The red line, N = {name}{which}, bounds no fit under the hinge loss, which asks for inequalities alone."
+    text = (
+        f"The red line, N = {name}{which}, bounds exact fits of generic targets. A fit to tau {tau:g} is not exact, and may"
+        f" pass it: a linear model of as many dimensions leaves {tau:g} of the variance of {1 / (1 - tau):.3g} times as many"
+        " samples"
+    )
+    if (groups["target"] != "normal").any():
+        return f"{text}."
+    bits = math.log2(1 / tau) / 2
+    *few, most = (f"{value:g}" for value in BITS_PER_PARAM)
+    *less, more = (f"{value / bits:.2g}" for value in BITS_PER_PARAM)
+    return (
+        f"{text}; and by the rate-distortion of a Gaussian, {bits:.3g} bits for each sample, {', '.join(few)} and {most} bits"
+        f" for each parameter are {', '.join(less)} and {more} samples for each."
+    )

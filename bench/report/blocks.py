@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import html
 import io
 import json
@@ -15,18 +16,42 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from bench.protocol.columns import UNITS_IN_WORDS, columns_of
+from bench.protocol.columns import TABLES, UNITS_IN_WORDS, columns_of
 from bench.report.style import PNG_DPI
 
 # CSS defines 96 pixels to the inch.
 CSS_DPI = 96
 
 
+# Stands in a page until its scripts and styles are known.
+POLICY = "memcap-content-security-policy"
+
+
 def render(template: str, **values: Any) -> str:
-    """A page: a template of this folder, which says what stands in layout.html, with these values."""
+    """A page: a template of this folder, which says what stands in layout.html, with these values.
+
+    Its Content-Security-Policy allows the page's own scripts and styles by their hashes, images within the page, and nothing
+    else: what a run folder smuggled into a text would not run.
+    """
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    return environment.get_template(template).render(**values)
+    text = environment.get_template(template).render(**values, policy=POLICY)
+    hashes = {
+        kind: " ".join(_hashed(block) for block in re.findall(rf"<{kind}>(.*?)</{kind}>", text, re.DOTALL)) or "'none'"
+        for kind in ("script", "style")
+    }
+    allowed = f"script-src {hashes['script']}; style-src {hashes['style']}"
+    return text.replace(POLICY, f"default-src 'none'; img-src data:; {allowed}; base-uri 'none'; form-action 'none'", 1)
+
+
+def inlined(name: str) -> str:
+    """A file of this folder as a page holds it in a script or style element."""
+    return (Path(__file__).parent / name).read_text(encoding="utf-8")
+
+
+def _hashed(block: str) -> str:
+    """How a Content-Security-Policy names an inline script or style (CSP level 3, section 2.3.1)."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(block.encode()).digest()).decode()}'"
 
 
 def image(path: Path) -> dict[str, str | int]:
@@ -62,10 +87,17 @@ def table_html(
 
     def titled(_: re.Match[str]) -> str:
         header = next(headers)
-        about = "; ".join(tooltip(name, column) for column in renamed.get(header, (header,)))
+        about = "; ".join(tooltip(*_of(name, column)) for column in renamed.get(header, (header,)))
         return f'<th scope="col" title="{html.escape(about)}">'
 
-    return re.sub("<th>", titled, out.getvalue())
+    # An inline style is what a strict Content-Security-Policy forbids; the page's own says how rows are aligned.
+    return re.sub("<th>", titled, out.getvalue().replace(' style="text-align: right;"', ""))
+
+
+def _of(table: str, column: str) -> tuple[str, str]:
+    """A column as `table.column`, where it is one of another table."""
+    other, _, own = column.rpartition(".")
+    return (other, own) if other in TABLES else (table, column)
 
 
 def tooltip(table: str, column: str) -> str:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, StrMethodFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator, StrMethodFormatter
 
-from bench.protocol.theory import BITS_PER_PARAM, NETWORK, dimension_name
+from bench.protocol.theory import dimension_name
 from bench.report.panels import columns_for, panels
 from bench.report.style import BELOW_COLOUR, LINE_COLOUR, QUIET_COLOUR, SMALLEST_FONT, log_axis
 from bench.statistics.capacity import what_is_known
+from bench.statistics.settings import varying
 
 # Inches.
 CAPACITY_PANEL, INCIDENCE_PANEL = (2.9, 2.6), (2.35, 1.7)
@@ -22,71 +24,100 @@ ENDS = {"memorized": (BELOW_COLOUR, "-"), "early_stopped": ("#b35900", "--"), "d
 
 MOST_TICKS = 7
 
-# Depths from light to dark, none of them like the red of the ceiling.
-DEPTH_COLOURS = "crest"
+# Inches between signs of one place; the length of an arrow, as a share of the axis.
+DODGE, ARROW = 0.09, 0.08
 
 
-def capacities(table: pd.DataFrame, theory: pd.DataFrame) -> Figure:
-    """N50 with its interval against n_params, both on log scales, a panel for each setting and choice of rates.
+class Sign(NamedTuple):
+    """How a kind of network is drawn: a marker of matplotlib, the same as a character, and a colour that text may have."""
 
-    `table` is that of `bench.statistics.capacity`, `theory` that of `bench.protocol.theory`.
+    marker: str
+    glyph: str
+    colour: str
+
+
+# Told apart by shape alone; no colour is like the red of the ceiling, and all can be read on white (4.5:1).
+SIGNS = (
+    Sign("o", "\u25cf", "#1f4e9c"),
+    Sign("s", "\u25a0", "#8a5a00"),
+    Sign("^", "\u25b2", "#1a7f37"),
+    Sign("D", "\u25c6", "#7a3e9d"),
+    Sign("v", "\u25bc", "#00697a"),
+    Sign("P", "\u271a", "#555555"),
+    Sign("X", "\u2716", "#a1336b"),
+    Sign("*", "\u2605", "#3f3f9f"),
+)
+
+
+def capacities(table: pd.DataFrame) -> Figure:
+    """N50 over the functional dimension with its interval, against the width, or the depth where that alone varies; a panel for
+    each setting and choice of rates, a shape and a colour for each value of the other.
+
+    A bound is a hollow sign with an arrow. `table` is that of `bench.statistics.capacity`.
     """
     titles = [f"{s}" if r == "as asked" else f"{s}, rate: {r}" for s, r in zip(table["setting"], table["rates"], strict=True)]
-    depths = sorted(table["depth"].unique())
-    colours = dict(zip(depths, sns.color_palette(DEPTH_COLOURS, len(depths)), strict=True))
-    bits = [f"{value:g}" for value in BITS_PER_PARAM]
-    grey = f"Grey, from below: what {', '.join(bits[:-1])} and {bits[-1]} bits for each parameter would hold."
-    held = (theory["kind"] == "information").any()
-    words = f"Red: N = {dimension_name(table)}.{f' {grey}' if held else ''}"
-    key = [*((f"depth {depth}", to_hex(colours[depth])) for depth in depths), (words, QUIET_COLOUR)]
+    across, other = ("width", "depth") if varying(table, among=("width",)) else ("depth", "width")
+    kinds = sorted(table[other].unique())
+    signs = {kind: SIGNS[k % len(SIGNS)] for k, kind in enumerate(kinds)}
+    exact = "" if (table["loss"] != "mse").any() else ", which bounds exact fits"
+    key = [(f"{signs[kind].glyph} {other} {kind}", signs[kind].colour) for kind in kinds]
+    key.append((f"Red: N = {dimension_name(table)}{exact}. Hollow, with an arrow: only a bound is known.", QUIET_COLOUR))
     labels = list(dict.fromkeys(titles))
-    names = ("parameters P", "N50, samples")
+    names = (across, "N50 / dimension")
     figure, axes = panels(labels, across=columns_for(len(labels), 3), size=CAPACITY_PANEL, names=names, key=key)
-    low, high = _ends(table)
+    top = _top(table)
+    values = sorted(table[across].unique())
+    logarithmic = min(values) > 0 and max(values) > min(values)
+    low, high = (max(values[0], 1), values[-1]) if logarithmic else (values[0], values[-1])
+    # Signs of one place stand beside each other.
+    inches = axes[0].get_position().width * figure.get_figwidth()
+    step = DODGE * ((high / low) ** (1 / inches) - 1 if logarithmic else (high - low) / inches)
     for ax, label in zip(axes, labels, strict=True):
         own = table[[title == label for title in titles]]
-        for depth, rows in own.groupby("depth"):
-            _capacities(ax, rows.sort_values("n_params"), colours[depth], (low, high))
-        line = own.drop_duplicates(["n_params", "functional_dim"]).sort_values(["n_params", "functional_dim"])
-        ax.plot(line["n_params"], line["functional_dim"], color=LINE_COLOUR, lw=1.2, zorder=1)
-        _information(ax, own, theory)
-    axes[0].set(xscale="log", yscale="log", ylim=(low, high))
-    for name in ("x", "y"):
-        log_axis(axes[0], name, MOST_TICKS)
+        ax.axhline(1, color=LINE_COLOUR, lw=1.2, zorder=1)
+        for number, kind in enumerate(kinds):
+            shift = step * (number - (len(kinds) - 1) / 2)
+            for row in own[own[other] == kind].to_dict("records"):
+                x = row[across] * (1 + shift) if logarithmic else row[across] + shift
+                _capacity(ax, row, x, signs[kind], top)
+    axes[0].set(ylim=(0, top), xscale="log" if logarithmic else "linear")
+    room = (len(kinds) / 2 + 1) * step
+    if logarithmic:
+        axes[0].set_xlim(low * (1 - min(room, 0.5)), high * (1 + room))
+        if len(values) <= MOST_TICKS:
+            axes[0].xaxis.set_major_locator(FixedLocator(values))
+            axes[0].xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+            axes[0].xaxis.set_minor_locator(NullLocator())
+        else:
+            log_axis(axes[0], "x", MOST_TICKS)
+    else:
+        axes[0].set_xlim(low - max(room, 0.5), high + max(room, 0.5))
+        axes[0].xaxis.set_major_locator(FixedLocator(values))
     sns.despine(figure)
     return figure
 
 
-def _capacities(ax: Axes, rows: pd.DataFrame, colour: tuple[float, float, float], ends: tuple[float, float]) -> None:
-    for row in rows.to_dict("records"):
-        says = what_is_known(row)
-        if says == "nothing":
-            continue
-        span = [max(row["n50_low"], ends[0]), min(row["n50_high"], ends[1])]
-        thick, strength = (1.4, 1.0) if says == "value" else (0.9, 0.45)
-        ax.plot([row["n_params"]] * 2, span, color=colour, solid_capstyle="butt", lw=thick, alpha=strength)
-        if says == "value":
-            ax.plot(row["n_params"], row["n50"], "o", ms=4.5, color=colour)
-        else:
-            sign, y = ("^", span[0]) if says == "more" else ("v", span[1])
-            ax.plot(row["n_params"], y, sign, ms=5, mfc="white", mec=colour, mew=1.2)
-    joined = rows[rows["n50"].notna()]
-    ax.plot(joined["n_params"], joined["n50"], color=colour, lw=0.8, alpha=0.6)
+def _capacity(ax: Axes, row: Mapping[Any, Any], x: float, sign: Sign, top: float) -> None:
+    """One network: its N50 with the interval, or the bound that is known."""
+    says, dimensions = what_is_known(row), row["functional_dim"]
+    if says == "nothing":
+        return
+    low, high = row["n50_low"] / dimensions, row["n50_high"] / dimensions
+    if says == "value":
+        ax.plot([x, x], [low, min(high, top)], color=sign.colour, solid_capstyle="butt", lw=1.3)
+        ax.plot(x, row["n50_per_dim"], sign.marker, ms=5, color=sign.colour, mew=0)
+        return
+    y = low if says == "more" else min(high, (1 - ARROW / 4) * top)
+    end = min(y + ARROW * top, top) if says == "more" else max(y - ARROW * top, 0)
+    arrow = {"arrowstyle": "-|>", "lw": 0.9, "color": sign.colour, "shrinkA": 3, "shrinkB": 0, "mutation_scale": 6}
+    ax.annotate("", (x, end), (x, y), arrowprops=arrow, annotation_clip=False)
+    ax.plot(x, y, sign.marker, ms=5, mfc="white", mec=sign.colour, mew=1.1, clip_on=False)
 
 
-def _information(ax: Axes, own: pd.DataFrame, theory: pd.DataFrame) -> None:
-    bits = theory[(theory["kind"] == "information") & theory["tau"].isin(own["tau"])]
-    bits = bits.merge(own[[*NETWORK, "n_params"]].drop_duplicates(), on=NETWORK)
-    for _, line in bits.groupby(["line", "tau"], sort=False):
-        ordered = line.drop_duplicates("n_params").sort_values("n_params")
-        ax.plot(ordered["n_params"], ordered["n_samples"], color="#9a9a9a", lw=0.8, ls=(0, (4, 2)), zorder=0)
-
-
-def _ends(table: pd.DataFrame) -> tuple[float, float]:
-    """Least and largest sample count worth drawing."""
-    values = pd.concat([table[name] for name in ("n50", "n50_low", "n50_high", "functional_dim")]).astype(float)
-    positive = values[(values > 0) & np.isfinite(values)]
-    return 0.6 * float(positive.min()), 1.6 * float(positive.max())
+def _top(table: pd.DataFrame) -> float:
+    """How many times the functional dimension the axis shows: all N50s and lower bounds, and the ceiling."""
+    bounds = [row["n50_low"] / row["functional_dim"] for row in table.to_dict("records") if what_is_known(row) == "more"]
+    return 1.15 * max([1.0, *bounds, *table["n50_per_dim"].dropna()])
 
 
 def incidence(table: pd.DataFrame) -> Figure:

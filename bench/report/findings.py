@@ -2,17 +2,37 @@
 
 from __future__ import annotations
 
+import enum
 import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from bench.protocol.cells import Status
 from bench.protocol.signal import uniform_gain
+from bench.protocol.theory import NETWORK, dimension_name
+from bench.report.words import (
+    ALL_NETWORKS,
+    capitalized,
+    formula,
+    interval,
+    is_protocol,
+    percent,
+    settings_in_words,
+    signed,
+    under,
+    unspelled,
+    worded,
+)
 from bench.statistics.agreement import LEVEL
+from bench.statistics.bands import ENDS
 from bench.statistics.capacity import MOST_STUCK, what_is_known
 from bench.statistics.confirmation import MAJORITY, Answer, memorizable
 from bench.statistics.frontier import narrow
 from bench.statistics.published import against_literature
+from bench.statistics.rates import at_default_rate
 from bench.statistics.ratios import in_words
 from bench.statistics.settings import AS_ASKED, acts, same
 from bench.statistics.survival import GROUP_FIELDS, wilson_interval
@@ -29,18 +49,44 @@ LEAST_PAIRS = 5
 # Of more settings than these, the maps and the ranking say more than sentences.
 MOST_FRONTIERS = 8
 
-# Settings that differ in more fields than these are protocols of their own, and stand in the table.
-MOST_FIELDS = 4
+N50 = "N50, the sample count that half of the seeds memorize,"
 
 # What is known of an N50 that has no value.
 BOUNDS = {"more": "only a lower bound", "less": "only an upper bound", "nothing": "no bound (more seeds would tell)"}
+
+# How cells end that do not memorize, in words.
+ENDINGS = {
+    Status.CENSORED: "spent their epochs first",
+    Status.EARLY_STOPPED: "stopped early",
+    Status.DIVERGED: "diverged",
+    Status.FAILED: "failed",
+    PENDING: "not trained yet",
+}
 
 # What counts as little: a regularizer that leaves this share of those that memorize without it, in so many times the epochs.
 LITTLE_SHARE, LITTLE_DELAY = 0.95, 1.1
 
 
+class Worth(enum.IntEnum):
+    """What a sentence says, and so where it stands: the first that a reader wants to know comes first."""
+
+    NOTICE = 5  # what all the others are to be read with
+    ANSWER = 4  # the question that the run was made for
+    EFFECT = 3  # a difference beyond its interval
+    NUMBER = 2  # a measured number
+    ACCOUNT = 1  # what was done
+    UNDECIDED = 0  # what the run cannot tell
+
+
+class Finding(NamedTuple):
+    """A sentence, or a few about one thing."""
+
+    worth: Worth
+    text: str
+
+
 def findings(tables: Tables) -> list[str]:
-    """What the run found, the answer first."""
+    """What the run found: the answer first, then effects, numbers, and what it cannot tell."""
     results = tables.groups[tables.groups["n_seeds"] > 0]
     if results.empty:
         return ["No cell has a result yet."]
@@ -50,67 +96,155 @@ def findings(tables: Tables) -> list[str]:
     signal, validation = tables.signal_propagation, tables.validation
     if tables.variants:
         parts = [
-            lambda: [_asked(tables.groups.iloc[0], tables.cells)],
-            lambda: list(verdict(tables.evidence, tables.left_out).sentences),
-            lambda: _dead(tables.groups.iloc[0], signal),
-            lambda: _blindness(first_signals, signal),
+            lambda: _as(Worth.ANSWER, [_asked(tables.groups.iloc[0], tables.cells)]),
+            lambda: _as(Worth.ANSWER, verdict(tables.evidence, tables.left_out).sentences),
+            lambda: _as(Worth.ANSWER, _dead(tables.groups.iloc[0], signal)),
+            lambda: _as(Worth.ANSWER, _blindness(first_signals, signal)),
+            lambda: _ranked(tables.regularizers),
         ]
     else:
         parts = [
-            lambda: [_counts(tables.cells)],
-            lambda: _blindness(results, signal),
-            lambda: _searched(tables.capacity, tables.search_ratio),
+            lambda: _banded(tables),
+            lambda: _ranked(tables.regularizers),
+            lambda: _as(Worth.ACCOUNT, [_counts(tables.cells)]),
+            lambda: _as(Worth.EFFECT, _blindness(results, signal)),
+            lambda: _as(Worth.ACCOUNT, _searched(tables.capacity, tables.search_ratio)),
             lambda: _held(tables),
-            lambda: _compared(tables.ratios),
+            lambda: _compared(tables),
         ]
     parts += [
-        lambda: _rates(tables.learning_rates, tables.variants),
-        lambda: _ranked(tables.regularizers),
+        lambda: _as(Worth.EFFECT, _rates(tables.learning_rates, tables.variants)),
         lambda: _slowed(tables.log_rank, tables.regularizers),
-        lambda: [] if tables.variants else _literature(tables.regularizers),
-        lambda: against_literature(tables.published),
-        lambda: _validation(validation[validation["best_over_variance"].notna()]) if len(validation) else [],
+        lambda: _as(Worth.NUMBER, [] if tables.variants else _literature(tables.regularizers)),
+        lambda: _as(Worth.NUMBER, against_literature(tables.published)),
+        lambda: _as(Worth.NUMBER, _validation(validation[validation["best_over_variance"].notna()]) if len(validation) else []),
     ]
-    sentences, failures = [], list(tables.failures)
+    found, failures = _as(Worth.NOTICE, [unfinished] * (pending > 0)), list(tables.failures)
     for part in parts:
         try:
-            sentences += part()
+            found += part()
         except Exception as error:  # It takes no other sentence along, nor the page.
             failures.append(f"a finding ({type(error).__name__}: {error})")
-    left_out = [f"Left out for an error: {failure}." for failure in failures]
-    return [unfinished] * (pending > 0) + sentences + left_out
+    ordered = sorted(found, key=lambda finding: -finding.worth)
+    return [signed(finding.text) for finding in ordered] + [f"Left out for an error: {failure}." for failure in failures]
 
 
-def _held(tables: Tables) -> list[str]:
+def terms(tables: Tables) -> list[tuple[str, str]]:
+    """The words that the findings of a grid or a search use, each with its meaning."""
+    if tables.variants:
+        return []
+    groups = tables.groups
+    share = _span(100 * groups["tau"])
+    meanings = [
+        (
+            "Memorized",
+            f"the training error fell to at most {share} % of the variance of the targets (tau {_span(groups['tau'])}), within"
+            f" {_span(groups['max_epochs'])} epochs.",
+        )
+    ]
+    name, printed = _ceiling(tables), formula(dimension_name(groups))
+    if name == "ceiling":
+        beyond = "" if printed == "functional dimension" else f": N = {printed}"
+        parameters = " (P parameters)" if "P" in printed else ""
+        meanings.append(("Ceiling", f"the number of samples above which there is in general no exact fit{beyond}{parameters}."))
+    else:
+        meanings.append(
+            ("Functional dimension", "in how many directions the functions of a network can move: at most its parameters.")
+        )
+    return meanings
+
+
+def _as(worth: Worth, sentences: Iterable[str]) -> list[Finding]:
+    return [Finding(worth, text) for text in sentences]
+
+
+def _ceiling(tables: Tables) -> str:
+    """What the functional dimension is called: it bounds exact fits where theory says so for every network of the run."""
+    if tables.theory.empty:
+        return "functional dimension"
+    bounded = tables.theory["kind"].eq("ceiling").groupby([tables.theory[name] for name in NETWORK]).any()
+    return "ceiling" if bounded.all() else "functional dimension"
+
+
+def _banded(tables: Tables) -> list[Finding]:
+    """How many memorized of the first setting's cells, by how many samples they were given for what their network can hold."""
+    if tables.bands.empty:
+        return []
+    # Of swept rates the default tells; the lowest comes first, and may hinder most.
+    default = at_default_rate(tables.groups)["setting"]
+    chosen = next(iter(default), tables.bands["setting"].iloc[0])
+    ceiling, first = _ceiling(tables), settings_in_words(tables.groups).get(str(chosen), str(chosen))
+    shown = tables.bands[tables.bands["setting"] == chosen]
+    if is_protocol(str(chosen)):
+        first, shown = ALL_NETWORKS, _over_settings(tables.bands)
+    own = {row["per_dim_low"]: row for row in shown.to_dict("records")}
+    low, middle, above = (own.get(end) for end in ENDS[:-1])
+    sentences = []
+    if low:
+        text = f"Given at most half as many samples as their {ceiling}, networks{under(first)} memorized in {_share(low)}"
+        text += f"; between half and all of it in {_share(middle, '')}" if middle else ""
+        sentences.append(f"{text}.")
+    elif middle:
+        given = f"Given more than half as many samples as their {ceiling} and at most as many"
+        sentences.append(f"{given}, networks{under(first)} memorized in {_share(middle)}.")
+    if above:
+        everywhere = tables.bands[tables.bands["per_dim_low"] == ENDS[-2]]
+        text = f"Above the {ceiling}{'' if sentences else under(first)} {_share(above)} memorized"
+        if len(everywhere) > 1 and first != ALL_NETWORKS:
+            text += f"; over all settings {everywhere['n_memorized'].sum():,} of {everywhere['n_cells'].sum():,}"
+        sentences.append(f"{text}.")
+    return _as(Worth.ANSWER, sentences)
+
+
+def _over_settings(bands: pd.DataFrame) -> pd.DataFrame:
+    """The counts of each band over all settings; protocols of their own are no sample of one thing that has an interval."""
+    counts = bands.groupby("per_dim_low", as_index=False)[["n_cells", "n_memorized"]].sum()
+    return counts.assign(fraction_low=math.nan, fraction_high=math.nan)
+
+
+def _share(band: Mapping[Any, Any], noun: str = " trainings") -> str:
+    """How many of a band's cells memorized, with the interval; where all agree, that is of few seeds and says little."""
+    counts = f"{band['n_memorized']:,} of {band['n_cells']:,}{noun}"
+    agree = band["n_memorized"] in (0, band["n_cells"]) or math.isnan(band["fraction_low"])
+    return counts if agree else f"{counts} {percent(band['fraction_low'], band['fraction_high'])}"
+
+
+def _held(tables: Tables) -> list[Finding]:
     """What the networks hold, and right behind the first of that what depth costs."""
-    first, *others = [*_capacities(tables.capacity), None]
-    return [sentence for sentence in (first, *_depth(tables.scaling), *others) if sentence]
+    capacities = _capacities(worded(tables.capacity, tables.groups), _ceiling(tables))
+    # A search was made to know them.
+    worth = Worth.ANSWER if tables.search_ratio is not None else Worth.NUMBER
+    return [*_as(worth, capacities), *_depth(worded(tables.scaling, tables.groups))]
 
 
-def _compared(ratios: pd.DataFrame) -> list[str]:
+def _compared(tables: Tables) -> list[Finding]:
     """N50 under each setting over that under the first; of many settings the table says more."""
-    sentences = in_words(ratios)
-    return sentences if len(sentences) <= MOST_FRONTIERS else []
+    sentences = in_words(worded(tables.ratios, tables.groups))
+    return _as(Worth.NUMBER, sentences if len(sentences) <= MOST_FRONTIERS else [])
 
 
 def _counts(cells: pd.DataFrame) -> str:
     counts = cells["status"].value_counts()
     memorized = int(counts.get(Status.MEMORIZED, 0))
-    answer = f"{memorized} of {len(cells)} cells" if 0 < memorized < len(cells) else "Every cell" if memorized else "No cell"
-    others = [f"{int(counts[s])} {s.replace('_', ' ')}" for s in (*Status, PENDING) if s in counts and s != Status.MEMORIZED]
+    answer = (
+        f"{memorized:,} of {len(cells):,} trainings"
+        if 0 < memorized < len(cells)
+        else f"{'All' if memorized else 'None'} of {len(cells):,} trainings"
+    )
+    others = [f"{int(counts[s]):,} {ENDINGS[s]}" for s in (*Status, PENDING) if s in counts and s != Status.MEMORIZED]
     return f"{answer} memorized targets that are pure noise{' (' + ', '.join(others) + ')' if others else ''}."
 
 
-def _capacities(capacity: pd.DataFrame) -> list[str]:
+def _capacities(capacity: pd.DataFrame, ceiling: str) -> list[str]:
     """How many samples the networks of each setting hold, over the dimensions of the functions that they reach."""
     sentences = []
-    named = capacity[capacity["setting"].str.count(",") < MOST_FIELDS] if len(capacity) else capacity
+    named = capacity[~capacity["setting"].map(is_protocol)] if len(capacity) else capacity
     # Of swept rates the default and the best are told.
     named = named[named["rates"] != "swept"] if len(named) else named
     curves = list(named.groupby(["setting", "rates"], sort=False)) if len(named) else []
     for (setting, rates), own in curves if len(curves) <= MOST_FRONTIERS else []:
         known = own[own["n50"].notna()]
-        subject = setting if rates == "as asked" else f"{setting}, {rates} learning rate"
+        subject = capitalized(f"{setting}" if rates == "as asked" else f"{setting}, {rates} learning rate")
         budget = f"{_span(own['max_epochs'])} epochs to tau {_span(own['tau'])}"
         says = [what_is_known(row) for _, row in own.iterrows()]
         counts = {kind: f"{says.count(kind)} of {len(own)} networks " if len(own) > 1 else "it " for kind in BOUNDS}
@@ -126,27 +260,52 @@ def _capacities(capacity: pd.DataFrame) -> list[str]:
             outside.append(f"{of}more than a fifth of the seeds memorize at no count")
         text = f"no network's N50 is known ({budget})"
         if len(known):
-            # Which N50 lie within the counts tried is no random choice: the others are to be seen beside their number.
-            number = f"{len(known)} networks" if len(known) == len(own) else f"{len(known)} of {len(own)} networks"
             ordered = known.sort_values("n50_per_dim", kind="stable")
-            ends = [_per_dim(row) for _, row in ordered.iloc[[0, -1]].iterrows()]
-            text = f"N50 is {' to '.join(ends if len(known) > 1 else ends[:1])} times the functional dimension"
+            ends = [_per_dim(row, ceiling) for _, row in ordered.iloc[[0, -1]].iterrows()]
+            span = " to ".join(ends if len(known) > 1 else ends[:1])
+            text = f"{N50 if not sentences else 'N50'} is {span} times the {ceiling}"
             bits = known["bits_per_param"]
-            stored = f"{bits.median():.2g} bits for each parameter" if bits.notna().all() else ""
-            if len(known) > 1:
-                medians = [f"{known['n50_per_dim'].median():.2f} times", *filter(None, [stored])]
-                text += f", in the median of {number} {' and '.join(medians)}"
-            else:
-                text += (f" ({number})" if len(own) > 1 else "") + (f", {stored}" if stored else "")
+            stored = f"{bits.median():.2g} bits for each parameter" if bits.notna().all() and len(known) == len(own) else ""
+            if len(own) > 1:
+                text += f"; in the median over all {len(own)} networks {_median(own, says, ceiling)} times"
+                text += f", {stored}" if stored else ""
+            elif stored:
+                text += f", {stored}"
             text += f" ({budget})"
-        sentences.append(f"{'; '.join([f'{subject}: {text}', *outside])}.")
+        sentences.append(f"{subject}: {text}.{''.join(f' {capitalized(one)}.' for one in outside)}")
     return sentences
 
 
-def _per_dim(capacity: pd.Series) -> str:
+def _per_dim(capacity: pd.Series, ceiling: str) -> str:
     """N50 over the functional dimension, with the interval: the least or largest of several is an extreme of their errors."""
-    ends = (f"{capacity[name] / capacity['functional_dim']:.2f}" for name in ("n50_low", "n50_high"))
-    return f"{capacity['n50_per_dim']:.2f} ({' to '.join(ends)})"
+    low, high = (capacity[name] / capacity["functional_dim"] for name in ("n50_low", "n50_high"))
+    value = "about 1" if _at_ceiling(capacity, ceiling) else f"{capacity['n50_per_dim']:.2f}"
+    return f"{value} {interval(f'{low:.2f}', f'{high:.2f}')}"
+
+
+def _at_ceiling(capacity: pd.Series, ceiling: str) -> bool:
+    """Whether an N50 above the ceiling may lie below it: it then comes from interpolation, and is about 1."""
+    return ceiling == "ceiling" and bool(capacity["n50_low"] <= capacity["functional_dim"] < capacity["n50"])
+
+
+def _median(capacity: pd.DataFrame, says: Sequence[str], ceiling: str) -> str:
+    """The median over networks of N50 over the functional dimension, or between what it lies: a bound counts as one."""
+    ends = {"value": ("n50", "n50"), "more": ("n50_low", ""), "less": ("", "n50_high"), "nothing": ("", "")}
+    spans = [
+        (1.0, 1.0)
+        if _at_ceiling(row, ceiling)
+        else tuple(
+            row[name] / row["functional_dim"] if name else beyond
+            for name, beyond in zip(ends[known], (0.0, math.inf), strict=True)
+        )
+        for known, (_, row) in zip(says, capacity.iterrows(), strict=True)
+    ]
+    low, high = (statistics.median(side) for side in zip(*spans, strict=True))
+    if f"{low:.2f}" == f"{high:.2f}":
+        return f"{low:.2f}"
+    if math.isinf(high):
+        return f"at least {low:.2f}" if low > 0 else "an unknown number of"
+    return f"between {low:.2f} and {high:.2f}" if low > 0 else f"at most {high:.2f}"
 
 
 def _searched(capacity: pd.DataFrame, ratio: float | None) -> list[str]:
@@ -161,7 +320,7 @@ def _searched(capacity: pd.DataFrame, ratio: float | None) -> list[str]:
     return [f"{text}{rest}."]
 
 
-def _depth(scaling: pd.DataFrame) -> list[str]:
+def _depth(scaling: pd.DataFrame) -> list[Finding]:
     """Whether depth matters at the same number of parameters, for the first setting that tells.
 
     Nothing is claimed that one network alone decides, or of a law that the N50s do not follow.
@@ -173,22 +332,25 @@ def _depth(scaling: pd.DataFrame) -> list[str]:
         subject = row["setting"] if row["rates"] == "as asked" else f"{row['setting']}, {row['rates']} learning rate"
         bounds = int(row["n_above"] + row["n_below"])
         networks = f"{row['n_networks']} networks" + (f" and {bounds} bound{'s' * (bounds > 1)}" if bounds else "")
-        interval = f"{row['exponent']:.2f} ({row['exponent_low']:.2f} to {row['exponent_high']:.2f})"
+        ends = interval(f"{row['exponent_low']:.2f}", f"{row['exponent_high']:.2f}")
+        exponent = f"{row['exponent']:.2f} {ends}"
         found = row["p_value"] < LEVEL
         why = []
         if row["lack_of_fit_p"] < LEVEL:
             why.append(f"no power law fits them (chi-square {row['chi_square']:.0f} on {row['freedom']} degrees of freedom)")
         if found and not row["p_value_most"] < LEVEL:
             without = f"{row['exponent_least']:.2f} to {row['exponent_most']:.2f}, p up to {row['p_value_most']:.2g}"
-            why.append(f"the exponent of depth, {interval}, rests on one of them (without each in turn {without})")
+            why.append(f"the exponent of depth, {exponent}, rests on one of them (without each in turn {without})")
         if why:
             verb = f"{networks} do not tell whether depth matters at the same number of parameters"
-            return [f"{subject}: {verb}: {'; '.join(why)}."]
-        meaning = "no difference that they could tell"
+            return [Finding(Worth.UNDECIDED, f"{capitalized(subject)}: {verb}: {'; '.join(why)}.")]
+        meaning = "no difference between depths could be told"
+        power = f"{N50} goes as depth to the power {exponent} over {networks}"
         if found:
-            meaning = f"deeper networks hold {'less' if row['exponent'] < 0 else 'more'}, without each of them in turn too"
-        power = f"N50 goes as depth to the power {interval} over {networks}"
-        return [f"At the same number of parameters ({subject}), {power}: {meaning}."]
+            meaning = f"deeper networks hold {'less' if row['exponent'] < 0 else 'more'}"
+            power += ", and so it is without each of them in turn"
+        worth = Worth.EFFECT if found else Worth.UNDECIDED
+        return [Finding(worth, f"At the same number of parameters{under(subject)}, {meaning}: {power}.")]
     return []
 
 
@@ -248,25 +410,29 @@ def _rates(rates: pd.DataFrame, variants: bool) -> list[str]:
     return [f"{text}. Of {len(reached)} best rates at which most seeds memorize, {ends}"]
 
 
-def _ranked(regularizers: pd.DataFrame) -> list[str]:
+def _ranked(regularizers: pd.DataFrame) -> list[Finding]:
     """Which regularizers keep memorizing cells from it, and which hardly do; one alone has no rank."""
     regularizers = regularizers[regularizers["n_pairs"] >= LEAST_PAIRS] if len(regularizers) else regularizers
     if regularizers.empty:
         return []
-    if len(regularizers) == 1:
-        (row,) = (row for _, row in regularizers.iterrows())
-        return [f"Of {row['n_pairs']} cells {_selected(regularizers)}, under {_taken(row)}."]
-    pairs = regularizers["n_pairs"]
-    among = f"{pairs.min()}" if pairs.min() == pairs.max() else f"{pairs.min()} to {pairs.max()}"
-    most = [_taken(row) for _, row in regularizers.head(MOST_RANKED).iterrows()]
-    text = f"Regularizers, each on {among} cells {_selected(regularizers)}; hardest to memorize under {'; '.join(most)}"
-    if len(regularizers) > MOST_RANKED:
-        least = [_taken(row) for _, row in regularizers.iloc[MOST_RANKED:].tail(MOST_RANKED).iloc[::-1].iterrows()]
-        text += f". Easiest under {'; '.join(least)}"
-    return [f"{text}."]
+    first, others = regularizers.iloc[0], regularizers.iloc[1:]
+    hinders = first["fraction_high"] < first["fraction_without"]
+    subject = capitalized(unspelled(first["regularizer"]))
+    words = (
+        f"{subject} hinders memorization{' most' * (len(others) > 0)}" if hinders else f"With {unspelled(first['regularizer'])}"
+    )
+    found = [Finding(Worth.EFFECT if hinders else Worth.NUMBER, f"{words}: {_of_those(first)}.")]
+    if others.empty:
+        return found
+    most = [_taken(row) for _, row in others.head(MOST_RANKED - 1).iterrows()]
+    least = [_taken(row) for _, row in others.iloc[MOST_RANKED - 1 :].tail(MOST_RANKED).iloc[::-1].iterrows()]
+    pairs = others["n_pairs"]
+    span = f"{pairs.min()}" if pairs.min() == pairs.max() else f"{pairs.min()} to {pairs.max()}"
+    text = f"Of {span} such trainings each, next hardest with {'; '.join(most)}"
+    return [*found, Finding(Worth.NUMBER, f"{text}{'. Easiest with ' + '; '.join(least) if least else ''}.")]
 
 
-def _slowed(log_rank: pd.DataFrame, regularizers: pd.DataFrame) -> list[str]:
+def _slowed(log_rank: pd.DataFrame, regularizers: pd.DataFrame) -> list[Finding]:
     """What the tests of regularizers find after correction, or how many seeds it takes until they can find anything."""
     if log_rank.empty or regularizers.empty:
         return []
@@ -275,26 +441,15 @@ def _slowed(log_rank: pd.DataFrame, regularizers: pd.DataFrame) -> list[str]:
     number = f"{tests} tests" if tests > 1 else "one test"
     if seeds < needed:
         least = f"whatever a regularizer does, {seeds} seeds show no p below {log_rank['least_p'].min():.2g}"
-        return [f"No test can tell regularizers from none here: {least}, and {number} take {needed} seeds to reach {LEVEL:g}."]
+        text = f"No test can tell regularizers from none here: {least}, and {number} take {needed} seeds to reach {LEVEL:g}."
+        return [Finding(Worth.UNDECIDED, text)]
     slow = int(((log_rank["p_holm"] < LEVEL) & (log_rank["statistic"] < 0)).sum())
     fewer = int(((regularizers["p_holm"] < LEVEL) & (regularizers["n_only_with"] < regularizers["n_only_without"])).sum())
-    return [
+    text = (
         f"By tests that exchange whole seeds, with Holm's correction: {slow} of {tests} regularizers slow memorization"
         f" (log-rank), and under {fewer} of {len(regularizers)} fewer cells memorize than without (pairs that disagree)."
-    ]
-
-
-def _selected(regularizers: pd.DataFrame) -> str:
-    """Which cells shares and delays are of, and how many of these memorize without a regularizer: the placebo."""
-    placebo = 100 * regularizers["fraction_without"]
-    if placebo.isna().all():
-        return "that memorize without it"
-    shares = (
-        f"{placebo.min():.0f}"
-        if f"{placebo.min():.0f}" == f"{placebo.max():.0f}"
-        else f"{placebo.min():.0f} to {placebo.max():.0f}"
     )
-    return f"whose other seeds all memorize without it (and so do {shares} % of these)"
+    return [Finding(Worth.NUMBER, text)]
 
 
 def _literature(regularizers: pd.DataFrame) -> list[str]:
@@ -343,19 +498,29 @@ def _little(decay: pd.Series) -> str:
     return "agrees" if little else "disagrees"
 
 
+def _of_those(row: pd.Series) -> str:
+    """Of the cells that memorize without a regularizer the share that does with it, in how many times the epochs."""
+    placebo = row["fraction_without"]
+    whose = "that memorize without it" if math.isnan(placebo) else "whose other seeds all memorize without it"
+    beside = "" if math.isnan(placebo) else f"; of the same without it {100 * placebo:.0f} %"
+    return f"of {row['n_pairs']} trainings {whose}, {_memorizing(row)}{beside}"
+
+
 def _taken(row: pd.Series) -> str:
-    share = (
-        f"{row['regularizer']}: {100 * row['fraction_memorized']:.0f} % memorize"
-        f" ({100 * row['fraction_low']:.0f} to {100 * row['fraction_high']:.0f})"
-    )
+    """A regularizer with its strength, the share that memorizes with it, and in how many times the epochs."""
+    return f"{unspelled(row['regularizer'])}: {_memorizing(row)}"
+
+
+def _memorizing(row: pd.Series) -> str:
+    share = f"{100 * row['fraction_memorized']:.0f} % memorize {percent(row['fraction_low'], row['fraction_high'])}"
     if not math.isfinite(row["median_delay"]):
         return share
     if f"{row['median_delay']:.3g}" == "1":
         return f"{share}, without delay"
     if math.isnan(row["delay_low"]):
         return f"{share}, in {row['median_delay']:.3g} times the epochs"
-    high = "never" if math.isinf(row["delay_high"]) else f"{row['delay_high']:.3g}"
-    return f"{share}, in {row['median_delay']:.3g} times the epochs ({row['delay_low']:.3g} to {high})"
+    low, high = f"{row['delay_low']:.3g}", "never" if math.isinf(row["delay_high"]) else f"{row['delay_high']:.3g}"
+    return f"{share}, in {row['median_delay']:.3g} times the epochs {interval(low, high)}"
 
 
 def _left(group: pd.Series) -> str:

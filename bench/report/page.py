@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-import base64
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from itables.options import dt_bundle
 
+from bench.protocol import theory
 from bench.protocol.cells import FIELDS, SEEDS
 from bench.protocol.fields import FIELD_LIST
-from bench.report import terminal
-from bench.report.blocks import as_json, image, render, table_html, tooltip, where
-from bench.report.pictures import OWN, Picture, drawn
+from bench.report import map_layers, map_svg, sparks, terminal
+from bench.report.blocks import as_json, image, inlined, render, table_html, tooltip, where
+from bench.report.findings import terms
+from bench.report.map_layers import BESIDE, OWN
+from bench.report.pictures import MAPS, Picture, drawn
 from bench.report.scope import scope
+from bench.report.words import formula, unbroken, unspelled, worded
+from bench.statistics.evidence import past_tau
 from bench.statistics.settings import swept_fields, varying
+from bench.statistics.survival import GROUP_FIELDS
 from bench.statistics.tables import Tables
 from bench.store import provenance
-from bench.store.parts import RUNG_COLUMNS, Store
+from bench.store.parts import RUNG_COLUMNS, Design, Store
 
 # Findings that stand out; the others follow in smaller type.
 PROMINENT = 3
@@ -56,6 +59,9 @@ EVIDENCE_MEASURES = [
     "cost",
 ]
 
+# Where something was trained on past tau.
+PAST_MEASURES = ["median_best_tau", "n_reached", "n_lost"]
+
 CELL_MEASURES = [
     "n_params",
     "functional_dim",
@@ -75,33 +81,35 @@ def page(store: Store, made: Tables, pictures: Sequence[Picture], sentences: Seq
     """The page's text; the figures are read from the run folder, where they stand as files."""
     groups, cells = made.groups, made.cells
     columns = ["setting", *[name for name in varying(groups) if name != "regularization"], *GROUP_MEASURES]
-    bundle = Path(dt_bundle)
+    maps = map_layers.maps(made) if made.design is Design.PRODUCT else []
     return render(
         "page.html",
         name=store.path.name,
         title="Diagnosis: does this network memorize noise?" if made.variants else "Memorization capacity",
         scope=scope(cells, groups, design=made.design),
         asked=terminal.asked_cell(groups.iloc[0]) if made.variants else "",
-        prominent=sentences[:PROMINENT],
-        others=sentences[PROMINENT:],
-        sections=_sections(made, pictures),
+        prominent=[unbroken(sentence) for sentence in sentences[:PROMINENT]],
+        others=[unbroken(sentence) for sentence in sentences[PROMINENT:]],
+        sections=_sections(pictures, maps),
         pictures=pictures,
-        images={picture.name: image(store.path / "figures" / f"{picture.name}.png") for picture in pictures},
-        views=list(dict.fromkeys(picture.view for picture in pictures if picture.view)),
-        thresholds=_thresholds(pictures, groups),
+        images={p.name: image(store.path / "figures" / f"{p.name}.png") for p in pictures if p.section != MAPS},
+        terms=terms(made),
+        **_maps(maps, made),
         own=OWN,
-        evidence=_table_html(made.evidence[EVIDENCE_MEASURES], "evidence") if made.variants else "",
+        style=inlined("page.css"),
+        scripts={name: inlined(f"{name}.js") for name in ("cells", "maps")},
+        evidence=_evidence_html(made.evidence) if made.variants else "",
         capacity=_capacity_html(made.capacity) if len(made.capacity) else "",
+        ratios=_ratios_html(made.ratios) if len(made.ratios) else "",
         laws=_laws_html(made.scaling) if len(made.scaling) else "",
-        log_rank=_log_rank_html(made.log_rank) if len(made.log_rank) else "",
+        log_rank=_log_rank_html(made) if len(made.log_rank) else "",
         published=_published_html(made.published) if len(made.published) else "",
         claims=int(made.published["p_holm"].notna().sum()) if len(made.published) else 0,
         groups=_table_html(groups[list(dict.fromkeys(columns))], "groups"),
         n_groups=len(groups),
-        cells=_cells(cells, groups),
-        bundle=base64.b64encode(bundle.read_bytes()).decode(),
-        bundle_style=bundle.with_suffix(".css").read_text(encoding="utf-8"),
+        cells=_cells(cells, groups, store.read_curves()),
         lines=_lines(made.theory),
+        bound=theory.in_words(groups) if len(made.theory) else "",
         tables=list(made.named()),
         left_out=[setting for setting in dict.fromkeys(groups["setting"]) if setting not in drawn(made)],
         failed=cells.loc[cells["status"] == "failed", ["cell_id", "reason"]].to_dict("records"),
@@ -111,17 +119,45 @@ def page(store: Store, made: Tables, pictures: Sequence[Picture], sentences: Seq
     )
 
 
-def _sections(made: Tables, pictures: Sequence[Picture]) -> dict[str, str]:
-    """The sections that have something to show; capacities have a table of their own."""
-    filled = {picture.section for picture in pictures} | ({"capacities"} if len(made.capacity) else set())
+def _evidence_html(evidence: pd.DataFrame) -> str:
+    past = PAST_MEASURES if len(past_tau(evidence)[1]) else []
+    return _table_html(evidence[[*EVIDENCE_MEASURES, *past]], "evidence")
+
+
+def _sections(pictures: Sequence[Picture], maps: Sequence[map_layers.Map]) -> dict[str, str]:
+    """The sections that have something to show; maps are drawn on the page."""
+    filled = {picture.section for picture in pictures} - {MAPS} | ({MAPS} if maps else set())
     return {name: title for name, title in SECTIONS.items() if name in filled}
 
 
-def _thresholds(pictures: Sequence[Picture], groups: pd.DataFrame) -> dict[str, str]:
+def _maps(maps: Sequence[map_layers.Map], made: Tables) -> dict[str, Any]:
+    """What the template needs of the maps: views with their panels, thresholds to switch between, keys of signs and colours."""
+    keys = {layer.key for own in maps for layer in own.layers}
+    bounded = made.groups["loss"].eq("mse").all()
+    line = f"N = {formula(theory.dimension_name(made.groups))}"
+    views = [
+        {
+            "view": own.sheet.view,
+            "words": own.words,
+            "titles": [(layer.key, layer.title) for layer in own.layers],
+            "panels": map_svg.panels(own, geometry),
+        }
+        for own, geometry in zip(maps, map_svg.geometries(maps), strict=True)
+    ]
+    return {
+        "maps": views,
+        "shades": map_svg.style(),
+        "key": map_svg.key(maps, map_layers.colour_ends(made), f"no exact fit in general above {line}" if bounded else line),
+        "delays": map_svg.delay_scale() if any(key.endswith(BESIDE) for key in keys) else "",
+        "thresholds": _thresholds(keys, made.groups),
+    }
+
+
+def _thresholds(keys: set[str], groups: pd.DataFrame) -> dict[str, str]:
     """The thresholds between which the maps can be switched, the largest first, with what to call them."""
-    rungs = sorted({float(p.threshold) for p in pictures if p.threshold not in ("", OWN)}, reverse=True)
+    rungs = sorted((float(key) for key in keys if key != OWN and not key.endswith(BESIDE)), reverse=True)
     taus = groups["tau"].unique()
-    own = f"{taus[0]:g}, where training ends" if len(taus) == 1 else "where each cell's training ends"
+    own = f"{taus[0]:g} (memorized)" if len(taus) == 1 else "memorized"
     return {**{f"{rung:g}": f"{rung:g}" for rung in rungs}, OWN: own}
 
 
@@ -154,15 +190,22 @@ def _run(run: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _cells(cells: pd.DataFrame, groups: pd.DataFrame) -> dict[str, str]:
-    """The columns and rows of the table of cells as JSON: what varies, and what came of it; floats to four digits."""
+def _cells(cells: pd.DataFrame, groups: pd.DataFrame, curves: pd.DataFrame) -> dict[str, str]:
+    """What the table of cells shows, as JSON: what varies, and what came of it, floats to four digits; groups and curves."""
     same = cells["data_seed"].equals(cells["init_seed"])
     fields = [*swept_fields(groups), *varying(cells, among=SEEDS[:1] if same else SEEDS)]
     measures = [name for name in CELL_MEASURES if name in cells and cells[name].notna().any()]
     shown = cells[list(dict.fromkeys([*fields, *measures]))]
     rows = list(zip(*([_rounded(value) for value in shown[name].tolist()] for name in shown), strict=True))
-    columns = [{"title": name, "about": tooltip("cells", str(name))} for name in shown]
-    return {"columns": as_json(columns), "rows": as_json(rows), "count": f"{len(rows):,}"}
+    data = {
+        "columns": [{"title": name, "about": tooltip("cells", str(name))} for name in shown],
+        "rows": rows,
+        "groups": cells.groupby(list(GROUP_FIELDS), sort=False, dropna=False).ngroup().tolist(),
+        "curves": sparks.sparks(curves, cells["cell_id"].tolist(), int(groups["max_epochs"].max())),
+        "points": sparks.POINTS - 1,
+        "threshold": sparks.depth(float(groups["tau"].min())),
+    }
+    return {"data": as_json(data), "count": f"{len(rows):,}"}
 
 
 def _rounded(value: Any) -> Any:
@@ -184,6 +227,14 @@ def _lines(theory: pd.DataFrame) -> list[dict[str, str]]:
 
 def _capacity_html(capacity: pd.DataFrame) -> str:
     return terminal.capacity_columns(capacity).pipe(table_html, "capacity-table", "capacity", {"N50 (95 %)": ("n50",)})
+
+
+def _ratios_html(ratios: pd.DataFrame) -> str:
+    rates = ["rates"] if (ratios["rates"] != "as asked").any() else []
+    sizes = ["depth", "width", *varying(ratios, among=("d_in",))]
+    intervals = [_interval(row, "ratio") for _, row in ratios.iterrows()]
+    shown = ratios[["setting", "over", *rates, *sizes]].assign(ratio=intervals, n_shared=ratios["n_shared"])
+    return shown.rename(columns={"ratio": "ratio (95 %)"}).pipe(table_html, "ratios", "ratios", {"ratio (95 %)": ("ratio",)})
 
 
 def _laws_html(scaling: pd.DataFrame) -> str:
@@ -212,11 +263,31 @@ def _interval(row: pd.Series, name: str) -> str:
     return f"{row[name]:.2f} ({row[f'{name}_low']:.2f} to {row[f'{name}_high']:.2f})"
 
 
-def _log_rank_html(table: pd.DataFrame) -> str:
-    numbers = {name: table[name].map(_digits) for name in ("expected", "statistic", "p_value", "p_holm", "least_p")}
-    return (
-        table.assign(**numbers).rename(columns={"p_value": "p"}).pipe(table_html, "log-rank", "log_rank", {"p": ("p_value",)})
-    )
+def _log_rank_html(made: Tables) -> str:
+    """The tests of regularizers; where few seeds cannot tell, how many could, and beside each the delay with its interval."""
+    table = worded(made.log_rank, made.groups)
+    delays = {unspelled(row["regularizer"]): _delay(row) for row in made.regularizers.to_dict("records")}
+    shown = {
+        "setting": table["setting"],
+        "delay (95 %)": [delays.get(str(setting), "") for setting in table["setting"]],
+        "p": [
+            f"{row['seeds_needed']} seeds could tell" if row["n_seeds"] < row["seeds_needed"] else _digits(row["p_value"])
+            for row in table.to_dict("records")
+        ],
+    }
+    rest = table.drop(columns=["setting", "p_value"])
+    numbers = {name: table[name].map(_digits) for name in ("expected", "statistic", "p_holm", "least_p")}
+    renamed = {"p": ("p_value",), "delay (95 %)": ("regularizers.median_delay",)}
+    return pd.concat([pd.DataFrame(shown), rest.assign(**numbers)], axis=1).pipe(table_html, "log-rank", "log_rank", renamed)
+
+
+def _delay(row: Mapping[Any, Any]) -> str:
+    """In how many times the epochs cells memorize under a regularizer, with the interval."""
+    value, low, high = (row[name] for name in ("median_delay", "delay_low", "delay_high"))
+    if math.isnan(value):
+        return ""
+    spelled = ["never" if math.isinf(one) else f"{one:.3g}" for one in (value, low, high)]
+    return spelled[0] if math.isnan(low) or len(set(spelled)) == 1 else f"{spelled[0]} ({spelled[1]} to {spelled[2]})"
 
 
 def _digits(value: float) -> str:

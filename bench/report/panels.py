@@ -8,11 +8,14 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.report.style import SMALLEST_FONT, lines_inches, text_inches, wrapped
+from bench.report.style import SMALLEST_FONT, lines_inches, sheet, text_inches, wrapped
 
 TITLE_FONT = 9
 # Inches: around the figure, between panels, beside and below a panel for its ticks, for the names of the axes, and of the key.
 MARGIN, GAP, TICKS_LEFT, TICKS_BELOW, AXIS_NAME, KEY_LINE, KEY_GAP = 0.1, 0.25, 0.5, 0.3, 0.22, 0.22, 0.2
+
+# Inches of the narrowest panel on paper.
+LEAST_PANEL = 1.2
 
 
 def panels(
@@ -27,12 +30,16 @@ def panels(
         names: of the horizontal axis and of the vertical one.
         key: what the colours mean, in words of these colours: (text, colour), one after the other.
     """
-    across = min(across, len(titles))
-    rows = [titles[first : first + across] for first in range(0, len(titles), across)]
     (wide, high), (x_name, y_name) = size, names
+    left = MARGIN + AXIS_NAME + TICKS_LEFT
+    across = min(across, len(titles))
+    if sheet().paper:
+        room = sheet().inches - left - MARGIN + GAP
+        across = min(across, max(1, int(room / (LEAST_PANEL + GAP))))
+        wide, high = room / across - GAP, min(high, room / across)
+    rows = [titles[first : first + across] for first in range(0, len(titles), across)]
     lines = [[wrapped(title, wide, TITLE_FONT) for title in row] for row in rows]
     heads = [max(lines_inches(text, TITLE_FONT) for text in row) + MARGIN for row in lines]
-    left = MARGIN + AXIS_NAME + TICKS_LEFT
     width = left + across * (wide + GAP) - GAP + MARGIN
     meanings = _in_lines(key, width - 2 * MARGIN)
     top = MARGIN + KEY_LINE * len(meanings)

@@ -11,32 +11,36 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from bench.protocol import theory
-from bench.protocol.cells import LADDER
-from bench.report import curves, maps, plots
+from bench.report import curves, map_layers, maps, plots
 from bench.report.atlas import MOST_SETTINGS, Sheet, sheets
-from bench.statistics.capacity import CURVE_FIELDS, what_is_known
+from bench.report.map_cells import Marks, note
+from bench.report.words import unspelled, worded
 from bench.statistics.confirmation import MAJORITY
-from bench.statistics.settings import MAP_AXES, changed_fields, regularized, same
+from bench.statistics.settings import changed_fields, regularized, same
 from bench.statistics.tables import Tables
-from bench.statistics.thresholds import at_threshold
 from bench.statistics.verdict import verdict
 from bench.store.parts import Design
 
 MOST_VARIANTS = 12
 
-# Of more figures of maps than these, those of other thresholds than the cells' own would make the page heavy.
-MOST_SWITCHED = 12
+MAPS = "maps"
 
-# The threshold of maps that show what the cells themselves aimed at.
-OWN = "own"
+# What the signs of a map are called in a caption.
+SIGNS_IN_WORDS = {
+    "number": "Numbers and colours",
+    "hatched": "hatched",
+    "border": "red line",
+    "n50": "diamond",
+    "exists": "dots",
+}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Picture:
     """A figure of the report: its file name without ending, a caption, a text for those who cannot see it, and its table.
 
-    `section` says where on the page it stands. Of a map `view` names what it shows, and `threshold` at which threshold
-    (OWN: that of its cells), so that a page can switch between them. `figure` is None where its file is all that is left.
+    `section` says where on the page it stands; MAPS are there as drawings of its own. `figure` is None where its files are all
+    that is left.
     """
 
     name: str
@@ -45,13 +49,11 @@ class Picture:
     table: str
     figure: Figure | None
     section: str
-    view: str = ""
-    threshold: str = ""
 
     @property
     def endings(self) -> tuple[str, ...]:
-        """The files it is kept in; maps to switch to serve the page alone, which shows PNG."""
-        return ("png", "svg") if self.threshold in ("", OWN) else ("png",)
+        """The files it is kept in."""
+        return "png", "svg"
 
 
 # Draws a picture when it is called; another process may do so.
@@ -105,57 +107,26 @@ def _parts(asked: pd.Series, remedies: pd.DataFrame, others: pd.DataFrame) -> li
 
 
 def _maps(tables: Tables) -> Iterator[Drawing]:
-    """The maps at the cells' own thresholds, then at each rung above, all on one colour scale."""
-    groups, reached = tables.groups, tables.thresholds
-    own = list(sheets(groups))
-    rungs = sorted(set(reached["threshold"]) & set(LADDER)) if len(own) <= MOST_SWITCHED else []
-    switched = {rung: at_threshold(groups, reached, rung) for rung in rungs}
-    norm = maps.epoch_norm(pd.concat([groups, *switched.values()]))
-    for sheet in own:
-        yield partial(_map, sheet, norm, OWN, _marks(sheet, tables))
-    for rung, at_rung in switched.items():
-        for sheet in sheets(at_rung):
-            # The lines that no threshold moves; each N50 is of the cells' own.
-            lines = {slot: mark._replace(known="nothing") for slot, mark in _marks(sheet, tables).items()}
-            yield partial(_map, sheet, norm, f"{rung:g}", lines)
+    """The maps at the cells' own thresholds, all on one colour scale."""
+    norm = maps.LogNorm(*map_layers.colour_ends(tables))
+    for sheet in sheets(tables.groups):
+        yield partial(_map, sheet, map_layers.finding(sheet, tables), map_layers.marks(sheet, tables), norm)
 
 
-def _map(sheet: Sheet, norm: maps.LogNorm, threshold: str, marks: Mapping[tuple[Any, Any], maps.Marks]) -> Picture:
-    groups, rows, columns, panels = sheet.groups, sheet.rows, sheet.columns, sheet.panels
-    taus = ", ".join(f"{tau:g}" for tau in groups["tau"].unique()) if threshold == OWN else threshold
-    reached = groups["fraction_memorized"] >= MAJORITY
-    among = f"{int(reached.sum())} of {len(groups)} combinations of {', '.join(dict.fromkeys((*MAP_AXES, rows)))}"
-    subject = "" if sheet.view == "all cells" else f"{sheet.view}: "
-    title = f"{subject}at least half of the seeds reached tau {taus} in {among}"
+def _map(sheet: Sheet, title: str, marks: Mapping[tuple[Any, Any], Marks], norm: maps.LogNorm) -> Picture:
+    groups, axes = sheet.groups, {"rows": sheet.rows, "columns": sheet.columns, "panels": sheet.panels}
+    taus = ", ".join(f"{tau:g}" for tau in groups["tau"].unique())
     number = f"epoch by which half of the seeds had reached tau {taus}"
-    axes = {"rows": rows, "columns": columns, "panels": panels}
-    figure = maps.heatmaps(groups, **axes, norm=norm, title=title, number=number, marks=marks)
-    medians = groups.loc[reached, "median_epoch_to_tau"]
+    figure = maps.heatmaps(groups, **axes, norm=norm, title=title.removesuffix("."), number=number, marks=marks)
+    medians = groups.loc[groups["fraction_memorized"] >= MAJORITY, "median_epoch_to_tau"]
     low, high = f"{medians.min():.0f}", f"{medians.max():.0f}"
     by = f"epoch {low}" if low == high else f"epochs {low} to {high}"
-    span = f", by {by} in the median" if len(medians) else ""
-    alt = f"Maps of {columns} by {rows}, one for each {panels}. {title[0].upper()}{title[1:]}{span}."
-    caption = f"{sheet.view}, tau {taus}: {columns} by {rows}, a map for each {panels}."
-    name = sheet.name if threshold == OWN else f"{sheet.name}_tau_{threshold}"
-    table = "groups" if threshold == OWN else "thresholds"
-    return Picture(name, caption, alt, table, figure, "maps", sheet.view, threshold)
-
-
-def _marks(sheet: Sheet, tables: Tables) -> dict[tuple[Any, Any], maps.Marks]:
-    """What stands over the columns of a sheet whose rows are sample counts: capacities and lines of theory."""
-    if sheet.rows != "n_samples" or tables.capacity.empty:
-        return {}
-    fields = [name for name in CURVE_FIELDS if name != "learning_rate" or sheet.rates == "as asked"]
-    own = tables.capacity[tables.capacity["rates"] == sheet.rates]
-    own = own.merge(sheet.groups[fields].drop_duplicates(), on=fields, how="inner")
-    exists = tables.theory[tables.theory["kind"] == "exists"].groupby(theory.NETWORK)["n_samples"].max().rename("exists")
-    own = own.merge(exists, left_on=theory.NETWORK, right_index=True, how="left")
-    return {
-        (row[sheet.panels], row[sheet.columns]): maps.Marks(
-            row["n50"], row["n50_low"], row["n50_high"], row["functional_dim"], row["exists"], what_is_known(row)
-        )
-        for row in own.to_dict("records")
-    }
+    span = f" By {by} in the median." if len(medians) else ""
+    alt = f"Maps of {sheet.columns} by {sheet.rows}, one for each {sheet.panels}. {title}{span}"
+    texts = {line for group in groups.to_dict("records") for line in note(group).split("\n")}
+    entries = maps.key_entries(groups, texts, number, marks, bordered=True)
+    explained = "; ".join(f"{SIGNS_IN_WORDS.get(sign, sign)}: {meaning}" for sign, meaning in entries)
+    return Picture(sheet.name, f"{title} {explained}.", alt, "groups", figure, MAPS)
 
 
 def _compared(capacity: pd.DataFrame) -> pd.DataFrame:
@@ -172,15 +143,34 @@ def _compared(capacity: pd.DataFrame) -> pd.DataFrame:
     return several[several["setting"].isin(several["setting"].unique()[:MOST_VARIANTS])]
 
 
+def _said(table: pd.DataFrame, tables: Tables) -> pd.DataFrame:
+    """A table with its settings in words; variants are named as they are asked for."""
+    return table if tables.variants else worded(table, tables.groups)
+
+
+def _by_effect(table: pd.DataFrame, measure: str, tables: Tables) -> pd.DataFrame:
+    """The first setting, and the others by how far they end from it in a measure, the nearest first; variants as they come."""
+    if tables.variants or table.empty:
+        return table
+    kinds = ["samples"] if "samples" in table else []
+    last = table.drop_duplicates(["setting", *kinds], keep="last")
+    first = table["setting"].iloc[0]
+    own = last[last["setting"] == first]
+    base = last["samples"].map(own.set_index("samples")[measure]) if kinds else own[measure].iloc[0]
+    moved = (last[measure] - base).abs().groupby(last["setting"], sort=False).max()
+    order = moved.sort_values(kind="stable").index
+    place = {setting: -1 if setting == first else number for number, setting in enumerate(order)}
+    ordered = table.assign(place=table["setting"].map(place)).sort_values("place", kind="stable").drop(columns="place")
+    return _said(ordered, tables)
+
+
 def _capacity(tables: Tables, shown: pd.DataFrame) -> Picture:
     with_n50 = shown[shown["n50"].notna()]
     told = tables.capacity[tables.capacity["rates"] != "swept"]
     left = told["setting"].nunique() - shown["setting"].nunique()
     caption = (
-        "N50, the sample count that half of the seeds memorize, with its 95 % interval, against the number of parameters. An"
-        " arrow means that N50 lies beyond that point. The red line bounds exact fits of generic targets; a fit to tau need not"
-        " be exact, and may pass it. The lines of bits are for orientation: what networks that store so many"
-        " bits for each parameter could hold at this tau."
+        "N50, the sample count that half of the seeds memorize, over the dimensions that the network's functions reach, with"
+        f" its 95 % interval. An arrow means that N50 lies beyond that point. {theory.in_words(shown)}"
     )
     if left:
         caption += (
@@ -189,11 +179,11 @@ def _capacity(tables: Tables, shown: pd.DataFrame) -> Picture:
     shares = with_n50["n50_per_dim"]
     span = f"; N50 is {shares.min():.2g} to {shares.max():.2g} times the functional dimension" if len(shares) else ""
     alt = f"Capacities: {len(with_n50)} of {len(shown)} N50, of each network under each setting, are known{span}."
-    return Picture("capacity", caption, alt, "capacity", curves.capacities(shown, tables.theory), "capacities")
+    return Picture("capacity", caption, alt, "capacity", curves.capacities(_said(shown, tables)), "capacities")
 
 
 def _incidence(tables: Tables) -> Picture:
-    shown = tables.incidence[tables.incidence["setting"].isin(drawn(tables))]
+    shown = _by_effect(tables.incidence[tables.incidence["setting"].isin(drawn(tables))], "memorized", tables)
     caption = (
         "The share of cells that had memorized by each epoch, over all networks and sample counts of a setting, with its 95 %"
         " interval. A cell that stopped early or diverged counts as never memorizing (Kaplan-Meier with competing ends)."
@@ -205,6 +195,7 @@ def _incidence(tables: Tables) -> Picture:
 
 
 def _ranking(regularizers: pd.DataFrame) -> Picture:
+    regularizers = regularizers.assign(regularizer=regularizers["regularizer"].map(unspelled))
     first, last = regularizers.iloc[0], regularizers.iloc[-1]
     caption = (
         "What each regularizer does to cells whose other seeds all memorize without it, the strongest first. Left: the share"
@@ -221,11 +212,13 @@ def _ranking(regularizers: pd.DataFrame) -> Picture:
 
 def _fans(tables: Tables) -> Picture:
     fans, shown = tables.learning_fans, drawn(tables)
-    own = fans[fans["setting"].isin(shown)]
+    own = _by_effect(fans[fans["setting"].isin(shown)], "tau_median", tables)
     caption = (
         "How tau falls in each setting: the median over cells at each epoch, and the band that holds the inner 80 % of them. A"
         " cell that has ended keeps its last tau; one that diverged counts as infinite."
     )
+    if len(shown) > 1 and not tables.variants:
+        caption += f" Grey: the medians of {own['setting'].iloc[0]}. The settings are in the order of what they change."
     last = own.drop_duplicates(["setting", "samples"], keep="last")
     ends = [
         f"{row['setting']}, samples {row['samples']} the functional dimension ({row['n_cells']} cells): {row['tau_median']:.2g}"
@@ -236,7 +229,7 @@ def _fans(tables: Tables) -> Picture:
 
 
 def _predictions(tables: Tables) -> Picture:
-    predicted = tables.predictions[tables.predictions["setting"].isin(drawn(tables))]
+    predicted = _said(tables.predictions[tables.predictions["setting"].isin(drawn(tables))], tables)
     caption = (
         "Targets and final predictions of the first training samples, for the first cell of each setting. The title gives its"
         " seeds of data and of weights, and its tau over all samples."

@@ -22,12 +22,15 @@ from bench.report.style import (
     SMALLEST_FONT,
     lines_inches,
     log_axis,
+    sheet,
     text_inches,
     wrapped,
 )
 from bench.statistics.fans import ABOVE, BELOW
 
 PEER_COLOUR = "#33658a"
+# The first setting, behind another.
+BEHIND_COLOUR = "#9a9a9a"
 SAMPLES_SHOWN = 60
 BEYOND_TARGETS = 0.25
 # Far above 1 there is nothing to see; a network that starts there comes down within a few epochs.
@@ -35,10 +38,16 @@ MOST_TAU = 30.0
 # Inches.
 FAN_PANEL, PREDICTION_PANEL, SIGNAL_PANEL = (2.35, 1.9), (3.1, 1.5), (4.6, 3.0)
 MARGIN, AXIS_ROOM, LABEL_WIDTH, LEADER = 0.1, 0.55, 3.4, 0.3
+# The share of a figure on paper that the names of its lines may take.
+LABEL_SHARE = 0.35
 MOST_FAN_TICKS = 5
 # The share of a panel's height below all lines, for the counts of cells.
 FAN_FOOT = 0.16
 RANK_ROW, RANK_PANELS = 0.24, (2.6, 3.2)
+RANK_NAMES = ("share that memorizes (grey: without it)", "times the epochs without it (triangle: never)")
+# Inches that a number on an axis takes; points of the names of axes.
+TICK_INCHES = 0.45
+LABEL_FONT = 9
 
 
 def fans(table: pd.DataFrame) -> Figure:
@@ -55,8 +64,11 @@ def fans(table: pd.DataFrame) -> Figure:
     key += [(words[name], colours[name]) for name in colours if (table["samples"] == name).any()]
     across = columns_for(len(labels), 4)
     figure, axes = panels(labels, across=across, size=FAN_PANEL, names=("epoch", "tau"), key=key)
+    first = table[(table["setting"] == labels[0]) & (table["epoch"] > 0)]
     for ax, label in zip(axes, labels, strict=True):
         shown = table[(table["setting"] == label) & (table["epoch"] > 0)]
+        for _, fan in first.groupby("samples", sort=False) if label != labels[0] else ():
+            ax.plot(fan["epoch"], fan["tau_median"].clip(upper=MOST_TAU), color=BEHIND_COLOUR, lw=1.2, zorder=1)
         for samples, fan in shown.groupby("samples", sort=False):
             low, middle, high = (fan[name].clip(upper=MOST_TAU) for name in ("tau_p10", "tau_median", "tau_p90"))
             ax.fill_between(fan["epoch"], low, high, color=colours[samples], alpha=0.2, lw=0)
@@ -108,11 +120,14 @@ def propagation(signal: pd.DataFrame) -> Figure:
     palette = dict(zip([label for label, _ in lines], _palette(len(lines)), strict=True))
     # The highest end first: the names stand in the order in which the lines end.
     lines.sort(key=lambda named: -named[1]["variance_across_inputs"].iloc[-1])
-    names = [wrapped(label, LABEL_WIDTH, SMALLEST_FONT) for label, _ in lines]
+    room = LABEL_SHARE * sheet().inches if sheet().paper else LABEL_WIDTH
+    names = [wrapped(label, room, SMALLEST_FONT) for label, _ in lines]
     heights = [lines_inches(name, SMALLEST_FONT) + 0.04 for name in names]
     (wide, high), label_width = SIGNAL_PANEL, max(text_inches(name, SMALLEST_FONT) for name in names)
     high = max(high, sum(heights))
     left, foot = MARGIN + 2 * AXIS_ROOM / 1.3, AXIS_ROOM
+    if sheet().paper:
+        wide = sheet().inches - left - LEADER - label_width - MARGIN
     width, height = left + wide + LEADER + label_width + MARGIN, MARGIN + high + foot
     figure = Figure(figsize=(width, height))
     ax = figure.add_axes((left / width, foot / height, wide / width, high / height))
@@ -141,7 +156,7 @@ def propagation(signal: pd.DataFrame) -> Figure:
             alpha=0.7,
             **style,
         )
-        ax.text(right, place / high, name, transform=ax.transAxes, va="center", fontsize=SMALLEST_FONT, color=palette[label])
+        ax.text(right, place / high, name, transform=ax.transAxes, va="center", fontsize=SMALLEST_FONT)
     sns.despine(figure)
     return figure
 
@@ -156,12 +171,14 @@ def ranking(table: pd.DataFrame) -> Figure:
     colours = dict(zip(kinds, _palette(len(kinds)), strict=True))
     left = MARGIN + max(text_inches(name, SMALLEST_FONT) for name in names) + MARGIN
     high, gap, foot = RANK_ROW * len(table) + 0.1, 0.3, AXIS_ROOM
-    width, height = left + sum(RANK_PANELS) + gap + 2 * MARGIN, MARGIN + high + foot
+    room = sheet().inches - left - gap - 2 * MARGIN if sheet().paper else sum(RANK_PANELS)
+    wide = [room * inches / sum(RANK_PANELS) for inches in RANK_PANELS]
+    axis_names = [wrapped(text, inches, LABEL_FONT) for text, inches in zip(RANK_NAMES, wide, strict=True)]
+    foot += max(lines_inches(text, LABEL_FONT) for text in axis_names) - lines_inches("", LABEL_FONT)
+    width, height = left + sum(wide) + gap + 2 * MARGIN, MARGIN + high + foot
     figure = Figure(figsize=(width, height))
-    share = figure.add_axes((left / width, foot / height, RANK_PANELS[0] / width, high / height))
-    delay = figure.add_axes(
-        ((left + RANK_PANELS[0] + gap) / width, foot / height, RANK_PANELS[1] / width, high / height), sharey=share
-    )
+    share = figure.add_axes((left / width, foot / height, wide[0] / width, high / height))
+    delay = figure.add_axes(((left + wide[0] + gap) / width, foot / height, wide[1] / width, high / height), sharey=share)
     finite = table[["median_delay", "delay_low", "delay_high"]].replace(math.inf, np.nan).max().max()
     edge = 1.6 * (finite if finite == finite else 1)
     for y, (_, row) in enumerate(table.iterrows()):
@@ -176,13 +193,11 @@ def ranking(table: pd.DataFrame) -> Figure:
         delay.plot(
             edge if never else max(row["median_delay"], 1 / edge), y, ">" if never else "o", ms=5 if never else 4.5, **style
         )
-    share.set(xlim=(-0.03, 1.03), xlabel="share that memorizes", ylim=(len(names) - 0.4, -0.6))
+    share.set(xlim=(-0.03, 1.03), xlabel=axis_names[0], ylim=(len(names) - 0.4, -0.6))
     share.set_yticks(range(len(names)), names, fontsize=SMALLEST_FONT)
     share.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
-    delay.set(xscale="log", xlabel="times the epochs without it (triangle: never)")
-    delay.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    delay.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    delay.xaxis.set_minor_locator(NullLocator())
+    delay.set(xscale="log", xlabel=axis_names[1])
+    log_axis(delay, "x", max(2, int(wide[1] / TICK_INCHES)))
     delay.axvline(1, color=QUIET_COLOUR, lw=0.8, ls=":")
     delay.tick_params(labelleft=False)
     for ax in (share, delay):

@@ -7,6 +7,7 @@ from numbers import Number
 import pandas as pd
 
 from bench.protocol.cells import SEEDS, STRENGTHS
+from bench.report.words import field
 from bench.statistics.settings import acts, swept_fields
 from bench.store.parts import Design
 
@@ -32,9 +33,9 @@ def _axis(groups: pd.DataFrame, name: str) -> str:
     """A swept field with its values; a strength with those at which it acts."""
     values = [value for value in dict.fromkeys(groups[name]) if name not in STRENGTHS or acts(value)]
     if all(isinstance(value, Number) and not isinstance(value, bool) for value in values):
-        return f"{name} {min(values):g} to {max(values):g} ({len(values)} values)"
-    named = ", ".join("null" if pd.isna(value) else str(value) for value in values[:MOST_NAMED])
-    return f"{name} {named}{f' and {len(values) - MOST_NAMED} more' if len(values) > MOST_NAMED else ''}"
+        return f"{field(name)} {min(values):g} to {max(values):g} ({len(values)} values)"
+    named = ", ".join("null" if pd.isna(value) else str(value).replace("_", " ") for value in values[:MOST_NAMED])
+    return f"{field(name)} {named}{f' and {len(values) - MOST_NAMED} more' if len(values) > MOST_NAMED else ''}"
 
 
 def _seeds(cells: pd.DataFrame) -> str:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import matplotlib
 import seaborn as sns
@@ -25,6 +28,8 @@ sns.set_theme(
 matplotlib.rcParams.update({"svg.hashsalt": "memcap", "svg.fonttype": "none", "figure.dpi": 110})
 
 PNG_DPI = 150
+# What would tell the time of drawing.
+UNDATED = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
 SMALLEST_FONT = 8
 TITLE_FONT = 11
 # The text width of the report's page: a wider figure would be shrunk, and its text with it.
@@ -43,6 +48,32 @@ EM_POINTS, FIXED_POINT = 100, 65536
 LINE_COLOUR = "#c1121f"
 BELOW_COLOUR, ABOVE_COLOUR = "#1f4e9c", "#c1121f"
 QUIET_COLOUR = "#555555"
+
+
+class Sheet(NamedTuple):
+    """What figures are drawn for: how wide they may be; on paper they are just as wide, without a title."""
+
+    inches: float
+    paper: bool
+
+
+_PAGE = Sheet(PAGE_INCHES, paper=False)
+_SHEET = ContextVar("sheet", default=_PAGE)
+
+
+def sheet() -> Sheet:
+    """What figures are drawn for here: the page, unless `on_paper`."""
+    return _SHEET.get()
+
+
+@contextmanager
+def on_paper(inches: float) -> Iterator[None]:
+    """Figures drawn within are for paper, so wide."""
+    token = _SHEET.set(Sheet(inches, paper=True))
+    try:
+        yield
+    finally:
+        _SHEET.reset(token)
 
 
 def text_inches(text: str, points: float) -> float:
@@ -82,9 +113,8 @@ def lines_inches(text: str, points: float) -> float:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG or SVG, by the file's ending: the same bytes again for the same figure, and all of them or none."""
-    kind = path.suffix.removeprefix(".")
-    options = {"format": kind, "dpi": PNG_DPI, "metadata": {"Date": None} if kind == "svg" else None}
+    """Write a figure as PNG, SVG or PDF, by the file's ending: the same bytes for the same figure, all of them or none."""
+    options = {"format": path.suffix.removeprefix("."), "dpi": PNG_DPI, "metadata": UNDATED.get(path.suffix)}
     write_atomically(path, lambda partial: figure.savefig(partial, **options))
 
 

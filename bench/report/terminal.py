@@ -10,6 +10,7 @@ from bench.peers.registry import SHAPE
 from bench.protocol.cells import DEFAULTS
 from bench.statistics.capacity import spell as spell_capacity
 from bench.statistics.capacity import what_is_known
+from bench.statistics.evidence import past_tau
 from bench.statistics.settings import same, spell, varying
 from bench.statistics.survival import GROUP_FIELDS
 
@@ -92,6 +93,8 @@ def evidence_table(evidence: pd.DataFrame) -> str:
             "cost": ["-" if math.isnan(value) else f"{value:.2g}" for value in evidence["cost"]],
         }
     )
+    if len(past_tau(evidence)[1]):
+        shown.insert(6, "lost", [f"{k}/{n}" for k, n in zip(evidence["n_lost"], evidence["n_reached"], strict=True)])
     cost = "training FLOPs over those of the asked budget"
     title = f"medians over seeds; fresh: seeds that chose no change; tau left: the share of variance unexplained; cost: {cost}"
     widths = {name: max(map(len, [name, *shown[name]])) for name in ("change", "lever")}

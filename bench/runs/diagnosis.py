@@ -46,6 +46,7 @@ def diagnose(
     *,
     seeds: Iterable[int] | int = SEEDS,
     budget_s: float | None = None,
+    past_tau: bool = False,
     run_dir: str | Path | None = None,
     device: str = "auto",
     engine: str = "auto",
@@ -60,6 +61,7 @@ def diagnose(
             seeds.
         budget_s: no training begins that would not end within so many seconds of training; the verdict says what was not
             tried. None: ten seconds, or fifteen times what the cell took, whichever is more.
+        past_tau: train on past tau to the end of the budget, too, and say whether what was memorized is kept.
         run_dir, device, engine, threads, progress: as of `bench.run`. `memcap report` makes the page of a run_dir.
 
     Raises:
@@ -74,7 +76,7 @@ def diagnose(
     # The rules of a grid refuse what has no effect, too.
     fields = {name: getattr(cell, name) for name in FIELDS if name not in ("regularization", *SEED_FIELDS)}
     cells = grid.expand(fields, {"seed": seeds}, regularizations={})
-    about = Diagnose(budget_s)
+    about = Diagnose(budget_s, past_tau)
     with tempfile.TemporaryDirectory(prefix="memcap-") if run_dir is None else nullcontext(run_dir) as folder:
         run(cells, run_dir=folder, device=device, engine=engine, threads=threads, progress=progress, diagnosis=about)
         made = tables.make(Store(folder))

@@ -32,15 +32,19 @@ ROUND_S = 0.1
 @dataclasses.dataclass(frozen=True, slots=True)
 class Diagnose:
     """That a run is a diagnosis. `budget_s`: no training begins that would not end within so many seconds of training, by the
-    speed seen so far; None: LEAST_TIME_S, or TIMES_ASKED times what the network as asked took, whichever is more.
+    speed seen so far; None: LEAST_TIME_S, or TIMES_ASKED times what the network as asked took, whichever is more. `past_tau`:
+    what memorizes is trained on past tau too, to the end of its budget, to see whether it is kept.
     """
 
     budget_s: float | None = None
+    past_tau: bool = False
 
     def __post_init__(self) -> None:
         value = self.budget_s
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf):
             raise GridError("budget_s", value, "must be null or a positive number of seconds", "give for example 60")
+        if not isinstance(self.past_tau, bool):
+            raise GridError("past_tau", self.past_tau, "must be true or false", "give past_tau=true")
 
 
 # What of all cells has ended; one that failed has not.
@@ -62,6 +66,7 @@ class Inquiry:
         results: Results,
         *,
         budget_s: float | None = None,
+        past_tau: bool = False,
         tunings: Sequence[Stage] = TUNINGS,
         networks: Stage = NETWORKS,
     ):
@@ -70,7 +75,7 @@ class Inquiry:
         self._seeds = [(cell.data_seed, cell.init_seed) for cell in asked]
         used = {seed for pair in self._seeds for seed in pair}
         self._fresh = [seed for seed in _after(max(used)) if seed not in used][: LOOKS[-1]]
-        self._budget_s = budget_s
+        self._budget_s, self._limited, self._past_tau = budget_s, budget_s is not None, past_tau
         self._spent_s = self._flops = 0.0
         self._rounds = 0
         self._screened: dict[Cell, None] = dict.fromkeys(asked)
@@ -89,6 +94,7 @@ class Inquiry:
         asked = self._asked
         yield from self._train(self._screened, always=True)
         yield from self._luck()
+        yield from self._kept()
         if self._memorizable() is Answer.YES:
             return None
         tried: list[Cell] = []
@@ -111,6 +117,23 @@ class Inquiry:
             if self._memorizable() is Answer.OPEN or len(self._all(self._asked)) < LOOKS[0]:
                 more = max(0, total - len(self._seeds))
                 yield from self._train(self._with(self._asked, self._fresh_seeds(more)), always=total == LOOKS[0])
+
+    def _kept(self) -> Generator[list[Cell], None, None]:
+        """The seeds of the asked cell past tau, where one memorizes; calmer trainings, where most are lost."""
+        reached = [cell for cell in self._seeded(self._asked) if (ended := self._end(cell)) and ended.memorized]
+        if not self._past_tau or not reached:
+            return
+        past = ladder.past_tau(self._asked)
+        cells = [dataclasses.replace(cell, tau=past.tau) for cell in self._seeded(self._asked)]
+        # It was asked for: only a limit that was asked for too keeps it from training.
+        if self._limited and self._time_left() < self._predicted_s(sum(map(budget_flops, cells))):
+            self.left_out.append(past)
+            return
+        self._screened |= dict.fromkeys(self._with(past, self._seeds))
+        yield from self._train(cells, always=True)
+        ends = self._ended(dataclasses.replace(cell, tau=past.tau) for cell in reached)
+        if memorizable(sum(not end.final_tau <= self._asked.tau for end in ends), len(ends)) is Answer.YES:
+            yield from self._screen(ladder.calmer(self._asked), [])
 
     def _memorizable(self) -> Answer:
         ended = self._all(self._asked)
@@ -188,8 +211,7 @@ class Inquiry:
             cell
             for cell in tried
             if cell.max_epochs > self._asked.max_epochs
-            and self._left(cell)
-            <= HALVED * self._left(self._plain(dataclasses.replace(cell, max_epochs=self._asked.max_epochs)))
+            and self._is_halved(cell, self._plain(dataclasses.replace(cell, max_epochs=self._asked.max_epochs)))
         ]
         return ladder.longest(self._asked, min(falls, key=self._left)) if falls else []
 
@@ -197,9 +219,13 @@ class Inquiry:
         """Fresh seeds for the most epochs of the asked network, where these leave much less."""
         longer = [cell for cell in tried if pulled_by(cell, self._asked) == [Lever.BUDGET]]
         longest = max(longer, key=lambda cell: cell.max_epochs, default=None)
-        if longest is not None and self._left(longest) <= HALVED * self._left(self._plain(self._asked)):
+        if longest is not None and self._is_halved(longest, self._plain(self._asked)):
             seeds = self._fresh_seeds(LOOKS[0])
             yield from self._train([*self._with(self._asked, seeds), *self._with(longest, seeds)])
+
+    def _is_halved(self, longer: Cell, shorter: Cell) -> bool:
+        """Whether the longer training leaves at most half; one that diverged leaves all."""
+        return math.isfinite(self._left(longer)) and self._left(longer) <= HALVED * self._left(shorter)
 
     def _closest(self, tried: list[Cell]) -> Cell:
         """The training of the asked network that left the least; the asked one where none left less."""
@@ -226,8 +252,12 @@ class Inquiry:
 
     def _all(self, cell: Cell) -> list[Ended]:
         """Results with all seeds."""
+        return self._ended(self._with(cell, [*self._seeds, *self._fresh_seeds(len(self._fresh))]))
+
+    def _seeded(self, cell: Cell) -> list[Cell]:
+        """The cell with each seed that it has a result of."""
         seeds = [*self._seeds, *self._fresh_seeds(len(self._fresh))]
-        return self._ended(self._with(cell, seeds))
+        return [own for own in self._with(cell, seeds) if self._end(own) is not None]
 
     def _ended(self, cells: Iterable[Cell]) -> list[Ended]:
         return [ended for ended in map(self._end, cells) if ended is not None]

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import replace
 
-from bench.protocol.cells import DEFAULTS, STRENGTHS, Cell, Dtype
+from bench.protocol.cells import DEFAULTS, NO_TAU, STRENGTHS, Cell, Dtype
 from bench.protocol.networks import functional_dim, width_for
 from bench.statistics.evidence import LEVER_FIELDS, Lever, batch_in_proportion, pulled_by
 
@@ -26,7 +26,7 @@ SMALL_BATCHES = (32, 8)
 # From the least precise on.
 PRECISIONS: tuple[Dtype, ...] = ("tf32", "float32", "float64")
 
-# Enough to see whether what is left still falls (`bench.statistics.verdict.STILL_FALLING`); and once more where it does.
+# Enough to see whether what is left still falls (`bench.statistics.evidence.HALVED`); and once more where it does.
 MORE_EPOCHS = 4
 # No verdict on less than this many optimizer steps.
 LEAST_STEPS = 2000
@@ -98,8 +98,19 @@ def other_networks(asked: Cell, closest: Cell) -> list[Cell]:
     return _unique(asked, made)
 
 
+def past_tau(asked: Cell) -> Cell:
+    """The cell, trained on past its threshold to the end of its budget."""
+    return replace(asked, tau=NO_TAU)
+
+
+def calmer(asked: Cell) -> list[Cell]:
+    """What may keep what was memorized: the cell past its threshold, with a rate that falls to 0, and with lower ones."""
+    past = past_tau(asked)
+    return _unique(past, [replace(past, lr_schedule="cosine"), *_rates(past, CALMER_FACTORS)])
+
+
 # The factors under which more epochs, and momentum or batches, are tried.
-LONGER_FACTORS, PAIRED_FACTORS = (0.1, 0.3, 3.0, 10.0, 30.0), (0.1, 0.3, 3.0)
+LONGER_FACTORS, PAIRED_FACTORS, CALMER_FACTORS = (0.1, 0.3, 3.0, 10.0, 30.0), (0.1, 0.3, 3.0), (0.1, 0.3)
 
 
 def without(lever: Lever, cell: Cell, asked: Cell) -> Cell:

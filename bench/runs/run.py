@@ -159,7 +159,7 @@ def _train_planned(
     """Plans and trains what a folder has no results of yet, and writes down how."""
     started, started_at = time.perf_counter(), datetime.now(UTC)
     ratio = search.ratio if search else None
-    inquiry = Inquiry(asked, store.endings, budget_s=diagnosis.budget_s) if diagnosis else None
+    inquiry = Inquiry(asked, store.endings, **dataclasses.asdict(diagnosis)) if diagnosis else None
     planned = asked if inquiry else next(_plans(asked, search, None, store))
     # First of all, since what has a plan is a run's; that of a search which goes on holds more than its first round.
     if not search or not (store.path / "plan.parquet").exists():

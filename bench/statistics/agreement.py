@@ -97,16 +97,26 @@ def mean_interval(values: Float[np.ndarray, " seed"]) -> tuple[float, float, flo
     return mean, mean - half, mean + half
 
 
-def ratio_interval(above: tuple[float, float, float], below: tuple[float, float, float]) -> tuple[float, float, float]:
-    """(ratio, low, high) of two independent positive numbers, each given so: their intervals combined on a log scale.
+def ratio_interval(
+    above: tuple[float, float, float], below: tuple[float, float, float], correlation: float = 0.0
+) -> tuple[float, float, float]:
+    """(ratio, low, high) of two positive numbers, each given so: their intervals combined on a log scale.
+
+    `correlation` is that of their errors, 0 where they are independent.
 
     Source: Zou and Donner 2008 (Statistics in Medicine 27, 1693-1702), who recover variances from the ends of the intervals.
 
     >>> ratio_interval((2.0, 2.0, 2.0), (1.0, 0.5, 2.0))
     (2.0, 1.0, 4.0)
+    >>> ratio_interval((2.0, 1.0, 4.0), (2.0, 1.0, 4.0), correlation=1.0)
+    (1.0, 1.0, 1.0)
     """
+
+    def reach(one: float, other: float) -> float:
+        return math.sqrt(max(0.0, one**2 + other**2 - 2 * correlation * one * other))
+
     with np.errstate(divide="ignore"):
         (a, a_low, a_high), (b, b_low, b_high) = np.log(above), np.log(below)
     middle = a - b
-    low, high = middle - math.hypot(a - a_low, b_high - b), middle + math.hypot(a_high - a, b - b_low)
+    low, high = middle - reach(a - a_low, b_high - b), middle + reach(a_high - a, b - b_low)
     return math.exp(middle), math.exp(low), math.exp(high)

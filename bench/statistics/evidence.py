@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Int
 
-from bench.protocol.cells import SEEDS, Cell, Status
+from bench.protocol.cells import FIELDS, NO_TAU, SEEDS, Cell, Status
 from bench.protocol.columns import columns_of
+from bench.statistics.confirmation import Answer, memorizable
 from bench.statistics.settings import changed_fields, same
 from bench.statistics.survival import GROUP_FIELDS, wilson_interval
 from bench.store.parts import PENDING
@@ -29,6 +32,17 @@ class Lever(StrEnum):
     NETWORK = "network"
     SAMPLES = "samples"
     TASK = "task"
+
+
+class Cause(StrEnum):
+    """What held a cell back, where it is not one lever."""
+
+    NOTHING = "memorizable as it is"
+    LOST = "memorized and then lost"
+    LUCK = "luck of the draw"
+    DEPTH = "depth"
+    CAPACITY = "capacity"
+    UNDECIDED = "undecided"
 
 
 LEVER_FIELDS = {
@@ -52,7 +66,11 @@ WATCHED = ("n_val", "regularization", "data_seed", "init_seed")
 # Training that a change takes to this share of what was left had not ended.
 HALVED = 0.5
 
+# Where fewer seeds than this memorize for sure, the draw is no cause.
+LUCK = 0.1
+
 COLUMNS = list(columns_of("evidence"))
+OWN_FIELDS = [name for name in FIELDS if name in COLUMNS]
 
 
 def evidence(groups: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
@@ -72,12 +90,26 @@ def evidence(groups: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
     epochs = groups["median_epoch_to_tau"].where(groups["median_epoch_to_tau"] < np.inf, groups["max_epochs"].astype(float))
     cost = epochs.where(groups["n_seeds"] > 0) * _epoch_macs(groups) / float(asked["max_epochs"] * _epoch_macs(asked))
     levers = [" + ".join(pulled(row, asked)) for _, row in groups.iterrows()]
-    return groups.assign(levers=levers, cost=cost, **_fresh(groups, cells))[COLUMNS].reset_index(drop=True)
-
-
-def _fresh(groups: pd.DataFrame, cells: pd.DataFrame) -> dict[str, Any]:
-    """What came of each group on fresh seeds, and of the asked cell on the same."""
     number = cells.groupby(list(GROUP_FIELDS), sort=False, dropna=False).ngroup().to_numpy()
+    measured = {**_fresh(groups, cells, number), **_kept(groups, cells, number)}
+    return groups.assign(levers=levers, cost=cost, **measured)[COLUMNS].reset_index(drop=True)
+
+
+def _kept(groups: pd.DataFrame, cells: pd.DataFrame, number: Int[np.ndarray, " cell"]) -> dict[str, Any]:
+    """Of each group the seeds that reached the asked tau at some epoch, those of these that end above it, the lowest tau."""
+    asked = groups.iloc[0]
+    # As the cell's own arithmetic compares them.
+    tau = float(np.float64(asked["tau"]) if asked["dtype"] == "float64" else np.float32(asked["tau"]))
+    best, final = (cells[name].astype(float).to_numpy() for name in ("best_tau", "final_tau"))
+    reached = best <= tau
+    table = pd.DataFrame({"n_reached": reached, "n_lost": reached & ~(final <= tau), "median_best_tau": best})
+    by_group = table.groupby(number)
+    counts = by_group[["n_reached", "n_lost"]].sum().reindex(groups.index, fill_value=0).astype(int)
+    return {**counts, "median_best_tau": by_group["median_best_tau"].median().reindex(groups.index)}
+
+
+def _fresh(groups: pd.DataFrame, cells: pd.DataFrame, number: Int[np.ndarray, " cell"]) -> dict[str, Any]:
+    """What came of each group on fresh seeds, and of the asked cell on the same; `number`: the group of each cell."""
     own = cells.assign(
         group=number,
         seed=pd.Series(list(zip(*(cells[name] for name in SEEDS), strict=True)), index=cells.index),
@@ -111,7 +143,7 @@ def pulled(row: pd.Series, asked: pd.Series) -> list[Lever]:
     """
     size = None if pd.isna(asked["batch_size"]) else int(asked["batch_size"])
     in_proportion = same(row["batch_size"], _in_proportion(size, int(asked["n_samples"]), int(row["n_samples"])))
-    no_more = row["n_samples"] * row["max_epochs"] <= asked["n_samples"] * asked["max_epochs"]
+    no_more = bool(row["n_samples"] * row["max_epochs"] <= asked["n_samples"] * asked["max_epochs"])
     return _pulled(set(changed_fields(row, asked)), in_proportion=in_proportion, no_more=no_more)
 
 
@@ -146,3 +178,51 @@ def _in_proportion(batch_size: int | None, of: int, n_samples: int) -> int | Non
 def _epoch_macs(groups):
     """Multiply-accumulates of one forward pass over the training set: one for each weight and sample."""
     return groups["n_samples"] * (groups["n_params"] - groups["depth"] * groups["width"] - 1)
+
+
+def levers_of(row: pd.Series) -> list[Lever]:
+    """The levers that a row pulls, the smallest change first."""
+    return [Lever(name) for name in row["levers"].split(" + ") if name]
+
+
+def counts_of(row: pd.Series) -> tuple[int, int]:
+    """Successes and trials: on fresh seeds, where there are any."""
+    fresh = row["n_fresh"] > 0
+    return int(row["n_fresh_memorized" if fresh else "n_memorized"]), int(row["n_fresh" if fresh else "n_seeds"])
+
+
+def share_of(row: pd.Series) -> float:
+    """The share of all seeds that memorized."""
+    return float(row["n_memorized"] / row["n_seeds"])
+
+
+def draw_decides(asked: pd.Series) -> bool:
+    """Whether the asked cell surely memorizes now and then."""
+    return wilson_interval(int(asked["n_memorized"]), int(asked["n_seeds"]))[0] >= LUCK
+
+
+def beyond_dimension(asked: pd.Series) -> bool:
+    """Whether the samples are more than the dimensions: as with linear models, a share 1 - tau of them must fit."""
+    return bool(asked["target"] != "rademacher" and asked["n_samples"] * (1 - asked["tau"]) > asked["functional_dim"])
+
+
+def same_network(evidence: pd.DataFrame) -> list[pd.Series]:
+    """The rows of the asked network on all its samples that have a final tau."""
+    other = (Lever.NETWORK, Lever.ACTIVATION, Lever.SAMPLES, Lever.TASK)
+    rows = [row for _, row in evidence.iterrows() if row["n_seeds"] and not any(lever in levers_of(row) for lever in other)]
+    return [row for row in rows if math.isfinite(row["median_final_tau"])]
+
+
+def halving(evidence: pd.DataFrame) -> pd.Series | None:
+    """The row of the most epochs that do to what is left what fresh seeds confirm: they halve it at least."""
+    for row in sorted(same_network(evidence), key=lambda row: -row["max_epochs"]):
+        hits, trials = int(row["n_fresh_halved"]), int(row["n_fresh"])
+        if row["levers"] == Lever.BUDGET and trials and memorizable(hits, trials) is Answer.YES:
+            return row
+    return None
+
+
+def past_tau(evidence: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The rows that stop at a tau, and those that train on past the asked one."""
+    past = (evidence["tau"] == NO_TAU) & (evidence["tau"] != evidence["tau"].iloc[0])
+    return evidence[~past], evidence[past]

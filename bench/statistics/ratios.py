@@ -7,22 +7,33 @@ import math
 import numpy as np
 import pandas as pd
 
+from bench.protocol.cells import SEEDS, Status
 from bench.protocol.columns import columns_of
 from bench.statistics.agreement import mean_interval, ratio_interval
+from bench.statistics.capacity import CURVE_FIELDS
+from bench.statistics.survival import once
+from bench.store.parts import PENDING
 
 COLUMNS = list(columns_of("ratios"))
 
 # What two rows share whose N50s are compared.
 NETWORK = ["rates", "depth", "width", "d_in"]
 
+# The variance, in gaps between counts, of where within its gap a seed's frontier is.
+ROUNDING = 1 / 12
 
-def ratios(capacities: pd.DataFrame) -> pd.DataFrame:
+
+def ratios(capacities: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
     """A row for each network whose N50 has a value under a setting and under the first of the table.
 
-    The intervals take the two N50s to be independent. Those of the same seeds are alike, and their ratio is known better.
+    Where both were trained with the same seeds, each at all counts, a seed that holds much under the one tends to hold much
+    under the other, and their ratio is known better than from two independent N50s: the intervals are combined with the
+    correlation of what the seeds hold. Of N50s that are means over seeds this is the paired t interval. Else, as for the
+    cells of a search, and at the best of several rates, they are taken to be independent.
 
     Args:
         capacities: of `bench.statistics.capacity.capacities`.
+        cells: those that it was made of.
 
     Returns:
         The columns of `ratios` (`bench.protocol.columns`).
@@ -31,14 +42,48 @@ def ratios(capacities: pd.DataFrame) -> pd.DataFrame:
         return pd.DataFrame(columns=COLUMNS)
     known = capacities[capacities["n50"].notna() & (capacities["rates"] != "swept")]
     first = capacities["setting"].iloc[0]
-    pairs = known[known["setting"] != first].merge(known[known["setting"] == first], on=NETWORK, suffixes=("", "_first"))
+    pairs = (
+        known[known["setting"] != first]
+        .reset_index()
+        .merge(known[known["setting"] == first].reset_index(), on=NETWORK, suffixes=("", "_first"))
+    )
+    if pairs.empty:
+        return pd.DataFrame(columns=COLUMNS)
+    measured = once(cells[~cells["status"].isin([Status.FAILED, PENDING])])
+    compared = known.loc[sorted({*pairs["index"], *pairs["index_first"]}), list(CURVE_FIELDS)].reset_index()
+    curves = compared.merge(measured, on=list(CURVE_FIELDS)).groupby("index")
+    held = {number: _held(curve) for number, curve in curves}
     rows = []
     for row in pairs.to_dict("records"):
         sides = [tuple(float(row[f"{name}{end}"]) for name in ("n50", "n50_low", "n50_high")) for end in ("", "_first")]
-        ratio, low, high = ratio_interval((sides[0][0], sides[0][1], sides[0][2]), (sides[1][0], sides[1][1], sides[1][2]))
-        numbers = {"ratio": ratio, "ratio_low": low, "ratio_high": high}
+        n_shared, correlation = _shared(held.get(row["index"]), held.get(row["index_first"]))
+        ratio, low, high = ratio_interval(
+            (sides[0][0], sides[0][1], sides[0][2]), (sides[1][0], sides[1][1], sides[1][2]), correlation
+        )
+        numbers = {"ratio": ratio, "ratio_low": low, "ratio_high": high, "n_shared": n_shared, "correlation": correlation}
         rows.append({"setting": row["setting"], "over": first, **{name: row[name] for name in NETWORK}, **numbers})
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _held(curve: pd.DataFrame) -> pd.Series | None:
+    """The number of sample counts that each seed of a curve memorizes, by its pair of seeds.
+
+    None where that says nothing of the seed: it was not trained at every count, seeds recur in several pairs, or there is one.
+    """
+    by_seed = curve.assign(hit=curve["status"] == Status.MEMORIZED).groupby(list(SEEDS))["hit"]
+    hits, tries = by_seed.sum(), by_seed.size()
+    recurs = [len(set(curve[name])) not in (1, len(hits)) for name in SEEDS]
+    if len(hits) < 2 or any(recurs) or (tries != curve["n_samples"].nunique()).any():
+        return None
+    return hits
+
+
+def _shared(one: pd.Series | None, other: pd.Series | None) -> tuple[int, float]:
+    """How many seeds two curves share, and how alike what they hold is; nothing where the seeds are not the same."""
+    if one is None or other is None or set(one.index) != set(other.index):
+        return 0, 0.0
+    (own, joint), (_, others) = np.cov(one, other.loc[one.index])
+    return len(one), float(joint / math.sqrt((own + ROUNDING) * (others + ROUNDING)))
 
 
 def in_words(table: pd.DataFrame) -> list[str]:
@@ -53,5 +98,5 @@ def in_words(table: pd.DataFrame) -> list[str]:
             mean, low, high = (math.exp(one) for one in mean_interval(np.log(own["ratio"].to_numpy(float))))
             numbers, of = (mean, low, high), f"{len(own)} networks in the geometric mean"
         value, low, high = (f"{number:.2f}" for number in numbers)
-        sentences.append(f"N50 under {subject} is {value} ({low} to {high}) times that under {over}: {of}.")
+        sentences.append(f"N50 under {subject} is {value} (95 %: {low} to {high}) times that under {over}: {of}.")
     return sentences

@@ -12,6 +12,7 @@ from bench.protocol import theory
 from bench.protocol.columns import columns_of
 from bench.protocol.noise import VALIDATION_FIELDS, validation_variance
 from bench.protocol.signal import dead_layers, propagation
+from bench.statistics.bands import bands
 from bench.statistics.capacity import capacities
 from bench.statistics.evidence import evidence
 from bench.statistics.fans import fans
@@ -53,6 +54,7 @@ class Tables:
     groups: pd.DataFrame
     evidence: pd.DataFrame
     capacity: pd.DataFrame
+    bands: pd.DataFrame
     ratios: pd.DataFrame
     scaling: pd.DataFrame
     scaling_residuals: pd.DataFrame
@@ -116,7 +118,8 @@ def make(store: Store) -> Tables:
         groups=groups,
         evidence=made("evidence", lambda: evidence(groups, cells), variants),
         capacity=capacity,
-        ratios=made("ratios", lambda: ratios(capacity)),
+        bands=made("bands", lambda: bands(keyed), product),
+        ratios=made("ratios", lambda: ratios(capacity, keyed)),
         scaling=made("scaling", lambda: laws()[0]),
         scaling_residuals=made("scaling_residuals", lambda: laws()[1]),
         published=made("published", lambda: published(cells, capacity), not variants),

@@ -66,7 +66,7 @@ class Claim:
         self._beats.join()
         if self.holds():
             with contextlib.suppress(OSError):
-                self.path.unlink()
+                os.unlink(self.path)
         os.close(self._descriptor)
 
     def _beat(self) -> None:
@@ -132,20 +132,22 @@ def _make(path: Path) -> Claim | None:
     partial = path.with_name(f"{path.name}.{own[:8]}.partial")
     descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
     try:
-        # Where nothing can be locked, it is watched by all.
-        boot = _boot(own) if _lock(descriptor) else None
-        about = {"id": own, "boot": boot, "since": datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")}
-        os.write(descriptor, json.dumps(about).encode())
-        os.link(partial, path)
+        try:
+            # Where nothing can be locked, it is watched by all.
+            boot = _boot(own) if _lock(descriptor) else None
+            about = {"id": own, "boot": boot, "since": datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")}
+            os.write(descriptor, json.dumps(about).encode())
+            os.link(partial, path)
+        finally:
+            os.unlink(partial)
+        return Claim(path, descriptor)
     except FileExistsError:
         os.close(descriptor)
         return None
     except BaseException:
+        # Without its lock it is no claim any more.
         os.close(descriptor)
         raise
-    finally:
-        partial.unlink(missing_ok=True)
-    return Claim(path, descriptor)
 
 
 def _read(path: Path) -> _Held | None:

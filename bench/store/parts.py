@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 import os
@@ -410,7 +409,7 @@ def _flat(lists: Iterable[Iterable[object]]) -> list[object]:
 
 
 # Columns that are fields of an outcome.
-_MEASURED = [field.name for field in dataclasses.fields(Outcome) if field.name in SCHEMAS["cells"].names]
+_MEASURED = [name for name in Outcome._fields if name in SCHEMAS["cells"].names]
 
 
 def _row(outcome: Outcome, cell_id: str) -> dict:

@@ -26,7 +26,7 @@ def write_tables(folder: Path, tables: Mapping[str, pd.DataFrame]) -> None:
         if stale.stem not in tables:
             stale.unlink()
     for name, table in tables.items():
-        safe = table.assign(**{column: table[column].map(_no_formula) for column in table if _may_be_text(table[column])})
+        safe = table.assign(**{str(name): own.map(_no_formula) for name, own in table.items() if _may_be_text(own)})
         write_atomically(folder / f"{name}.csv", lambda partial, table=safe: table.to_csv(partial, index=False, na_rep=""))
     text = readme({name: [str(column) for column in tables[name]] for name in TABLES if name in tables})
     write_atomically(folder / "README.md", lambda partial: partial.write_text(text, encoding="utf-8"))

@@ -59,6 +59,8 @@ CASES = [
         "+regularization.dropout.width=3",
         "regularization.dropout.width=3: is not a strength; choose from: weight_decay, l1, dropout, input_noise, max_norm, patience",
     ),
+    ("past_tau=true", "past_tau=true: has no effect on a run; it is a setting of memcap diagnose"),
+    ("budget_s=60", "budget_s=60: has no effect on a run; it is a setting of memcap diagnose"),
     ("learning_rate=0", "learning_rate=0: must be positive; give a positive number"),
     ("learning_rate=.inf", "learning_rate=.inf: must be a number; memcap run --help lists the fields"),
     ("learning_rate=inf", "learning_rate=inf: must be finite; give a finite number"),

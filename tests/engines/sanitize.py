@@ -28,10 +28,37 @@ def main(installed: Path) -> int:
     # A sanitizer ends the process after writing to the standard error stream, which pytest must not hold back.
     status = pytest.main(["--import-mode=append", "--capture=sys", "-q", "-k", chosen, *suites, *sys.argv[2:]])
     used = Path(getattr(sys.modules.get("bench.engines._native"), "__file__", "nothing"))
-    if not used.is_relative_to(installed) or not hasattr(ctypes.CDLL(None), "__asan_init"):
+    if not used.is_relative_to(installed) or not hasattr(ctypes.CDLL(None), "__asan_init") or not fenced():
         print(f"no sanitizers were at work: {used} was tested", file=sys.stderr)
         return 2
     return status
+
+
+def fenced() -> bool:
+    """Whether there are fences between the arrays of a cell that is half trained."""
+    from bench import Cell
+    from bench.engines.cuda.engine import CudaEngine
+    from bench.engines.packs import Pack
+    from tests.engines.host_device import HostDevice, HostMemory
+
+    first_fence = ctypes.CDLL(None)["__asan_region_is_poisoned"]
+    first_fence.argtypes, first_fence.restype = (ctypes.c_void_p, ctypes.c_size_t), ctypes.c_void_p
+    pieces: list[tuple[HostMemory, int]] = []
+    seen = []
+
+    class Watched(HostDevice):
+        def memory(self, n_bytes: int) -> HostMemory:
+            pieces.append((super().memory(n_bytes), n_bytes))
+            return pieces[-1][0]
+
+        def wait(self) -> None:
+            super().wait()
+            seen.append(any(first_fence(piece.address, n_bytes) for piece, n_bytes in pieces))
+
+    for _ in CudaEngine([Watched(epochs=(3,))]).train(Pack((Cell(max_epochs=9, tau=1e-30),), 1)):
+        pass
+    # They are down again when the cell has ended.
+    return any(seen) and not seen[-1]
 
 
 if __name__ == "__main__":

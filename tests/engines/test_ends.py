@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from bench.protocol.cells import Cell, Status
+from bench.protocol.cells import NO_TAU, Cell, Status
 from tests.engines.protocols import BASE, HINGE
 from tests.engines.training import ENGINES, engine_named, every, train
 from tests.engines.witness import plain
@@ -36,6 +36,19 @@ def test_a_diverging_cell_has_a_status_an_epoch_and_no_number(loss, engine):
     assert outcome.epochs_run == len(tau) - 1
     assert not np.isfinite(outcome.final_tau)
     assert outcome.epoch_to_tau is None
+
+
+def test_a_cell_past_tau_is_the_one_that_stops_and_goes_on_to_the_end_of_its_budget(engine):
+    """Adam at this rate memorizes and does not keep it; up to where the one stops, the curves are equal to the last bit."""
+    stops = Cell(depth=0, d_in=1000, n_samples=20, learning_rate=0.01, tau=1e-8, max_epochs=1500)
+    past = dataclasses.replace(stops, tau=NO_TAU)
+    outcomes = train([stops, past], engine=engine)
+    assert outcomes[stops].status is Status.MEMORIZED
+    assert outcomes[past].epochs_run == past.max_epochs
+    assert outcomes[past].best_tau <= stops.tau < outcomes[past].final_tau
+    goes_on = {point.epoch: point for point in outcomes[past].curve}
+    shared = [point for point in outcomes[stops].curve if point.epoch in goes_on]
+    assert len(shared) > 20 and shared == [goes_on[point.epoch] for point in shared]
 
 
 def test_early_stopping_stops_where_the_plain_loop_stops(engine):

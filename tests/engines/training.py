@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 
 from bench.engines.api import Engine
@@ -81,4 +79,4 @@ def train(
 
 def untimed(outcome: Outcome) -> str:
     """Every bit of an outcome but the time it took (repr spells floats exactly and NaN as itself)."""
-    return repr(dataclasses.replace(outcome, train_time_s=None))
+    return repr(outcome._replace(train_time_s=None))

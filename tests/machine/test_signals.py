@@ -26,14 +26,14 @@ from bench.machine.signals import Stopped, listen
 listen()
 try:
     try:
-        os.kill(os.getpid(), signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
     finally:
         for other in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
-            os.kill(os.getpid(), other)
+            signal.raise_signal(other)
         try:
             open("/no/such/file")
         except OSError:
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
         print("cleaned up")
 except Stopped as stopped:
     print(stopped.status)
@@ -47,8 +47,8 @@ from bench.machine.signals import Stopped, listen, unbroken
 listen()
 try:
     with unbroken():
-        os.kill(os.getpid(), signal.SIGHUP)
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGHUP)
+        signal.raise_signal(signal.SIGINT)
         print("written")
     print("gone on")
 except Stopped as stopped:
@@ -63,12 +63,12 @@ from bench.machine.signals import Stopped, listen
 listen()
 class Dies:
     def __del__(self):
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
         for _ in range(3): pass
 try:
     died = Dies()
     del died
-    os.kill(os.getpid(), signal.SIGINT)
+    signal.raise_signal(signal.SIGINT)
 except Stopped as stopped:
     print(stopped.status)
 """)
@@ -81,7 +81,7 @@ def test_a_signal_that_is_ignored_from_the_start_stays_ignored():
 from bench.machine.signals import listen
 signal.signal(signal.SIGHUP, signal.SIG_IGN)
 listen()
-os.kill(os.getpid(), signal.SIGHUP)
+signal.raise_signal(signal.SIGHUP)
 print("goes on")
 """)
     assert (done.returncode, done.stdout, done.stderr) == (0, "goes on\n", "")

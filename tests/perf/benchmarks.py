@@ -21,7 +21,7 @@ from bench.engines.cost import torch_is_faster
 from bench.engines.peak import peak_gflops, peak_name
 from bench.engines.torch_engine import TorchEngine
 from bench.machine.cores import available_cores
-from bench.peers.ours import NO_TAU
+from bench.protocol.cells import NO_TAU
 from bench.report.build import build
 from tests.engines.idle_device import NOT_THE_HOSTS, IdleDevice, host_part
 from tests.engines.training import engine_named, native_builds

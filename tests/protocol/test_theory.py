@@ -115,6 +115,39 @@ def test_the_hinge_has_no_ceiling_and_only_gaussian_targets_have_their_bits():
     assert not [line for line in hinge if line.kind == "information"]
 
 
+@pytest.mark.parametrize(
+    ("fields", "name"),
+    [
+        ({}, "P - depth*width"),
+        ({"activation": "tanh"}, "P"),
+        ({"trainable": "readout"}, "width + 1"),
+        ({"depth": 0}, "P - depth*width"),
+    ],
+)
+def test_the_line_is_called_what_holds_for_these_networks(fields, name):
+    groups = pd.DataFrame([{name: getattr(Cell(**fields), name) for name in (*theory.NETWORK, "tau")}])
+    assert theory.dimension_name(groups) == name
+    mixed = pd.concat(
+        [groups, groups.assign(activation="gelu", depth=3, trainable="all"), groups.assign(activation="relu", depth=3)]
+    )
+    assert theory.dimension_name(mixed) == "functional dimension"
+
+
+def test_the_line_is_said_to_bound_exact_fits_with_the_counts_that_a_looser_threshold_allows():
+    """At tau 0.1 a linear model of d dimensions leaves 1 - d / N = 0.1 of N = d / 0.9; a Gaussian sample is log2(10) / 2 bits."""
+    relu = pd.DataFrame([{name: getattr(Cell(tau=0.1), name) for name in (*theory.NETWORK, "tau")}])
+    assert theory.in_words(relu) == (
+        "The red line, N = P - depth*width, bounds exact fits of generic targets. A fit to tau 0.1 is not exact, and may pass it:"
+        " a linear model of as many dimensions leaves 0.1 of the variance of 1.11 times as many samples; and by the"
+        " rate-distortion of a Gaussian, 1.66 bits for each sample, 2, 3.6 and 5 bits for each parameter are 1.2, 2.2 and 3"
+        " samples for each."
+    )
+    assert "N = P, bounds exact fits" in theory.in_words(relu.assign(activation="tanh"))
+    assert theory.in_words(relu.assign(target="rademacher")).endswith("1.11 times as many samples.")
+    hinge = theory.in_words(relu.assign(loss="hinge", target="rademacher"))
+    assert hinge == "The red line, N = P - depth*width, bounds no fit under the hinge loss, which asks for inequalities alone."
+
+
 def test_what_is_known_for_binary_labels_is_told_from_what_is_known_for_real_ones():
     kinds = {line.line: line.kind for line in theory.lines(Cell(depth=1), [])}
     assert (kinds["Baum"], kinds["Bubeck et al."]) == ("exists for binary labels", "exists")

@@ -38,9 +38,9 @@ def ten_thousand() -> list[Cell]:
 def outcome(cell: Cell) -> Outcome:
     """tau falls as a power of the epochs, more slowly the closer n_samples comes to what the network can hold; beyond, it stays up."""
     rng = np.random.default_rng([cell.data_seed, cell.depth, cell.width, cell.n_samples, len(cell.regularization)])
-    load = cell.n_samples / functional_dim(cell) / LEFT[cell.regularization] * math.exp(rng.normal(0, 0.12))
+    load = cell.n_samples / functional_dim(cell) / LEFT.get(cell.regularization, 0.6) * math.exp(rng.normal(0, 0.12))
     floor = max(0.0, 1 - 1 / load)
-    scale = 25 * SLOWER[cell.regularization] * (1 + 3 * load) * math.exp(rng.normal(0, 0.2))
+    scale = 25 * SLOWER.get(cell.regularization, 1.5) * (1 + 3 * load) * math.exp(rng.normal(0, 0.2))
 
     def tau(epoch: float) -> float:
         return floor + (1 - floor) * (1 + epoch / scale) ** -2.0

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import bench
-from bench.report import maps, terminal
+from bench.report import terminal
 from bench.report.build import build
+from bench.report.curves import SIGNS
 from bench.report.findings import findings
+from bench.report.map_cells import row_position
 from bench.report.panels import panels
-from bench.report.pictures import OWN
+from bench.report.pictures import MAPS
+from bench.report.plots import BEHIND_COLOUR
+from bench.report.style import LINE_COLOUR
 from bench.statistics.capacity import spell, what_is_known
 from tests.report.test_report import rows_of
 from tests.statistics.tables import draw, table, tables
@@ -30,7 +36,7 @@ def made():
 
 @pytest.fixture(scope="module")
 def pictures(made):
-    return {picture.name: picture for picture in draw(made) if picture.threshold in ("", OWN)}
+    return {picture.name: picture for picture in draw(made)}
 
 
 def test_n50_stands_over_each_column_of_its_map_where_its_table_says(made, pictures):
@@ -42,9 +48,9 @@ def test_n50_stands_over_each_column_of_its_map_where_its_table_says(made, pictu
         says = what_is_known(row)
         assert ("D" in signs, "^" in signs, "v" in signs) == (says == "value", says == "more", says == "less")
         if says == "value":
-            assert signs["D"] == pytest.approx(maps.row_position(row["n50"], COUNTS))
+            assert signs["D"] == pytest.approx(row_position(row["n50"], COUNTS))
         # A bound has its cap where it lies, and the arrow stands where the interval leaves the map.
-        assert signs["_"] == pytest.approx(maps.row_position(row["n50_low" if says == "more" else "n50_high"], COUNTS))
+        assert signs["_"] == pytest.approx(row_position(row["n50_low" if says == "more" else "n50_high"], COUNTS))
         assert (signs.get("^", 4), signs.get("v", 0)) == (4, 0)
 
 
@@ -53,7 +59,7 @@ def test_n50_and_its_interval_stand_beside_the_numbers_and_not_over_them(columns
     widths, counts = list(range(8, 8 + columns)), [32, 64, 128, 256]
     cells = bench.expand(depth=1, width=widths, n_samples=counts, seed=range(4), max_epochs=budget)
     made = tables(rows_of(cells, lambda c: budget - 1 if c.n_samples <= 64 + 64 * (c.data_seed > 1) else None))
-    (picture,) = [picture for picture in draw(made) if picture.threshold == OWN]
+    (picture,) = [picture for picture in draw(made) if picture.section == MAPS]
     figure = picture.figure
     figure.draw_without_rendering()
     panel = next(ax for ax in figure.axes if ax.get_title() == "depth 1")
@@ -70,44 +76,57 @@ def test_n50_and_its_interval_stand_beside_the_numbers_and_not_over_them(columns
 
 
 def test_no_line_runs_through_a_number():
-    """Numbers of one line and of two, under ceilings at every height of a cell: they stand clear, or the line parts for them."""
+    """Ceilings and counts that are known to exist at every height of a cell: the lines stand between rows."""
     counts = [32, 48, 64, 96, 128, 192, 256]
     cells = bench.expand(d_in=8, depth=1, width=list(range(3, 26, 2)), n_samples=counts, seed=range(3))
     made = tables(rows_of(cells, lambda c: 50 if c.n_samples <= 4 * c.width + 64 * (c.data_seed > 1) else None))
-    (picture,) = [picture for picture in draw(made) if picture.threshold == OWN]
+    (picture,) = [picture for picture in draw(made) if picture.section == MAPS]
     figure = picture.figure
     figure.draw_without_rendering()
     (panel,) = [ax for ax in figure.axes if ax.get_title() == "depth 1"]
     red = [segment for segment in panel.collections[-1].get_segments() if segment[0][1] == segment[1][1]]
     dots = [line.get_xydata() for line in panel.lines if line.get_linestyle() not in ("-", "None")]
     lines = [panel.transData.transform(points) for points in (*red, *dots)]
-    (gaps,) = [own for own in panel.collections if own.get_zorder() == 2.5]
-    parted = [panel.transData.transform_path(path).get_extents() for path in gaps.get_paths()]
-    clear = crossed = 0
+    assert len(red) > 5 and len(dots) > 2
     for text in panel.texts:
         box = text.get_window_extent()
-        over = [points for points in lines if points[0][0] < box.x0 + 1 and box.x1 - 1 < points[1][0]]
-        through = [points for points in over if box.y0 < points[0][1] < box.y1]
-        clear, crossed = clear + bool(over) - bool(through), crossed + bool(through)
-        assert not through or any(gap.x0 <= box.x0 and box.x1 <= gap.x1 for gap in parted if gap.overlaps(box)), text
-    assert clear > 5 and crossed > 1 and len(parted) == crossed
+        assert not any(box.x0 < x1 and x0 < box.x1 and box.y0 < y < box.y1 for (x0, y), (x1, _) in lines), text
 
 
-def test_the_ceiling_stands_at_its_own_sample_count_over_each_column(made, pictures):
+def test_the_ceiling_stands_between_the_counts_tried_up_to_it_and_above(made, pictures):
     panels = {ax.get_title(): ax for ax in pictures["map_00_width_n_samples"].figure.axes}
     red = panels["depth 1"].collections[-1].get_segments()
-    flat = {(a[0], a[1]) for a, b in red if a[1] == b[1]}
-    # 73 dimensions at width 8; 145 at width 16, more than the 128 samples of the top row but within its cell.
-    assert flat == {(0.0, maps.row_position(73, COUNTS)), (1.0, maps.row_position(145, COUNTS))}
+    # 73 dimensions at width 8, between 64 and 128 samples; 145 at width 16, more than all.
+    assert {(tuple(a), tuple(b)) for a, b in red} == {((0.0, 3.0), (1.0, 3.0)), ((1.0, 3.0), (1.0, 4.0))}
 
 
-def test_the_figure_of_capacities_has_a_point_for_each_n50_and_an_arrow_for_each_bound(made, pictures):
+def test_the_figure_of_capacities_has_a_sign_for_each_n50_and_a_hollow_one_with_an_arrow_for_each_bound(made, pictures):
     ax = pictures["capacity"].figure.axes[0]
-    points = {(line.get_xdata()[0], line.get_ydata()[0]) for line in ax.lines if line.get_marker() == "o"}
+    signs = [line for line in ax.lines if line.get_marker() in {sign.marker for sign in SIGNS}]
+    filled = {line.get_ydata()[0]: line.get_marker() for line in signs if line.get_markerfacecolor() != "white"}
+    depths = sorted(made.capacity["depth"].unique())
     with_n50 = made.capacity[made.capacity["n50"].notna()]
-    assert points == set(zip(with_n50["n_params"], with_n50["n50"], strict=True))
-    assert sorted(line.get_marker() for line in ax.lines if line.get_marker() in ("^", "v")) == ["^", "v"]
+    assert filled == {row["n50_per_dim"]: SIGNS[depths.index(row["depth"])].marker for row in with_n50.to_dict("records")}
+    hollow = sorted(line.get_ydata()[0] for line in signs if line.get_markerfacecolor() == "white")
+    bounds = [row for row in made.capacity.to_dict("records") if what_is_known(row) in ("more", "less")]
+    ends = [row["n50_low" if what_is_known(row) == "more" else "n50_high"] / row["functional_dim"] for row in bounds]
+    assert hollow == pytest.approx(sorted(ends)) and len(hollow) == 2
+    arrows = {text.xyann[1]: text.xy[1] for text in ax.texts if not text.get_text()}
+    assert sorted(arrows) == pytest.approx(hollow)
+    ways = {what_is_known(row): arrows[end] - end for row, end in zip(bounds, ends, strict=True)}
+    assert ways["more"] > 0 > ways["less"]
+    # The ceiling is 1 on a linear axis from 0.
+    assert ax.get_yscale() == "linear" and ax.get_ylim()[0] == 0
+    assert any(set(line.get_ydata()) == {1} and line.get_color() == LINE_COLOUR for line in ax.lines)
     assert "2 of 4 N50, of each network under each setting, are known" in pictures["capacity"].alt
+
+
+def test_signs_of_one_width_stand_beside_each_other(pictures):
+    ax = pictures["capacity"].figure.axes[0]
+    pictures["capacity"].figure.draw_without_rendering()
+    signs = [line for line in ax.lines if line.get_marker() in {sign.marker for sign in SIGNS}]
+    places = [ax.transData.transform((line.get_xdata()[0], 0))[0] for line in signs]
+    assert all(abs(a - b) > 5 for i, a in enumerate(places) for b in places[i + 1 :])
 
 
 def test_the_incidence_of_each_setting_is_drawn_as_its_table_says():
@@ -115,11 +134,11 @@ def test_the_incidence_of_each_setting_is_drawn_as_its_table_says():
     cells = bench.expand(**fields)
     made = tables(rows_of(cells, lambda c: 40 + c.data_seed if not c.dropout else 400 if c.data_seed < 2 else None))
     (picture,) = [picture for picture in draw(made) if picture.name == "incidence"]
-    assert [ax.get_title() for ax in picture.figure.axes] == ["no regularization", "dropout"]
+    assert [ax.get_title() for ax in picture.figure.axes] == ["no regularization", "dropout 0.1"]
     for ax, setting in zip(picture.figure.axes, ("no regularization", "dropout"), strict=True):
         own = made.incidence[made.incidence["setting"] == setting]
         np.testing.assert_array_equal(ax.lines[-1].get_ydata(), own["memorized"])
-    assert "dropout 50 %" in picture.alt
+    assert "dropout 0.1 50 %" in picture.alt
     (row,) = made.log_rank.to_dict("records")
     assert (row["setting"], row["n_pairs"]) == ("dropout", 8)
 
@@ -151,12 +170,12 @@ def test_one_seed_bounds_no_n50_and_nothing_shows_one():
     made = tables(rows_of(cells, lambda c: 50 if c.n_samples <= 32 else None))
     assert made.capacity[["n50", "n50_per_param", "n50_per_dim", "bits_per_param"]].isna().all(axis=None)
     assert list(terminal.capacity_columns(made.capacity)["N50 (95 %)"]) == ["unknown"] * 2
-    pictures = {picture.name: picture for picture in draw(made) if picture.threshold in ("", OWN)}
+    pictures = {picture.name: picture for picture in draw(made)}
     assert set(pictures) == {"map_00_width_n_samples"}
     assert not [
         line for line in pictures["map_00_width_n_samples"].figure.axes[0].lines if line.get_marker() in ("D", "^", "v")
     ]
-    assert any("all cells: no network's N50 is known" in sentence for sentence in findings(made))
+    assert any("no network's N50 is known" in sentence for sentence in findings(made))
 
 
 @pytest.mark.parametrize(
@@ -180,14 +199,33 @@ def test_a_page_without_capacities_has_no_section_for_them():
     assert "capacity" not in {picture.name for picture in draw(made)}
 
 
-@pytest.mark.parametrize("widths", [[8, 9], [10, 11], [20, 21], [8, 16]])
-def test_networks_of_nearly_one_size_have_an_axis_to_read_too(widths):
-    """81 and 91 parameters, with hardly a round number between them, and so on."""
+@pytest.mark.parametrize("widths", [[8, 9], [10, 11], [20, 21], [8, 16], list(range(8, 40, 3))])
+def test_the_axis_of_widths_has_their_numbers_or_round_ones(widths):
     cells = bench.expand(depth=1, width=widths, n_samples=COUNTS, seed=range(5))
     made = tables(rows_of(cells, lambda c: 50 if c.n_samples <= 32 else None))
     (picture,) = [picture for picture in draw(made) if picture.name == "capacity"]
     labels = [label.get_text() for label in picture.figure.axes[0].get_xticklabels()]
-    assert len(labels) >= 3 and all(re.fullmatch(r"\d+", label) for label in labels), labels
+    assert all(re.fullmatch(r"\d+", label) for label in labels), labels
+    assert labels == [str(width) for width in widths] if len(widths) < 8 else len(labels) >= 3
+
+
+def test_settings_come_by_what_they_change_with_the_first_in_grey_behind_the_others():
+    taus = {"none": 0.01, "dropout": 0.5, "input_noise": 0.02}
+    rows = [
+        {"setting": name, "samples": "below", "epoch": epoch, "n_cells": 9, "threshold": 0.01}
+        | dict.fromkeys(("tau_p10", "tau_median", "tau_p90"), tau if epoch > 5 else 1.0)
+        for name, tau in taus.items()
+        for epoch in (1, 10)
+    ]
+    regularizations = ["none", "dropout", "input_noise"]
+    made = tables(rows_of(bench.expand(regularization=regularizations, seed=range(2)), lambda c: 50))
+    fans = pd.DataFrame(rows).assign(setting=lambda table: table["setting"].replace("none", "no regularization"))
+    (picture,) = [one for one in draw(dataclasses.replace(made, learning_fans=fans)) if one.name == "learning_curves"]
+    axes = picture.figure.axes
+    assert [ax.get_title() for ax in axes] == ["no regularization", "input noise 0.1", "dropout 0.1"]
+    behind = [[line for line in ax.lines if line.get_color() == BEHIND_COLOUR] for ax in axes]
+    assert [len(lines) for lines in behind] == [0, 1, 1]
+    assert all(list(lines[0].get_ydata()) == [1.0, 0.01] for lines in behind[1:])
 
 
 def test_a_key_is_in_lines_that_fit_and_no_two_of_its_texts_overlap():
@@ -213,11 +251,12 @@ def test_a_bound_is_the_same_in_both_tables():
     assert row["here"].startswith(f"N50 < {capacity['n50_high']:.3g}, ")
 
 
-def test_the_ceiling_is_explained_wherever_it_is_drawn():
-    """Within half a row beyond the most samples too: 136 and 145 dimensions over 128 samples."""
-    cells = bench.expand(depth=1, width=[15, 16], n_samples=[32, 64, 128], seed=range(4))
-    (picture, *_) = draw(tables(rows_of(cells, lambda c: 50 if c.n_samples < 128 else None)))
-    panel = next(ax for ax in picture.figure.axes if ax.get_title() == "depth 1")
-    (sheet,) = [ax for ax in picture.figure.axes if len(ax.texts) > 6 and ax is not panel]
-    drawn = len(panel.collections[-1].get_segments()) > 0
-    assert drawn and any(text.get_text() == "N = P - depth*width" for text in sheet.texts)
+def test_the_ceiling_is_named_where_it_is_drawn_and_for_what_it_bounds():
+    """15 and 16 units have 136 and 145 dimensions; of the hinge loss they bound no fit."""
+    for loss, target, named in (("mse", "normal", "no exact fit in general above "), ("hinge", "rademacher", "")):
+        cells = bench.expand(depth=1, width=[15, 16], n_samples=[64, 128, 256], seed=range(4), loss=loss, target=target)
+        (picture, *_) = draw(tables(rows_of(cells, lambda c: 50 if c.n_samples < 128 else None)))
+        panel = next(ax for ax in picture.figure.axes if ax.get_title() == "depth 1")
+        (sheet,) = [ax for ax in picture.figure.axes if len(ax.texts) > 6 and ax is not panel]
+        assert len(panel.collections[-1].get_segments()) == 2
+        assert any(text.get_text() == f"{named}N = P - depth*width" for text in sheet.texts)

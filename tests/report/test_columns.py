@@ -90,4 +90,4 @@ def test_headers_of_the_page_tell_what_their_columns_are(run_dir):
         headers = re.findall(r"<th [^>]*>", table)
         assert headers and all(re.search(r' title="[^"]{8,}"', header) for header in headers)
     assert 'title="N50, the sample count at which half of the seeds memorize' in page
-    assert '"title": "final_tau", "about": "tau when training ended' in page
+    assert '"title":"final_tau","about":"tau when training ended' in page

@@ -18,8 +18,7 @@ from bench.protocol.noise import training_data
 from bench.protocol.signal import dead_layers, propagation
 from bench.runs.ladder import SOUND, other_networks, pairs, singles, without
 from bench.statistics.confirmation import LOOKS
-from bench.statistics.evidence import Lever, pulled_by
-from bench.statistics.verdict import Cause
+from bench.statistics.evidence import Cause, Lever, pulled_by
 from tests.engines.training import train
 
 # Depth 0 is linear regression: its optimum, its rates and its budget are known exactly.
@@ -147,6 +146,93 @@ def test_a_draw_that_decides_is_luck_and_said_with_its_interval():
     assert 0 < asked["n_memorized"] < asked["n_seeds"] >= LOOKS[-1]
     assert found.verdict.cause != Cause.NOTHING
     assert any(sentence.startswith("As asked, the draw decides: ") for sentence in found.verdict.sentences)
+
+
+def test_what_is_memorized_and_then_lost_is_said_where_training_goes_on_past_tau():
+    """A linear model with more weights than samples, under Adam: 4e-14 on the way, 7e-6 at the end; a lower rate keeps it."""
+    cell = Cell(depth=0, d_in=300, n_samples=20, learning_rate=0.01, tau=1e-9, max_epochs=2000)
+    assert bench.diagnose(cell, seeds=[0]).verdict.cause == Cause.NOTHING
+    found = bench.diagnose(cell, seeds=[0], past_tau=True)
+    assert (found.verdict.cause, found.verdict.change) == (Cause.LOST, None)
+    assert found.verdict.sentences[0].startswith(
+        "Memorized and then lost, over 2000 epochs: 5 of the 5 seeds that reach tau 1e-09 end above it (57 to 100 %); in the"
+    )
+    assert found.verdict.sentences[1].startswith("Kept to the end by (the same seeds, unconfirmed): lr_schedule=cosine (1 of 1")
+    kept = bench.diagnose(dataclasses.replace(LINEAR, max_epochs=4000), seeds=[0], past_tau=True)
+    assert kept.verdict.cause == Cause.NOTHING
+    assert kept.verdict.sentences[1].startswith("Trained on past tau, over 4000 epochs: 0 of the 5 seeds that reach tau 0.01 ")
+    with pytest.raises(bench.GridError, match="past_tau=yes: must be true or false"):
+        bench.diagnose(cell, past_tau="yes")
+
+
+SLOW = Cell(depth=2, width=50, d_in=1, n_samples=50, optimizer="sgd", learning_rate=0.1, batch_size=32, max_epochs=1000)
+
+
+@pytest.mark.parametrize(
+    ("cell", "budget_s"),
+    [
+        pytest.param(dataclasses.replace(SLOW, width=12, n_samples=16, batch_size=8, max_epochs=100), 8, id="in miniature"),
+        pytest.param(SLOW, 60, id="as it was asked", marks=pytest.mark.exhaustive),
+    ],
+)
+def test_what_slowly_falls_within_the_dimension_is_not_said_to_lack_capacity(cell, budget_s):
+    """2601 dimensions for 50 samples of one input: fewer samples are memorized, and no rate and budget tried holds them all."""
+    found = bench.diagnose(cell, budget_s=budget_s)
+    assert found.evidence["n_memorized"].iloc[0] == 0
+    assert cell.n_samples < found.evidence["functional_dim"].iloc[0] / 10
+    assert found.verdict.cause not in (Cause.CAPACITY, Cause.NOTHING), found.verdict
+
+
+SHORT = Cell(depth=1, width=5, activation="sigmoid", n_samples=120, optimizer="sgd", learning_rate=0.2, max_epochs=100)
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        pytest.param(dataclasses.replace(SHORT, width=3, d_in=4, n_samples=40), id="in miniature"),
+        pytest.param(SHORT, id="as it was asked", marks=pytest.mark.exhaustive),
+    ],
+)
+def test_beyond_the_dimension_capacity_is_said_with_the_budget_beside_it(cell):
+    found = bench.diagnose(cell, budget_s=30)
+    assert found.verdict.cause == Cause.CAPACITY
+    assert any("times the functional dimension" in sentence for sentence in found.verdict.sentences)
+    assert any(
+        sentence.startswith(("Training had not ended either: max_epochs=", "As for the budget, max_epochs="))
+        for sentence in found.verdict.sentences
+    )
+    if found.verdict.change and "width=" in found.verdict.change:
+        row = found.evidence[found.evidence["setting"] == found.verdict.change].iloc[0]
+        assert row["n_fresh_memorized"] >= LOOKS[0]
+
+
+@pytest.mark.exhaustive
+def test_each_single_lever_that_helps_plain_sgd_is_tried_and_no_pair_is_blamed():
+    """Momentum alone does it by epoch 333 in the median, shuffled batches of 32 by 397."""
+    fields = {"optimizer": "sgd", "learning_rate": 0.01, "activation": "tanh", "init": "torch_default"}
+    found = bench.diagnose(Cell(depth=3, width=64, d_in=20, n_samples=256, max_epochs=500, **fields), budget_s=60)
+    assert (found.verdict.cause, found.verdict.together_with) == (Lever.OPTIMIZER, ())
+    rows = found.evidence.set_index("setting")
+    for setting in ("momentum=0.9", "batch_size=32, shuffle=true"):
+        assert rows.loc[setting, "n_memorized"] == rows.loc[setting, "n_seeds"] == 3
+        assert any(setting in sentence for sentence in found.verdict.sentences)
+
+
+def test_what_there_is_no_time_for_past_tau_is_said():
+    cell = Cell(depth=2, width=64, n_samples=64, max_epochs=100_000)
+    found = bench.diagnose(cell, seeds=[0], past_tau=True, budget_s=1)
+    assert (found.verdict.cause, len(found.evidence)) == (Cause.NOTHING, 1)
+    assert found.verdict.sentences[1] == "Not tried for want of time (give more with budget_s): tau=1e-300."
+
+
+def test_the_command_shows_what_was_lost_past_tau(memcap, tmp_path):
+    words = ["depth=0", "d_in=300", "n_samples=20", "learning_rate=0.01", "tau=1.0e-9", "max_epochs=2000", "grid.seed=[0]"]
+    done = memcap("diagnose", *words, "past_tau=true")
+    assert done.status == 0, done.err
+    assert "* As asked, yes: 5 of 5 seeds memorized" in done.out
+    assert "* Memorized and then lost, over 2000 epochs: 5 of the 5 seeds that reach tau 1e-09 end above it" in done.out
+    page = (tmp_path / "results/diagnose/report.html").read_text()
+    assert "n_lost of the n_reached seeds end above it" in page and "<td>tau=1e-300</td>" in page
 
 
 def test_a_limit_of_time_ends_in_a_verdict_that_says_what_was_not_tried():

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bench.statistics.confirmation import FALSE_CAUSES, LEVELS, STAGES, TRIED_IN_A_STAGE
-from bench.statistics.evidence import Lever
-from bench.statistics.verdict import Cause
+from bench.statistics.evidence import Cause, Lever
 from tests.runs.simulated import diagnosed, said, stages
 
 # Where the rate is FALSE_CAUSES, more than 3 of 20 diagnoses come in one of sixty tests.

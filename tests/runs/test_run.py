@@ -132,7 +132,7 @@ def test_two_trainings_of_a_cell_are_never_mixed_into_one_curve(tmp_path):
     store = Store(tmp_path)
     for epochs in (90, 40):
         (outcome,) = train([Cell(n_samples=8, depth=1, max_epochs=epochs, tau=1e-6)]).values()
-        store.write([dataclasses.replace(outcome, cell=CELLS[0])])
+        store.write([outcome._replace(cell=CELLS[0])])
     assert store.read_curves()["epoch"].max() == 40
 
 
@@ -360,9 +360,11 @@ def test_available_cores_respect_the_quota_of_the_control_group(monkeypatch, tmp
 
 def test_an_outcome_of_a_failure_holds_no_numbers():
     outcome = Outcome(Cell(), Status.FAILED, reason="because")
-    assert {
-        field.name for field in dataclasses.fields(outcome) if getattr(outcome, field.name) not in (None, (), (None,) * 4)
-    } == {"cell", "status", "reason"}
+    assert {name for name in outcome._fields if getattr(outcome, name) not in (None, (), (None,) * 4)} == {
+        "cell",
+        "status",
+        "reason",
+    }
 
 
 @pytest.mark.parametrize("fresh", [False, True])

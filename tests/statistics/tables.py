@@ -10,6 +10,7 @@ from bench.protocol import theory
 from bench.protocol.cells import DEFAULTS, Cell
 from bench.protocol.networks import functional_dim, n_params
 from bench.report.pictures import Picture, drawings
+from bench.statistics.bands import bands
 from bench.statistics.capacity import capacities
 from bench.statistics.evidence import evidence
 from bench.statistics.incidence import incidence, log_rank
@@ -42,6 +43,7 @@ def table(*rows: dict) -> pd.DataFrame:
                 "epochs_run": row.get("epoch_to_tau") or (None if row["status"] in ("failed", "pending") else cell.max_epochs),
                 **dict.fromkeys(RUNG_COLUMNS),
                 "final_tau": math.nan,
+                "best_tau": row.get("final_tau", math.nan),
                 "best_val_mse": math.nan,
                 "final_val_mse": math.nan,
                 "bits_per_param": math.nan,
@@ -81,7 +83,8 @@ def tables(cells: pd.DataFrame, *, variants: bool = False, validation: pd.DataFr
         groups=grouped,
         evidence=evidence(grouped, cells) if variants else none,
         capacity=capacity,
-        ratios=ratios(capacity),
+        bands=none if variants else bands(keyed),
+        ratios=ratios(capacity, keyed),
         scaling=laws,
         scaling_residuals=left,
         published=none if variants else published(cells, capacity),

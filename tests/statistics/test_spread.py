@@ -109,5 +109,5 @@ def test_the_scope_of_a_run_names_what_was_swept_and_nothing_that_a_name_stands_
         ]
     )
     assert scope(made, labelled(made), design=Design.PRODUCT) == (
-        "24 cells: width 4 to 64 (3 values); n_samples 8 to 32 (2 values); regularization none, dropout; 2 seeds; at most 5000 epochs to tau 0.01."
+        "24 cells: width 4 to 64 (3 values); samples 8 to 32 (2 values); regularization none, dropout; 2 seeds; at most 5000 epochs to tau 0.01."
     )

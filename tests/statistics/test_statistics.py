@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pandas as pd
@@ -11,10 +12,10 @@ from scipy import stats
 
 import bench
 from bench.protocol.cells import DEFAULTS, SEEDS
-from bench.report.findings import findings
+from bench.report.findings import findings, terms
 from bench.statistics.clusters import clusters
 from bench.statistics.survival import groups, median_with_censoring, wilson_interval
-from bench.statistics.verdict import UNTESTED
+from bench.statistics.wording import UNTESTED
 from tests.statistics.tables import labelled, seeds, table, tables
 
 
@@ -171,14 +172,77 @@ def test_findings_say_how_far_up_the_load_each_setting_got():
                 regularization=regularization,
                 dropout=dropout,
             )
-    counts, plain, dropout = findings(tables(table(*rows)))[:3]
-    assert counts == "10 of 30 cells memorized targets that are pure noise (20 censored)."
-    # A step between 64 and 128 samples, of 73 dimensions.
+    said = findings(tables(table(*rows)))
+    # Of 73 dimensions: 32 samples are at most half, 64 between half and all, 128 above.
+    assert said[:2] == [
+        "Given at most half as many samples as their ceiling, networks without regularization memorized in 5 of 5 trainings;"
+        " between half and all of it in 5 of 5.",
+        "Above the ceiling 0 of 5 trainings memorized; over all settings 0 of 10.",
+    ]
+    # N50 by interpolation is 1.24 ceilings, where nothing above the ceiling memorized: no more than about 1 is said.
     assert (
-        plain
-        == "no regularization: N50 is 1.24 (0.87 to 1.76) times the functional dimension, 3.7 bits for each parameter (5000 epochs to tau 0.01); it lies near the edge of the counts tried, and perhaps beyond."
+        "No regularization: N50, the sample count that half of the seeds memorize, is about 1 (95 %: 0.87 to 1.76) times the"
+        " ceiling, 3.7 bits for each parameter (5000 epochs to tau 0.01). It lies near the edge of the counts tried, and perhaps"
+        " beyond."
+    ) in said
+    assert "Dropout 0.1: no network's N50 is known (5000 epochs to tau 0.01). It has only an upper bound." in said
+    assert "10 of 30 trainings memorized targets that are pure noise (20 spent their epochs first)." in said
+
+
+def test_what_is_said_of_the_ceiling_counts_the_cells_of_its_table():
+    """Seven of eight below a half, one of four up to it, and one that is looser than exact above."""
+    hits = {(16, s): s < 7 for s in range(8)} | {(64, s): s < 1 for s in range(4)} | {(128, s): s < 1 for s in range(3)}
+    rows = [
+        {"n_samples": n, "data_seed": s, "init_seed": s, "depth": 1, "width": 8, "status": "memorized" if hit else "censored"}
+        for (n, s), hit in hits.items()
+    ]
+    made = tables(table(*rows))
+    assert made.bands[["per_dim_high", "n_memorized", "n_cells"]].to_numpy().tolist() == [
+        [0.5, 7, 8],
+        [1, 1, 4],
+        [math.inf, 1, 3],
+    ]
+    first, second = findings(made)[:2]
+    low, high = (f"{100 * end:.0f}" for end in wilson_interval(7, 8))
+    assert (
+        f"networks memorized in 7 of 8 trainings (95 %: {low} to {high}); between half and all of it in 1 of 4 (95 %:" in first
     )
-    assert dropout == ("dropout: no network's N50 is known (5000 epochs to tau 0.01); it has only an upper bound.")
+    assert second.startswith("Above the ceiling 1 of 3 trainings (95 %: ")
+
+
+def test_networks_that_no_theory_bounds_have_no_ceiling():
+    rows = seeds(["memorized"] * 3, [9] * 3, n_samples=64, depth=1, width=8, target="rademacher", loss="hinge")
+    made = tables(table(*rows))
+    assert not any("ceiling" in sentence for sentence in findings(made))
+    assert [term for term, _ in terms(made)] == ["Memorized", "Functional dimension"]
+
+
+def test_sentences_come_by_what_they_say_whatever_the_order_they_were_found_in():
+    """A regularizer that stops all but one of ten is an effect, and stands before numbers; what cannot be told comes last."""
+    said = regularized(dropout={0.1: (1, None)}, weight_decay={0.001: (10, 100)})
+    places = [
+        next(k for k, text in enumerate(said) if start in text)
+        for start in ("Given at", "Dropout 0.1 hinders", "such trainings")
+    ]
+    assert places == sorted(places) == list(dict.fromkeys(places))
+    accounts = [k for k, text in enumerate(said) if "memorized targets that are pure noise" in text]
+    assert accounts and accounts[0] > places[-1]
+
+
+def test_no_sentence_of_a_grid_holds_a_name_of_the_program_or_a_hyphen_for_a_minus():
+    rows = []
+    for name, strength, most in (("none", 0.0, 128), ("weight_decay", 0.001, 64)):
+        for width in (4, 8, 16):
+            for n in (16, 32, 64, 128, 256):
+                hit = n <= most * width / 16
+                fields = {"depth": 1, "width": width, "regularization": name, "weight_decay": strength, "n_samples": n}
+                rows += seeds(["memorized" if hit else "censored"] * 6, [n if hit else None] * 6, **fields)
+    said = findings(tables(table(*rows)))
+    assert len(said) > 6
+    for sentence in said:
+        assert not re.search(r"\w_\w|\w=\w|(?<![\w.])-\d", sentence), sentence
+        # Every interval says that it is one.
+        assert not re.search(r"\((?!95 %: )[\d.]+ to [\d.]+\)", sentence), sentence
 
 
 def test_findings_of_a_run_without_results_say_so():
@@ -190,7 +254,8 @@ def test_findings_compare_the_lowest_validation_error_with_the_variance_of_its_t
         {"best_over_variance": [1.02, 0.99], "final_over_variance": [2.0, 3.0], "n_val": [200, 200], "target": "normal"}
     )
     cells = table(*seeds(["memorized"] * 2, [10, 20], n_val=200))
-    assert findings(tables(cells, validation=validation))[-1] == (
+    (said,) = [text for text in findings(tables(cells, validation=validation)) if "generalizes" in text]
+    assert said == (
         "Nothing generalizes: at the end of training the validation MSE is 2.5 times the variance of the validation targets, in the"
         " median of 2 cells. The lowest of any cell at any epoch is 0.990 times; a mean square of 200 samples scatters by 10 %."
     )
@@ -227,7 +292,7 @@ def test_findings_say_what_an_untuned_rate_hides():
     for n, found in ((32, {0.001: 90, 0.003: 60, 0.01: 20}), (64, {0.001: None, 0.003: None, 0.01: 50})):
         for rate, epoch in found.items():
             rows += seeds(["memorized" if epoch else "censored"] * 2, [epoch] * 2, n_samples=n, learning_rate=rate)
-    assert findings(tables(table(*rows)))[3:] == [
+    assert [text for text in findings(tables(table(*rows))) if text.startswith("Learning rates")] == [
         "Learning rates 0.001 to 0.01: in 2 combinations most seeds memorized in 1 at the default rate, in 2 at the best of the"
         " swept rates (chosen on the same seeds, so a little too good); where both do, the best takes 33 % of the epochs in"
         " the median. Of 2 best rates at which most seeds memorize, 2 are at an end of the sweep: a rate beyond it may be better.",
@@ -236,7 +301,7 @@ def test_findings_say_what_an_untuned_rate_hides():
 
 def test_findings_say_that_the_default_rate_was_not_swept():
     rows = [row for rate in (0.001, 0.01) for row in seeds(["memorized"] * 2, [50] * 2, learning_rate=rate)]
-    assert findings(tables(table(*rows)))[1].startswith(
+    assert next(text for text in findings(tables(table(*rows))) if text.startswith("Learning")).startswith(
         "Learning rates 0.001 to 0.01, without the default: in 1 combinations most seeds memorized in 1 at the best of the swept"
     )
 
@@ -287,4 +352,4 @@ def test_findings_make_no_claim_without_both_default_strengths():
 
 def test_findings_say_that_strengths_overlap_where_they_do():
     said = regularized(dropout={0.01: (9, 120), 0.1: (2, 900)}, weight_decay={0.001: (10, 100), 0.1: (4, 500)})
-    assert said[-1].startswith("The strength decides more than the kind: weight_decay=0.1: 40 % memorize")
+    assert any(text.startswith("The strength decides more than the kind: weight decay 0.1: 40 % memorize") for text in said)

@@ -7,10 +7,11 @@ import math
 
 import pytest
 
-from bench.protocol.cells import FIELDS, Cell
+from bench.protocol.cells import FIELDS, NO_TAU, Cell
 from bench.protocol.networks import functional_dim, width_for
-from bench.statistics.evidence import LEVER_OF, WATCHED, Lever, evidence
-from bench.statistics.verdict import UNTESTED, Cause, verdict
+from bench.statistics.evidence import LEVER_OF, WATCHED, Cause, Lever, evidence
+from bench.statistics.verdict import verdict
+from bench.statistics.wording import UNTESTED
 from tests.statistics.tables import labelled, seeds, table
 
 # P = 97 and 89 functional dimensions.
@@ -229,6 +230,36 @@ def test_a_share_of_draws_is_luck_with_its_interval():
     assert found.sentences[1] == "As asked, the draw decides: 10 of 20 seeds memorized (30 to 70 %)."
 
 
+def past(hits: int, n_seeds: int, final: float, **changes) -> list[dict]:
+    """Trained on past tau: all seeds were at 1e-14, and these many end at `final`."""
+    rows = rung(None, 0.001, n_seeds=n_seeds, tau=NO_TAU, **changes)
+    return [row | {"best_tau": 1e-14, "final_tau": final if i < hits else 0.001} for i, row in enumerate(rows)]
+
+
+@pytest.mark.parametrize(("lost", "cause"), [(8, Cause.LOST), (5, Cause.NOTHING), (0, Cause.NOTHING)])
+def test_what_is_lost_past_tau_is_a_cause_only_where_most_seeds_lose_it(lost, cause):
+    found = verdict(evidence_of(rung(70), past(lost, 8, 0.3), past(0, 8, 0.3, lr_schedule="cosine")))
+    assert found.cause == cause
+    text = next(sentence for sentence in found.sentences if "over 100 epochs" in sentence)
+    assert f": {lost} of the 8 seeds that reach tau 0.01 end above it" in text
+    assert (found.sentences[0] == text) == (cause == Cause.LOST)
+    assert ("Kept to the end by (the same seeds, unconfirmed): lr_schedule=cosine (8 of 8 seeds)." in found.sentences) == (
+        lost > 0
+    )
+
+
+def test_what_ends_in_no_number_past_tau_is_lost():
+    rows = [row | {"status": "diverged"} for row in past(8, 8, math.nan)]
+    found = verdict(evidence_of(rung(70), rows))
+    assert found.cause == Cause.LOST
+    assert found.sentences[0].endswith("in the median tau is 1e-14 at its lowest and not finite at the end.")
+
+
+def test_a_training_past_tau_is_no_change_and_takes_no_share_of_the_level():
+    asked, change = mixed(0, 4), mixed(4, 4, init="he_normal")
+    assert verdict(evidence_of(asked, change, past(0, 4, 0.3))).cause == Lever.INITIALISATION
+
+
 def test_a_change_of_the_task_is_no_remedy():
     found = verdict(evidence_of(rung(None), rung(5, d_in=20)))
     assert (found.cause, found.change) == (Cause.UNDECIDED, None)
@@ -286,6 +317,11 @@ def test_capacity_is_said_only_where_more_epochs_and_other_rates_were_shown_not_
     assert found.cause == Cause.UNDECIDED
     assert found.sentences[0] == (
         "Undecided: capacity, or the budget: learning_rate=0.1, max_epochs=400 leaves 20 %, where 100 epochs leave 50 %."
+    )
+    slowly = rung(None, 0.43, learning_rate=0.1, max_epochs=400)
+    assert verdict(evidence_of(asked, fewer, *tried, slowly)).cause == Cause.UNDECIDED
+    assert (
+        verdict(evidence_of(asked, fewer, *tried, rung(None, 0.48, learning_rate=0.1, max_epochs=400))).cause == Cause.CAPACITY
     )
     perhaps = mixed(4, 8, learning_rate=0.03)
     assert verdict(evidence_of(asked, fewer, *tried, perhaps)).cause == Cause.UNDECIDED
@@ -364,6 +400,21 @@ def test_samples_beyond_the_functional_dimension_are_said_and_decide_where_nothi
         UNTESTED,
         UNLIKE,
     )
+
+
+@pytest.mark.parametrize(
+    ("change", "source"),
+    [
+        ({}, "Grigsby et al. 2022, arXiv 2209.04036"),
+        ({"activation": "tanh"}, "Sard 1942"),
+        ({"trainable": "readout"}, "linear"),
+    ],
+)
+def test_beyond_the_dimension_the_source_is_that_of_the_activation(change, source):
+    found = verdict(
+        evidence_of(rung(None, n_samples=200, **change), rung(None, 0.4, n_samples=200, init="he_normal", **change))
+    )
+    assert f"no exact fit of generic continuous targets exists ({source}" in found.sentences[1]
 
 
 @pytest.mark.parametrize("change", [{"tau": 0.6}, {"target": "rademacher"}])

@@ -2,10 +2,20 @@
 #pragma once
 #include "core.h"
 #include "task.h"
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#endif
 
 namespace fused {
 
 const int ALIGNMENT = 64;  // bytes, a cache line; places of a piece of memory that begins on one
+
+// Bytes behind each array that nobody may touch, where a sanitizer watches: else it would not see one array run over into the next.
+#if defined(__SANITIZE_ADDRESS__)
+const int FENCE = 256;
+#else
+const int FENCE = 0;
+#endif
 
 // Offsets in bytes. Without scratch where that lies elsewhere.
 template <class Tiles> struct Offsets {
@@ -29,10 +39,30 @@ template <class Tiles> struct Offsets {
     scratch = take(with_scratch ? scratch_size<Tiles>(c) : 0);
   }
 
+  // Fences up, from when a cell begins, and down, when it has ended and others may have the memory.
+#if defined(__SANITIZE_ADDRESS__)
+  void close(void* memory) const {
+    for (int i = 0; i < n_fences; i++) ASAN_POISON_MEMORY_REGION((char*)memory + fences[i], FENCE);
+  }
+  void open(void* memory) const { ASAN_UNPOISON_MEMORY_REGION(memory, bytes); }
+#else
+  FUSED_FN void close(void*) const {}
+  FUSED_FN void open(void*) const {}
+#endif
+
  private:
+#if defined(__SANITIZE_ADDRESS__)
+  long long fences[12];
+  int n_fences = 0;
+  void fence() { fences[n_fences++] = bytes; }
+#else
+  FUSED_FN void fence() {}
+#endif
   FUSED_FN long long take(long long count) {
     const long long at = bytes;
     bytes += (count * (long long)sizeof(Real) + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    fence();
+    bytes += FENCE;
     return at;
   }
 };
@@ -82,10 +112,12 @@ template <class Tiles, bool BACK> FUSED_FN void copy_params(const Spec& c, doubl
 // A fresh cell: all arrays zero but the parameters and the samples.
 template <class Tiles> FUSED_CALL void begin(const Task& task, const Arrays<typename Tiles::Real>& arrays, bool with_scratch) {
   const Spec& c = task.spec;
-  const int words = (int)(Offsets<Tiles>(c, with_scratch).bytes / ALIGNMENT);
+  const Offsets<Tiles> at(c, with_scratch);
+  const int words = (int)(at.bytes / ALIGNMENT);
   struct alignas(16) Line { int word[ALIGNMENT / sizeof(int)]; };
   FUSED_TEAM(i, 0, words) ((Line*)task.memory)[i] = Line{};
   Tiles::team_sync();
+  if (Tiles::rank() == 0 && Tiles::tid() == 0) at.close(task.memory);
   copy_params<Tiles, false>(c, task.params, arrays.params);
   turn_over<Tiles>(arrays.train, task.inputs, task.targets, c.n_samples, c.d_in);
   turn_over<Tiles>(arrays.val, task.val_inputs, task.val_targets, c.n_val, c.d_in);
@@ -107,6 +139,7 @@ FUSED_CALL void go_on(Task& task, Core<Tiles>& core, Host& host, typename Tiles:
   if (task.progress.state != ENDED) return;
   copy_params<Tiles, true>(task.spec, task.params, core.arrays().params);
   if (Tiles::rank() == 0) core.predict(task.n_predictions, task.predictions);
+  if (Tiles::rank() == 0 && Tiles::tid() == 0) Offsets<Tiles>(task.spec, !scratch).open(task.memory);
 }
 
 }  // namespace fused

@@ -142,6 +142,7 @@ def steps(results: Path, *, device: str = "cuda:0", quick: bool = False) -> list
         ),
         Step("B", "conformance", 40, 12, (*PYTEST, "-k", "tf32_losses" if quick else "plain_loop", "tests/engines/test_gpu.py")),
         Step("C", "tests", 900, 12, (*PYTEST[:-1], "gpu", "tests/engines/test_gpu.py")),
+        Step("C", "memcheck", 300, 12, (*sanitizer, "memcheck", *own("smoke", "float64", "tf32")), {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}),
         Step("C", "synccheck", 300, 12, (*sanitizer, "synccheck", *own("smoke", *few))),
         Step(
             *("C", "speed", 1200, 60),
