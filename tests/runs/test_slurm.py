@@ -56,7 +56,7 @@ class Meanwhile:
     def __init__(self, cells, folder, **how):
         self.error: BaseException | None = None
         self._folder = folder
-        self._thread = threading.Thread(target=self._run, args=(cells, folder, how))
+        self._thread = threading.Thread(target=self._run, args=(cells, folder, how), daemon=True)
         self._thread.start()
 
     def _run(self, cells, folder, how):
