@@ -20,6 +20,9 @@ INSTALL = (
     " submitit's local executor is tested instead"
 )
 
+# PERIODIC_TIMEOUT of slurmctld.
+LIMITS_EVERY_S = 30.0
+
 # Daemons are in folders that not every user's PATH has.
 DAEMONS = "/usr/sbin:/usr/local/sbin:/sbin"
 
@@ -87,6 +90,12 @@ def cluster(folder: Path) -> Iterator[Path]:
             yield conf
         finally:
             _run(["scancel", "--full", f"--user={getpass.getuser()}"], environment)
+
+
+def wait_before_limits(conf: Path, before_s: float) -> None:
+    """Until the controller looks at time limits in `before_s`: it does so every LIMITS_EVERY_S since it has started."""
+    since = time.time() - (conf.parent / "slurmctld.pid").stat().st_mtime
+    time.sleep((-since - before_s) % LIMITS_EVERY_S)
 
 
 def _end(daemon: subprocess.Popen) -> None:

@@ -18,7 +18,7 @@ from tests.runs.alike import assert_alike, trainings
 
 SHORT = bench.expand(depth=[1, 2], width=[4, 8], n_samples=[8, 16], seed=range(2), max_epochs=100)
 # They end with their budget alone.
-BUSY = bench.expand(depth=2, width=32, n_samples=128, seed=range(24), tau=1e-15, max_epochs=200_000)
+BUSY = bench.expand(depth=2, width=32, n_samples=128, seed=range(36), tau=1e-15, max_epochs=30_000)
 
 
 @pytest.fixture(scope="module")

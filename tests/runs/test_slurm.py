@@ -23,12 +23,15 @@ from tests.runs.alike import assert_alike, trainings
 
 pytestmark = pytest.mark.skipif(not slurmd.found(), reason=slurmd.INSTALL)
 
+# Time for a task to start and for some cells to end in it.
+LIMITS_AFTER_S = 9.0
+
 SHORT = bench.expand(depth=[1, 2], width=[4, 8], n_samples=[8, 16], seed=range(2), max_epochs=100)
 
 
-def busy(count: int, epochs: int) -> list[bench.Cell]:
-    """Cells that end with their budget alone: 100,000 epochs take a core with AVX-512 some 0.4 s."""
-    return bench.expand(depth=2, width=32, n_samples=128, seed=range(count), tau=1e-15, max_epochs=epochs)
+def busy(count: int) -> list[bench.Cell]:
+    """Cells that end with their budget alone, each of which takes a core with AVX-512 some 0.3 s."""
+    return bench.expand(depth=2, width=32, n_samples=128, seed=range(count), tau=1e-15, max_epochs=30_000)
 
 
 @pytest.fixture(scope="module")
@@ -105,12 +108,13 @@ def restarts(task: str) -> int:
 
 
 @pytest.mark.exhaustive
-def test_tasks_that_are_preempted_and_that_come_to_their_time_limit_are_queued_again_and_go_on(tmp_path):
+def test_tasks_that_are_preempted_and_that_come_to_their_time_limit_are_queued_again_and_go_on(conf, tmp_path):
     """One by scontrol requeue, as an administrator would; the other by a limit of a minute, which is the least. SLURM looks at
     limits every 30 s, and tells of one that comes within `signal_s` and as much again.
     """
-    cells = busy(72, 200_000)
+    cells = busy(60)
     bench.run(cells[::12], run_dir=tmp_path / "here", device="cpu")
+    slurmd.wait_before_limits(conf, LIMITS_AFTER_S)
     running = Meanwhile(cells, tmp_path / "there", time_min=1, signal_s=55)
     job = running.job()
     ask("scontrol", "requeue", f"{job}_0")
@@ -126,9 +130,9 @@ def test_tasks_that_are_preempted_and_that_come_to_their_time_limit_are_queued_a
 @pytest.mark.exhaustive
 def test_a_job_goes_on_without_its_command_and_after_scancel_the_same_command_goes_on(tmp_path, capsys):
     """kill -9 of the command that waits; the next one waits for the same job, which is cancelled; the third trains what is left."""
-    cells = busy(24, 200_000)
+    cells = busy(36)
     bench.run(cells[::6], run_dir=tmp_path / "here", device="cpu")
-    code = f"from tests.runs.test_slurm import busy, run; run(busy(24, 200_000), {str(tmp_path / 'there')!r})"
+    code = f"from tests.runs.test_slurm import busy, run; run(busy(36), {str(tmp_path / 'there')!r})"
     waits = subprocess.Popen([sys.executable, "-c", code], env=environment(), cwd=ROOT)
     while not Store(tmp_path / "there").statuses():
         assert waits.poll() is None
@@ -152,7 +156,7 @@ def test_a_job_goes_on_without_its_command_and_after_scancel_the_same_command_go
 
 @pytest.mark.exhaustive
 def test_a_job_that_is_cancelled_is_one_line_and_what_had_ended_is_kept(tmp_path):
-    cells = busy(24, 200_000)
+    cells = busy(36)
     running = Meanwhile(cells, tmp_path)
     job = running.job()
     ask("scancel", job)
