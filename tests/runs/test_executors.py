@@ -21,6 +21,7 @@ from bench.runs.executors.api import Tally, Wanted
 from bench.runs.executors.deal import CELL_FLOPS, deal
 from bench.runs.executors.options import Slurm
 from bench.runs.executors.shard import train_shard
+from bench.runs.executors.submitted import CommandLine
 from bench.store import provenance
 from bench.store.claims import Claimed, claim
 from bench.store.cut import cuts, forget_cuts, read_shard, write_cut
@@ -236,3 +237,13 @@ def test_submitit_carries_a_command_line_alone_in_a_folder_of_its_owner_and_its_
         len(CELLS),
     )
     assert not (tmp_path / "other" / "shards").exists()
+
+
+def test_a_task_that_is_told_of_its_limit_as_its_command_ends_is_queued_again_all_the_same():
+    line = CommandLine(["columns", "nosuch"])
+    line._child = subprocess.Popen([sys.executable, "-c", ""])
+    line._child.wait()
+    assert line.checkpoint().function.__dict__ == {"arguments": ("columns", "nosuch")}
+    with pytest.raises(SystemExit) as ended:
+        line()
+    assert ended.value.code == 2

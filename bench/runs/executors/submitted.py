@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -38,5 +39,7 @@ class CommandLine:
         same line is queued again.
         """
         self._child.terminate()
-        os.waitid(os.P_PID, self._child.pid, os.WEXITED | os.WNOWAIT)
+        # Where it has just ended, `__call__` may have been told so.
+        with contextlib.suppress(ChildProcessError):
+            os.waitid(os.P_PID, self._child.pid, os.WEXITED | os.WNOWAIT)
         return DelayedSubmission(CommandLine(self.arguments))
