@@ -46,11 +46,9 @@ def _here(conf, monkeypatch):
     monkeypatch.setattr(slurm, "LOOK_EVERY_S", 0.25)
 
 
-def run(cells, folder, **how):
-    """Also what fails ends here, in a thread of its own or in this one."""
-    return bench.run(
-        cells, run_dir=folder, device="cpu", threads=1, executor=bench.Slurm(**{"shards": 2, "time_min": 10, **how})
-    )
+def run(cells, folder, *, time_min=10, signal_s=90, **options):
+    how = bench.Slurm(shards=2, time_min=time_min, signal_s=signal_s)
+    return bench.run(cells, run_dir=folder, device="cpu", threads=1, executor=how, **options)
 
 
 class Meanwhile:
