@@ -37,8 +37,8 @@ bench: $(RUN_READY)  ## train a grid and write tables, heatmaps and report.html;
 diagnose: $(RUN_READY)  ## why does a network not memorize? ARGS='depth=4 width=16 n_samples=200'
 	$(PY) -m bench diagnose $(ARGS)
 
-report: $(RUN_READY)  ## rebuild tables, figures and report.html of a finished run; RUN=results/default
-	$(PY) -m bench report $(RUN)
+report: $(RUN_READY)  ## rebuild tables, figures and report.html of a finished run; RUN=results/default ARGS=--redraw
+	$(PY) -m bench report $(RUN) $(ARGS)
 
 # Compiled Python is kept, whatever the environment says: tests start many processes.
 PYTEST = PYTHONDONTWRITEBYTECODE= $(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=25

@@ -17,12 +17,16 @@ from bench.protocol.grid import GridError
 from bench.protocol.version import __version__
 
 if TYPE_CHECKING:
-    from bench.runs.diagnosis import diagnose
+    from bench.modules.asked import diagnose
+    from bench.modules.assertion import assert_memorizes
+    from bench.modules.capacity import capacity
+    from bench.modules.trials import Stop
     from bench.runs.executors.options import Ray, Slurm
     from bench.runs.run import run
     from bench.runs.search import Search
     from bench.statistics.capacity import capacities
     from bench.statistics.survival import groups
+    from bench.store.several import load
 
 __all__ = [
     "Cell",
@@ -32,23 +36,31 @@ __all__ = [
     "Search",
     "Slurm",
     "Status",
+    "Stop",
     "__version__",
+    "assert_memorizes",
     "capacities",
+    "capacity",
     "diagnose",
     "expand",
     "groups",
+    "load",
     "run",
 ]
 
-# `run` and `diagnose` bring torch with them, `groups` pandas, `Search` and `capacities` scipy. None is needed for cells.
+# `run`, `diagnose` and what is about modules bring torch with them, `groups` and `load` pandas, `Search` and `capacities` scipy.
 _LATE = {
     "run": "bench.runs.run",
-    "diagnose": "bench.runs.diagnosis",
+    "diagnose": "bench.modules.asked",
+    "assert_memorizes": "bench.modules.assertion",
+    "capacity": "bench.modules.capacity",
+    "Stop": "bench.modules.trials",
     "Ray": "bench.runs.executors.options",
     "Search": "bench.runs.search",
     "Slurm": "bench.runs.executors.options",
     "capacities": "bench.statistics.capacity",
     "groups": "bench.statistics.survival",
+    "load": "bench.store.several",
 }
 
 

@@ -102,6 +102,7 @@ def _compare(values: dict[str, Any]) -> bool:
     from bench.machine.cores import available_cores
     from bench.peers import comparison
     from bench.report import plots, terminal
+    from bench.report.lines import block_text, screen, wrapped
     from bench.report.style import save
     from bench.runs.limits import check_size
     from bench.store.tables import write_tables
@@ -125,7 +126,7 @@ def _compare(values: dict[str, Any]) -> bool:
     counts = {name: values[name] for name in (*COUNTS, "flops")}
     for made in comparison.compare(shapes, peers, device=spec.device, **counts):
         tables.append(made)
-        print(terminal.compared_shape(made), flush=True)
+        print(wrapped(terminal.compared_shape(made), screen(), then="  "), flush=True)
         table = pd.concat(tables, ignore_index=True)
         write_tables(folder / "tables", {"comparison": table, "summary": comparison.summary(table)})
     table, summary = pd.concat(tables, ignore_index=True), comparison.summary(pd.concat(tables))
@@ -137,7 +138,7 @@ def _compare(values: dict[str, Any]) -> bool:
     wall_time_s = round(time.perf_counter() - started, 3)
     times = {"started_at": started_at.isoformat(timespec="seconds"), "wall_time_s": wall_time_s}
     provenance.append(folder, {**times, **facts, "config": values})
-    print(f"\n{terminal.comparison_table(summary)}\n\nmemcap: tables and figure in {folder}")
+    print(f"\n{block_text(terminal.comparison_block(summary), screen())}\n\nmemcap: tables and figure in {folder}")
     failed, wrong = table[table["error"].notna()], comparison.disagreeing(table)
     for _, row in failed.iterrows():
         print(f"memcap: at {_spell_shape(row)} {row['label']} failed: {row['error']}", file=sys.stderr)

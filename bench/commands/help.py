@@ -57,11 +57,23 @@ EXAMPLES = {
     "networks": "16",
     "epochs": "500",
     "flops": "1.0e+9",
+    "model": "mynets.small:make",
+    "model_args": "{width: 16}",
+    "data": "batch.npz",
+    "noise": "[[64,8],[64,1]]",
+    "loss": "cross_entropy",
+    "optimizer": "sgd",
+    "learning_rate": "0.01",
+    "batch_size": "32",
+    "max_epochs": "500",
+    "tau": "0.1",
+    "measured": "train",
+    "seeds": "[0,1,2,3,4]",
 }
 
 TEXTS = {
     "run": """\
-usage: memcap [run] [grid=NAME] [setting=value ...] [grid.FIELD=[value,value] ...]
+usage: memcap [run] [--table] [grid=NAME] [setting=value ...] [grid.FIELD=[value,value] ...]
 
 Trains the networks of a grid, and writes tables, maps and report.html into run_dir. The same command again trains only
 what is missing. Ctrl-C keeps what had finished.
@@ -71,6 +83,7 @@ examples:
   memcap run 'grid.depth=[1,2]' 'grid.width=[16,64]' tau=0.1 run_dir=results/mine
   memcap -m grid=smoke,question
 
+  --table                 print the table of results in full, not its first 15 rows
   -m                      a run for every combination of values that are written a,b
   --cfg=job [--resolve]   show the settings in place of running
   --allow-env             values may be ${{oc.env:NAME}}, of the environment; run_dir keeps them
@@ -91,7 +104,8 @@ grid.regularization=[none,dropout] takes names: {regularizations}.
 "grid.variants=[{{}},{{init: orthogonal}}]" repeats the grid with other values.
 {fields}""",
     "diagnose": """\
-usage: memcap diagnose [--fail] [field=value ...]
+usage: memcap diagnose [--fail] [--table] [field=value ...]
+       memcap diagnose [--fail] model=package.module:factory data=FILE [setting=value ...]
 
 Trains the network that the fields describe on noise. Says whether it memorizes as asked; if not, trains variants of it,
 confirms what stands out on fresh seeds, and says what holds it back. Leaves a page in run_dir.
@@ -99,24 +113,40 @@ confirms what stands out on fresh seeds, and says what holds it back. Leaves a p
 examples:
   memcap diagnose depth=2 width=8 n_samples=64 learning_rate=0.0001
   memcap diagnose --fail depth=4 width=16 n_samples=200 dropout=0.1
+  memcap diagnose model=mynets.small:make data=batch.npz loss=cross_entropy
 
   --fail                  end with exit status 1 where it does not memorize clearly more often than not; for scripts
+  --table                 print all that was tried, and what reaches each layer
   grid.seed=[0,1,2,3,4]   the seeds of data and weights of the variants; fresh ones follow (default range(3))
 
 settings of the run, with a value to try; budget_s and past_tau decide what is tried, the others change no result:
 {execution}
 
 fields of the network and its training:
-{fields}""",
+{fields}
+
+settings of a network of your own, which prints its diagnosis. The file that model= names is run:
+{module}""",
     "report": """\
-usage: memcap report [FOLDER] [figures=paper]
+usage: memcap report [--table] [--redraw] [FOLDER]
+       memcap report [FOLDER] figures=paper
+       memcap report FOLDER FOLDER ... run_dir=FOLDER
 
 Writes tables, figures and report.html of a run again, from the results in its folder; of a check its page. Trains
-nothing. Without a folder it takes results/default. figures=paper writes into FOLDER/figures/paper instead: PDF and SVG,
-3.25 and 6.75 inches wide, text of at least 7 points, no titles, captions beside them.
+nothing. Without a folder it takes results/default. Several runs become one report: run_dir gets what all hold, each
+cell once. Of a folder that holds runs it writes index.html, a page that leads to their reports.
 
-example:
-  memcap report results/smoke figures=paper""",
+figures=paper writes into FOLDER/figures/paper instead: PDF and SVG, 3.25 and 6.75 inches wide, text of at least
+7 points, no titles, captions beside them.
+
+examples:
+  memcap report results/smoke
+  memcap report results/smoke figures=paper
+  memcap report results/default results/mine run_dir=results/together
+  memcap report results
+
+  --table                 print the table of results in full, not its first 15 rows
+  --redraw                draw the figures again that are there and show these results""",
     "compare": """\
 usage: memcap compare [setting=value ...]
 
@@ -168,13 +198,14 @@ the folder, as long as the run waits for it.
 example:
   memcap shard results/default/shards/0a1b2c3d 0""",
     "columns": """\
-usage: memcap columns [TABLE ...]
+usage: memcap columns [TABLE ...] [COLUMN ...]
 
-Says what a row of a table is, and of each column the unit, the meaning and where it comes from. Without a table it
-lists them.
+Says what a row of a table is, and of each column the unit, the meaning and where it comes from; or the same of one
+column. Without a name it lists the tables.
 
-example:
-  memcap columns capacity""",
+examples:
+  memcap columns capacity
+  memcap columns n50_low""",
 }
 
 
@@ -191,6 +222,7 @@ def help_of(command: str) -> str:
         "check_speed": lambda: _aligned(
             [s._replace(example="HEAD~1") if s.name == "base" else s for s in commented("check_speed")]
         ),
+        "module": lambda: _aligned(commented("module")),
         "shapes": lambda: _aligned(shapes()),
         "regularizations": lambda: ", ".join(sorted(path.stem for path in (config_dir() / "regularization").glob("*.yaml"))),
     }

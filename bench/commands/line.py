@@ -20,6 +20,7 @@ from omegaconf.resolvers import oc
 from bench.commands.config import EXECUTION, Settings, config_dir, register_schema, settings
 from bench.commands.exits import UsageError
 from bench.commands.messages import LISTED
+from bench.commands.options import FAIL, TABLE
 from bench.protocol.cells import FIELDS
 from bench.protocol.names import did_you_mean, shortened
 
@@ -63,9 +64,10 @@ def composed(config_name: str, arguments: Sequence[str]) -> list[tuple[DictConfi
     None under --cfg, which prints the configurations.
 
     Raises:
-        UsageError: an option that no command has, or what is no setting.
+        UsageError: an option that no command has, what is no setting, or a list that the shell has split.
         hydra.errors.HydraException, omegaconf.errors.OmegaConfBaseException: settings that cannot be.
     """
+    _refuse_split(arguments)
     line = _read(arguments)
     with initialize_config_dir(version_base="1.3", config_dir=str(config_dir())):
         try:
@@ -94,7 +96,8 @@ def _read(arguments: Sequence[str]) -> _Line:
             overrides.append(_checked(argument))
             continue
         if name not in OPTIONS or (equals and name not in SHOWN):
-            known = {*OPTIONS, "--help", "--version", "--fail"} - {argument}
+            # One that other commands have is no slip.
+            known = {*OPTIONS, "--help", "--version", *([] if argument in (FAIL, TABLE) else [FAIL, TABLE])} - {argument}
             remedy = did_you_mean(argument, sorted(known), "memcap COMMAND --help lists them")
             if name.strip("-") in (*FIELDS, *EXECUTION):
                 remedy = f"settings have no dashes, write {name.strip('-')}=..."
@@ -103,6 +106,24 @@ def _read(arguments: Sequence[str]) -> _Line:
             raise UsageError(f"{name} {shortened(value, TOLD)}: shows nothing; write {name} job")
         options.add(name)
     return _Line(overrides, *(bool(options & set(names)) for names in (SEVERAL, SHOWN, RESOLVED, FROM_ENVIRONMENT)))
+
+
+def _refuse_split(arguments: Sequence[str]) -> None:
+    """A list with a space in it comes from a shell in pieces, of which the first opens more brackets than it closes."""
+    for number, argument in enumerate(arguments):
+        pieces = [argument]
+        for later in arguments[number + 1 :]:
+            if "=" not in argument or "=" in later or _open(pieces) <= 0:
+                break
+            pieces.append(later)
+        if len(pieces) > 1 and _open(pieces) == 0:
+            raise UsageError(f"{' '.join(pieces)}: was split at a space by the shell; write '{''.join(pieces)}'")
+
+
+def _open(pieces: Sequence[str]) -> int:
+    """How many brackets are open at the end."""
+    text = "".join(pieces)
+    return sum(text.count(bracket) for bracket in "[{(") - sum(text.count(bracket) for bracket in "]})")
 
 
 def _checked(argument: str) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from bench.commands.config import Settings, dump
 from bench.commands.exits import NO
 from bench.commands.line import compose
+from bench.commands.options import TABLE
 from bench.protocol.grid import GridError
 
 if TYPE_CHECKING:
@@ -17,12 +18,12 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str]) -> int:
     """Train what the arguments ask for, and write its report; the exit status is 0, or 1 where cells failed."""
-    runs = compose("config", arguments)
+    runs = compose("config", [argument for argument in arguments if argument != TABLE])
     for chosen in runs:
         for name, value in (("budget_s", chosen.budget_s), ("past_tau", chosen.past_tau)):
             if value is not None:
                 raise GridError(name, value, "has no effect on a run", "it is a setting of memcap diagnose")
-    return NO if say_failures(train_and_report(runs)) else 0
+    return NO if say_failures(train_and_report(runs, table=TABLE in arguments)) else 0
 
 
 def say_failures(tables: list[pd.DataFrame]) -> bool:
@@ -35,10 +36,10 @@ def say_failures(tables: list[pd.DataFrame]) -> bool:
     return bool(told)
 
 
-def train_and_report(runs: list[Settings], *, diagnose: bool = False) -> list[pd.DataFrame]:
+def train_and_report(runs: list[Settings], *, table: bool, diagnose: bool = False) -> list[pd.DataFrame]:
     """Train what each of the settings asks for, write its report, and print what a terminal shows of it.
 
-    `diagnose`: the cells of each are one network, to be diagnosed.
+    `table`: the tables are printed in full. `diagnose`: the cells of each are one network, to be diagnosed.
 
     Returns:
         The table of cells of each.
@@ -50,10 +51,10 @@ def train_and_report(runs: list[Settings], *, diagnose: bool = False) -> list[pd
         if chosen.run_dir in [other.run_dir for other in runs[:number]]:
             remedy = "sweep grid.<field>=[...] in one run, or give each run its own folder, as in run_dir=results/tau-${tau}"
             raise GridError("run_dir", chosen.run_dir, "is also the folder of another run of this command", remedy)
-    return [_train_and_report(chosen, diagnose=diagnose) for chosen in runs]
+    return [_train_and_report(chosen, table=table, diagnose=diagnose) for chosen in runs]
 
 
-def _train_and_report(chosen: Settings, *, diagnose: bool) -> pd.DataFrame:
+def _train_and_report(chosen: Settings, *, table: bool, diagnose: bool) -> pd.DataFrame:
     from bench.report.build import build
     from bench.runs.inquiry import Diagnose
     from bench.runs.run import run
@@ -69,10 +70,10 @@ def _train_and_report(chosen: Settings, *, diagnose: bool) -> pd.DataFrame:
         jacobian_rank=chosen.jacobian_rank,
         fresh=chosen.fresh,
         search=chosen.search,
-        diagnosis=Diagnose(chosen.budget_s, chosen.past_tau) if diagnose else None,
+        diagnosis=Diagnose(chosen.budget_s, bool(chosen.past_tau)) if diagnose else None,
         variants=chosen.variants,
         progress=True,
         config=dump(chosen.resolved),
     )
-    build(chosen.run_dir)
+    build(chosen.run_dir, table=table)
     return cells

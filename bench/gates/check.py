@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
+from bench.report.lines import screen, wrapped
 from bench.store.parts import write_atomically
 
 
@@ -63,10 +64,15 @@ class Check(NamedTuple):
         return self.outcome is Verdict.PASSED
 
     def text(self) -> str:
-        """For a terminal."""
+        """For a terminal, in lines that fit it."""
+        shown = screen()
         test, verdict = (max(len(finding[k]) for finding in self.findings) for k in (0, 1))
-        lines = [f"{finding.test:<{test}}  {finding.verdict:<{verdict}}  {finding.said}" for finding in self.findings]
-        return "\n".join([f"{self.name}: {self.head} against {self.base}", "", *lines])
+        under = " " * (test + verdict + 4)
+        lines = [
+            wrapped(finding.said, shown, f"{finding.test:<{test}}  {finding.verdict:<{verdict}}  ", under)
+            for finding in self.findings
+        ]
+        return "\n".join([wrapped(f"{self.name}: {self.head} against {self.base}", shown), "", *lines])
 
     def markdown(self) -> str:
         """For the summary of a job, or a comment."""

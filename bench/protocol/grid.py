@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from bench.protocol.cells import DEFAULTS, FIELDS, MAX_SEED, SEEDS, STRENGTHS, Cell, field_choices, field_types
+from bench.protocol.fields import FIELD_LIST
 from bench.protocol.names import did_you_mean, shortened
 from bench.protocol.networks import n_params
 
@@ -302,7 +303,7 @@ def _check_value(name: str, value: Any, of: str | None = None) -> Any:
             raise GridError(shown, given, "must be finite", "give a finite number") from error
     if type(value) not in types:
         wanted = " or ".join("null" if kind is type(None) else _WORDS[kind] for kind in types)
-        raise GridError(shown, value, f"must be {wanted}", FIELDS_ARE_LISTED)
+        raise GridError(shown, value, f"must be {wanted}", _instead(name, value, types))
     choices = field_choices().get(name)
     if choices and value not in choices:
         remedy = did_you_mean(value, choices, FIELDS_ARE_LISTED)
@@ -317,6 +318,15 @@ def _check_value(name: str, value: Any, of: str | None = None) -> Any:
 
 
 _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a name"}
+
+_EXAMPLES = {field.name: field.example for field in FIELD_LIST}
+
+
+def _instead(name: str, value: Any, types: tuple[type, ...]) -> str:
+    """What to write in place of a value of the wrong type: the whole number that it is, or a number that can be."""
+    if int in types and isinstance(value, float) and value.is_integer():
+        return f"write {int(value)}"
+    return f"give a number, for example {_EXAMPLES[name]}" if {int, float} & set(types) else FIELDS_ARE_LISTED
 
 
 def _loaded(values: dict[str, Any]) -> dict[str, Any]:

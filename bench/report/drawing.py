@@ -12,7 +12,7 @@ import pickle
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
@@ -26,7 +26,12 @@ from bench.report.style import save
 PICTURES_WORTH_A_PROCESS = 4
 
 
-def draw(drawings: Sequence[Drawing], folder: Path, processes: int | None = None) -> list[Picture | str]:
+def draw(
+    drawings: Sequence[Drawing],
+    folder: Path,
+    processes: int | None = None,
+    told: Callable[[int, int], None] = lambda done, count: None,
+) -> list[Picture | str]:
     """The pictures, in the same order, without their figures: those are files in the folder.
 
     In place of one that cannot be drawn stands a sentence that says why.
@@ -35,6 +40,7 @@ def draw(drawings: Sequence[Drawing], folder: Path, processes: int | None = None
         drawings: what to draw (`bench.report.pictures.drawings`).
         folder: where the files go.
         processes: that draw, this one among them; None: as many as there are cores for and figures.
+        told: is called before each figure that this process draws, with how many are drawn about, and how many there are.
     """
     useful = 1 + len(drawings) // (2 * PICTURES_WORTH_A_PROCESS)
     count = min(available_cores(), useful) if processes is None else processes
@@ -44,7 +50,11 @@ def draw(drawings: Sequence[Drawing], folder: Path, processes: int | None = None
     shares = [[n for n, turn in enumerate(turns) if turn == own] for own in range(count)]
     with ExitStack() as stack:
         others = [stack.enter_context(_Other([drawings[n] for n in share], folder)) for share in shares[1:]]
-        made = dict(zip(shares[0], _save([drawings[n] for n in shares[0]], folder), strict=True))
+
+        def begun(number: int) -> None:
+            told(number * len(drawings) // len(shares[0]), len(drawings))
+
+        made = dict(zip(shares[0], _save([drawings[n] for n in shares[0]], folder, begun), strict=True))
         for share, other in zip(shares[1:], others, strict=True):
             pictures = other.pictures()
             # One that died, for want of memory perhaps, leaves its share to this process.
@@ -84,12 +94,13 @@ class _Other:
             return None
 
 
-def _save(drawings: Sequence[Drawing], folder: Path) -> list[Picture | str]:
+def _save(drawings: Sequence[Drawing], folder: Path, begun: Callable[[int], None] = lambda number: None) -> list[Picture | str]:
     pictures: list[Picture | str] = []
     # A drawing makes many small objects; looking for garbage among the tables at every turn takes an eighth of the time.
     gc.freeze()
     try:
-        for drawing in drawings:
+        for number, drawing in enumerate(drawings):
+            begun(number)
             try:
                 picture = drawing()
                 assert picture.figure is not None

@@ -16,8 +16,9 @@ from bench.report.map_cells import Marks, axis_name, epoch_ends, note, spell_tic
 from bench.report.palette import delay_step, epoch_step
 from bench.report.words import ALL_CELLS, TIMES, capitalized, interval, is_protocol, settings_in_words, under
 from bench.statistics.beside import beside
-from bench.statistics.capacity import CURVE_FIELDS, what_is_known
+from bench.statistics.capacity import what_is_known
 from bench.statistics.confirmation import MAJORITY
+from bench.statistics.survival import CURVE_FIELDS
 from bench.statistics.tables import Tables
 from bench.statistics.thresholds import at_threshold
 

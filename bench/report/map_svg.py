@@ -201,7 +201,7 @@ def key(maps: Sequence[Map], ends: tuple[float, float], ceiling_name: str) -> li
         swatch = '<svg width="28" height="14"><g class="h"><rect width="28" height="14"/></g></svg>'
         entries.append((swatch, f"fewer than half did within {budget} epochs"))
     if fraction := next((line for note in sorted(notes) for line in note.split("\n") if "/" in line), ""):
-        entries.append((f"<b>{_escaped(fraction)}</b>", "seeds that memorized, where they disagree"))
+        entries.append((f"<strong>{_escaped(fraction)}</strong>", "seeds that memorized, where they disagree"))
     every = [(own.sheet.groups["n_samples"], mark) for own in maps for mark in own.marks.values()]
     if any(mark.known != "nothing" for _, mark in every):
         sign = f'<path class="bar" d="M6 0V16"/>{_sign(6, 8, DIAMOND)}'

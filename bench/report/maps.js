@@ -127,6 +127,7 @@
   document.addEventListener("unpick", () => { picked = ""; mark(); write(); });
   to.addEventListener("click", () => document.getElementById("cells-search").focus());
   form.hidden = false;
+  document.getElementById("maps-help").hidden = false;
   form.addEventListener("input", () => { show(); write(); });
   form.addEventListener("submit", event => event.preventDefault());
   window.addEventListener("hashchange", read);

@@ -1,21 +1,26 @@
-"""Tables -> the text that a terminal shows."""
+"""Tables -> the blocks that a terminal shows, and how their entries are spelled."""
 
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
+import numpy as np
 import pandas as pd
 
 from bench.peers.registry import SHAPE
 from bench.protocol.cells import DEFAULTS
+from bench.report.lines import Block
 from bench.statistics.capacity import spell as spell_capacity
 from bench.statistics.capacity import what_is_known
+from bench.statistics.confirmation import MAJORITY
 from bench.statistics.evidence import past_tau
 from bench.statistics.settings import same, spell, varying
 from bench.statistics.survival import GROUP_FIELDS
+from bench.statistics.verdict import verdict
 
-# What fits a terminal that somebody scrolls.
-MOST_ROWS, MOST_COLUMNS = 80, 16
+# More sample counts than these are no columns.
+MOST_COLUMNS = 16
 
 # Named also where they have their default values.
 ALWAYS_NAMED = ("n_samples", "d_in", "depth", "width", "learning_rate", "tau", "max_epochs")
@@ -30,30 +35,51 @@ PROPORTIONS = ("n50_per_param", "n50_per_dim", "bits_per_param")
 LAYER_COLUMNS = ["layer", "second_moment", "variance_across_inputs", "dead_units"]
 
 
-def capacity_table(groups: pd.DataFrame) -> str:
-    """Median epochs and seeds that memorized, sample counts across; '-' where fewer than half of the seeds did."""
+def capacity_block(groups: pd.DataFrame) -> Block:
+    """Median epochs and seeds that memorized, a row for each network and setting, sample counts across."""
     entries = groups.assign(entry=[_entry(row) for _, row in groups.iterrows()])
     index = list(dict.fromkeys(["setting", *varying(groups, among=("depth", "width"))]))
     table = entries.pivot_table(
         index=index, columns="n_samples", values="entry", aggfunc="first", sort=False, fill_value=""
     ).sort_index(axis=1)
-    title = "median epoch at which tau was reached (seeds that memorized), by n_samples; '-' where fewer than half did"
-    text = f"{title}\n\n{table.head(MOST_ROWS).to_string()}"
-    return text + (f"\n... {len(table) - MOST_ROWS} more rows in tables/groups.csv" if len(table) > MOST_ROWS else "")
-
-
-def frontier_table(capacity: pd.DataFrame) -> str:
-    """One line for each network that was searched: its N50, and what it took to find; nothing where none has a curve."""
-    if capacity.empty:
-        return ""
-    shown = capacity_columns(capacity)
+    counts = [f"n={count}" for count in table]
+    shown = table.set_axis(counts, axis=1).reset_index().astype(str)
+    shown["setting"] = shown["setting"].where(shown["setting"] != shown["setting"].shift(), "")
     title = (
-        "N50: the sample count that half of the seeds memorize, with its 95 % interval; also over the parameters and over the"
-        " dimensions\nsharpness: how steeply the share of seeds that memorize falls at N50; step: all at once"
-        "\n*: near the edge of the counts tried, and perhaps beyond; stuck: seeds that memorize at no count, N50 has no value"
-        " where they are more than a fifth"
+        "by n_samples, the median epoch at which tau was reached; 3/5: so many seeds reached it, where not all did; -: none did"
     )
-    return f"{title}\n\n{shown.head(MOST_ROWS).to_string(index=False)}"
+    return Block(title, shown, ["setting"], _spread(counts), "tables/groups.csv")
+
+
+def _spread(names: list[str]) -> list[str]:
+    """The names in an order to leave them out in, so that those that stay lie evenly, the outermost to the last.
+
+    >>> _spread(["a", "b", "c", "d", "e"])
+    ['d', 'b', 'c']
+    """
+    kept, left = [0, len(names) - 1], []
+    while len(kept) < len(names):
+        first, last = max(pairwise(kept), key=lambda ends: ends[1] - ends[0])
+        left.append((first + last) // 2)
+        kept = sorted({*kept, left[-1]})
+    return [names[place] for place in reversed(left)]
+
+
+def frontier_block(capacity: pd.DataFrame) -> Block | None:
+    """One line for each network that was searched: its N50, and what it took to find; None where none has a curve."""
+    if capacity.empty:
+        return None
+    title = (
+        "N50: the sample count that half of the seeds memorize, with its 95 % interval; *: near the edge of the counts tried,"
+        " and perhaps beyond"
+    )
+    notes = {
+        "sharpness": "sharpness: how steeply the share of seeds that memorize falls at N50; step: all at once",
+        "stuck": "stuck: seeds that memorize at no count; N50 has no value where they are more than a fifth",
+    }
+    spare = ["n_cells", "sharpness", "stuck", "n50_per_param", "bits_per_param", "n_params", "functional_dim"]
+    shown = capacity_columns(capacity).astype(str)
+    return Block(title, shown, ["setting", "rates"], spare, "tables/capacity.csv", notes)
 
 
 def capacity_columns(capacity: pd.DataFrame) -> pd.DataFrame:
@@ -80,7 +106,7 @@ def _slope(value: float) -> str:
     return "step" if value == math.inf else f"{value:.{0 if value >= 10 else 1}f}"
 
 
-def evidence_table(evidence: pd.DataFrame) -> str:
+def evidence_block(evidence: pd.DataFrame) -> Block:
     """One line for each variant: what it pulls and changes, seeds that memorized, when, what is left, and what it cost."""
     shown = pd.DataFrame(
         {
@@ -97,10 +123,26 @@ def evidence_table(evidence: pd.DataFrame) -> str:
         shown.insert(6, "lost", [f"{k}/{n}" for k, n in zip(evidence["n_lost"], evidence["n_reached"], strict=True)])
     cost = "training FLOPs over those of the asked budget"
     title = f"medians over seeds; fresh: seeds that chose no change; tau left: the share of variance unexplained; cost: {cost}"
-    widths = {name: max(map(len, [name, *shown[name]])) for name in ("change", "lever")}
-    aligned = shown.assign(**{name: shown[name].str.ljust(width) for name, width in widths.items()})
-    aligned = aligned.rename(columns={name: name.ljust(width) for name, width in widths.items()})
-    return f"{title}\n\n{aligned.to_string(index=False)}"
+    return Block(title, shown, ["change", "lever"], ["cost", "epoch", "lever"], "tables/evidence.csv")
+
+
+def worth_showing(evidence: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a diagnosis in the order of what they tell: as asked, the remedy, what else memorizes, the cheapest first,
+    and then what came closest.
+    """
+    share = (evidence["n_memorized"] / evidence["n_seeds"]).fillna(0)
+    works = share >= MAJORITY
+    order = pd.DataFrame(
+        {
+            "asked": np.arange(len(evidence)) > 0,
+            "remedy": evidence["setting"] != verdict(evidence).change,
+            "fails": ~works,
+            "share": -share.where(works, 0),
+            "cost": evidence["cost"].where(works, 0).fillna(math.inf),
+            "left": evidence["median_final_tau"].fillna(math.inf),
+        }
+    )
+    return evidence.loc[order.sort_values(list(map(str, order)), kind="stable").index]
 
 
 def compared_shape(table: pd.DataFrame) -> str:
@@ -113,11 +155,11 @@ def compared_shape(table: pd.DataFrame) -> str:
     return f"{shape}: GFLOP/s of {', '.join(sides)}"
 
 
-def comparison_table(summary: pd.DataFrame) -> str:
+def comparison_block(summary: pd.DataFrame) -> Block:
     """One line for each peer: its share of the peak, how many times slower it is than ours, memory, and energy if known."""
     columns = {
-        "": summary["label"].str.ljust(summary["label"].str.len().max()),
-        "shapes": summary["n_shapes"],
+        "library": summary["label"],
+        "shapes": summary["n_shapes"].astype(str),
         "GFLOP/s": [_spell_range(row, "gflops", "{:.3g}") for _, row in summary.iterrows()],
         "of the peak": [_spell_range(row, "of_peak", "{:.1%}") for _, row in summary.iterrows()],
         "times slower": [_spell_range(row, "slower", "{:.3g}") for _, row in summary.iterrows()],
@@ -127,7 +169,8 @@ def comparison_table(summary: pd.DataFrame) -> str:
         columns["J/TFLOP"] = [_spell_range(row, "joules_per_tflop", "{:.3g}") for _, row in summary.iterrows()]
     peak = f"{summary['peak_gflops'].iloc[0]:.0f} GFLOP/s ({summary['peak'].iloc[0]})"
     title = f"geometric means over shapes, least and largest in brackets; GFLOP/s count useful work; the peak is {peak}"
-    return f"{title}\n\n{pd.DataFrame(columns).to_string(index=False)}"
+    spare = ["most MB", "J/TFLOP", "shapes", "GFLOP/s"]
+    return Block(title, pd.DataFrame(columns), ["library"], spare, "tables/summary.csv")
 
 
 def _spell_range(row: pd.Series, name: str, form: str) -> str:
@@ -143,13 +186,15 @@ def asked_cell(group: pd.Series) -> str:
     return f"asked: {fields} ({group['n_params']} parameters, functional dimension {group['functional_dim']})"
 
 
-def signal_table(signal: pd.DataFrame) -> str:
+def signal_blocks(signal: pd.DataFrame) -> list[Block]:
     """What reaches the layers of each untrained network; the last layer is the output."""
-    parts = [SIGNAL_TITLE] if len(signal) else []
-    for setting, own in signal.groupby("setting", sort=False):
-        layers = own[LAYER_COLUMNS].to_string(index=False, na_rep="-", float_format=lambda value: f"{value:.2g}")
-        parts.append(f"{setting}\n\n{layers}")
-    return "\n\n".join(parts)
+    blocks = []
+    for setting, own in signal.groupby("setting", sort=False) if len(signal) else []:
+        numbers = {name: ["-" if pd.isna(value) else f"{value:.2g}" for value in own[name]] for name in LAYER_COLUMNS[1:]}
+        table = pd.DataFrame({"layer": own["layer"].astype(int).astype(str), **numbers})
+        title = str(setting) if blocks else f"{SIGNAL_TITLE}\n{setting}"
+        blocks.append(Block(title, table, file="tables/signal_propagation.csv"))
+    return blocks
 
 
 def spell_epochs(value: float) -> str:
@@ -167,5 +212,7 @@ def spell_tau(row: pd.Series) -> str:
 def _entry(group: pd.Series) -> str:
     if group["n_seeds"] == 0:
         return "failed" if group["n_failed"] else "pending"
-    median = spell_epochs(group["median_epoch_to_tau"])
-    return f"{'-' if median == 'never' else median} ({group['n_memorized']}/{group['n_seeds']})"
+    if group["n_memorized"] == 0:
+        return "-"
+    median, share = spell_epochs(group["median_epoch_to_tau"]), f"{group['n_memorized']}/{group['n_seeds']}"
+    return " ".join([*([] if median == "never" else [median]), *([share] if group["n_memorized"] < group["n_seeds"] else [])])

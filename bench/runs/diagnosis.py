@@ -14,6 +14,7 @@ from bench.protocol import grid
 from bench.protocol.cells import FIELDS, Cell
 from bench.protocol.cells import SEEDS as SEED_FIELDS
 from bench.report import terminal
+from bench.report.lines import block_text, screen, wrapped
 from bench.runs.inquiry import Diagnose
 from bench.runs.run import run
 from bench.statistics import tables
@@ -25,7 +26,7 @@ SEEDS = (0, 1, 2)
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """A verdict, and what it stands on; as text, all of it.
+    """A verdict, and what it stands on; as text, all of it, which fits the terminal where it is printed to one.
 
     `evidence` and `signal` have the columns of the tables `evidence` and `signal_propagation` (`bench.protocol.columns`): a
     row for the cell and each variant of it; a row for each layer of the untrained network, and of the same under another
@@ -37,8 +38,10 @@ class Diagnosis:
     signal: pd.DataFrame
 
     def __str__(self) -> str:
-        shown = [terminal.evidence_table(self.evidence), terminal.signal_table(self.signal), "\n".join(self.verdict.sentences)]
-        return "\n\n".join(shown)
+        shown = screen()
+        sentences = "\n".join(wrapped(sentence, shown) for sentence in self.verdict.sentences)
+        blocks = [terminal.evidence_block(self.evidence), *terminal.signal_blocks(self.signal)]
+        return "\n\n".join([sentences, *(block_text(block, shown) for block in blocks)])
 
 
 def diagnose(

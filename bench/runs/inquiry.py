@@ -28,6 +28,9 @@ LEAST_TIME_S, TIMES_ASKED = 10.0, 15.0
 # What a round takes beside its training: packs, processes' threads, and files.
 ROUND_S = 0.1
 
+# FLOP/s: slower than this is no training but what comes with it, as of cells of a few epochs on a busy machine.
+LEAST_SPEED = 1e7
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Diagnose:
@@ -308,7 +311,7 @@ class Inquiry:
     def _predicted_s(self, flops: float) -> float:
         """What training takes if every cell spends its budget, at the speed seen so far."""
         training_s = max(self._spent_s - ROUND_S * self._rounds, 0.1 * self._spent_s)
-        return ROUND_S + flops * training_s / self._flops if self._flops else 0.0
+        return ROUND_S + flops * min(training_s / self._flops, 1 / LEAST_SPEED) if self._flops else 0.0
 
 
 def _after(seed: int) -> Iterable[int]:

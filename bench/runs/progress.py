@@ -1,60 +1,58 @@
-"""Progress of a long run: a bar on a terminal, a line now and then elsewhere."""
+"""Progress of training: cells by how they ended, and the share of the time that is gone."""
 
 from __future__ import annotations
 
-import sys
-import time
 from collections import Counter
+from collections.abc import Sequence
 from types import TracebackType
 
-from tqdm import tqdm
+from bench.engines.packs import budget_flops, epoch_flops
+from bench.machine.bar import Bar
+from bench.protocol.cells import Cell, Outcome, Status
 
-from bench.protocol.cells import Outcome, Status
-
-LINE_EVERY_S = 15.0
-
-# Of cells as they are planned: of all of a run, or of a round of a search. The time left supposes that all spend their budgets
-# at the speed of those before: it falls as cells memorize sooner, and may rise where what comes is slower.
-_BAR = "{percentage:3.0f}%|{bar:24}| {postfix} [{elapsed} elapsed, {remaining} left at this speed]"
+# A cell takes about its budget in FLOPs to this power: large networks train faster, and end before their budget more often.
+# The share of it that has ended is within 0.12 of the share of the time for the default grid, and within 0.16 for that of
+# precision, at any moment; of the FLOPs themselves 0.95 are gone after half of the default grid's time.
+POWER = 0.6
 
 
 class Progress:
-    """Counts ended cells by status and useful FLOPs, over the FLOPs of all budgets. A context manager; does nothing where it
-    is not `shown`.
-    """
+    """Counts ended cells by status and useful FLOPs. A context manager; does nothing where it is not `shown`."""
 
-    def __init__(self, cells: int, budget_flops: float, *, shown: bool):
-        self._cells, self._budget = cells, max(budget_flops, 1)
+    def __init__(self, cells: Sequence[Cell], *, shown: bool):
+        self._cells, self._weight = len(cells), max(sum(map(_weight, cells)), 1e-9)
+        self._budget = float(sum(map(budget_flops, cells)))
         self._counts: Counter[Status] = Counter()
-        self._flops = self._spent = 0.0
-        self._started = self._last_line = time.monotonic()
-        self._lines = shown and not sys.stderr.isatty()
-        self._bar = tqdm(total=100, bar_format=_BAR, disable=not shown or self._lines, leave=True)
+        self._ended = self._flops = self._running = 0.0
+        self._bar = Bar(shown=shown, stays=True)
 
     def __enter__(self) -> Progress:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._show(force=True)
-        self._bar.close()
+        self._show(last=True)
+        self._bar.__exit__(kind, error, trace)
 
-    def update(self, outcomes: list[Outcome], flops: float, budget_freed: float) -> None:
-        """Ended cells, useful FLOPs done since the last call, and FLOPs of budget that the ended cells no longer need."""
-        self._counts.update(outcome.status for outcome in outcomes)
+    def update(self, outcomes: Sequence[Outcome], flops: float) -> None:
+        """Ended cells, and useful FLOPs done since the last call."""
         self._flops += flops
-        self._spent += flops + budget_freed
-        self._show(force=False)
+        self._running += flops
+        for outcome in outcomes:
+            self._counts[outcome.status] += 1
+            self._ended += _weight(outcome.cell)
+            self._budget -= budget_flops(outcome.cell)
+            self._running -= (outcome.epochs_run or 0) * epoch_flops(outcome.cell)
+        self._show(last=False)
 
-    def _show(self, *, force: bool) -> None:
-        now = time.monotonic()
-        elapsed = max(now - self._started, 1e-9)
-        done = sum(self._counts.values())
+    def _show(self, *, last: bool) -> None:
+        done = self._ended / self._weight
+        # Of cells that train still, so much of their budgets as is spent.
+        begun = min(max(self._running / self._budget, 0.0), 1.0) if self._budget > 0 else 0.0
         counts = ", ".join(f"{self._counts[status]} {status.replace('_', ' ')}" for status in Status if self._counts[status])
-        text = f"{done}/{self._cells} cells{': ' if counts else ''}{counts}; {self._flops / elapsed / 1e9:.1f} useful GFLOP/s"
-        self._bar.set_postfix_str(text, refresh=False)
-        self._bar.update(100 * self._spent / self._budget - self._bar.n)
-        if self._lines and (force or now - self._last_line >= LINE_EVERY_S):
-            self._last_line = now
-            share = self._spent / self._budget
-            left = f", {elapsed * (1 / share - 1):.0f} s left at this speed" if 0 < share < 1 and not force else ""
-            print(f"{100 * share:.0f} %: {text}; {elapsed:.0f} s elapsed{left}", file=sys.stderr, flush=True)
+        speed = f"{self._flops / self._bar.elapsed_s / 1e9:.1f} useful GFLOP/s"
+        told = [f"{sum(self._counts.values())}/{self._cells} cells", *([counts] if counts else []), speed]
+        self._bar.show(done + (1 - done) * begun, told, last=last)
+
+
+def _weight(cell: Cell) -> float:
+    return float(budget_flops(cell)) ** POWER

@@ -87,6 +87,8 @@ def run(
         KeyboardInterrupt: Ctrl-C; what had finished is kept in `run_dir`.
     """
     asked = grid.check([cells] if isinstance(cells, Cell) else cells)
+    if not asked:
+        raise grid.GridError("cells", [], "names no cell to train", "give one or more, as bench.expand makes them")
     design = Design.SEARCH if search else Design.VARIANTS if variants or diagnosis else Design.PRODUCT
     if search is not None and not isinstance(search, Search):
         raise grid.GridError("search", search, "must be a bench.Search or None", "give for example bench.Search(ratio=1.15)")

@@ -72,7 +72,11 @@ def _next_cells(network: Cell, tried: Sequence[Cell], statuses: Mapping[str, str
     known = [cell for cell in tried if statuses.get(cell.cell_id, Status.FAILED) != Status.FAILED]
     n_samples = np.array([cell.n_samples for cell in known], dtype=int)
     success = np.array([statuses[cell.cell_id] == Status.MEMORIZED for cell in known], dtype=bool)
-    counts = _next_counts(n_samples, success, functional_dim(network), search) if len(known) else _first_counts(network)
+    counts = (
+        next_counts(n_samples, success, functional_dim(network), search)
+        if len(known)
+        else first_counts(functional_dim(network))
+    )
     if len(tried) and not len(known):
         return []
     room = search.most_cells - len(tried)
@@ -87,13 +91,14 @@ def _next_cells(network: Cell, tried: Sequence[Cell], statuses: Mapping[str, str
     ]
 
 
-def _first_counts(network: Cell) -> list[int]:
-    start = FIRST_LOAD * functional_dim(network)
+def first_counts(dimension: int) -> list[int]:
+    """The sample counts of a first round, for a network of this functional dimension."""
+    start = FIRST_LOAD * dimension
     counts = sorted({max(1, round(start * factor)) for factor in (1 / STRIDE, 1, STRIDE)})
     return [count for count in counts for _ in range(FIRST_SEEDS)]
 
 
-def _next_counts(n_samples: np.ndarray, success: np.ndarray, dimension: int, search: Search) -> list[int]:
+def next_counts(n_samples: np.ndarray, success: np.ndarray, dimension: int, search: Search) -> list[int]:
     """Outwards until most succeed at the least count and most fail at the largest; then evenly over the interval."""
     least, most = int(n_samples.min()), int(n_samples.max())
     if success[n_samples == least].mean() <= 1 / 2 and least > 1:

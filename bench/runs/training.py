@@ -6,7 +6,6 @@ import time
 from collections.abc import Sequence
 from contextlib import closing
 
-from bench.engines.packs import budget_flops, epoch_flops
 from bench.machine.signals import unbroken
 from bench.protocol.cells import Cell, Outcome
 from bench.runs.executors.api import Executor, Tally
@@ -29,7 +28,7 @@ class Training:
         """Train the cells and write their outcomes, also those that had ended when it is interrupted."""
         self.asked += len(cells)
         with (
-            Progress(len(cells), sum(map(budget_flops, cells)), shown=self._progress) as shown,
+            Progress(cells, shown=self._progress) as shown,
             _Writer(self._store) as writer,
             closing(self._executor.train(cells)) as reports,
         ):
@@ -38,7 +37,7 @@ class Training:
                     writer.add(report.outcomes)
                 self.trained += len(report.outcomes)
                 self.tally.add(report.outcomes)
-                shown.update(report.outcomes, report.flops, sum(map(_budget_left, report.outcomes)))
+                shown.update(report.outcomes, report.flops)
 
 
 class _Writer:
@@ -66,8 +65,3 @@ class _Writer:
                 self._store.write(self._outcomes)
             self._outcomes = []
             self._last = time.monotonic()
-
-
-def _budget_left(outcome: Outcome) -> float:
-    """FLOPs of the cell's budget that will not be spent."""
-    return (outcome.cell.max_epochs - (outcome.epochs_run or 0)) * epoch_flops(outcome.cell)

@@ -16,18 +16,14 @@ from bench.statistics.clusters import clusters, kinds
 from bench.statistics.frontier import fit
 from bench.statistics.rates import at_default_rate, best_over_rates
 from bench.statistics.settings import label_settings
-from bench.statistics.survival import GROUP_FIELDS, once
+from bench.statistics.survival import CURVE_FIELDS, GROUP_FIELDS, measured, searched
 from bench.statistics.survival import groups as group_statistics
-from bench.store.parts import PENDING
 
 # Where more seeds than this memorize at no sample count, N50 has no value.
 MOST_STUCK = 1 / 5
 
 # What a row of capacities says of N50.
 Known = Literal["value", "more", "less", "nothing"]
-
-# What cells of one success curve share.
-CURVE_FIELDS = tuple(name for name in GROUP_FIELDS if name != "n_samples")
 
 COLUMNS = list(columns_of("capacity"))
 
@@ -43,8 +39,8 @@ def capacities(cells: pd.DataFrame) -> pd.DataFrame:
     marked (`at_edge`): it may be on the other side. Where more than MOST_STUCK of the seeds memorize at no count, it has no
     value.
 
-    Cells of which no two share a seed are those of a search (`bench.runs.search`). Their intervals pay for its stopping, and
-    their rates, which were tried at sample counts of their own, have no best.
+    Cells of which no two share a seed are those of a search (`bench.statistics.survival.searched`). Their intervals pay for its
+    stopping, and their rates, which were tried at sample counts of their own, have no best.
 
     Args:
         cells: one row for each cell, of one run or of several; `setting` names what else varies, and is made up if it is not
@@ -53,12 +49,12 @@ def capacities(cells: pd.DataFrame) -> pd.DataFrame:
     Returns:
         The columns of `capacity` (`bench.protocol.columns`). `learning_rate` is empty in rows at the best rate.
     """
-    measured = once(cells[~cells["status"].isin([Status.FAILED, PENDING])])
-    if "setting" not in measured:
-        measured = measured.assign(setting=label_settings(measured))
-    measured = measured.assign(searched=_searched(measured))
-    groups = group_statistics(measured)
-    groups = groups.merge(measured[[*CURVE_FIELDS, "searched"]].drop_duplicates(), on=list(CURVE_FIELDS), how="left")
+    known = measured(cells)
+    if "setting" not in known:
+        known = known.assign(setting=label_settings(known))
+    known = known.assign(searched=searched(known))
+    groups = group_statistics(known)
+    groups = groups.merge(known[[*CURVE_FIELDS, "searched"]].drop_duplicates(), on=list(CURVE_FIELDS), how="left")
     # Of a network, not of a sample count: else a rate tried at some counts alone would split the curves of the others.
     network = [name for name in CURVE_FIELDS if name != "learning_rate"]
     swept = ~groups["searched"] & (groups.groupby(network, dropna=False)["learning_rate"].transform("nunique") > 1)
@@ -71,7 +67,7 @@ def capacities(cells: pd.DataFrame) -> pd.DataFrame:
     }
     tables = []
     for rates, chosen in parts.items():
-        own = measured.merge(chosen[list(GROUP_FIELDS)], on=list(GROUP_FIELDS), how="inner")
+        own = known.merge(chosen[list(GROUP_FIELDS)], on=list(GROUP_FIELDS), how="inner")
         if rates in ("default", "best") and len(own):
             own = own.assign(setting=label_settings(own.assign(learning_rate=0.0)))
         if rates == "best":
@@ -87,22 +83,14 @@ def capacities(cells: pd.DataFrame) -> pd.DataFrame:
     return made.astype({name: cells[name].dtype for name in CURVE_FIELDS} | numbers)
 
 
-def _searched(cells: pd.DataFrame) -> pd.Series:
-    """For each cell whether it is one of a search: no other cell of its curve has one of its seeds."""
-    curves = cells.groupby(list(CURVE_FIELDS), dropna=False)
-    return pd.concat([curves[seed].transform("nunique") == curves[seed].transform("size") for seed in SEEDS], axis=1).all(
-        axis=1
-    )
-
-
 def _row(cells: pd.DataFrame, rates: str) -> dict[str, object]:
     first = cells.iloc[0]
-    searched = bool(first["searched"])
+    of_search = bool(first["searched"])
     seeds = clusters(cells)
     success = (cells["status"] == Status.MEMORIZED).to_numpy()
     counts = np.unique(cells["n_samples"])
-    found = fit(cells["n_samples"].to_numpy(), success, kinds(cells), searched=searched)
-    stuck = found.stuck if searched else _stuck(cells, success)
+    found = fit(cells["n_samples"].to_numpy(), success, kinds(cells), searched=of_search)
+    stuck = found.stuck if of_search else _stuck(cells, success)
     if success.any() and stuck > MOST_STUCK:
         # What half of the seeds memorize hangs on how many are stuck; the others' frontier is beyond it.
         found = found._replace(n50=math.nan, low=0.0, high=math.inf if found.side == "above" else found.high)

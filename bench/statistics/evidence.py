@@ -14,7 +14,7 @@ from bench.protocol.cells import FIELDS, NO_TAU, SEEDS, Cell, Status
 from bench.protocol.columns import columns_of
 from bench.statistics.confirmation import Answer, memorizable
 from bench.statistics.settings import changed_fields, same
-from bench.statistics.survival import GROUP_FIELDS, wilson_interval
+from bench.statistics.survival import GROUP_FIELDS, once, wilson_interval
 from bench.store.parts import PENDING
 
 
@@ -81,7 +81,7 @@ def evidence(groups: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
 
     Args:
         groups: of `bench.statistics.survival.groups`, with `setting`; the first row is what the others vary.
-        cells: the same cells, one by one.
+        cells: the same cells, one by one; one that stands there twice counts once.
 
     Returns:
         The columns of `evidence` (`bench.protocol.columns`).
@@ -90,6 +90,7 @@ def evidence(groups: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
     epochs = groups["median_epoch_to_tau"].where(groups["median_epoch_to_tau"] < np.inf, groups["max_epochs"].astype(float))
     cost = epochs.where(groups["n_seeds"] > 0) * _epoch_macs(groups) / float(asked["max_epochs"] * _epoch_macs(asked))
     levers = [" + ".join(pulled(row, asked)) for _, row in groups.iterrows()]
+    cells = once(cells)
     number = cells.groupby(list(GROUP_FIELDS), sort=False, dropna=False).ngroup().to_numpy()
     measured = {**_fresh(groups, cells, number), **_kept(groups, cells, number)}
     return groups.assign(levers=levers, cost=cost, **measured)[COLUMNS].reset_index(drop=True)

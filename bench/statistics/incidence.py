@@ -16,8 +16,7 @@ from bench.statistics.clusters import clusters, effective_number
 from bench.statistics.paired import least_p, pairs_needed
 from bench.statistics.ranking import NETWORK_KEY, PAIR_KEY
 from bench.statistics.settings import regularized
-from bench.statistics.survival import wilson_interval
-from bench.store.parts import PENDING
+from bench.statistics.survival import of_grids, wilson_interval
 
 # Points of a curve for each factor of ten in epochs.
 POINTS_PER_DECADE = 12
@@ -34,7 +33,8 @@ def incidence(cells: pd.DataFrame) -> pd.DataFrame:
     """The share of each setting's cells that had memorized, stopped early or diverged by an epoch, over all its networks.
 
     Kaplan-Meier estimates (`scipy.stats.ecdf`) in which a budget that is spent censors. The ends compete: whoever has stopped
-    early or diverged will never memorize, and counts so, rather than as censored. Failed and pending cells enter nothing.
+    early or diverged will never memorize, and counts so, rather than as censored. Failed and pending cells enter nothing,
+    nor do those of a search; a cell that stands there twice counts once.
 
     Args:
         cells: one row for each cell, with `setting`.
@@ -43,7 +43,7 @@ def incidence(cells: pd.DataFrame) -> pd.DataFrame:
         The columns of `incidence` (`bench.protocol.columns`), POINTS_PER_DECADE epochs to a factor of ten. The interval is
         Wilson's, for as many independent cells as the spread between seeds allows, where that is largest.
     """
-    measured = cells[~cells["status"].isin([Status.FAILED, PENDING])]
+    measured = of_grids(cells)
     tables = [_curve(str(setting), own) for setting, own in measured.groupby("setting", sort=False)]
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=CURVE_COLUMNS)
 
@@ -98,7 +98,7 @@ def log_rank(cells: pd.DataFrame) -> pd.DataFrame:
     Sources: Mantel 1966; Peto and Peto 1972; the sum over clusters, Lin and Wei 1989 (JASA 84, 1074-1078); exchanged signs,
     Fisher 1935.
     """
-    measured = cells[~cells["status"].isin([Status.FAILED, PENDING])]
+    measured = of_grids(cells)
     off = ~regularized(measured)
     plain = measured[off].drop_duplicates(PAIR_KEY)
     rows = []

@@ -11,15 +11,14 @@ import pandas as pd
 from scipy import stats
 
 from bench.protocol import theory
-from bench.protocol.cells import SEEDS, Status
+from bench.protocol.cells import SEEDS
 from bench.protocol.columns import columns_of
 from bench.protocol.networks import HOMOGENEOUS
 from bench.statistics.agreement import agreement, holm_correction, mean_interval, p_outside, ratio_interval
 from bench.statistics.capacity import Known, what_is_known
 from bench.statistics.clusters import clusters
 from bench.statistics.settings import regularized
-from bench.statistics.survival import GROUP_FIELDS, median_with_censoring
-from bench.store.parts import PENDING
+from bench.statistics.survival import GROUP_FIELDS, measured, median_with_censoring
 
 # The largest threshold that stands for an exact fit, in float64.
 NEAR_ZERO = 1e-4
@@ -58,7 +57,8 @@ NO_MARGIN = "none: a bound"
 def published(cells: pd.DataFrame, capacity: pd.DataFrame) -> pd.DataFrame:
     """A row for each published claim that a run has cells for, and network where the claim is about one.
 
-    Cells speak to a claim by their fields, and only without regularization. Failed and pending cells enter nothing.
+    Cells speak to a claim by their fields, and only without regularization. Failed and pending cells enter nothing,
+    and a cell that stands there twice counts once.
 
     - *linear networks leave the least-squares error*: normal targets, full batch, depth 0 or a trained readout, p trained
       parameters. tau of the least-squares fit has mean (N - p) / (N - 1) for N > p. `value`: mean tau of a seed over that
@@ -83,8 +83,8 @@ def published(cells: pd.DataFrame, capacity: pd.DataFrame) -> pd.DataFrame:
         that of `bench.statistics.agreement.agreement`, a "no" after Holm's correction over all lines that are judged. One seed
         has no interval, and decides nothing.
     """
-    measured = cells[~cells["status"].isin([Status.FAILED, PENDING])]
-    plain = measured[~regularized(measured)]
+    known = measured(cells)
+    plain = known[~regularized(known)]
     curves = capacity[~regularized(capacity) & ~capacity["rates"].isin(["default", "swept"])] if len(capacity) else capacity
     rows = [*_least_squares(plain)]
     if len(curves):
@@ -241,7 +241,8 @@ _PROTOCOL = tuple(name for name in GROUP_FIELDS if name not in ("n_samples", "de
 def _depths(shallow: pd.DataFrame, deep: pd.DataFrame) -> dict[str, Any]:
     pairs = [(one, other) for one in shallow.to_dict("records") for other in deep.to_dict("records")]
     one, other = min(pairs, key=lambda pair: abs(math.log(pair[1]["functional_dim"] / pair[0]["functional_dim"])))
-    interval = ratio_interval(*(_n50(row, over=row["functional_dim"]) for row in (other, one)))
+    above, below = (_n50(row, over=row["functional_dim"]) for row in (other, one))
+    interval = ratio_interval(above, below)
     return _row(
         interval,
         (1.0, 1.0),

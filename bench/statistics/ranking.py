@@ -14,8 +14,7 @@ from bench.statistics.agreement import holm_correction
 from bench.statistics.clusters import clusters, effective_number, fraction_effect
 from bench.statistics.paired import discordant, exchanged
 from bench.statistics.settings import regularized, spell, strengths_on
-from bench.statistics.survival import wilson_interval
-from bench.store.parts import PENDING
+from bench.statistics.survival import of_grids, wilson_interval
 
 # What a cell shares with its twin without regularization: all but that, and the samples that are only watched.
 PAIR_KEY = [name for name in FIELDS if name not in ("n_val", "regularization", *STRENGTHS)]
@@ -33,8 +32,9 @@ def ranking(cells: pd.DataFrame) -> pd.DataFrame:
     """One row for each regularization at each of its strengths, the one that hinders memorization most first.
 
     A pair is a cell and its twin: all fields the same, seeds too, without any regularization. Failed and pending cells make no
-    pair. Over all pairs those count that disagree, memorized only without the regularizer and only with it, and a test whether
-    exchanging the two would change anything: the labels of whole seeds are exchanged, since a seed's cells share data.
+    pair, nor do those of a search; a cell that stands there twice counts once. Over all pairs those count that disagree,
+    memorized only without the regularizer and only with it, and a test whether exchanging the two would change anything: the
+    labels of whole seeds are exchanged, since a seed's cells share data.
 
     Shares and delays are of the pairs where the twins of all other seeds memorized, so that little but the regularizer can be
     why a cell does not. The pair's own twin has no say in that: else the twins would be chosen for their success, and a
@@ -46,7 +46,7 @@ def ranking(cells: pd.DataFrame) -> pd.DataFrame:
         (`effective_number`). No rows without twins. Where there is one seed, its own twin has to have memorized, and there is
         neither placebo nor test.
     """
-    measured = cells[~cells["status"].isin([Status.FAILED, PENDING])]
+    measured = of_grids(cells)
     off = ~regularized(measured)
     plain = measured[off].drop_duplicates(PAIR_KEY)
     twins = plain[PAIR_KEY].assign(twin_epoch=plain["epoch_to_tau"].astype(float), others=_others_memorized(plain))

@@ -10,8 +10,7 @@ import pandas as pd
 from bench.protocol.cells import SEEDS, Status
 from bench.protocol.columns import columns_of
 from bench.statistics.agreement import mean_interval, ratio_interval
-from bench.statistics.capacity import CURVE_FIELDS
-from bench.statistics.survival import once
+from bench.statistics.survival import CURVE_FIELDS, once
 from bench.store.parts import PENDING
 
 COLUMNS = list(columns_of("ratios"))

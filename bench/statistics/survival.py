@@ -18,9 +18,46 @@ GROUP_FIELDS = tuple(name for name in FIELDS if name not in SEEDS)
 Z95 = 1.959963984540054
 
 
+# What cells of one success curve share.
+CURVE_FIELDS = tuple(name for name in GROUP_FIELDS if name != "n_samples")
+
+
+def has_result(cells: pd.DataFrame) -> Bool[np.ndarray, " cell"]:
+    """For each cell whether training came to an end: it neither failed nor is pending."""
+    return ~cells["status"].isin([Status.FAILED, PENDING]).to_numpy()
+
+
 def once(cells: pd.DataFrame) -> pd.DataFrame:
-    """The cells without repetition: two runs that hold the same cell make no two observations of it. The first row stays."""
-    return cells.drop_duplicates(list(FIELDS))
+    """The cells without repetition, numbered anew: two runs that hold the same cell make no two observations of it.
+
+    The first row that has a result stays, and without any the first.
+    """
+    if "cell_id" in cells and cells["cell_id"].is_unique:  # As the store gives them: told by their hashes, which is quick.
+        return cells.reset_index(drop=True)
+    cells = cells.reset_index(drop=True)
+    better = np.argsort(~has_result(cells), kind="stable")
+    return cells.loc[np.sort(cells.iloc[better].drop_duplicates(list(FIELDS)).index)].reset_index(drop=True)
+
+
+def measured(cells: pd.DataFrame) -> pd.DataFrame:
+    """The cells that have a result, each once."""
+    return once(cells[has_result(cells)])
+
+
+def of_grids(cells: pd.DataFrame) -> pd.DataFrame:
+    """The cells that have a result, each once, without those of a search: its few seeds at each count are no fair sample."""
+    known = measured(cells)
+    return known[~searched(known)].reset_index(drop=True)
+
+
+def searched(cells: pd.DataFrame) -> Bool[np.ndarray, " cell"]:
+    """For each cell whether it is one of a search (`bench.runs.search`): its curve has several sample counts, and no two cells
+    of it share a seed. Cells of one sample count are those of a grid.
+    """
+    curve = cells.groupby(list(CURVE_FIELDS), dropna=False).ngroup()
+    of = cells[["n_samples", *SEEDS]].groupby(curve.to_numpy())
+    alone = [of[seed].transform("nunique") == of[seed].transform("size") for seed in SEEDS]
+    return (alone[0] & alone[1] & (of["n_samples"].transform("nunique") > 1)).to_numpy(bool)
 
 
 def groups(cells: pd.DataFrame) -> pd.DataFrame:
@@ -36,12 +73,12 @@ def groups(cells: pd.DataFrame) -> pd.DataFrame:
     number = cells.groupby(list(GROUP_FIELDS), sort=False, dropna=False).ngroup()
     first = cells.loc[~number.duplicated(), [*GROUP_FIELDS, "n_params", "functional_dim"]].reset_index(drop=True)
     counts = pd.crosstab(number, cells["status"]).reindex(columns=[*Status, PENDING], fill_value=0).add_prefix("n_")
-    measured = ~cells["status"].isin([Status.FAILED, PENDING])
-    results = cells[measured].groupby(number[measured])
+    known = has_result(cells)
+    results = cells[known].groupby(number[known])
     n_seeds = results.size().reindex(first.index, fill_value=0)
     memorized = counts[f"n_{Status.MEMORIZED}"]
     hits, seeds = (cells["status"] == Status.MEMORIZED).to_numpy(), cells[list(SEEDS)].to_numpy()
-    members = [np.flatnonzero(measured.to_numpy() & (number.to_numpy() == group)) for group in first.index]
+    members = [np.flatnonzero(known & (number.to_numpy() == group)) for group in first.index]
     intervals = [fraction_interval(hits[own], seeds[own]) for own in members]
     epochs = results["epoch_to_tau"].agg(lambda values: median_with_censoring(values.to_numpy(float, na_value=math.nan)))
     spent = results["epochs_run"].sum().reindex(first.index).astype(float)

@@ -86,13 +86,21 @@ class Tables:
         return {name: table for name, table in tables.items() if len(table) or name in ("cells", "groups")}
 
 
-def make(store: Store) -> Tables:
+def make(store: Store, told: Callable[[str, float], None] = lambda name, share: None) -> Tables:
     """All tables of a run folder.
 
+    Args:
+        store: the folder's.
+        told: is called with the name of each table before it is made, and the share of tables that are.
+
     Raises:
-        FileNotFoundError: the folder holds no run.
+        FileNotFoundError: the folder holds no run, or one of no cells.
     """
     cells = store.read_cells()
+    if cells.empty:
+        raise FileNotFoundError(
+            f"{store.path}: its plan has no cells; train into this folder first (memcap run_dir={store.path})"
+        )
     groups = group_statistics(cells)
     design, ratio = store.design()
     variants = design is Design.VARIANTS
@@ -100,9 +108,11 @@ def make(store: Store) -> Tables:
     keyed = cells.merge(groups[["setting", *GROUP_FIELDS]], on=list(GROUP_FIELDS), how="left")
     product, searched = design is Design.PRODUCT, design is Design.SEARCH
     failures: list[str] = []
+    names = [field.name for field in dataclasses.fields(Tables)]
 
     def made(name: str, table: Callable[[], pd.DataFrame], wanted: bool = True) -> pd.DataFrame:
         """The table; without rows where it is not wanted, or cannot be made: an error in one takes no other along."""
+        told(name, names.index(name) / len(names))
         try:
             return table() if wanted else pd.DataFrame()
         except Exception as error:  # The page says which table is left out, and why.
@@ -126,8 +136,7 @@ def make(store: Store) -> Tables:
         theory=made("theory", lambda: theory.table(groups), not variants),
         # And its rates were tried at sample counts and seeds of their own.
         learning_rates=made("learning_rates", lambda: compare_rates(groups.head(0) if searched else groups)),
-        # Of the few seeds of a search at each count, those that memorize without are no fair sample.
-        regularizers=made("regularizers", lambda: ranking(cells.head(0) if searched else cells)),
+        regularizers=made("regularizers", lambda: ranking(cells)),
         log_rank=made("log_rank", lambda: log_rank(keyed), product),
         incidence=made("incidence", lambda: incidence(keyed), product),
         thresholds=made("thresholds", lambda: thresholds(cells, groups), not searched),

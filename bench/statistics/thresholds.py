@@ -7,10 +7,10 @@ import math
 import numpy as np
 import pandas as pd
 
-from bench.protocol.cells import LADDER, SEEDS, Status
+from bench.protocol.cells import LADDER, SEEDS
 from bench.statistics.settings import MAP_AXES, varying
-from bench.statistics.survival import GROUP_FIELDS, fraction_interval, median_with_censoring
-from bench.store.parts import PENDING, RUNG_COLUMNS
+from bench.statistics.survival import GROUP_FIELDS, fraction_interval, has_result, median_with_censoring, once
+from bench.store.parts import RUNG_COLUMNS
 
 MEASURES = ["n_memorized", "fraction_memorized", "fraction_low", "fraction_high", "median_epoch_to_tau"]
 
@@ -19,15 +19,16 @@ def thresholds(cells: pd.DataFrame, groups: pd.DataFrame) -> pd.DataFrame:
     """The measures of `bench.statistics.survival.groups` at each threshold that is recorded on the way, the largest first.
 
     Args:
-        cells: one row for each cell.
+        cells: one row for each cell; one that stands there twice counts once.
         groups: those of these cells, with their `setting`.
 
     Returns:
         The columns of `thresholds` (`bench.protocol.columns`), but of the fields only those that tell the groups apart. Each
         group has a row for each rung of the ladder above its own tau, and one for its own tau.
     """
+    cells = once(cells)
     number = cells.groupby(list(GROUP_FIELDS), sort=False, dropna=False).ngroup().to_numpy()
-    measured = ~cells["status"].isin([Status.FAILED, PENDING]).to_numpy()
+    measured = has_result(cells)
     columns = {**dict(zip(LADDER, RUNG_COLUMNS, strict=True)), "own": "epoch_to_tau"}
     epochs = {rung: cells[name].to_numpy(float, na_value=math.nan) for rung, name in columns.items()}
     members = [np.flatnonzero((number == group) & measured) for group in range(len(groups))]

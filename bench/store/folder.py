@@ -17,7 +17,7 @@ from bench.store.claims import Claim, claim
 from bench.store.parts import CONTENTS, PART_NAME, SHARDS
 
 # What a report writes; all else is the run's.
-REPORTED = ("tables", "figures", "report.html")
+REPORTED = ("tables", "figures", "findings.md", "report.html")
 
 # What `write_atomically` leaves of a file where its process is ended.
 _PARTIAL = re.compile(r"\.(.+)\.[0-9a-f]{8}\.partial")

@@ -58,6 +58,7 @@ CONTENTS = (
     "figures",
     "provenance.json",
     "config.yaml",
+    "findings.md",
     "report.html",
     "plan.parquet",
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import re
 import subprocess
 import sys
 
@@ -155,11 +156,11 @@ def test_a_diagnosis_ends_with_status_1_where_the_answer_is_no_and_that_is_asked
     assert memcap("diagnose", "--fail", *small[1:], "n_samples=1", "fresh=true")[0] == 0
 
 
-def test_a_report_is_of_one_folder_whatever_its_name(memcap, tmp_path):
-    message = "memcap: a b: is not one folder; write memcap report results/default\n"
-    assert memcap("report", "a", "b") == (2, "", message)
-    message = "memcap: grid=smoke: is not a folder; a report has no settings, write memcap report results/default\n"
+def test_a_report_is_of_a_folder_whatever_its_name(memcap, tmp_path):
+    message = "memcap: grid=smoke: is not a folder; a report has no such setting, write memcap report results/default\n"
     assert memcap("report", "grid=smoke") == (2, "", message)
+    message = "memcap: --tables: is not an option of this command; did you mean --table?\n"
+    assert memcap("report", "--tables") == (2, "", message)
     bench.run(bench.expand(n_samples=[4, 8], max_epochs=2), run_dir=tmp_path / "tau=1")
     assert memcap("report", "tau=1")[0] == 0
 
@@ -188,8 +189,24 @@ def test_columns_tells_each_columns_unit_and_meaning(memcap):
             assert column.meaning in " ".join(out.split())
 
 
-def test_an_unknown_table_is_one_line_with_the_nearest(memcap):
-    assert memcap("columns", "capacities") == (2, "", "memcap: capacities: is not a table; did you mean capacity?\n")
+def test_columns_tells_what_one_column_means_in_each_table_that_has_it(memcap):
+    status, out, _ = memcap("columns", "sharpness", "setting")
+    assert status == 0
+    sharpness, setting = out.split("\n\n")
+    (column,) = (column for column in TABLES["capacity"].columns if column.name == "sharpness")
+    assert sharpness.startswith(f"sharpness [{column.unit}]\n") and sharpness.endswith("      in capacity.csv")
+    assert column.meaning in " ".join(sharpness.split())
+    having = {name for name, table in TABLES.items() if any(column.name == "setting" for column in table.columns)}
+    assert set(re.findall(r"(\w+)\.csv", setting)) == having
+    assert max(map(len, out.splitlines())) <= 120
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"), [("capacities", "capacity"), ("n50low", "n50_low"), ("mean_tau", "median_final_tau")]
+)
+def test_an_unknown_table_or_column_is_one_line_with_the_nearest(name, meant, memcap):
+    message = f"memcap: {name}: is neither a table nor a column; did you mean {meant}?\n"
+    assert memcap("columns", name) == (2, "", message)
 
 
 @pytest.mark.parametrize("arguments", ["columns cells groups", "run --help", "--help"])

@@ -161,12 +161,12 @@ def test_whatever_is_typed_ends_with_status_0_or_one_line_and_status_2(count, me
     for number in range(count):
         line = generated(chance)
         about = f"seed {seed}, line {number}: {[word[:200] for word in line]}"
-        began = time.monotonic()
+        began = time.process_time()
         try:
             status, out, err = memcap(*line)
         except BaseException as error:
             raise AssertionError(about) from error
-        assert time.monotonic() - began < 10, about
+        assert time.process_time() - began < 10, about
         assert SECRET not in out + err, about
         assert status in (0, WRONG_USE), (about, status, err)
         if status:

@@ -19,6 +19,7 @@ from bench.statistics.survival import groups
 from bench.store.parts import SCHEMAS, Store
 from tests.conftest import ROOT
 from tests.engines.training import train
+from tests.report.synthetic import ten_thousand, write_run
 
 AXES = dict(
     depth=[1, 2, 3, 4, 6],
@@ -91,3 +92,15 @@ def test_reading_the_tables_of_finished_cells_takes_no_longer_than_a_second_for_
     assert len(grouped) == count // 5
     assert grouped["n_censored"].sum() == count
     assert elapsed < most_s
+
+
+@pytest.mark.exhaustive
+@pytest.mark.clock
+def test_the_report_of_10000_cells_is_made_again_in_under_twelve_seconds(tmp_path):
+    """As from a shell, Python and its libraries started too; the figures are there."""
+    folder = write_run(tmp_path / "many", ten_thousand())
+    command = [sys.executable, "-m", "bench", "report", str(folder)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    started = time.perf_counter()
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    assert time.perf_counter() - started < 12

@@ -16,9 +16,11 @@ from bench.protocol.cells import DEFAULTS, FIELDS, Cell, Dtype
 from bench.protocol.networks import functional_dim
 from bench.protocol.noise import training_data
 from bench.protocol.signal import dead_layers, propagation
+from bench.runs.inquiry import Inquiry
 from bench.runs.ladder import SOUND, other_networks, pairs, singles, without
 from bench.statistics.confirmation import LOOKS
 from bench.statistics.evidence import Cause, Lever, pulled_by
+from bench.store.parts import Ended
 from tests.engines.training import train
 
 # Depth 0 is linear regression: its optimum, its rates and its budget are known exactly.
@@ -218,6 +220,19 @@ def test_each_single_lever_that_helps_plain_sgd_is_tried_and_no_pair_is_blamed()
         assert any(setting in sentence for sentence in found.verdict.sentences)
 
 
+def test_cells_of_a_few_epochs_do_not_make_longer_ones_look_out_of_reach():
+    """What a round takes beside its training is not the speed of training: a second for a thousand FLOPs, say."""
+    cell = Cell(depth=0, d_in=8, n_samples=6, max_epochs=3, optimizer="sgd", learning_rate=0.05)
+    ended: dict[str, Ended] = {}
+    inquiry = Inquiry([cell], lambda: ended)
+    for planned in inquiry.rounds():
+        time.sleep(0.3)
+        ended |= {own.cell_id: Ended(False, own.max_epochs, 0.5) for own in planned}
+        if any(own.max_epochs > 1000 for own in planned):
+            break
+    assert any(own.max_epochs > 1000 for own in inquiry.planned)
+
+
 def test_what_there_is_no_time_for_past_tau_is_said():
     cell = Cell(depth=2, width=64, n_samples=64, max_epochs=100_000)
     found = bench.diagnose(cell, seeds=[0], past_tau=True, budget_s=1)
@@ -256,12 +271,11 @@ def test_a_diagnosis_that_was_stopped_goes_on_where_it_was(tmp_path):
     assert again.verdict == first.verdict
 
 
-def test_a_diagnosis_reads_as_evidence_signals_and_verdict():
-    text = str(bench.diagnose(dataclasses.replace(LINEAR, n_samples=64, max_epochs=50), seeds=[0]))
-    assert text.startswith(
-        "medians over seeds; fresh: seeds that chose no change; tau left: the share of variance unexplained;"
-    )
-    assert "\n\nas asked\n\n" in text
+def test_a_diagnosis_reads_as_verdict_evidence_and_signals():
+    found = bench.diagnose(dataclasses.replace(LINEAR, n_samples=64, max_epochs=50), seeds=[0])
+    text = str(found)
+    assert text.startswith("\n".join(found.verdict.sentences) + "\n\nmedians over seeds; fresh: seeds that chose no change;")
+    assert "\nas asked\n\n" in text
     assert "it leaves 85.9 % of the variance on average.\n" in text
 
 
@@ -473,7 +487,7 @@ def test_what_cannot_be_diagnosed_is_one_line_and_exit_status_2(arguments, messa
     [
         (Cell(), [-1], "grid.seed=-1: must be in 0..4294967295; give a seed in that range"),
         (Cell(), [], "grid.seed=[]: is empty, so the grid has no cells; give at least one value"),
-        (Cell(), ["a"], "grid.seed=a: must be a whole number; memcap run --help lists the fields"),
+        (Cell(), ["a"], "grid.seed=a: must be a whole number; give a number, for example 1"),
         ({"depth": 2}, [0], "cell=dict: is not a cell; give a bench.Cell, bench.Cell(depth=2, width=8)"),
         (
             Cell(depth=0, dropout=0.5),

@@ -73,6 +73,13 @@ def test_a_second_run_trains_nothing_and_returns_the_same(tmp_path, monkeypatch)
     assert [run["cells_trained"] for run in provenance.read(tmp_path)] == [len(CELLS), 0]
 
 
+def test_no_cells_are_refused_and_a_folder_keeps_its_plan(tmp_path):
+    table = bench.run(CELLS, run_dir=tmp_path)
+    with pytest.raises(bench.GridError, match=r"^cells=\[\]: names no cell to train; give one or more, as bench\.expand makes"):
+        bench.run([], run_dir=tmp_path)
+    pd.testing.assert_frame_equal(Store(tmp_path).read_cells(), table)
+
+
 def test_a_larger_grid_trains_only_what_is_new_and_reports_only_what_is_planned(tmp_path):
     bench.run(CELLS[:3], run_dir=tmp_path)
     grown = bench.run(CELLS[1:], run_dir=tmp_path)
@@ -338,13 +345,13 @@ def children_of(pid: int) -> list[int]:
 
 
 def test_progress_lines_count_the_ends_of_cells(capsys, monkeypatch):
-    monkeypatch.setattr("bench.runs.progress.LINE_EVERY_S", 0.0)
+    monkeypatch.setattr("bench.machine.bar.LINE_EVERY_S", 0.0)
     bench.run(CELLS, progress=True)
     last = capsys.readouterr().err.strip().splitlines()[-1]
     table = bench.run(CELLS)
     memorized = int((table["status"] == "memorized").sum())
     assert last.startswith(
-        f"100 %: {len(CELLS)}/{len(CELLS)} cells: {memorized} memorized, {len(CELLS) - memorized} censored; "
+        f"100 %: {len(CELLS)}/{len(CELLS)} cells; {memorized} memorized, {len(CELLS) - memorized} censored; "
     )
 
 

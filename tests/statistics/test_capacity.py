@@ -14,7 +14,9 @@ from bench.report.findings import findings
 from bench.statistics.capacity import capacities, spell, what_is_known
 from bench.statistics.clusters import clusters, kinds
 from bench.statistics.frontier import SHARPNESS, Frontier, design_effect, fit
-from bench.statistics.survival import groups
+from bench.statistics.incidence import incidence, log_rank
+from bench.statistics.ranking import ranking
+from bench.statistics.survival import groups, searched
 from tests.statistics import tables
 
 COUNTS = np.array([32, 48, 64, 96, 128, 192, 256, 384, 512])
@@ -281,6 +283,30 @@ def test_cells_that_stand_there_twice_count_once():
     pd.testing.assert_frame_equal(groups(table(*rows)), groups(table(*rows, *rows)))
 
 
+def test_of_a_cell_that_stands_there_twice_the_row_with_a_result_counts():
+    rows = curve([32, 64, 128], 64)
+    pending = [row | {"status": "pending", "epoch_to_tau": None} for row in rows]
+    failed = [row | {"status": "failed", "epoch_to_tau": None} for row in rows]
+    for others in (pending, failed):
+        for both in (rows + others, others + rows):
+            made = groups(table(*both)).sort_values("n_samples", ignore_index=True)
+            pd.testing.assert_frame_equal(made, groups(table(*rows)))
+
+
+def test_two_runs_put_together_by_hand_are_no_more_cells_and_no_narrower_intervals_in_any_table():
+    """With the same index labels too, as pandas.concat leaves them."""
+    twin = dict(dropout=0.1, regularization="dropout")
+    rows = [*curve([32, 64, 128], 64), *curve([32, 64, 128], 48, **twin)]
+    once, twice = tables.table(*rows), pd.concat([tables.table(*rows), tables.table(*rows[:20])])
+    one, two = (tables.tables(cells) for cells in (once, twice))
+    for name, made in one.named().items():
+        if name != "cells":
+            pd.testing.assert_frame_equal(made, two.named()[name])
+    assert len(one.regularizers) == len(one.log_rank) == 1
+    hand = groups(twice.drop(columns="cell_id"))
+    pd.testing.assert_frame_equal(hand, groups(once))
+
+
 def test_a_frontier_is_above_or_below_the_counts_tried_whatever_its_interval_bounds():
     """One seed bounds nothing, and yet it is above; four of ten at the least count are below, or may be the half that is not stuck."""
     one = capacities(table(*[row for row in curve([32, 64], 999) if row["data_seed"] == 0])).iloc[0]
@@ -329,6 +355,18 @@ def test_cells_of_a_search_are_known_by_their_seeds_and_their_interval_pays_for_
     assert searched.low < dense.low
     (grid,) = capacities(table(*curve([16, 24, 32, 40, 48, 64], 40))).to_dict("records")
     assert grid["n50_low"] > row["n50_low"]
+
+
+def test_a_search_ranks_no_regularizers_and_has_no_curve_of_who_had_memorized_whoever_asks():
+    """Even where the cells of two networks have the same seeds and counts."""
+    twin = dict(dropout=0.1, regularization="dropout")
+    cells = table(*search_of([16, 32, 64], 32), *search_of([16, 32, 64], 16, **twin)).assign(setting="all cells")
+    assert searched(cells).all()
+    assert ranking(cells).empty and log_rank(cells).empty and incidence(cells).empty
+    grid = table(*curve([16, 32, 64], 32), *curve([16, 32, 64], 16, **twin)).assign(setting="all cells")
+    assert not searched(grid).any() and not searched(grid[grid["n_samples"] == 16]).any()
+    both = pd.concat([grid, cells.assign(data_seed=cells["data_seed"] + 100, init_seed=cells["init_seed"] + 100, d_in=5)])
+    pd.testing.assert_frame_equal(ranking(both), ranking(grid))
 
 
 def test_rates_of_a_search_are_never_the_best_of_several():

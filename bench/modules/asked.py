@@ -1,0 +1,35 @@
+"""`bench.diagnose`: of a cell of a grid, or of anybody's module."""
+
+from __future__ import annotations
+
+from typing import Any, overload
+
+from bench.modules import diagnosis
+from bench.modules.diagnosis import ModuleDiagnosis
+from bench.protocol.cells import Cell
+from bench.runs import diagnosis as of_cells
+from bench.runs.diagnosis import Diagnosis
+
+
+@overload
+def diagnose(asked: Cell, **settings: Any) -> Diagnosis: ...
+@overload
+def diagnose(asked: object, batch: object = None, **settings: Any) -> ModuleDiagnosis: ...
+def diagnose(asked: Any, batch: object = None, **settings: Any) -> Diagnosis | ModuleDiagnosis:
+    """Say why a network does not memorize, from variants of it that are trained beside it.
+
+    Args:
+        asked: a `bench.Cell`, which is trained on noise; or a torch.nn.Module, or a function that makes one.
+        batch: of a module, the inputs and targets (x, y).
+        settings: those of `bench.runs.diagnosis.diagnose` for a cell, of `bench.modules.diagnosis.diagnose` for a module.
+
+    Raises:
+        bench.GridError: a value that cannot be.
+
+    >>> import torch
+    >>> print(str(diagnose(torch.nn.Linear(1, 1), shapes=((2, 1), (2, 1)), optimizer=("sgd", 0.1))).split(":")[0])
+    Memorizable as it is
+    """
+    if isinstance(asked, Cell) or (batch is None and not callable(asked)):
+        return of_cells.diagnose(asked, **settings)
+    return diagnosis.diagnose(asked, batch, **settings)

@@ -1,0 +1,78 @@
+"""`bench.assert_memorizes`: a test of somebody's own suite that fails when a network stops fitting one batch."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from bench.modules.diagnosis import diagnose
+from bench.modules.networks import quiet
+from bench.modules.questions import question
+from bench.modules.training import Trainer
+from bench.modules.trials import EVAL, Job
+
+# A test takes at most so many seconds, half of them for the diagnosis of one that fails.
+MOST_S = 10.0
+
+
+def assert_memorizes(
+    module: object,
+    batch: object = None,
+    *,
+    tau: float = 0.01,
+    within_epochs: int = 1000,
+    shapes: object = None,
+    arguments: Mapping[str, Any] | None = None,
+    loss: object = "mse",
+    optimizer: object = "adam",
+    seed: int = 0,
+    budget_s: float = MOST_S,
+    device: str | None = None,
+) -> str:
+    """Train a copy of a network on one batch, and fail with the two lines of a diagnosis if it does not memorize it.
+
+    All samples are in each step, in one order; dropout is off. The same seed gives the same result.
+
+    Args:
+        module, batch, shapes, arguments, loss, optimizer, device: as of `bench.diagnose`.
+        tau: the share of what the best constant leaves that may be left.
+        within_epochs: passes over the batch in which that has to be reached.
+        seed: of the initial weights.
+        budget_s: seconds of this process's own time that all of it may take.
+
+    Returns:
+        One line: at which epoch tau was reached, and what was turned off.
+
+    Raises:
+        AssertionError: it does not memorize; the verdict, and what to change.
+        bench.GridError: a value that cannot be, or a module that raises.
+
+    >>> import torch
+    >>> net = torch.nn.Sequential(torch.nn.Linear(4, 32), torch.nn.ReLU(), torch.nn.Dropout(0.2), torch.nn.Linear(32, 1))
+    >>> x = torch.randn(16, 4, generator=torch.Generator().manual_seed(0))
+    >>> assert_memorizes(net, (x, x[:, :1] * x[:, 1:2]), optimizer=("adam", 0.01))
+    'memorized at epoch ...: tau 0.00... of 0.01; turned off: dropout'
+    """
+    started = time.process_time()
+    given = dict(shapes=shapes, arguments=arguments, loss=loss, optimizer=optimizer, device=device)
+    with quiet():
+        asked = question(module, batch, tau=tau, max_epochs=within_epochs, seeds=(seed,), **given)  # pyright: ignore[reportArgumentType]
+        trainer = Trainer(asked.source, asked.batch, asked.facts, asked.device)
+        trial = dataclasses.replace(asked.trial, dropout=False, measured=EVAL)
+        off = ["dropout"] if asked.facts.random else []
+        job = Job(trial, seed)
+        late = trainer.train([job], started + budget_s / 2)
+        if not late and trainer.results[job].memorized:
+            ended = trainer.results[job]
+            told = f"; turned off: {', '.join(off)}" if off else ""
+            return f"memorized at epoch {ended.epoch_to_tau}: tau {ended.best:.2g} of {tau:g}{told}"
+    left = max(0.1, started + budget_s - time.process_time())
+    why = diagnose(module, batch, tau=tau, max_epochs=within_epochs, seeds=(seed,), budget_s=left, **given)  # pyright: ignore[reportArgumentType]
+    if late:
+        reached = f"not within {budget_s / 2:g} s; give more with budget_s, or a smaller batch"
+    else:
+        reached = f"tau is {trainer.results[job].best:.3g} after {within_epochs} epochs, not {tau:g}"
+    change = "; ".join(why.verdict.code) or "see bench.diagnose"
+    raise AssertionError(f"{asked.source.name} does not memorize the batch: {reached}\n{why.verdict.sentences[0]}\n{change}")

@@ -1,0 +1,139 @@
+"""A batch: inputs and targets, as tensors, from arrays, from files, or noise of given shapes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench.protocol.grid import GridError
+
+SUFFIXES = (".npz", ".pt", ".csv", ".parquet")
+
+# What inputs and targets are called in a file.
+INPUTS, TARGETS = "x", "y"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """Inputs [sample, ...], one tensor for each argument of the module, and targets [sample, ...]."""
+
+    inputs: tuple[Tensor, ...]
+    targets: Tensor | tuple[Tensor, ...]
+
+    def __len__(self) -> int:
+        return len(self.inputs[0])
+
+    def map(self, inputs: Any, targets: Any) -> Batch:
+        """The batch with a function of each tensor of the inputs, and one of each of the targets."""
+        own = tuple(map(targets, self.targets)) if isinstance(self.targets, tuple) else targets(self.targets)
+        return Batch(tuple(map(inputs, self.inputs)), own)
+
+    @property
+    def groups(self) -> Tensor:
+        """int64 [sample]: samples with one number have equal inputs."""
+        flat = torch.cat([own.reshape(len(own), -1).double() for own in self.inputs], dim=1)
+        return torch.unique(flat, dim=0, return_inverse=True)[1]
+
+
+def batch_of(given: object) -> Batch:
+    """The batch that (x, y) stands for; x is a tensor, an array or a table, or a tuple of these where there are several inputs.
+
+    Raises:
+        GridError: it is no pair, what is in it is no numbers, or lengths differ.
+    """
+    if isinstance(given, Batch):
+        return given
+    if not isinstance(given, tuple | list) or len(given) != 2:
+        raise GridError("batch", type(given).__name__, "is no pair of inputs and targets", "give (x, y)")
+    x, y = given
+    inputs = tuple(_tensor("x", own) for own in x) if _several(x) else (_tensor("x", x),)
+    targets = tuple(_tensor("y", own) for own in y) if _several(y) else _tensor("y", y)
+    first = len(inputs[0]) if inputs else 0
+    named = {**{f"input {k}": len(own) for k, own in enumerate(inputs, 1)}}
+    named |= {f"target {k}": len(own) for k, own in enumerate(targets if isinstance(targets, tuple) else (targets,), 1)}
+    for name, length in named.items():
+        if length != first:
+            raise GridError("batch", name, f"has {length} samples, and the first input {first}", "give one target per input")
+    if not first:
+        raise GridError("batch", "(x, y)", "holds no sample", "give one at least")
+    return Batch(inputs, targets)
+
+
+def _several(value: object) -> bool:
+    return isinstance(value, tuple) and len(value) > 0 and all(isinstance(own, Tensor | np.ndarray) for own in value)
+
+
+def _tensor(name: str, value: Any) -> Tensor:
+    """A detached tensor with one dimension at least; numbers of whatever kind become float32 unless they are whole."""
+    if not isinstance(value, Tensor):
+        try:
+            value = torch.from_numpy(np.array(value, order="C"))
+        except (TypeError, ValueError) as error:
+            raise GridError(name, type(value).__name__, "holds no numbers", "give a tensor or an array") from error
+    value = value.detach()
+    if value.ndim == 0:
+        raise GridError(name, value.item(), "is one number", "give one entry for each sample")
+    return value
+
+
+def noise(shapes: object, seed: int) -> Batch:
+    """Inputs and targets N(0, 1) of the shapes ((samples, ...), (samples, ...)), drawn under a seed."""
+    rule = "must be two shapes, those of inputs and of targets, with equal first numbers"
+    remedy = "give for example ((64, 8), (64, 1))"
+    if not isinstance(shapes, Sequence) or len(shapes) != 2 or not all(isinstance(own, Sequence) for own in shapes):
+        raise GridError("shapes", shapes, rule, remedy)
+    for shape in shapes:
+        if not shape or not all(type(size) is int and size > 0 for size in shape):
+            raise GridError("shapes", shapes, rule, remedy)
+    if shapes[0][0] != shapes[1][0]:
+        raise GridError("shapes", shapes, rule, remedy)
+    x, y = (torch.randn(*shape, generator=torch.Generator().manual_seed(2 * seed + k)) for k, shape in enumerate(shapes))
+    return Batch((x,), y)
+
+
+def read(path: str | Path) -> Batch:
+    """The batch in a file: x and y of .npz or .pt; of .csv and .parquet the columns y, y1, y2, ..., and all others as inputs.
+
+    Nothing in a file is run: arrays of objects are refused, and .pt is loaded with `weights_only=True`.
+
+    Raises:
+        GridError: there is no such file, or it holds no batch.
+    """
+    path = Path(path)
+    if path.suffix not in SUFFIXES:
+        raise GridError("data", str(path), "is no file of a known kind", f"give one of {', '.join(SUFFIXES)}")
+    if not path.exists():
+        raise GridError("data", str(path), "is not there", "give the path of a file")
+    try:
+        held = _held(path)
+    except Exception as error:
+        lines = str(error).splitlines() or [type(error).__name__]
+        raise GridError("data", str(path), f"cannot be read: {lines[0]}", f"give arrays {INPUTS} and {TARGETS}") from error
+    if isinstance(held, Mapping):
+        lacking = [name for name in (INPUTS, TARGETS) if name not in held]
+        if lacking:
+            names = ", ".join(map(str, held)) or "nothing"
+            raise GridError("data", str(path), f"lacks {lacking[0]}; it holds {names}", f"name them {INPUTS} and {TARGETS}")
+        held = (held[INPUTS], held[TARGETS])
+    return batch_of(held)
+
+
+def _held(path: Path) -> Any:
+    if path.suffix == ".npz":
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    if path.suffix == ".pt":
+        return torch.load(path, weights_only=True)
+    import pandas as pd
+
+    table = pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
+    own = [name for name in table if str(name) == TARGETS or str(name).removeprefix(TARGETS).isdigit()]
+    if not own or len(own) == len(table.columns):
+        return dict.fromkeys(map(str, table.columns))
+    return {INPUTS: table.drop(columns=own).to_numpy(), TARGETS: table[own].to_numpy()}

@@ -1,0 +1,216 @@
+"""Why does my network not memorize my batch? Looks, a ladder of variants, and the verdict over them."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import textwrap
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bench.modules.causes import Finding, Held
+from bench.modules.changes import levers, words
+from bench.modules.inquiry import Inquiry, Tally
+from bench.modules.looks import looks
+from bench.modules.networks import quiet
+from bench.modules.probe import Layer
+from bench.modules.questions import SEEDS, question
+from bench.modules.training import Trainer
+from bench.modules.trials import EVAL
+from bench.modules.verdict import Verdict, verdict
+from bench.protocol.grid import GridError
+
+# Columns of a text, and rows of the evidence that it shows.
+WIDTH, MOST_ROWS = 118, 16
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ModuleDiagnosis:
+    """A verdict, and what it stands on; as text, the verdict and the code to change first.
+
+    `findings`: what was found before training; `evidence`: a row for the network as asked, the first, and for each variant:
+    `change`, `levers`, `n_seeds`, `n_memorized` (seeds of the ladder, and how many reached tau), `median_epoch_to_tau`
+    (epochs; infinite where most did not), `median_best_tau`, `median_last_tau`, `n_diverged`, `n_fresh`, `n_fresh_memorized`,
+    `n_fresh_asked` (seeds that chose no change; as asked on the same), `together` (whether it was trained beside others);
+    `curves`: `change`, `seed`, `epoch`, `loss`, `tau`; `signal`: a row for each layer before training; `network`: the name,
+    arguments and hash of what was diagnosed.
+    """
+
+    verdict: Verdict
+    findings: tuple[Finding, ...]
+    evidence: pd.DataFrame
+    curves: pd.DataFrame
+    signal: pd.DataFrame
+    network: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        first, *others = self.verdict.sentences
+        parts = [_wrapped(first)]
+        if self.verdict.code:
+            parts.append("Change:\n" + "\n".join(f"    {line}" for line in self.verdict.code))
+        if others:
+            parts.append("\n".join(_wrapped(line, "* ") for line in others))
+        parts.append("Before training:\n" + "\n".join(_wrapped(one.text, "! " if one.sure else "- ") for one in self.findings))
+        if len(self.signal):
+            parts.append("Signal and gradient by layer:\n\n" + _table(self.signal))
+        if len(self.evidence):
+            parts.append("What was trained:\n\n" + _shown(self.evidence))
+        return "\n\n".join(parts)
+
+
+def _wrapped(text: str, mark: str = "") -> str:
+    return textwrap.fill(text, WIDTH, initial_indent=mark, subsequent_indent=" " * len(mark), break_on_hyphens=False)
+
+
+def _table(table: pd.DataFrame) -> str:
+    return table.to_string(index=False, na_rep="-", float_format=lambda value: f"{value:.3g}")
+
+
+def _shown(evidence: pd.DataFrame) -> str:
+    """The network as asked, and the variants that did best."""
+    asked, rest = evidence.iloc[:1], evidence.iloc[1:]
+    best = rest.sort_values(["n_fresh", "n_memorized", "median_best_tau"], ascending=[False, False, True], kind="stable")
+    shown = pd.concat([asked, best.head(MOST_ROWS)])
+    counts = [f"{a}/{b}" for a, b in zip(shown["n_memorized"], shown["n_seeds"], strict=True)]
+    fresh = [f"{a}/{b}" if b else "" for a, b in zip(shown["n_fresh_memorized"], shown["n_fresh"], strict=True)]
+    width = max(map(len, shown["change"]))
+    table = pd.DataFrame(
+        {
+            "change".ljust(width): shown["change"].str.ljust(width),
+            "seeds": counts,
+            "fresh": fresh,
+            "epoch": ["never" if math.isinf(value) else f"{value:.0f}" for value in shown["median_epoch_to_tau"]],
+            "best tau": [_spelled(value) for value in shown["median_best_tau"]],
+            "last tau": [_spelled(value) for value in shown["median_last_tau"]],
+        }
+    )
+    more = len(rest) - len(best.head(MOST_ROWS))
+    return table.to_string(index=False) + (f"\n... and {more} more in .evidence" if more > 0 else "")
+
+
+def _spelled(value: float) -> str:
+    return f"{value:.3g}" if math.isfinite(value) else "diverged"
+
+
+def diagnose(
+    module: object,
+    batch: object = None,
+    *,
+    shapes: object = None,
+    arguments: Mapping[str, Any] | None = None,
+    loss: object = "mse",
+    optimizer: object = "adam",
+    batch_size: int | None = None,
+    shuffle: bool = True,
+    max_epochs: int = 1000,
+    tau: float = 0.01,
+    stop: object = None,
+    measured: str = EVAL,
+    seeds: Iterable[int] | int = SEEDS,
+    budget_s: float | None = None,
+    device: str | None = None,
+) -> ModuleDiagnosis:
+    """Look at a network, train copies of it and of variants on one batch, and say what keeps it from memorizing.
+
+    The module that is given stays as it is, and so does the global random state.
+
+    Args:
+        module: a torch.nn.Module, whose copies are drawn anew by the `reset_parameters` of its parts; or a function that makes
+            one, from `arguments` if there are any, and from a torch.Generator if it takes one as `generator`.
+        batch: (x, y), tensors or arrays with one entry for each sample; x is a tuple where the module takes several inputs.
+        shapes: in place of a batch, ((samples, ...), (samples, ...)): noise of these shapes, drawn anew for each seed.
+        loss: mse, mae, huber, cross_entropy, bce_with_logits, bce or hinge (squared), a loss of torch.nn, or a function of
+            outputs and targets that gives one number.
+        optimizer: sgd, adam, adamw, rmsprop or adagrad; (name, rate); a function of parameters that makes an optimizer; or
+            an optimizer of the module's parameters, of which those that it was not given are then seen.
+        batch_size, shuffle: samples of a step, None for all, and whether each epoch has a new order.
+        max_epochs: passes over the batch.
+        tau: memorized is a loss below floor + tau (constant - floor): that of the best constant output, and the least that
+            any outputs can have that are equal where inputs are. For mse without equal inputs the share of the variance.
+        stop: a stopping rule, `bench.Stop`, or a function of the losses so far that says whether to stop.
+        measured: the mode in which tau is measured, eval or train.
+        seeds: of the initial weights; what stands out is confirmed on fresh ones.
+        budget_s: no training goes on beyond so many seconds of this process's own time, which a busy machine does not
+            shorten. None: thirty, or eight times what the epochs of the network as asked take.
+        device: where to train; that of the module's parameters unless said.
+
+    Raises:
+        bench.GridError: a value that cannot be, or a module that raises; one line.
+
+    >>> import torch
+    >>> x = torch.arange(8.0)[:, None]
+    >>> found = diagnose(torch.nn.Linear(1, 1), (x, x.sin()), optimizer=("sgd", 0.01), max_epochs=50)
+    >>> found.verdict.cause.value
+    'a linear network'
+    """
+    if budget_s is not None and (
+        isinstance(budget_s, bool) or not isinstance(budget_s, int | float) or not 0 < budget_s < math.inf
+    ):
+        raise GridError("budget_s", budget_s, "must be null or a positive number of seconds", "give for example 60")
+    with quiet():
+        asked = question(
+            module,
+            batch,
+            shapes=shapes,
+            arguments=arguments,
+            loss=loss,
+            optimizer=optimizer,
+            batch_size=batch_size,
+            shuffle=shuffle,
+            max_epochs=max_epochs,
+            tau=tau,
+            stop=stop,
+            measured=measured,
+            seeds=seeds,
+            device=device,
+        )
+        findings = looks(asked)
+        trainer = Trainer(asked.source, asked.batch, asked.facts, asked.device)
+        inquiry = Inquiry(asked, findings, trainer, budget_s)
+        if not any(one.about is Held.DATA for one in findings):
+            inquiry.run()
+    return ModuleDiagnosis(
+        verdict=verdict(inquiry),
+        findings=findings,
+        evidence=_evidence(inquiry),
+        curves=_curves(inquiry),
+        signal=pd.DataFrame(asked.facts.layers, columns=list(Layer._fields)),
+        network=asked.source.identity(),
+    )
+
+
+def _evidence(inquiry: Inquiry) -> pd.DataFrame:
+    asked = inquiry.asked.trial
+    return pd.DataFrame([_row(inquiry.tally(own), words(own, asked), levers(own, asked)) for own in inquiry.tried])
+
+
+def _row(own: Tally, change: str, pulled: tuple) -> dict[str, Any]:
+    epochs = [one.epoch_to_tau if one.epoch_to_tau is not None else math.inf for one in own.ladder]
+    last = [one.last if math.isfinite(one.last) else math.inf for one in own.ladder]
+    return {
+        "change": change,
+        "levers": " + ".join(pulled),
+        "n_seeds": len(own.ladder),
+        "n_memorized": own.hits,
+        "median_epoch_to_tau": float(np.median(epochs)) if epochs else math.nan,
+        "median_best_tau": own.left if own.ladder else math.nan,
+        "median_last_tau": float(np.median(last)) if last else math.nan,
+        "n_diverged": sum(one.diverged for one in own.ladder),
+        "n_fresh": len(own.fresh),
+        "n_fresh_memorized": own.fresh_hits,
+        "n_fresh_asked": own.beside_hits,
+        "together": all(one.together for one in own.ladder),
+    }
+
+
+def _curves(inquiry: Inquiry) -> pd.DataFrame:
+    parts = []
+    for trial in inquiry.tried:
+        for seed, one in zip(inquiry.seeds, inquiry.tally(trial).ladder, strict=False):
+            taus = [one.scale.tau(loss) for loss in one.losses.tolist()]
+            change = words(trial, inquiry.asked.trial)
+            parts.append(pd.DataFrame({"change": change, "seed": seed, "epoch": one.epochs, "loss": one.losses, "tau": taus}))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["change", "seed", "epoch", "loss", "tau"])

@@ -1,0 +1,173 @@
+"""Jobs -> how they ended: what can train together does, by packs that fit the memory; the rest one after the other."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+
+from bench.modules import alone, together
+from bench.modules.alone import OutOfTime
+from bench.modules.batches import Batch, noise
+from bench.modules.losses import Scale
+from bench.modules.networks import Prepared, prepared
+from bench.modules.probe import Facts
+from bench.modules.randomness import drawn
+from bench.modules.sources import Source
+from bench.modules.together import CannotStack
+from bench.modules.trials import TRAIN, Ended, Job, Trial, ended
+from bench.protocol.grid import GridError
+
+# Numbers that a pack of networks may hold: parameters with gradients and the optimizer's state, and what the layers give,
+# forward and back. On a CPU as many as its caches hold, since more at once are no faster; on a GPU two gigabytes of float32.
+MOST_NUMBERS = {"cpu": 2**22}
+MOST_ELSEWHERE = 2**29
+OF_PARAMETERS, OF_OUTPUTS = 6, 4
+
+# Fields in which trials that train together may differ, beside rates and epochs.
+APART = ("init", "gain", "standard_inputs", "standard_targets", "noise_targets", "stop")
+
+
+class Trainer:
+    """Trains jobs on one network and batch, each once; `why_alone` says why some could not train together, in words."""
+
+    def __init__(self, source: Source, batch: Batch | tuple, facts: Facts, device: torch.device):
+        """`batch`: data, or shapes of which each seed has noise of its own."""
+        self.source, self.batch, self.facts, self.device = source, batch, facts, device
+        self.results: dict[Job, Ended] = {}
+        self.why_alone: list[str] = []
+        self._scales: dict[tuple, Scale] = {}
+
+    def train(self, jobs: Iterable[Job], deadline: float) -> list[Job]:
+        """Train what has no result yet; returns the jobs that there was no time for, of each pack the last."""
+        new = [job for job in dict.fromkeys(jobs) if job not in self.results]
+        packs: dict[object, list[Job]] = {}
+        for job in new:
+            packs.setdefault(_alike(job.trial), []).append(job)
+        late: list[Job] = []
+        # What trains together first, since it takes the least time for each. What one leaves of its share is for the next.
+        waiting = sorted(packs.values(), key=lambda own: (self._cannot(own[0].trial) is not None, max(map(self._steps, own))))
+        for number, own in enumerate(waiting):
+            now = time.process_time()
+            late += self._pack(own, now + (deadline - now) / (len(waiting) - number))
+        return late
+
+    def _steps(self, job: Job) -> int:
+        count = job.trial.n_samples or self.n_samples
+        size = min(job.trial.batch_size or count, count)
+        return job.trial.max_epochs * -(-count // size)
+
+    @property
+    def n_samples(self) -> int:
+        """Samples of the batch."""
+        return len(self.batch) if isinstance(self.batch, Batch) else self.batch[0][0]
+
+    def _pack(self, jobs: list[Job], deadline: float) -> list[Job]:
+        with _threads(self._numbers()):
+            return self._packed(jobs, deadline)
+
+    def _packed(self, jobs: list[Job], deadline: float) -> list[Job]:
+        if time.process_time() > deadline:
+            return jobs
+        reason = self._cannot(jobs[0].trial)
+        if reason is None and len(jobs) > 1:
+            late: list[Job] = []
+            room = max(1, MOST_NUMBERS.get(self.device.type, MOST_ELSEWHERE) // self._numbers())
+            jobs = sorted(jobs, key=self._steps)
+            for start in range(0, len(jobs), room):
+                part = jobs[start : start + room]
+                try:
+                    late += self._together(part, deadline) if time.process_time() < deadline else part
+                except CannotStack as error:
+                    reason = str(error)
+                    late += self._alone(part, deadline)
+        else:
+            late = self._alone(jobs, deadline)
+        if reason is not None and reason not in self.why_alone:
+            self.why_alone.append(reason)
+        return late
+
+    def _cannot(self, trial: Trial) -> str | None:
+        """Why networks of this trial cannot train together, where that is known beforehand."""
+        if not trial.recipe.stacks:
+            return f"{trial.recipe.kind.__name__} steps over a whole network at once"
+        if self.facts.random and trial.dropout and TRAIN in (trial.mode, trial.measured):
+            return "it draws random numbers in training, as dropout does, and each network has its own"
+        return None
+
+    def _numbers(self) -> int:
+        return max(1, OF_PARAMETERS * self.facts.n_params + OF_OUTPUTS * self.facts.n_outputs)
+
+    def prepare(self, job: Job) -> Prepared:
+        """The network of a job, drawn and ready to train."""
+        batch = self.batch if isinstance(self.batch, Batch) else noise(self.batch, job.seed)
+        batch = batch.map(lambda own: own.to(self.device), lambda own: own.to(self.device))
+        network = self.source.draw(job.seed).to(self.device)
+        scales = self._scales if isinstance(self.batch, Batch) else {}
+        with drawn(job.seed):
+            return prepared(
+                network,
+                batch,
+                job.trial,
+                call=self.facts.call,
+                seed=job.seed,
+                modes_differ=self.facts.modes_differ,
+                scales=scales,
+            )
+
+    def _together(self, jobs: Sequence[Job], deadline: float) -> list[Job]:
+        networks = [self.prepare(job) for job in jobs]
+        try:
+            losses = together.train(networks, jobs, deadline)
+        except torch.OutOfMemoryError as error:
+            if len(jobs) == 1:
+                raise _too_large(self.source.name, self.device) from error
+            half = len(jobs) // 2
+            return [*self._together(jobs[:half], deadline), *self._together(jobs[half:], deadline)]
+        late = []
+        for own, job, curve in zip(networks, jobs, losses, strict=True):
+            if curve is None:
+                late.append(job)
+            else:
+                self.results[job] = ended(curve, job.trial, own.scale, to_end=job.to_end, together=True)
+        return late
+
+    def _alone(self, jobs: Sequence[Job], deadline: float) -> list[Job]:
+        for number, job in enumerate(jobs):
+            if time.process_time() > deadline:
+                return list(jobs[number:])
+            own = self.prepare(job)
+            try:
+                curve = alone.train(own, job, deadline)
+            except OutOfTime:
+                return list(jobs[number:])
+            except torch.OutOfMemoryError as error:
+                raise _too_large(self.source.name, self.device) from error
+            self.results[job] = ended(curve, job.trial, own.scale, to_end=job.to_end, together=False)
+        return []
+
+
+@contextmanager
+def _threads(numbers: int) -> Iterator[None]:
+    """One thread for networks of so few numbers: to wake others takes longer than the work, all the more on a busy machine."""
+    before = torch.get_num_threads()
+    if numbers < MOST_NUMBERS["cpu"]:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _too_large(name: str, device: torch.device) -> GridError:
+    rule = f"does not fit into the memory of {device} beside its gradients and its optimizer's state"
+    return GridError("module", name, rule, "give a smaller batch_size or fewer samples, or device='cpu'")
+
+
+def _alike(trial: Trial) -> object:
+    """What trials have in common that may train together."""
+    own = {field.name: field.default for field in dataclasses.fields(Trial) if field.name in APART}
+    return dataclasses.replace(trial, **own, max_epochs=0, recipe=trial.recipe.scaled(1 / trial.recipe.rate))

@@ -1,0 +1,85 @@
+"""A folder of runs and checks -> index.html, a page that leads to their reports."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from bench.report.blocks import render
+from bench.report.build import DRAWN, FINDINGS
+from bench.report.check_page import FOUND, MARKS
+from bench.store import provenance
+from bench.store.parts import PENDING, Design, Store, write_atomically
+
+# Findings of a run that the index tells.
+TOLD = 3
+
+KINDS = {Design.PRODUCT: "grid", Design.SEARCH: "search for frontiers", Design.VARIANTS: "diagnosis"}
+
+
+def runs_in(folder: Path) -> list[Path]:
+    """The runs and checks right below a folder, by name."""
+    return sorted(own for own in folder.iterdir() if (own / "plan.parquet").exists() or (own / FOUND).exists())
+
+
+def build_index(folder: Path) -> Path:
+    """Write index.html of the runs and checks below a folder, the latest first; returns the page's path.
+
+    It shows what their reports say: `memcap report` of a run brings it up to date.
+    """
+    entries = [_check(own) if (own / FOUND).exists() else _run(own) for own in runs_in(folder)]
+    entries.sort(key=lambda entry: entry["started"], reverse=True)
+    text = render("index.html", title="Runs", name=folder.resolve().name, entries=entries)
+    write_atomically(folder / "index.html", lambda partial: partial.write_text(text, encoding="utf-8"))
+    return folder / "index.html"
+
+
+def _run(folder: Path) -> dict[str, Any]:
+    """What the index tells of a run; without a report nothing of its findings."""
+    store = Store(folder)
+    status = store.read_cells()["status"]
+    pending = int((status == PENDING).sum())
+    findings = folder / FINDINGS
+    lines = findings.read_text(encoding="utf-8").splitlines() if findings.exists() else []
+    return {
+        **_about(folder),
+        "kind": KINDS[store.design()[0]],
+        "cells": f"{len(status):,} cells" + (f", {pending:,} of them without a result yet" if pending else ""),
+        "verdict": "",
+        "findings": [line.removeprefix("- ") for line in lines[:TOLD]],
+        "picture": _first_picture(folder / "figures"),
+    }
+
+
+def _check(folder: Path) -> dict[str, Any]:
+    """What the index tells of a check: its verdict."""
+    found = json.loads((folder / FOUND).read_text(encoding="utf-8"))
+    return {
+        **_about(folder),
+        "kind": f"check of {found['check']}",
+        "cells": "",
+        "verdict": f"{MARKS[found['outcome']]} {found['outcome']}",
+        "findings": [f"{found['head']} against {found['base']}."],
+        "picture": None,
+    }
+
+
+def _about(folder: Path) -> dict[str, Any]:
+    """Name, when it was last run, on what, and whether it has a report."""
+    run = next(reversed(provenance.read(folder)), {})
+    return {
+        "name": folder.name,
+        "started": str(run.get("started_at") or "").replace("T", " ").replace("+00:00", " UTC"),
+        "device": str(run.get("device") or ""),
+        "report": (folder / "report.html").exists(),
+    }
+
+
+def _first_picture(figures: Path) -> dict[str, str] | None:
+    """The first figure of a report, with the text that says what it shows."""
+    try:
+        first = json.loads((figures / DRAWN).read_text(encoding="utf-8"))["pictures"][0]
+    except (OSError, ValueError, LookupError):  # The run has no report, or one without figures.
+        return None
+    return {"file": f"{first['name']}.png", "alt": first["alt"]}

@@ -1,0 +1,217 @@
+"""What cannot be asked of anybody's network is said in one line: the thing, the rule, the remedy."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import bench
+from bench.modules.batches import read
+
+X, Y = torch.ones(4, 2) * torch.arange(4.0)[:, None], torch.arange(4.0)[:, None]
+
+
+def module(function):
+    """A network of one layer whose forward is a function of the layer and the input."""
+
+    class Odd(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(2, 1)
+
+        def forward(self, x):
+            return function(self.layer, x)
+
+    return Odd()
+
+
+def breaks():
+    raise KeyError("width")
+
+
+GIVEN = "it was given inputs float32 of shape (4, 2)"
+CASES = [
+    (
+        (nn.Linear(3, 1), (X, Y)),
+        {},
+        f"module=Linear: raised RuntimeError: mat1 and mat2 shapes cannot be multiplied (4x2 and 3x1); {GIVEN}",
+    ),
+    (
+        (module(lambda own, x: own(x).sum()), (X, Y)),
+        {},
+        "module=Odd: gives a tensor of shape () for 4 samples; its first dimension must be the samples",
+    ),
+    (
+        (module(lambda own, x: (own(x), x)), (X, Y)),
+        {},
+        "module=Odd: gives tuple, no tensor; return the tensor that the loss takes, or give a loss that takes this",
+    ),
+    (
+        (module(lambda own, x: own(x) * math.nan), (X, Y)),
+        {},
+        "module=Odd: gives NaN or infinite numbers before training, for 4 of 4 samples; look at logarithms, roots and divisions"
+        " in its forward",
+    ),
+    (("net", (X, Y)), {}, "module=str: is no network; give a torch.nn.Module, or a function that makes one"),
+    ((lambda: 3, (X, Y)), {}, "module=<lambda>: made int, no network; return a torch.nn.Module"),
+    (
+        (breaks, (X, Y)),
+        {},
+        f"module=breaks: raised KeyError: 'width' in {__file__}, line 33; mend the function",
+    ),
+    (
+        (nn.Linear(2, 1), (X, Y[:3])),
+        {},
+        "batch=target 1: has 3 samples, and the first input 4; give one target per input",
+    ),
+    ((nn.Linear(2, 1), X), {}, "batch=Tensor: is no pair of inputs and targets; give (x, y)"),
+    ((nn.Linear(2, 1), None), {}, "batch=None: and shapes are two ways to say one thing; give one"),
+    (
+        (nn.Linear(2, 1), (X, Y)),
+        dict(loss=lambda output, target: (output - target) ** 2),
+        "loss=<lambda>: gives a tensor of shape (4, 1), where one number is needed; reduce it, as .mean() does",
+    ),
+    ((nn.Linear(2, 1), (X, Y)), dict(loss="rmse"), "loss=rmse: is no loss; did you mean mse?"),
+    (
+        (nn.Linear(2, 3), (X, torch.tensor([0, 1, 2, 3]))),
+        dict(loss="cross_entropy"),
+        "loss=cross_entropy: cannot be taken: IndexError: Target 3 is out of bounds.; outputs are float32 of shape (4, 3),"
+        " targets int64 of shape (4,)",
+    ),
+    ((nn.Linear(2, 1), (X, Y)), dict(optimizer="adm"), "optimizer=adm: is no optimizer; did you mean adam?"),
+    (
+        (nn.Linear(2, 1), (X, Y)),
+        dict(optimizer=("adam", -1)),
+        "optimizer=('adam', -1): has a rate that is no positive number; give (\"adam\", 0.01)",
+    ),
+    (
+        (nn.Linear(2, 1), (X, Y)),
+        dict(optimizer=torch.optim.Adam(nn.Linear(2, 1).parameters())),
+        "optimizer=Adam: holds none of the module's parameters; make it from module.parameters() of the module that is given",
+    ),
+    (
+        (lambda: nn.Linear(2, 1), (X, Y)),
+        dict(optimizer=torch.optim.Adam(nn.Linear(2, 1).parameters())),
+        "optimizer=Adam: holds parameters of another network; give a function, lambda params: torch.optim.Adam(params)",
+    ),
+    ((nn.Linear(2, 1), (X, Y)), dict(tau=1.5), "tau=1.5: must be a share between 0 and 1; give for example 0.01"),
+    (
+        (nn.Linear(2, 1), (X, Y)),
+        dict(max_epochs=0),
+        "max_epochs=0: must be a whole number of at least 1; give for example 100",
+    ),
+    (
+        (nn.Linear(2, 1), (X, Y)),
+        dict(stop=3),
+        "stop=3: is no stopping rule; give bench.Stop(patience=10), or a function of the losses so far",
+    ),
+    ((nn.Linear(2, 1), (X, Y)), dict(measured="test"), "measured=test: is no mode; choose eval or train"),
+    (
+        (nn.Linear(2, 1), (X, Y)),
+        dict(budget_s=0),
+        "budget_s=0: must be null or a positive number of seconds; give for example 60",
+    ),
+    (
+        (nn.Linear(2, 1),),
+        dict(shapes=((4, 2), (3, 1))),
+        "shapes=((4, 2), (3, 1)): must be two shapes, those of inputs and of targets, with equal first numbers; give for"
+        " example ((64, 8), (64, 1))",
+    ),
+]
+
+
+@pytest.mark.parametrize(("asked", "settings", "message"), CASES, ids=range(len(CASES)))
+def test_what_cannot_be_is_said_in_one_line(asked, settings, message):
+    with pytest.raises(bench.GridError) as error:
+        bench.diagnose(*asked, **settings)
+    assert str(error.value) == message
+
+
+def test_what_does_not_fit_the_memory_of_its_device_is_said_in_one_line(monkeypatch):
+    """As on a GPU that is full: the pack is halved until one network alone is too large."""
+    from bench.modules import alone, together
+
+    def full(networks, jobs, deadline):
+        sizes.append(len(jobs))
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    def full_alone(own, job, deadline):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    sizes: list[int] = []
+    monkeypatch.setattr(together, "train", full)
+    monkeypatch.setattr(alone, "train", full_alone)
+    with pytest.raises(bench.GridError) as error:
+        bench.diagnose(nn.Linear(2, 1), (X, Y), seeds=range(4))
+    assert str(error.value) == (
+        "module=Linear: does not fit into the memory of cpu beside its gradients and its optimizer's state; give a smaller"
+        " batch_size or fewer samples, or device='cpu'"
+    )
+    assert sizes[:3] == [4, 2, 1]
+
+
+def test_files_of_every_kind_hold_a_batch_and_none_is_run(tmp_path):
+    import pandas as pd
+
+    x, y = X.numpy(), Y.numpy()
+    np.savez(tmp_path / "own.npz", x=x, y=y)
+    torch.save({"x": X, "y": Y}, tmp_path / "own.pt")
+    table = pd.DataFrame({"a": x[:, 0], "b": x[:, 1], "y": y[:, 0]})
+    table.to_csv(tmp_path / "own.csv", index=False)
+    table.to_parquet(tmp_path / "own.parquet")
+    for suffix in ("npz", "pt", "csv", "parquet"):
+        batch = read(tmp_path / f"own.{suffix}")
+        assert torch.equal(batch.inputs[0].float(), X) and torch.equal(batch.targets.float(), Y), suffix
+    np.savez(tmp_path / "bad.npz", x=np.array([{}], dtype=object), y=y)
+    with pytest.raises(bench.GridError, match=r"cannot be read: Object arrays cannot be loaded"):
+        read(tmp_path / "bad.npz")
+    torch.save({"x": print, "y": Y}, tmp_path / "bad.pt")
+    with pytest.raises(bench.GridError, match="cannot be read: Weights only load failed"):
+        read(tmp_path / "bad.pt")
+    np.savez(tmp_path / "other.npz", x=x, target=y)
+    with pytest.raises(bench.GridError, match=r"lacks y; it holds x, target; name them x and y"):
+        read(tmp_path / "other.npz")
+    with pytest.raises(bench.GridError, match=r"is no file of a known kind; give one of .npz, .pt, .csv, .parquet"):
+        read(tmp_path / "own.pkl")
+
+
+FACTORY = """
+from torch import nn
+
+
+def make(width=8):
+    return nn.Sequential(nn.Linear(2, width), nn.Tanh(), nn.Linear(width, 1))
+"""
+
+
+def test_the_command_diagnoses_the_network_and_the_batch_that_it_names(memcap, tmp_path):
+    (tmp_path / "own_networks.py").write_text(FACTORY)
+    draws = np.random.default_rng(0)
+    np.savez(tmp_path / "batch.npz", x=draws.normal(size=(8, 2)), y=draws.normal(size=(8, 1)))
+    words = ["model=own_networks:make", "data=batch.npz", "model_args.width=32", "learning_rate=0.02", "seeds=[0]"]
+    done = memcap("diagnose", *words)
+    assert (done.status, done.err) == (0, "")
+    assert done.out.startswith("Memorizable as it is: 5 of 5 seeds memorized")
+    assert "129 parameters, 129 of them trained, for 8 outputs (8 samples)" in done.out
+    assert memcap("diagnose", "--fail", *words, "max_epochs=1", "budget_s=1").status == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["model=nowhere:make"], "memcap: model=nowhere:make: cannot be imported: ModuleNotFoundError: No module named"),
+        (["model=own_broken:make"], "own_broken.py, line 2; mend it, or its path"),
+        (["model=own_good:mak"], "own_good.py has no mak; did you mean make?"),
+        (["model=own_good"], "memcap: model=own_good: must name a module and a function; write model=package.module:factory"),
+        (["model=own_good:make", "los=mse"], "memcap: los: is not a setting; did you mean loss?"),
+    ],
+)
+def test_a_network_that_cannot_be_imported_is_told_with_file_and_line(words, message, memcap, tmp_path):
+    (tmp_path / "own_broken.py").write_text("import math\nmath.nothing\n")
+    (tmp_path / "own_good.py").write_text(FACTORY)
+    done = memcap("diagnose", *words, "noise=[[4,2],[4,1]]")
+    assert done.status == 2 and message in done.err and done.err.count("\n") == 1

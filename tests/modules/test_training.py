@@ -1,0 +1,259 @@
+"""Networks train as a plain loop trains them: against the torch engine, the least squares, and each other."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+import time
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from bench.modules import alone, together
+from bench.modules.batches import Batch, noise
+from bench.modules.networks import quiet
+from bench.modules.questions import question
+from bench.modules.training import Trainer
+from bench.modules.trials import Job, Stop, stopped_at
+from bench.protocol.cells import Cell
+from bench.protocol.noise import training_data
+from tests.engines.training import train
+from tests.engines.witness import Network
+from tests.modules.cases import mlp
+
+CELL = Cell(depth=2, width=8, d_in=3, n_samples=24, dtype="float64", max_epochs=50, tau=1e-9, learning_rate=0.01)
+PROTOCOLS = {
+    "adam": (CELL, lambda own: torch.optim.Adam(own, lr=0.01)),
+    "sgd": (
+        dataclasses.replace(CELL, optimizer="sgd", momentum=0.9, learning_rate=0.02, activation="tanh"),
+        lambda own: torch.optim.SGD(own, lr=0.02, momentum=0.9),
+    ),
+    "adamw": (
+        dataclasses.replace(CELL, optimizer="adamw", weight_decay=0.01, regularization="weight_decay"),
+        lambda own: torch.optim.AdamW(own, lr=0.01, weight_decay=0.01),
+    ),
+}
+
+
+def asked_of(cell: Cell, optimizer):
+    data = training_data(cell)
+    batch = (torch.from_numpy(data.inputs), torch.from_numpy(data.targets))
+    return question(lambda: Network(cell), batch, optimizer=optimizer, max_epochs=cell.max_epochs, tau=cell.tau)
+
+
+def trained(asked, seeds, trial=None):
+    trainer = Trainer(asked.source, asked.batch, asked.facts, asked.device)
+    jobs = [Job(trial or asked.trial, seed, to_end=True) for seed in seeds]
+    assert trainer.train(jobs, float("inf")) == []
+    return [trainer.results[job] for job in jobs], trainer
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+@pytest.mark.parametrize("count", [1, 3])
+def test_our_own_network_as_a_module_has_the_curves_of_the_torch_engine(name, count):
+    """Alone and stacked, to 1e-8 over 50 epochs in float64; and the same epochs to tau."""
+    cell, optimizer = PROTOCOLS[name]
+    (outcome,) = train([cell]).values()
+    ended, trainer = trained(asked_of(cell, optimizer), range(count))
+    assert [own.together for own in ended] == [count > 1] * count and trainer.why_alone == []
+    for own in ended:
+        taus = (own.losses - own.scale.floor) / own.scale.width
+        assert len(taus) == 51
+        for point in outcome.curve:
+            assert taus[point.epoch] == pytest.approx(point.tau, rel=1e-8)
+
+
+def one_after_the_other(asked, jobs):
+    trainer = Trainer(asked.source, asked.batch, asked.facts, asked.device)
+    return [alone.train(trainer.prepare(job), job, float("inf")) for job in jobs]
+
+
+def stacked(asked, jobs):
+    trainer = Trainer(asked.source, asked.batch, asked.facts, asked.device)
+    return together.train([trainer.prepare(job) for job in jobs], jobs, float("inf"))
+
+
+class Recurrent(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.lstm, self.out = nn.LSTM(3, 4, batch_first=True), nn.Linear(4, 1)
+
+    def forward(self, x):
+        return self.out(self.lstm(x)[0][:, -1])
+
+
+class Block(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.block, self.out = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True), nn.Linear(8, 1)
+
+    def forward(self, x):
+        return self.out(self.block(x).mean(dim=1))
+
+
+class TwoInputs(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.one, self.other = nn.Linear(3, 8), nn.Linear(2, 8)
+        self.out = nn.Linear(8, 2)
+
+    def forward(self, x, z):
+        return self.out(torch.relu(self.one(x) + self.other(z)))
+
+
+def convolution():
+    return nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(12, 1))
+
+
+def normalized():
+    return nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 1))
+
+
+DRAWS = torch.Generator().manual_seed(0)
+KINDS = {
+    "mlp": (lambda: mlp(3, 8, 1, activation=nn.Tanh), (torch.randn(12, 3, generator=DRAWS),), 1),
+    "convolution": (convolution, (torch.randn(6, 1, 6, 6, generator=DRAWS),), 1),
+    "lstm": (Recurrent, (torch.randn(6, 4, 3, generator=DRAWS),), 1),
+    "transformer": (Block, (torch.randn(6, 3, 8, generator=DRAWS),), 1),
+    "batch normalization": (normalized, (torch.randn(12, 3, generator=DRAWS),), 1),
+    "two inputs": (TwoInputs, (torch.randn(6, 3, generator=DRAWS), torch.randn(6, 2, generator=DRAWS)), 2),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("batch_size", [None, 3])
+def test_networks_that_train_together_train_as_each_does_alone(kind, batch_size):
+    """Three draws, at three rates, one of them for fewer epochs."""
+    make, inputs, outputs = KINDS[kind]
+    batch = Batch(tuple(x.double() for x in inputs), torch.randn(len(inputs[0]), outputs, dtype=torch.float64, generator=DRAWS))
+    asked = question(lambda: make().double(), batch, batch_size=batch_size, max_epochs=6, optimizer=("adam", 0.01))
+    jobs = []
+    for seed, factor in ((0, 1.0), (1, 0.1), (2, 3.0)):
+        trial = asked.trial
+        jobs.append(Job(dataclasses.replace(trial, recipe=trial.recipe.scaled(factor)), seed, to_end=True))
+    with quiet():
+        for own, other in zip(stacked(asked, jobs), one_after_the_other(asked, jobs), strict=True):
+            np.testing.assert_allclose(own[:7], other[:7], rtol=1e-9)
+
+
+def test_a_linear_layer_meets_the_least_squares():
+    asked = question(nn.Linear(8, 1), shapes=((40, 8), (40, 1)), optimizer=("adam", 0.05), max_epochs=1500)
+    ended, _ = trained(asked, range(4))
+    for seed, own in zip(range(4), ended, strict=True):
+        batch = noise(((40, 8), (40, 1)), seed)
+        design = np.hstack([batch.inputs[0].double().numpy(), np.ones((40, 1))])
+        targets = batch.targets.double().numpy()
+        residual = targets - design @ np.linalg.lstsq(design, targets, rcond=None)[0]
+        assert own.last == pytest.approx((residual**2).mean() / targets.var(), rel=1e-4)
+
+
+def test_the_rank_of_a_network_with_a_dead_half_is_that_of_its_live_half():
+    def make(width, dead):
+        network = mlp(3, width, 1, activation=nn.ReLU).double()
+        with torch.no_grad():
+            network[0].bias[width - dead :] = -1e3
+        return network
+
+    torch.manual_seed(0)
+    whole = make(16, 8)
+    half = make(8, 0)
+    with torch.no_grad():
+        half[0].weight.copy_(whole[0].weight[:8])
+        half[0].bias.copy_(whole[0].bias[:8])
+        half[2].weight.copy_(whole[2].weight[:, :8])
+    x, y = torch.randn(100, 3), torch.randn(100, 1)
+    dead, live = (question(lambda own=own: own, (x, y)).facts for own in (whole, half))
+    assert dead.rank == live.rank == 8 * 5 + 1 - 8
+    assert [own.dead for own in dead.units] == [0.5]
+
+
+class Residual(nn.Module):
+    def __init__(self, scale):
+        super().__init__()
+        self.skip, self.branch, self.scale = nn.Linear(3, 1), mlp(3, 8, 1, activation=nn.ReLU), scale
+
+    def forward(self, x):
+        return self.skip(x) + self.scale * self.branch(x)
+
+
+def test_a_residual_branch_that_is_scaled_by_0_leaves_the_linear_model():
+    x, y = torch.randn(20, 3, generator=DRAWS).double(), torch.randn(20, 1, generator=DRAWS).double()
+    torch.manual_seed(0)
+    whole = Residual(0.0).double()
+    questions = [question(lambda own=own: own, (x, y), max_epochs=40, optimizer=("sgd", 0.1)) for own in (whole, whole.skip)]
+    (of_whole,), (of_skip,) = (trained(asked, [0])[0] for asked in questions)
+    np.testing.assert_allclose(of_whole.losses, of_skip.losses, rtol=1e-12)
+    assert questions[0].facts.affine and not question(Residual(1.0), (x.float(), y.float())).facts.affine
+
+
+def test_the_module_and_the_global_random_states_stay_as_they_were():
+    torch.manual_seed(3)
+    network = nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Linear(8, 1))
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    states = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()  # noqa: NPY002
+    trained(question(network, (torch.randn(8, 3, generator=DRAWS), torch.randn(8, 1, generator=DRAWS)), max_epochs=2), [0, 1])
+    assert torch.equal(torch.get_rng_state(), states[0]) and random.getstate() == states[1]
+    assert np.random.get_state()[1].tolist() == states[2]  # noqa: NPY002
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, before[name]), name
+    assert network.training and all(own.grad is None for own in network.parameters())
+
+
+def test_a_given_network_is_drawn_anew_with_the_spread_that_its_own_weights_have():
+    network = mlp(4, 400, 1, activation=nn.ReLU)
+    nn.init.uniform_(network[0].weight, -0.01, 0.01)
+    nn.init.zeros_(network[0].bias)
+    asked = question(network, shapes=((8, 4), (8, 1)))
+    one, same, other = (asked.source.draw(seed) for seed in (1, 1, 2))
+    assert torch.equal(one[0].weight, same[0].weight) and not torch.equal(one[0].weight, other[0].weight)
+    assert float(one[0].weight.detach().std()) == pytest.approx(0.01 / 3**0.5, rel=0.05)
+    assert not one[0].bias.any()
+    assert float(one[2].weight.detach().std()) == pytest.approx(0.05 / 3**0.5, rel=0.1)
+
+
+def test_dropout_is_drawn_for_each_network_and_that_is_said():
+    network = nn.Sequential(nn.Linear(3, 8), nn.Dropout(0.5), nn.Linear(8, 1))
+    ended, trainer = trained(question(network, shapes=((8, 3), (8, 1)), max_epochs=3), [0, 1])
+    assert not any(own.together for own in ended)
+    assert trainer.why_alone == ["it draws random numbers in training, as dropout does, and each network has its own"]
+
+
+class Branching(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(3, 1)
+
+    def forward(self, x):
+        return self.linear(x) if float(self.linear.weight.detach().sum()) > 0 else -self.linear(x)
+
+
+def test_a_network_that_branches_on_its_numbers_trains_alone_and_that_is_said():
+    ended, trainer = trained(question(Branching(), shapes=((8, 3), (8, 1)), max_epochs=3), [0, 1])
+    assert not any(own.together for own in ended)
+    assert len(trainer.why_alone) == 1 and trainer.why_alone[0].startswith("torch cannot stack it (")
+
+
+def test_an_optimizer_that_steps_over_all_numbers_at_once_trains_alone():
+    asked = question(
+        nn.Linear(3, 1), shapes=((4, 3), (4, 1)), optimizer=lambda own: torch.optim.LBFGS(own, lr=0.5), max_epochs=20
+    )
+    ended, trainer = trained(asked, [0, 1])
+    assert all(own.memorized for own in ended)
+    assert trainer.why_alone == ["LBFGS steps over a whole network at once"]
+
+
+def test_a_stopping_rule_stops_where_scikit_learn_does():
+    losses = np.array([1.0, 0.9, 0.9, 0.89995, 0.8999, 0.8, 0.8, 0.8, 0.8])
+    assert stopped_at(Stop(2, 1e-3), losses) == 4
+    assert stopped_at(Stop(3, 1e-3), losses) is None
+    assert stopped_at(lambda told: told[-1] < 0.85, losses) == 5
+
+
+def test_time_that_is_too_short_gives_up_the_longest_and_the_last():
+    asked = question(mlp(3, 8, 1, activation=nn.Tanh), shapes=((8, 3), (8, 1)), max_epochs=10**7, optimizer=("sgd", 1e-9))
+    trainer = Trainer(asked.source, asked.batch, asked.facts, asked.device)
+    short = dataclasses.replace(asked.trial, max_epochs=5)
+    late = trainer.train([Job(asked.trial, 0), Job(short, 0), Job(asked.trial, 1)], time.process_time() + 0.5)
+    assert set(late) == {Job(asked.trial, 0), Job(asked.trial, 1)} and Job(short, 0) in trainer.results
