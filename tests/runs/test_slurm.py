@@ -122,7 +122,8 @@ def test_tasks_that_are_preempted_and_that_come_to_their_time_limit_are_queued_a
         time.sleep(0.5)
     assert running.error is None and min(seen) >= 1
     assert_alike(tmp_path / "here", tmp_path / "there")
-    assert trainings(tmp_path / "there") == {1} and len(Store(tmp_path / "there").statuses()) == len(cells)
+    assert trainings(tmp_path / "there") == {1}
+    assert Store(tmp_path / "there").statuses() == dict.fromkeys((cell.cell_id for cell in cells), "censored")
 
 
 @pytest.mark.exhaustive
@@ -149,7 +150,8 @@ def test_a_job_goes_on_without_its_command_and_after_scancel_the_same_command_go
     # What was left went into a job of its own.
     assert running.error is None
     assert_alike(tmp_path / "here", tmp_path / "there")
-    assert trainings(tmp_path / "there") == {1} and len(Store(tmp_path / "there").statuses()) == len(cells)
+    assert trainings(tmp_path / "there") == {1}
+    assert Store(tmp_path / "there").statuses() == dict.fromkeys((cell.cell_id for cell in cells), "censored")
 
 
 @pytest.mark.exhaustive
