@@ -48,7 +48,7 @@ __all__ = [
     "run",
 ]
 
-# `run`, `diagnose` and what is about modules bring torch, `groups` and `load` pandas, `Search`, `capacities` scipy. Cells need none.
+# `run`, `diagnose` and what is about modules bring torch, `groups` and `load` pandas, `Search` and `capacities` scipy.
 _LATE = {
     "run": "bench.runs.run",
     "diagnose": "bench.modules.asked",

@@ -18,7 +18,7 @@ from bench.protocol import grid
 from bench.protocol.cells import PROTOCOL_VERSION, Cell
 from bench.runs.executors.api import Executor, Wanted
 from bench.runs.executors.choice import make_executor
-from bench.runs.executors.options import Options, options
+from bench.runs.executors.options import Local, Options, options
 from bench.runs.inquiry import Diagnose, Inquiry
 from bench.runs.limits import check_size
 from bench.runs.search import Search, next_round
@@ -99,7 +99,8 @@ def run(
     if diagnosis is not None and len({dataclasses.replace(cell, data_seed=0, init_seed=0) for cell in asked}) > 1:
         rule = "describes several networks, and a diagnosis is about one"
         raise grid.GridError("grid", "...", rule, "sweep nothing but the seeds")
-    check_size(asked)
+    if isinstance(where, Local):
+        check_size(asked)
     if run_dir == "":
         raise grid.GridError("run_dir", run_dir, "names no folder", "give a folder")
     wanted = Wanted(engine, device, threads, n_predictions, jacobian_rank)

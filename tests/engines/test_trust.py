@@ -19,8 +19,7 @@ from bench.engines.torch_engine import TorchEngine
 from bench.machine import cuda_core
 from bench.machine.gpus import Gpus
 from bench.protocol.grid import GridError
-from bench.runs import training
-from bench.runs.executors import local
+from bench.runs.executors import here, local
 from tests.engines.training import NOT_BUILT
 
 if not native_is_built():
@@ -46,7 +45,7 @@ class Wrong(TorchEngine):
     def train(self, pack, *, n_predictions=0, jacobian_rank=False):
         asked = {dataclasses.replace(cell, weight_decay=cell.weight_decay + 1e-4): cell for cell in pack.cells}
         for report in super().train(pack._replace(cells=tuple(asked)), n_predictions=n_predictions):
-            yield report._replace(outcomes=[dataclasses.replace(o, cell=asked[o.cell]) for o in report.outcomes])
+            yield report._replace(outcomes=[o._replace(cell=asked[o.cell]) for o in report.outcomes])
 
 
 def test_an_engine_that_is_a_little_wrong_is_found_out():
@@ -67,7 +66,7 @@ class Imprecise(TorchEngine):
     def train(self, pack, *, n_predictions=0, jacobian_rank=False):
         asked = {dataclasses.replace(cell, dtype=self.dtype): cell for cell in pack.cells}
         for report in super().train(pack._replace(cells=tuple(asked)), n_predictions=n_predictions):
-            yield report._replace(outcomes=[dataclasses.replace(o, cell=asked[o.cell]) for o in report.outcomes])
+            yield report._replace(outcomes=[o._replace(cell=asked[o.cell]) for o in report.outcomes])
 
 
 @pytest.mark.parametrize(
@@ -168,9 +167,9 @@ def on_gpus(monkeypatch, tmp_path_factory):
         def made(spec, threads=1):
             return CudaEngine([device], distrusted=spec.distrusted) if spec.name == "cuda" else make(spec, threads)
 
-        for module in (training, local):
+        for module in (here, local):
             monkeypatch.setattr(module, "make_engine", made)
-        monkeypatch.setattr(training, "for_the_rest", lambda spec: EngineSpec("torch", "cpu"))
+        monkeypatch.setattr(here, "for_the_rest", lambda spec: EngineSpec("torch", "cpu"))
 
     return pretend
 

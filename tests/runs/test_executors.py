@@ -13,6 +13,7 @@ import time
 import pytest
 
 import bench
+from bench.engines import native_engine
 from bench.engines.packs import budget_flops
 from bench.machine.child import environment
 from bench.protocol.cells import Outcome, Status
@@ -203,6 +204,26 @@ def test_devices_that_round_differently_are_told_and_counted():
     tally.add([Outcome(CELLS[0], Status.MEMORIZED, engine="native", device="cpu avx512")])
     assert tally.notice() == "3 cells on cpu avx2, 1 cells on cpu avx512: results of different devices differ by rounding"
     assert tally.counts() == {"native on cpu avx2": 3, "native on cpu avx512": 1, "torch on cpu": 1}
+
+
+def test_a_run_on_machines_of_two_instruction_sets_says_so_and_provenance_counts_their_cells(tmp_path, monkeypatch, capsys):
+    sets = native_engine.instruction_sets()
+
+    class TwoMachines(shard.Here):
+        def train(self, cells):
+            for own, cells_there in zip((sets[0], sets[-1]), (cells[:5], cells[5:]), strict=True):
+                monkeypatch.setattr(native_engine, "instruction_sets", lambda own=own: [own])
+                yield from shard.Here(WANTED).train(cells_there)
+
+    monkeypatch.setattr("bench.runs.run.make_executor", lambda where, wanted, run_dir: TwoMachines(wanted))
+    bench.run(CELLS, run_dir=tmp_path, device="cpu")
+    counts = {f"cpu {sets[0]}": 5, f"cpu {sets[-1]}": len(CELLS) - 5}
+    assert len(counts) == 2
+    assert provenance.read(tmp_path)[-1]["cells_trained_by"] == {
+        f"native on {device}": count for device, count in counts.items()
+    }
+    told = ", ".join(f"{counts[device]} cells on {device}" for device in sorted(counts))
+    assert capsys.readouterr().out == f"memcap: {told}: results of different devices differ by rounding\n"
 
 
 def test_submitit_carries_a_command_line_alone_in_a_folder_of_its_owner_and_its_tasks_leave_the_same_bytes(
