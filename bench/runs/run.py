@@ -18,7 +18,7 @@ from bench.protocol import grid
 from bench.protocol.cells import PROTOCOL_VERSION, Cell
 from bench.runs.executors.api import Executor, Wanted
 from bench.runs.executors.choice import make_executor
-from bench.runs.executors.options import Local, Options, options
+from bench.runs.executors.options import Local, Options, Slurm, options
 from bench.runs.inquiry import Diagnose, Inquiry
 from bench.runs.limits import check_size
 from bench.runs.search import Search, next_round
@@ -26,6 +26,7 @@ from bench.runs.training import Training
 from bench.statistics.settings import label_settings
 from bench.store import provenance
 from bench.store.claims import Claim
+from bench.store.cut import forget_cuts
 from bench.store.folder import held
 from bench.store.parts import GOES_ON, SCHEMA_VERSION, Design, Store, write_atomically
 
@@ -110,6 +111,9 @@ def run(
         held(Path(folder), fresh=fresh) as claim,
     ):
         store = _store(Path(folder), claim)
+        if not isinstance(where, Slurm):
+            # A job that still works on an earlier command's shards ends.
+            forget_cuts(store.path)
         if progress:
             what = "one network to diagnose" if diagnosis else f"{len(asked)} {'networks to search' if search else 'cells'}"
             print(f"memcap: {what}{'' if run_dir is None else f', results in {run_dir}'}")

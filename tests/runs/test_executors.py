@@ -107,6 +107,15 @@ def test_fresh_forgets_the_shards_of_a_former_run_first(tmp_path):
     assert not (tmp_path / "shards").exists()
 
 
+def test_a_run_here_takes_the_shards_away_that_a_former_command_has_dealt_out(tmp_path):
+    cut = cut_of(tmp_path, CELLS[:2], 2)
+    with claim(cut, "shard-0") as own:
+        assert set(bench.run(CELLS[:2], run_dir=tmp_path, device="cpu")["status"]) <= {"memorized", "censored"}
+        assert not own.holds()
+    with pytest.raises(bench.GridError, match="is no cut of a run: it is done, or was taken over"):
+        train_shard(cut, 1)
+
+
 def test_a_coordinator_leaves_the_files_alone_that_a_living_shard_is_writing(tmp_path):
     cut_of(tmp_path, CELLS, 1)
     (tmp_path / "cells").mkdir()
