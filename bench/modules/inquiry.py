@@ -28,6 +28,9 @@ ARITHMETIC = (Held.SHAPES, Held.OUTPUT, Held.LINEAR)
 # Of the time that is left, a stage of the ladder may take so much.
 SCREENING = 0.6
 
+# And this share of all is for what is told where nothing is confirmed.
+RESERVED = 0.15
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Tally:
@@ -108,7 +111,8 @@ class Inquiry:
             new = [own for own in dict.fromkeys(stage()) if own not in self.tried]
             # A part of the time is kept to confirm what is found.
             now = time.process_time()
-            self._train(new, self.seeds, now + SCREENING * (self.deadline - now))
+            until = started + (1 - RESERVED) * (self.deadline - started)
+            self._train(new, self.seeds, now + SCREENING * (until - now))
             self.tried |= dict.fromkeys(own for own in new if self.tally(own).ladder)
             self.remedy = self._confirm(new)
             if self.remedy is not None:

@@ -52,7 +52,8 @@ class Trainer:
         waiting = sorted(packs.values(), key=lambda own: (self._cannot(own[0].trial) is not None, max(map(self._steps, own))))
         for number, own in enumerate(waiting):
             now = time.process_time()
-            late += self._pack(own, now + (deadline - now) / (len(waiting) - number))
+            share = len(own) / sum(map(len, waiting[number:]))
+            late += self._pack(own, now + share * (deadline - now))
         return late
 
     def _steps(self, job: Job) -> int:

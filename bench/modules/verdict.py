@@ -159,7 +159,8 @@ def _remedied(inquiry: Inquiry, remedy: Trial) -> Verdict:
         cause = Lever.LEARNING_RATE
     elif cause is Lever.LEARNING_RATE:
         which = "low" if remedy.recipe.rate > asked.recipe.rate else "high"
-        said = [f"{asked.recipe.rate:g} is too {which}"]
+        scale = " for data of this scale" if which == "high" and Held.SCALE in inquiry.spoken_for else ""
+        said = [f"{asked.recipe.rate:g} is too {which}{scale}"]
     elif cause is Held.MODE:
         said = [finding.text for finding in inquiry.findings if finding.text.startswith("trained in ")]
     elif cause is Lever.SAMPLES:

@@ -158,7 +158,7 @@ def test_whatever_is_typed_ends_with_status_0_or_one_line_and_status_2(count, me
     monkeypatch.setenv("MEMCAP_SECRET", SECRET)
     # What is right is not trained.
     monkeypatch.setattr("bench.runs.run._train_planned", lambda *args, **options: None)
-    monkeypatch.setattr("bench.report.build.build", lambda run_dir: None)
+    monkeypatch.setattr("bench.report.build.build", lambda run_dir, **options: None)
     monkeypatch.setattr(Store, "read_cells", lambda self: pd.DataFrame({"status": [], "reason": []}))
     monkeypatch.setattr("bench.statistics.survival.groups", lambda cells: pd.DataFrame({"n_memorized": [0], "n_seeds": [1]}))
     for command, work in ((compare, "_compare"), (check_capacity, "_capacity"), (check_speed, "_speed")):
