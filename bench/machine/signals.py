@@ -67,6 +67,10 @@ def listen() -> None:
 def answered() -> None:
     """From now on signals do nothing: this process is about to end because of one."""
     _asked.answered = True
+    # As the interpreter ends it gives up handlers, but not that a signal is ignored.
+    for number in ENDING:
+        if signal.getsignal(number) == _asked.take:
+            signal.signal(number, signal.SIG_IGN)
 
 
 @contextmanager
