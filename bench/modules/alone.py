@@ -13,21 +13,15 @@ from bench.modules.losses import Loss
 from bench.modules.networks import Prepared, kept_buffers
 from bench.modules.orders import batches
 from bench.modules.randomness import drawn
-from bench.modules.trials import Job, stopped_at
+from bench.modules.trials import Curve, Job, stopped_at
 
 # Epochs between looks at the clock and at what was reached.
 LOOK = 16
 
 
-class OutOfTime(Exception):
-    """A training would not end in time."""
-
-
-def train(own: Prepared, job: Job, deadline: float) -> np.ndarray:
-    """Losses on the whole batch at epochs 0, 1, ..., until it memorized, diverged, was stopped or had its epochs.
-
-    Raises:
-        OutOfTime: the deadline (`time.process_time`) passed before that.
+def train(own: Prepared, job: Job, deadline: float) -> Curve:
+    """Losses on the whole batch at epochs 0, 1, ..., until it memorized, diverged, was stopped or had its epochs; or until the
+    deadline (`time.process_time`), which cuts it off.
     """
     trial = job.trial
     module, count = own.module, len(own.batch)
@@ -46,8 +40,8 @@ def train(own: Prepared, job: Job, deadline: float) -> np.ndarray:
                 if trial.stop is not None and stopped_at(trial.stop, np.array(losses)) is not None:
                     break
                 if time.process_time() > deadline:
-                    raise OutOfTime
-    return np.array(losses)
+                    return Curve(np.array(losses), True)
+    return Curve(np.array(losses), False)
 
 
 def _step(own: Prepared, loss: Loss, optimizer: torch.optim.Optimizer, places: Tensor | None) -> None:

@@ -33,8 +33,9 @@ class ModuleDiagnosis:
 
     `findings`: what was found before training; `evidence`: a row for the network as asked, the first, and for each variant:
     `change`, `levers`, `n_seeds`, `n_memorized` (seeds of the ladder, and how many reached tau), `median_epoch_to_tau`
-    (epochs; infinite where most did not), `median_best_tau`, `median_last_tau`, `n_diverged`, `n_fresh`, `n_fresh_memorized`,
-    `n_fresh_asked` (seeds that chose no change; as asked on the same), `together` (whether it was trained beside others);
+    (epochs; infinite where most did not), `median_best_tau`, `median_last_tau`, `n_diverged`, `n_cut` (without an
+    end, for want of time: they count as not memorized), `n_fresh`, `n_fresh_memorized`, `n_fresh_asked` (seeds that chose no
+    change; as asked on the same), `together` (whether it was trained beside others);
     `curves`: `change`, `seed`, `epoch`, `loss`, `tau`; `signal`: a row for each layer before training; `network`: the name,
     arguments and hash of what was diagnosed.
     """
@@ -199,6 +200,7 @@ def _row(own: Tally, change: str, pulled: tuple) -> dict[str, Any]:
         "median_best_tau": own.left if own.ladder else math.nan,
         "median_last_tau": float(np.median(last)) if last else math.nan,
         "n_diverged": sum(one.diverged for one in own.ladder),
+        "n_cut": sum(one.cut for one in own.ladder),
         "n_fresh": len(own.fresh),
         "n_fresh_memorized": own.fresh_hits,
         "n_fresh_asked": own.beside_hits,

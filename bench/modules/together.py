@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_leaves
 from bench.modules.activations import applied
 from bench.modules.networks import Prepared, quiet
 from bench.modules.orders import batches
-from bench.modules.trials import Job, stopped_at
+from bench.modules.trials import Curve, Job, stopped_at
 
 # Epochs between looks at the clock and at what was reached: at most so many, and so few that a look comes each so many seconds.
 MOST_EPOCHS, LOOK_S = 64, 0.25
@@ -210,12 +210,12 @@ def _shared(tensors: list[Tensor]) -> _Data:
     return _Data(torch.stack(tensors), True)
 
 
-def train(networks: Sequence[Prepared], jobs: Sequence[Job], deadline: float) -> list[np.ndarray | None]:
+def train(networks: Sequence[Prepared], jobs: Sequence[Job], deadline: float) -> list[Curve]:
     """Losses of each network at epochs 0, 1, ..., until all memorized, diverged, were stopped or had their epochs.
 
     Networks and jobs belong to each other; their trials differ in rates, draws, data of one shape and epochs alone. Where the
-    time until the deadline (`time.process_time`) is too short for all, those with the most epochs are given up, the last of
-    the list first: None.
+    time until the deadline (`time.process_time`) is too short for all, those with the most epochs are cut off, the last of
+    the list first.
 
     Raises:
         CannotStack: torch cannot batch the network, or stacked it gives other losses than alone.
@@ -250,7 +250,7 @@ def _stacked(networks: Sequence[Prepared], jobs: Sequence[Job]) -> _Stack:
     return stack
 
 
-def _trained(stack: _Stack, networks: Sequence[Prepared], deadline: float) -> list[np.ndarray | None]:
+def _trained(stack: _Stack, networks: Sequence[Prepared], deadline: float) -> list[Curve]:
     jobs = list(stack.jobs)
     kept: list[list[np.ndarray]] = [[] for _ in jobs]
     given_up: set[int] = set()
@@ -299,7 +299,7 @@ def _trained(stack: _Stack, networks: Sequence[Prepared], deadline: float) -> li
             most = max(job.trial.max_epochs for job in stack.jobs)
         elif late:
             stack.keep(left)
-    return [None if place in given_up else np.concatenate(own) for place, own in enumerate(kept)]
+    return [Curve(np.concatenate(own), place in given_up) for place, own in enumerate(kept)]
 
 
 def _first(stack: _Stack) -> Any:

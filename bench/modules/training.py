@@ -10,7 +10,6 @@ from contextlib import contextmanager
 import torch
 
 from bench.modules import alone, together
-from bench.modules.alone import OutOfTime
 from bench.modules.batches import Batch, noise
 from bench.modules.losses import Scale
 from bench.modules.networks import Prepared, prepared
@@ -42,8 +41,8 @@ class Trainer:
         self._scales: dict[tuple, Scale] = {}
 
     def train(self, jobs: Iterable[Job], deadline: float) -> list[Job]:
-        """Train what has no result yet; returns the jobs that there was no time for, of each pack the last."""
-        new = [job for job in dict.fromkeys(jobs) if job not in self.results]
+        """Train what has no result yet, or was cut; returns the jobs that there was no time for, of each pack the last."""
+        new = [job for job in dict.fromkeys(jobs) if job not in self.results or self.results[job].cut]
         packs: dict[object, list[Job]] = {}
         for job in new:
             packs.setdefault(_alike(job.trial), []).append(job)
@@ -122,19 +121,15 @@ class Trainer:
     def _together(self, jobs: Sequence[Job], deadline: float) -> list[Job]:
         networks = [self.prepare(job) for job in jobs]
         try:
-            losses = together.train(networks, jobs, deadline)
+            curves = together.train(networks, jobs, deadline)
         except torch.OutOfMemoryError as error:
             if len(jobs) == 1:
                 raise _too_large(self.source.name, self.device) from error
             half = len(jobs) // 2
             return [*self._together(jobs[:half], deadline), *self._together(jobs[half:], deadline)]
-        late = []
-        for own, job, curve in zip(networks, jobs, losses, strict=True):
-            if curve is None:
-                late.append(job)
-            else:
-                self.results[job] = ended(curve, job.trial, own.scale, to_end=job.to_end, together=True)
-        return late
+        for own, job, curve in zip(networks, jobs, curves, strict=True):
+            self.results[job] = ended(curve, job.trial, own.scale, to_end=job.to_end, together=True)
+        return [job for job, curve in zip(jobs, curves, strict=True) if curve.cut]
 
     def _alone(self, jobs: Sequence[Job], deadline: float) -> list[Job]:
         for number, job in enumerate(jobs):
@@ -143,11 +138,11 @@ class Trainer:
             own = self.prepare(job)
             try:
                 curve = alone.train(own, job, deadline)
-            except OutOfTime:
-                return list(jobs[number:])
             except torch.OutOfMemoryError as error:
                 raise _too_large(self.source.name, self.device) from error
             self.results[job] = ended(curve, job.trial, own.scale, to_end=job.to_end, together=False)
+            if curve.cut:
+                return list(jobs[number:])
         return []
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -109,13 +110,20 @@ class Job:
     to_end: bool = False
 
 
+class Curve(NamedTuple):
+    """Losses at epochs 0, 1, ... of a training; `cut`: it had not ended when its time was over."""
+
+    losses: np.ndarray
+    cut: bool
+
+
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class Ended:
     """How a job ended.
 
     `epoch_to_tau`: None where tau was never reached; `best`, `best_epoch`, `last`: the least tau, when, and the last one;
-    `stopped`: by its rule; `losses`: at the epochs `epochs`; `together`: beside others, else alone; `scale`: of tau; `tau`: the
-    threshold.
+    `stopped`: by its rule; `cut`: before its end, for want of time; `losses`: at the epochs `epochs`; `together`: beside
+    others, else alone; `scale`: of tau; `tau`: the threshold.
     """
 
     epoch_to_tau: int | None
@@ -124,6 +132,7 @@ class Ended:
     last: float
     epochs_run: int
     stopped: bool
+    cut: bool
     epochs: np.ndarray
     losses: np.ndarray
     together: bool
@@ -146,8 +155,9 @@ class Ended:
         return self.memorized and not self.last <= self.tau
 
 
-def ended(losses: np.ndarray, trial: Trial, scale: Scale, *, to_end: bool, together: bool) -> Ended:
-    """What came of a training with these losses at epochs 0, 1, ...; what is beyond its own end is left out."""
+def ended(curve: Curve, trial: Trial, scale: Scale, *, to_end: bool, together: bool) -> Ended:
+    """What came of a training with this curve; what is beyond its own end is left out."""
+    losses, cut = curve
     end = min(len(losses) - 1, trial.max_epochs)
     finite = np.isfinite(losses[: end + 1])
     if not finite.all():
@@ -170,6 +180,7 @@ def ended(losses: np.ndarray, trial: Trial, scale: Scale, *, to_end: bool, toget
         last=float(taus[-1]),
         epochs_run=end,
         stopped=stopped or (at is not None and first is None),
+        cut=cut,
         epochs=kept,
         losses=losses[kept].astype(float),
         together=together,

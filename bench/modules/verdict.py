@@ -49,7 +49,7 @@ def verdict(inquiry: Inquiry) -> Verdict:
     sure = sorted((one for one in inquiry.findings if one.sure), key=lambda one: _ORDER.index(one.about))  # type: ignore[arg-type]
     if sure and sure[0].about is Held.DATA:
         return Verdict(Held.DATA, (), None, (sure[0].code,), (f"Held back by {Held.DATA}: {sure[0].text}.",))
-    if not own.ladder and not sure:
+    if all(one.cut for one in own.ladder) and not sure:
         text = "Undecided: there was no time to train the network as asked; give more with budget_s."
         return Verdict(Cause.UNDECIDED, (), None, (), (text,))
     made = _made(inquiry, own, sure)
@@ -301,10 +301,12 @@ def _beside(inquiry: Inquiry, own: Tally, made: Verdict) -> list[str]:
             verb = "memorizes too" if beside.share >= MAJORITY else "is not memorized either"
             told.append(f"Noise, the targets of other samples, {verb}: {_count(beside)}, and tau {_tau(beside.left)} is left.")
     if inquiry.left_out:
-        names = [words(one, asked) for one in inquiry.left_out if one not in inquiry.tried]
+        late = [one for one in inquiry.left_out if all(own.cut for own in inquiry.tally(one).ladder)]
+        names = [words(one, asked) for one in late if one != asked]
         if names:
             more = f"; and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-            told.append(f"Not tried for want of time (give more with budget_s): {'; '.join(names[:MOST_NAMED])}{more}.")
+            named = "; ".join(names[:MOST_NAMED])
+            told.append(f"Not tried to the end for want of time (give more with budget_s): {named}{more}.")
     if inquiry.asked.source.kept:
         which = ", ".join(inquiry.asked.source.kept[:MOST_NAMED])
         told.append(f"Not drawn anew, since nothing says how: {which}; give a function that makes the network.")
