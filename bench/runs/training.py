@@ -1,16 +1,14 @@
-"""Cells -> outcomes in a store: the packs of an engine, what PyTorch trains in its place, progress, and parts on the disk."""
+"""Cells -> outcomes in a store, by an executor: progress, and parts on the disk."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import closing
 
-from bench.engines.choice import EngineSpec, for_the_rest, make_engine
-from bench.engines.cost import torch_is_faster
-from bench.engines.packs import plan
 from bench.machine.signals import unbroken
 from bench.protocol.cells import Cell, Outcome
-from bench.runs.executors.choice import EXECUTORS
+from bench.runs.executors.api import Executor, Tally
 from bench.runs.progress import Progress
 from bench.store.parts import Store
 
@@ -19,82 +17,27 @@ FLUSH_EVERY_S = 2.0
 
 
 class Training:
-    """Trains cells into a store, and counts: `asked` and `trained` cells, and those `left_to_torch`."""
+    """Trains cells into a store, and counts those `asked` for and `trained`, and by whom."""
 
-    def __init__(
-        self,
-        store: Store,
-        spec: EngineSpec,
-        *,
-        executor: str,
-        threads: int,
-        n_predictions: int,
-        jacobian_rank: bool,
-        progress: bool,
-    ):
-        self._store, self._spec, self._executor, self._progress = store, spec, executor, progress
-        self._wanted = {"n_predictions": n_predictions, "jacobian_rank": jacobian_rank}
-        self._engine = make_engine(spec)
-        self.workers = threads if spec.device == "cpu" else 1
-        self.device_name = self._engine.device_name()
-        self.asked = self.trained = self.left_to_torch = 0
-        self._broken = False
+    def __init__(self, store: Store, executor: Executor, *, progress: bool):
+        self._store, self._executor, self._progress = store, executor, progress
+        self.asked = self.trained = 0
+        self.tally = Tally()
 
     def train(self, cells: Sequence[Cell]) -> None:
-        """Train the cells and write their outcomes, also those that had ended when it is interrupted.
-
-        Those that the engine does not support, or loses when its GPU or driver breaks, are trained by PyTorch; with `by_cost`
-        those too that it trains faster.
-        """
-        own = [cell for cell in cells if self._is_own(cell)]
-        held = set(own)
-        rest = [cell for cell in cells if cell not in held]
-        if rest and not self._broken:
-            if self._spec.by_cost:
-                print(f"memcap: engine=torch trains the {len(rest)} widest cells, which it is faster for")
-            else:
-                why = f"too large for engine={self._spec.name}" + ", or of a dtype that it gets wrong here" * bool(
-                    self._spec.distrusted
-                )
-                print(f"memcap: {len(rest)} cells are {why}; engine=torch trains them")
+        """Train the cells and write their outcomes, also those that had ended when it is interrupted."""
         self.asked += len(cells)
         with (
             Progress(cells, shown=self._progress) as shown,
             _Writer(self._store) as writer,
+            closing(self._executor.train(cells)) as reports,
         ):
-            if own:
-                rest += self._train(own, self._spec, shown, writer)
-            if rest:
-                self.left_to_torch += len(rest)
-                self._train(rest, for_the_rest(self._spec), shown, writer)
-
-    def _is_own(self, cell: Cell) -> bool:
-        """Whether the engine itself trains the cell."""
-        if self._broken or not self._engine.supports(cell):
-            return False
-        return not (self._spec.by_cost and torch_is_faster(cell, self.device_name.removeprefix("cpu ")))
-
-    def _train(self, cells: Sequence[Cell], by: EngineSpec, shown: Progress, writer: _Writer) -> list[Cell]:
-        """Train the cells; returns those that a GPU took with it as it broke, which have no outcome yet."""
-        engine = self._engine if by is self._spec else make_engine(by)
-        at_once = 1 if engine.threaded else self.workers
-        packs = plan(cells, kind=engine.kind, slots=engine.slots, workers=at_once)
-        # A process whose GPU has broken cannot reach it any more; a new one may.
-        reports = EXECUTORS[self._executor](packs, by, threads=self.workers, apart=self._broken, **self._wanted)
-        lost: list[Cell] = []
-        try:
             for report in reports:
-                if report.error and by.name == "cuda":
-                    self._broken = True
-                    lost += [outcome.cell for outcome in report.outcomes]
-                    print(f"memcap: the CUDA engine failed ({report.error}); engine=torch trains the rest, {len(lost)} cells")
-                    continue
-                writer.add(report.outcomes)
+                if not self._executor.stores:
+                    writer.add(report.outcomes)
                 self.trained += len(report.outcomes)
+                self.tally.add(report.outcomes)
                 shown.update(report.outcomes, report.flops)
-        finally:
-            reports.close()
-        return lost
 
 
 class _Writer:

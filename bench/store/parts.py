@@ -44,9 +44,13 @@ _ARROW = {int: pa.int64(), float: pa.float64(), bool: pa.bool_(), str: pa.string
 
 RUNG_COLUMNS = tuple(f"epoch_to_{rung:g}" for rung in LADDER)
 
+# The folder of what a run has dealt out to others (`bench.store.cut`).
+SHARDS = "shards"
+
 # What a run folder may hold; `fresh` removes these in this order and nothing else. Where there is no plan, what has these names
 # is another's: so the plan is the last to go.
 CONTENTS = (
+    SHARDS,
     "cells",
     "curves",
     "predictions",
@@ -274,6 +278,13 @@ class Store:
         taus = cells["final_tau"].where(cells["status"] != Status.DIVERGED, math.inf).fillna(math.inf)
         rows = zip(cells["cell_id"], cells["status"] == Status.MEMORIZED, cells["epochs_run"].fillna(0), taus, strict=True)
         return {cell_id: Ended(bool(hit), int(epochs), float(tau)) for cell_id, hit, epochs, tau in rows}
+
+    def rows_beyond(self, seen: set[str]) -> pd.DataFrame:
+        """The rows of the parts whose names are not in `seen` yet, oldest first; they then are."""
+        parts = [path for path in self._parts("cells") if path.name not in seen]
+        seen |= {path.name for path in parts}
+        tables = [table for path in parts if (table := self._read(path, "cells")) is not None]
+        return pa.concat_tables([SCHEMAS["cells"].empty_table(), *tables]).to_pandas(use_threads=False)
 
     def finished_ids(self, *, with_predictions: bool = False, with_jacobian_rank: bool = False) -> set[str]:
         """The cells that need no training: those with a row whose status is not failed, and with all that belongs to it."""

@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.report.chrome import INSTALL
 
-SCRIPT = ROOT / "tests" / "report" / "install_browser.sh"
+SCRIPT = ROOT / "tests" / "install.sh"
 
 
 @pytest.mark.parametrize(("flags", "status"), [([], 0), (["--no-skips"], 1)], ids=["green", "no skips"])
@@ -47,7 +47,12 @@ def install(folder: Path, setup: str, *, user: int, debian: bool, apt_status: in
     (folder / "debian_version").write_text("12.0\n")
     marker = folder / ("debian_version" if debian else "missing")
     environment = {"PATH": f"{folder}:{os.environ['PATH']}", "DEBIAN_VERSION_FILE": str(marker)}
-    done = subprocess.run(["sh", SCRIPT, setup], env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        ["sh", SCRIPT, setup, "tests of the page", "chromium", "chromium-driver"],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     calls = folder / "calls"
     return done.stdout, calls.read_text().splitlines() if calls.exists() else []
@@ -78,5 +83,5 @@ def test_a_browser_that_cannot_be_installed_is_said_and_stops_nothing(tmp_path):
 
 def test_the_tests_look_for_a_browser_before_they_run():
     printed = subprocess.run(["make", "-n", "test", "VENV=", "SETUP=apt"], cwd=ROOT, capture_output=True, text=True, check=True)
-    looked, run = printed.stdout.index("tests/report/install_browser.sh apt"), printed.stdout.index("-m pytest")
+    looked, run = printed.stdout.index('tests/install.sh apt "tests of the page"'), printed.stdout.index("-m pytest")
     assert looked < run
