@@ -110,8 +110,8 @@ browser: $(DEV_READY)
 	@$(PY) tests/report/chrome.py 2>/dev/null || sh tests/install.sh $(SETUP) "tests of the page" chromium chromium-driver
 
 .PHONY: slurm
-slurm:
-	@command -v slurmctld >/dev/null || sh tests/install.sh $(SETUP) "tests of executor=slurm" --no-install-recommends slurm-wlm munge
+slurm: $(DEV_READY)
+	@$(PY) tests/runs/slurmd.py 2>/dev/null || sh tests/install.sh $(SETUP) "tests of executor=slurm" --no-install-recommends slurm-wlm munge
 
 .PHONY: packages-here
 packages-here:

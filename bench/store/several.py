@@ -105,7 +105,9 @@ def put_together(folders: Sequence[Path], into: Path) -> Path:
         # Of a cell the newest part counts, by its number. A run may write on meanwhile, of each cell the row last: so rows are
         # looked for first, and what belongs to them is there.
         kinds = ("cells", "curves", "predictions")
-        parts = {kind: [path for folder in folders for path in sorted((folder / kind).glob("part-*.parquet"))] for kind in kinds}
+        parts = {
+            kind: [path for folder in folders for path in sorted((folder / kind).glob("part-*.parquet"))] for kind in kinds
+        }
         for kind in reversed(kinds):
             for number, path in enumerate(parts[kind]):
                 (into / kind).mkdir(exist_ok=True)

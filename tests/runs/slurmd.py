@@ -1,4 +1,7 @@
-"""A SLURM cluster of one node, this machine: munge, its controller and its daemon on the loopback interface, in one folder."""
+"""A SLURM cluster of one node, this machine: munge, its controller and its daemon on the loopback interface, in one folder.
+
+python tests/runs/slurmd.py fails where they are not installed.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import secrets
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -124,3 +128,7 @@ def _free_ports(count: int) -> list[int]:
         for one in sockets:
             one.bind(("127.0.0.1", 0))
         return [one.getsockname()[1] for one in sockets]
+
+
+if __name__ == "__main__":
+    sys.exit(0 if found() else INSTALL)

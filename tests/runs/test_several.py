@@ -140,6 +140,7 @@ def test_a_run_that_writes_on_while_it_is_put_together_leaves_no_cell_without_it
     store = Store(put_together(halves, tmp_path / "both"))
     assert not late and set(store.finished_ids()) == set(store.statuses())
 
+
 def test_runs_are_not_put_together_under_a_report_that_is_being_made(halves, tmp_path):
     both = put_together(halves, tmp_path / "both")
     with held_for_report(both):
