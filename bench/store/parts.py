@@ -47,10 +47,14 @@ RUNG_COLUMNS = tuple(f"epoch_to_{rung:g}" for rung in LADDER)
 # The folder of what a run has dealt out to others (`bench.store.cut`).
 SHARDS = "shards"
 
+# And of cells in training (`bench.store.checkpoints`).
+CHECKPOINTS = "checkpoints"
+
 # What a run folder may hold; `fresh` removes these in this order and nothing else. Where there is no plan, what has these names
 # is another's: so the plan is the last to go.
 CONTENTS = (
     SHARDS,
+    CHECKPOINTS,
     "cells",
     "curves",
     "predictions",
@@ -148,7 +152,7 @@ class Store:
         """`check` raises where this process may not write into the folder (any more); it is asked before every file."""
         self.path = Path(run_dir)
         self.unreadable: dict[str, str] = {}
-        self._check = check
+        self.check = check
         # The last plan that was written: it may be asked for again, and takes long where there are many cells.
         self._planned: tuple[Mapping[bytes, bytes], Sequence[Cell]] | None = None
 
@@ -194,7 +198,7 @@ class Store:
         }
         if self._planned == (about, cells) and (self.path / "plan.parquet").exists():
             return
-        self._check()
+        self.check()
         self.path.mkdir(parents=True, exist_ok=True)
         columns = {"cell_id": [cell.cell_id for cell in cells]}
         columns |= {name: [getattr(cell, name) for cell in cells] for name in FIELDS}
@@ -345,7 +349,7 @@ class Store:
         return table.replace_schema_metadata()
 
     def _write_part(self, kind: str, table: pa.Table) -> None:
-        self._check()
+        self.check()
         folder = self.path / kind
         folder.mkdir(parents=True, exist_ok=True)
         numbers = [int(match[1]) for path in folder.iterdir() if (match := PART_NAME.fullmatch(path.name))]
@@ -353,7 +357,7 @@ class Store:
         self._write_table(table, folder / name)
 
     def _write_table(self, table: pa.Table, path: Path, about: Mapping[bytes, bytes] = MappingProxyType({})) -> None:
-        self._check()
+        self.check()
         versions = {_VERSION_KEY: str(SCHEMA_VERSION).encode(), _PROTOCOL_KEY: str(PROTOCOL_VERSION).encode()}
         table = table.replace_schema_metadata({**versions, **about})
         write_atomically(path, lambda partial: pq.write_table(table, partial, write_page_checksum=True))

@@ -88,8 +88,8 @@ def test_a_shard_that_is_taken_away_writes_no_more(tmp_path, monkeypatch):
     cut = cut_of(tmp_path, CELLS, 1)
 
     class Slow(shard.Here):
-        def train(self, cells):
-            for report in super().train(cells):
+        def train(self, cells, begun):
+            for report in super().train(cells, begun):
                 forget_cuts(tmp_path)
                 yield report
 
@@ -219,7 +219,7 @@ def test_a_run_on_machines_of_two_instruction_sets_says_so_and_provenance_counts
     sets = native_engine.instruction_sets()
 
     class TwoMachines(shard.Here):
-        def train(self, cells):
+        def train(self, cells, begun):
             for own, cells_there in zip((sets[0], sets[-1]), (cells[:5], cells[5:]), strict=True):
                 monkeypatch.setattr(native_engine, "instruction_sets", lambda own=own: [own])
                 yield from shard.Here(WANTED).train(cells_there)

@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from bench.engines.api import TrainReport
-from bench.protocol.cells import Cell, Outcome
+from bench.protocol.cells import Cell, Checkpoint, Outcome
 
 
 class ClusterError(OSError):
@@ -42,9 +42,10 @@ class Executor(Protocol):
     # Why `auto` took no faster engine or device here, if it did not.
     notice: str | None
 
-    def train(self, cells: Sequence[Cell]) -> Generator[TrainReport]:
+    def train(self, cells: Sequence[Cell], begun: Mapping[Cell, Checkpoint]) -> Generator[TrainReport]:
         """Train every cell to its end, and report outcomes as they come, so that the caller can keep them and show progress.
 
+        Those of the cells that have `begun` go on from there, where the same engine and device train them.
         Closing the iterator stops the work.
 
         Raises:

@@ -6,13 +6,13 @@ import importlib.util
 import logging
 import os
 import socket
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
 from bench.engines.api import TrainReport
 from bench.machine.child import one_line
 from bench.machine.cores import available_cores
-from bench.protocol.cells import Cell
+from bench.protocol.cells import Cell, Checkpoint
 from bench.protocol.grid import GridError
 from bench.runs.executors.api import ClusterError, Facts, Wanted
 from bench.runs.executors.deal import deal
@@ -68,7 +68,7 @@ class OnRay:
         """As asked: what trained is in the table of cells."""
         return Facts(self._wanted.engine, self._wanted.device, self._wanted.threads, {"executor": "ray"})
 
-    def train(self, cells: Sequence[Cell]) -> Generator[TrainReport]:
+    def train(self, cells: Sequence[Cell], begun: Mapping[Cell, Checkpoint]) -> Generator[TrainReport]:
         """Train every cell to its end. A pack whose node is lost runs elsewhere; one that cannot ends as failed cells."""
         import ray
 
@@ -78,7 +78,8 @@ class OnRay:
             needs, wanted, at_once = self._resources()
             task = ray.remote(_train).options(max_retries=RETRIES, **needs)
             number = max(PACKS_PER_TASK * at_once, -(-len(cells) // MOST_IN_A_PACK))
-            pending = {task.remote(pack, wanted): pack for pack in deal(cells, number)}
+            packs = deal(cells, number)
+            pending = {task.remote(pack, wanted, {c: begun[c] for c in pack if c in begun}): pack for pack in packs}
             while pending:
                 ready, _ = ray.wait(list(pending), timeout=LOOK_EVERY_S)
                 for reference in ready:
@@ -142,9 +143,9 @@ def _knock(address: str | None) -> None:
         socket.create_connection((host, int(port)), timeout=ANSWERS_IN_S).close()
 
 
-def _train(cells: list[Cell], wanted: Wanted) -> list[TrainReport]:
-    """On a node: what became of the cells."""
-    return list(Here(wanted).train(cells))
+def _train(cells: list[Cell], wanted: Wanted, begun: Mapping[Cell, Checkpoint]) -> list[TrainReport]:
+    """On a node: what became of the cells. What is saved of them on the way would be known here alone."""
+    return [report._replace(checkpoints=()) for report in Here(wanted).train(cells, begun)]
 
 
 def _report(reference: Any, cells: list[Cell]) -> TrainReport:

@@ -35,4 +35,4 @@ def train_shard(cut: Path, number: int) -> None:
             executor = Here(wanted)
             if executor.notice:
                 print(f"memcap: {executor.notice}", flush=True)
-            Training(store, executor, progress=True).train(todo)
+            Training(store, executor, progress=True, name=f"{cut.name}-{number}").train(todo)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import importlib.util
 import shutil
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 
 from bench.engines.api import TrainReport
 from bench.engines.packs import epoch_flops
-from bench.protocol.cells import Cell, Outcome, Status
+from bench.protocol.cells import Cell, Checkpoint, Outcome, Status
 from bench.protocol.grid import GridError
 from bench.runs.executors.api import ClusterError, Facts, Wanted
 from bench.runs.executors.deal import deal
@@ -58,8 +58,11 @@ class OnSlurm:
     def close(self) -> None:
         """Nothing is kept."""
 
-    def train(self, cells: Sequence[Cell]) -> Generator[TrainReport]:
-        """Train every cell to its end, in a job of its own; one that an earlier command has left is waited for first."""
+    def train(self, cells: Sequence[Cell], begun: Mapping[Cell, Checkpoint]) -> Generator[TrainReport]:
+        """Train every cell to its end, in a job of its own; one that an earlier command has left is waited for first.
+
+        Its shards find by themselves which cells have begun.
+        """
         from bench.runs.executors.jobs import submit, submitted
 
         look = _Look(self._store, cells)
