@@ -133,13 +133,13 @@ def layers_of(cell: Cell, params: Float[np.ndarray, " param"]) -> list[Layer]:
 
 def packed_state(cell: Cell, progress: bytes, saved: Float[np.ndarray, " number"]) -> bytes:
     """How far a cell has come and what was saved of it, in numbers as it has them: its engine's state of a checkpoint."""
-    return progress + saved.astype(cell.storage).tobytes()
+    return b"".join((progress, saved.astype(cell.storage).data))
 
 
 def unpacked_state(cell: Cell, state: bytes) -> tuple[bytes, Float[np.ndarray, " number"]]:
     """Both again."""
     size = ctypes.sizeof(Progress)
-    return state[:size], np.frombuffer(state[size:], cell.storage).astype(np.float64)
+    return state[:size], np.frombuffer(state, cell.storage, offset=size).astype(np.float64)
 
 
 def check_size(cell: Cell) -> None:

@@ -44,6 +44,10 @@ _ARROW = {int: pa.int64(), float: pa.float64(), bool: pa.bool_(), str: pa.string
 
 RUNG_COLUMNS = tuple(f"epoch_to_{rung:g}" for rung in LADDER)
 
+# Whenever one process has written so many parts of a kind it puts them together, and again so many of those: a run of any
+# length leaves some hundreds of files, and a row is written four times for a million parts.
+PUT_TOGETHER = 64
+
 # The folder of what a run has dealt out to others (`bench.store.cut`).
 SHARDS = "shards"
 
@@ -155,6 +159,8 @@ class Store:
         self.check = check
         # The last plan that was written: it may be asked for again, and takes long where there are many cells.
         self._planned: tuple[Mapping[bytes, bytes], Sequence[Cell]] | None = None
+        # The parts that this object has written, by kind and how often they have been put together.
+        self._own: dict[tuple[str, int], list[Path]] = {}
 
     def write(self, outcomes: Sequence[Outcome]) -> None:
         """Add one part of each kind. A cell's row is written last: where it exists, its curve and predictions do too."""
@@ -285,9 +291,7 @@ class Store:
 
     def rows_beyond(self, seen: set[str]) -> pd.DataFrame:
         """The rows of the parts whose names are not in `seen` yet, oldest first; they then are."""
-        parts = [path for path in self._parts("cells") if path.name not in seen]
-        seen |= {path.name for path in parts}
-        tables = [table for path in parts if (table := self._read(path, "cells")) is not None]
+        tables = [table for _, table in self._tables("cells", seen)]
         return pa.concat_tables([SCHEMAS["cells"].empty_table(), *tables]).to_pandas(use_threads=False)
 
     def finished_ids(self, *, with_predictions: bool = False, with_jacobian_rank: bool = False) -> set[str]:
@@ -316,11 +320,21 @@ class Store:
 
     def _read_parts(self, kind: str, *, numbered: bool = False) -> pa.Table:
         """All readable parts, oldest first; `numbered` adds the place of each row's part in that order."""
-        tables = [table for path in self._parts(kind) if (table := self._read(path, kind)) is not None]
+        tables = [table for _, table in self._tables(kind, set())]
         tables.insert(0, SCHEMAS[kind].empty_table())
         if numbered:
             tables = [t.append_column("part", pa.array([i] * len(t), pa.int64())) for i, t in enumerate(tables)]
         return pa.concat_tables(tables)
+
+    def _tables(self, kind: str, seen: set[str]) -> list[tuple[Path, pa.Table]]:
+        """The readable parts whose names are not in `seen` yet, oldest first; they then are."""
+        while True:
+            parts = [path for path in self._parts(kind) if path.name not in seen]
+            tables = [(path, table) for path in parts if (table := self._read(path, kind)) is not None]
+            # Whoever writes them may have put some together meanwhile.
+            if len(tables) == len(parts) or all(path.exists() for path in parts):
+                seen |= {path.name for path in parts}
+                return tables
 
     def _parts(self, kind: str) -> list[Path]:
         folder = self.path / kind
@@ -353,8 +367,26 @@ class Store:
         folder = self.path / kind
         folder.mkdir(parents=True, exist_ok=True)
         numbers = [int(match[1]) for path in folder.iterdir() if (match := PART_NAME.fullmatch(path.name))]
-        name = f"part-{max(numbers, default=-1) + 1:08d}-{secrets.token_hex(4)}.parquet"
-        self._write_table(table, folder / name)
+        self._write_own(kind, table, max(numbers, default=-1) + 1, 0)
+
+    def _write_own(self, kind: str, table: pa.Table, number: int, times: int) -> None:
+        """Write a part that was put together so many times, and put it together with others where they are enough.
+
+        Its number is the last of theirs, since of a cell the newest part counts. They go when it is there: until then what both
+        hold is read once.
+        """
+        path = self.path / kind / f"part-{number:08d}-{secrets.token_hex(4)}.parquet"
+        self._write_table(table, path)
+        own = self._own.setdefault((kind, times), [])
+        own.append(path)
+        if len(own) < PUT_TOGETHER:
+            return
+        self._own[kind, times] = []
+        tables = [table for path in own if (table := self._read(path, kind)) is not None]
+        if len(tables) == len(own):
+            self._write_own(kind, _put_together(kind, tables), number, times + 1)
+            for path in own:
+                path.unlink(missing_ok=True)
 
     def _write_table(self, table: pa.Table, path: Path, about: Mapping[bytes, bytes] = MappingProxyType({})) -> None:
         self.check()
@@ -374,6 +406,19 @@ def cells_of(table: pd.DataFrame) -> list[Cell]:
         Cell(**{name: value(name, entry) for name, entry in zip(FIELDS, row, strict=True)})
         for row in zip(*(table[name] for name in FIELDS), strict=True)
     ]
+
+
+def _put_together(kind: str, tables: Sequence[pa.Table]) -> pa.Table:
+    """Tables of parts as one, oldest first: all rows of cells, and what else belongs to a cell from the newest that has any."""
+    if kind == "cells":
+        return pa.concat_tables(tables)
+    newest: list[pa.Table] = []
+    known: set[str] = set()
+    for table in reversed(tables):
+        ids = table["cell_id"].to_pandas()
+        newest.append(table.filter(pa.array(~ids.isin(known))))
+        known |= set(ids)
+    return pa.concat_tables(reversed(newest))
 
 
 def _completed(table: pa.Table, kind: str) -> pa.Table:

@@ -18,6 +18,9 @@ from bench.store.parts import CONTENTS, OWN, PENDING, Origin, Store, cells_of, w
 # The key of an entry of provenance.json that says which of the folders put together it comes from.
 FROM = "folder"
 
+# Folders of parts: rows of cells, and what belongs to them.
+KINDS = ("cells", "curves", "predictions")
+
 
 def load(folder: str | Path, *others: str | Path) -> pd.DataFrame:
     """The cells of one run or of several as one table: each cell once, from the run that has a result of it.
@@ -102,14 +105,23 @@ def put_together(folders: Sequence[Path], into: Path) -> Path:
         text = json.dumps({"runs": runs}, indent=2)
         # Before the results: a folder that is left half made can be replaced.
         write_atomically(into / "provenance.json", lambda partial: partial.write_text(text + "\n"))
-        # Of a cell the newest part counts, by its number. A run may write on meanwhile, of each cell the row last: so rows are
-        # looked for first, and what belongs to them is there.
-        kinds = ("cells", "curves", "predictions")
-        parts = {
-            kind: [path for folder in folders for path in sorted((folder / kind).glob("part-*.parquet"))] for kind in kinds
-        }
-        for kind in reversed(kinds):
-            for number, path in enumerate(parts[kind]):
-                (into / kind).mkdir(exist_ok=True)
-                shutil.copyfile(path, into / kind / f"part-{number:08d}-{path.stem.rpartition('-')[2]}.parquet")
+        # A run that writes on puts parts of its together now and then.
+        while not _copied(folders, into):
+            forget(into, KINDS)
     return into
+
+
+def _copied(folders: Sequence[Path], into: Path) -> bool:
+    """Copy all parts; whether none had gone by then. Of a cell the newest part counts, by its number.
+
+    A run may write on meanwhile, of each cell the row last: so rows are looked for first, and what belongs to them is there.
+    """
+    parts = {kind: [path for folder in folders for path in sorted((folder / kind).glob("part-*.parquet"))] for kind in KINDS}
+    for kind in reversed(KINDS):
+        for number, path in enumerate(parts[kind]):
+            (into / kind).mkdir(exist_ok=True)
+            try:
+                shutil.copyfile(path, into / kind / f"part-{number:08d}-{path.stem.rpartition('-')[2]}.parquet")
+            except FileNotFoundError:
+                return False
+    return True

@@ -141,6 +141,19 @@ def test_a_run_that_writes_on_while_it_is_put_together_leaves_no_cell_without_it
     assert not late and set(store.finished_ids()) == set(store.statuses())
 
 
+def test_a_run_that_puts_its_parts_together_meanwhile_loses_none_of_them(halves, tmp_path, monkeypatch):
+    copy, gone = shutil.copyfile, []
+
+    def copied(path, to):
+        if not gone and path.parent == halves[1] / "cells":
+            gone.append(path.rename(path.with_name("part-00000009-89abcdef.parquet")))
+        copy(path, to)
+
+    monkeypatch.setattr("shutil.copyfile", copied)
+    assert len(load(put_together(halves, tmp_path / "both"))) == len(CELLS)
+    assert gone and set(Store(tmp_path / "both").finished_ids()) == {cell.cell_id for cell in CELLS}
+
+
 def test_runs_are_not_put_together_under_a_report_that_is_being_made(halves, tmp_path):
     both = put_together(halves, tmp_path / "both")
     with held_for_report(both):
