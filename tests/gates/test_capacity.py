@@ -18,7 +18,6 @@ from bench.gates.check import Verdict
 from bench.gates.learned import FIRST_EPOCHS, USUAL, Learned, of_folder, of_reference, write
 from bench.gates.train import by_engine, by_reference_build
 from bench.protocol.cells import Activation, Cell, Dtype, Init, LrSchedule, Optimizer
-from tests.engines import witness
 from tests.gates import faults
 
 
@@ -107,12 +106,7 @@ def test_a_planted_fault_is_found_and_its_settings_are_named(fault, cells, refer
     kept = reference.cells["setting"].isin((*moved, *still)) & (reference.cells.groupby("setting").cumcount() < 2)
     base = part(reference, kept)
     getattr(faults, fault)(monkeypatch)
-    rows = []
-    for cell in (cell for cell, taken in zip(cells, kept, strict=True) if taken):
-        tau, _ = witness.plain_loop(cell, FIRST_EPOCHS + 1)
-        epochs = base.curves.loc[base.curves["cell_id"] == cell.cell_id, "epoch"]
-        rows += [(cell.cell_id, epoch, tau[epoch]) for epoch in epochs if epoch < len(tau)]
-    found = judge(base, base._replace(curves=pd.DataFrame(rows, columns=list(base.curves))))
+    found = judge(base, faults.by_witness((cell for cell, taken in zip(cells, kept, strict=True) if taken), base))
     assert set(found.settings.loc[found.settings["moved"], "setting"]) == set(moved)
     first = next(finding for finding in found.findings if finding.test == "first epochs")
     assert first.verdict is (Verdict.FAILED if moved else Verdict.PASSED)

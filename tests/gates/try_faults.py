@@ -1,7 +1,8 @@
-"""Faults planted in the program, one at a time, and what `memcap check speed` says of each: python -m tests.gates.try_faults [NAME ...]
+"""Faults planted one at a time, and what the gates say of each: python -m tests.gates.try_faults [NAME ...]
 
-The working tree is the base; first it is held against itself, so often. Counts are taken each time, and rounds of times where counts
-see nothing. Prints a table in Markdown.
+Of speed: the working tree is the base; first it is held against itself, so often. Counts are taken each time, and rounds of times
+where counts see nothing. Of learning: the faults of tests/gates/faults.py, in the witness, against the committed reference.
+Prints a table in Markdown.
 """
 
 from __future__ import annotations
@@ -13,11 +14,18 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
+import pytest
+import torch
+
+from bench.commands.check_capacity import reference_dir
+from bench.commands.line import compose
 from bench.engines.cuda.compiler import cache_folder
-from bench.gates import counts, speed
+from bench.gates import capacity, counts, speed
 from bench.gates.check import Finding, Verdict
+from bench.gates.learned import of_reference
 from bench.gates.rounds import rounds
 from bench.gates.sides import Side, install, of_working_tree
+from tests.gates import faults
 
 ROOT = Path(__file__).parents[2]
 NOT_SOURCES = (".git", ".venv", "build", "results", "__pycache__")
@@ -71,22 +79,58 @@ FAULTS = {
     ),
 }
 
+# Of learning: in words, and the function that plants each.
+LEARNING = {
+    "nothing, in the plain loop": faults.none,
+    "Adam without bias correction": faults.no_bias_correction,
+    "eps inside the root": faults.eps_inside_the_root,
+    "dropout in evaluation": faults.dropout_in_evaluation,
+    "targets drawn anew each epoch": faults.new_targets_each_epoch,
+    "the last partial batch dropped": faults.last_partial_batch_dropped,
+    "tau from a running mean": faults.tau_from_a_running_mean,
+    "a weight decay that skips biases": faults.weight_decay_without_biases,
+    "shuffling in one order": faults.one_order_for_all_epochs,
+    "a bias that is not trained": faults.a_bias_that_is_not_trained,
+}
+
 
 def main(names: list[str], unchanged: int) -> int:
     """Exit status 1 where a fault is not found, or anything is found where there is none."""
-    base, wrong = of_working_tree(ROOT, cache_folder() / "sides"), 0
     print("| planted | found | as |\n| --- | --- | --- |", flush=True)
+    wrong = 0
+    for name in names:
+        if name in LEARNING:
+            found = mislearned(name)
+            right = [finding.test for finding in found] == ["first epochs"] * (LEARNING[name] is not faults.none)
+            wrong += not right
+            print(_row(name, right, found), flush=True)
+    base = of_working_tree(ROOT, cache_folder() / "sides")
     for number in range(unchanged):
         found = failed(base, base, timed=False)
         wrong += bool(found)
         print(_row(f"nothing, {number + 1}", not found, found), flush=True)
     for name in names:
-        with tempfile.TemporaryDirectory(prefix="memcap-") as folder:
-            found = failed(base, planted(base, FAULTS[name], Path(folder)), timed=FAULTS[name].timed)
-        right = bool(found) and all(FAULTS[name].named in finding.test for finding in found)
-        wrong += not right
-        print(_row(name, right, found), flush=True)
+        if name in FAULTS:
+            with tempfile.TemporaryDirectory(prefix="memcap-") as folder:
+                found = failed(base, planted(base, FAULTS[name], Path(folder)), timed=FAULTS[name].timed)
+            right = bool(found) and all(FAULTS[name].named in finding.test for finding in found)
+            wrong += not right
+            print(_row(name, right, found), flush=True)
     return int(wrong > 0)
+
+
+def mislearned(name: str) -> list[Finding]:
+    """What the check of capacity finds: the first epochs of so many cells of every setting as it takes to call one moved."""
+    reference = of_reference(reference_dir())
+    first = reference.cells.groupby("setting").cumcount() < capacity.LEAST_CELLS
+    rows = reference.cells[first].reset_index(drop=True)
+    base = reference._replace(cells=rows, curves=reference.curves[reference.curves["cell_id"].isin(rows["cell_id"])])
+    (grid,) = compose("config", ["grid=check"])
+    with pytest.MonkeyPatch.context() as patch:
+        LEARNING[name](patch)
+        head = faults.by_witness((cell for cell, taken in zip(grid.cells, first, strict=True) if taken), base)
+    found = capacity.judge(base, head).findings
+    return [finding for finding in found if finding.verdict is Verdict.FAILED]
 
 
 def planted(base: Side, fault: Fault, folder: Path) -> Side:
@@ -127,7 +171,8 @@ def _row(name: str, right: bool, found: list[Finding]) -> str:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    parser.add_argument("names", nargs="*", default=list(FAULTS))
+    parser.add_argument("names", nargs="*", default=[*LEARNING, *FAULTS])
     parser.add_argument("--unchanged", type=int, default=5)
     asked = parser.parse_args()
+    torch.set_num_threads(1)
     sys.exit(main(asked.names, asked.unchanged))
