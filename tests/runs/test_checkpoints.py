@@ -31,16 +31,17 @@ from tests.runs.alike import assert_alike, trainings
 
 # They end with their budget alone. One is short, the others take some seconds.
 LONG = bench.expand(depth=2, width=32, n_samples=128, seed=range(2), tau=1e-15, n_val=8, dropout=0.1, max_epochs=12_000)
-SHORT = [dataclasses.replace(LONG[0], max_epochs=100)]
+SHORT = [dataclasses.replace(LONG[0], max_epochs=20)]
 
 # A process of its own, that saves its cells often, and is killed when two are saved and the other has ended.
 CODE = """
 import os, signal, sys
 import bench
-from bench.engines import api
+from bench.engines import api, native_engine
 from bench.runs import training
 from bench.store.checkpoints import Checkpoints
 from bench.store.parts import Store
+native_engine.REPORT_S = 0.01
 api.CHECKPOINT_S = training.KEEP_EVERY_S = training.FLUSH_EVERY_S = 0.05
 write = Checkpoints.write
 def written(self, checkpoints):
@@ -57,7 +58,7 @@ def cells_of(engine: str) -> list[bench.Cell]:
     """Torch is slower."""
     return [
         *SHORT,
-        *(dataclasses.replace(cell, max_epochs=cell.max_epochs // (20 if engine == "torch" else 1)) for cell in LONG),
+        *(dataclasses.replace(cell, max_epochs=cell.max_epochs // (40 if engine == "torch" else 1)) for cell in LONG),
     ]
 
 
