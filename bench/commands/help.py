@@ -189,6 +189,15 @@ settings of memcap check capacity:
 
 settings of memcap check speed:
 {check_speed}""",
+    "shard": """\
+usage: memcap shard RUN_DIR/shards/CUT NUMBER
+
+Trains a share of a run's cells, and writes them into the folder of the run. executor=slurm deals cells out to shards,
+and has the batch system call this line for each of them; it can be called again by hand, on any machine that shares
+the folder, as long as the run waits for it.
+
+example:
+  memcap shard results/default/shards/0a1b2c3d 0""",
     "columns": """\
 usage: memcap columns [TABLE ...] [COLUMN ...]
 
