@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from bench.commands.config import config_dir
+from bench.commands.diagnose_module import SETTINGS as MODULE_SETTINGS
 from bench.commands.line import compose
 from bench.commands.main import COMMANDS
 from bench.engines.choice import ENGINES
@@ -113,7 +114,10 @@ def test_every_command_that_a_page_names_can_be_given(name):
             assert not given or given[0] in COMMANDS or words[1] == "-m", line
             composed = {"run": "config", "diagnose": "diagnose"}.get(command)
             settings = [word for word in words[1:] if "=" in word or word == "-m"]
-        if composed and not {"--help", "--version"} & set(words):
+        if any(word.startswith("model=") for word in settings):
+            # Of a network of one's own, which has settings of its own.
+            assert {word.partition("=")[0].partition(".")[0] for word in settings} <= set(MODULE_SETTINGS), line
+        elif composed and not {"--help", "--version"} & set(words):
             compose(composed, settings)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, cast
 
 from hydra.core.config_store import ConfigStore
@@ -27,11 +29,12 @@ SETTINGS = (
     "seeds",
     "budget_s",
     "device",
+    "run_dir",
 )
 
 
 def main(arguments: Sequence[str], *, fail: bool) -> int:
-    """Print the diagnosis; the exit status is 0, with `fail` 1 where the network does not memorize as asked."""
+    """Print the diagnosis, leave its page; the exit status is 0, with `fail` 1 where the network does not memorize as asked."""
 
     def diagnose() -> int:
         # What model_args holds is the function's affair.
@@ -58,6 +61,17 @@ def _optimizer(arguments: Sequence[str]) -> tuple[dict[str, str], list[str]]:
     return ({"optimizer": named[-1].partition("=")[2]} if named else {}), others
 
 
+@contextmanager
+def _by_their_own_name() -> Iterator[None]:
+    """Arguments are called model_args on the command line."""
+    try:
+        yield
+    except GridError as error:
+        if not error.name.startswith("arguments"):
+            raise
+        raise GridError(error.name.replace("arguments", "model_args", 1), error.value, error.rule, error.remedy) from None
+
+
 def _diagnosed(values: dict[str, Any]) -> bool:
     """Diagnose and print; whether the network memorizes as asked."""
     for name in ("model", "loss", "optimizer"):
@@ -67,13 +81,15 @@ def _diagnosed(values: dict[str, Any]) -> bool:
         raise GridError("data", values["data"], "or noise must be given, one of them", "write data=batch.npz")
     from bench.modules.batches import read
     from bench.modules.diagnosis import diagnose
+    from bench.modules.folder import keep, owned
     from bench.modules.optimizers import NAMED
     from bench.modules.sources import importable, imported
     from bench.statistics.evidence import Cause
 
     loss, optimizer = values["loss"], values["optimizer"]
+    folder = None if values["run_dir"] is None else owned(Path(str(values["run_dir"])))
     # A factory may import what lies beside it when it is called.
-    with importable():
+    with importable(), _by_their_own_name():
         found = diagnose(
             imported(values["model"]),
             None if values["data"] is None else read(values["data"]),
@@ -86,4 +102,6 @@ def _diagnosed(values: dict[str, Any]) -> bool:
             **{name: values[name] for name in ("batch_size", "max_epochs", "tau", "measured", "seeds", "budget_s", "device")},
         )
     print(found)
+    if folder is not None:
+        print(f"\nmemcap: report in {keep(folder, found, values)}")
     return found.verdict.cause is Cause.NOTHING

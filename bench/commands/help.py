@@ -115,7 +115,8 @@ examples:
   memcap diagnose --fail depth=4 width=16 n_samples=200 dropout=0.1
   memcap diagnose model=mynets.small:make data=batch.npz loss=cross_entropy
 
-  --fail                  end with exit status 1 where it does not memorize clearly more often than not; for scripts
+  --fail                  end with exit status 1 where it does not memorize clearly more often than not, or, with
+                          past_tau=true, loses it again; for scripts
   --table                 print all that was tried, and what reaches each layer
   grid.seed=[0,1,2,3,4]   the seeds of data and weights of the variants; fresh ones follow (default range(3))
 
@@ -125,7 +126,7 @@ settings of the run, with a value to try; budget_s and past_tau decide what is t
 fields of the network and its training:
 {fields}
 
-settings of a network of your own, which prints its diagnosis. The file that model= names is run:
+settings of a network of your own; the page stays in run_dir. The file that model= names is run:
 {module}""",
     "report": """\
 usage: memcap report [--table] [--redraw] [FOLDER]

@@ -70,6 +70,8 @@ def _report(folders: Sequence[Path], into: Path | None, options: Set[str]) -> No
     from bench.report.build import build
     from bench.report.check_page import FOUND, build_check
     from bench.report.index import build_index, runs_in
+    from bench.report.module_page import FOUND as DIAGNOSED
+    from bench.report.module_page import build_module
 
     if into is not None:
         folder = _together(folders, into)
@@ -81,6 +83,8 @@ def _report(folders: Sequence[Path], into: Path | None, options: Set[str]) -> No
         print(f"memcap: figures in {paper(folder)}")
     elif (folder / FOUND).exists():
         print(f"memcap: report in {build_check(folder)}")
+    elif (folder / DIAGNOSED).exists():
+        print(f"memcap: report in {build_module(folder)}")
     elif not (folder / "plan.parquet").exists() and runs_in(folder):
         print(f"memcap: index of {len(runs_in(folder))} runs in {build_index(folder)}")
     else:

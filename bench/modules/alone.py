@@ -27,7 +27,7 @@ def train(own: Prepared, job: Job, deadline: float) -> Curve:
     module, count = own.module, len(own.batch)
     params = dict(module.named_parameters())
     optimizer = own.recipe.build({name: value for name, value in params.items() if value.requires_grad})
-    threshold = own.scale.floor + trial.tau * own.scale.width
+    threshold = own.scale.goal(trial.tau)
     losses = [_measured(own, trial.loss)]
     with drawn(stream("training", job.seed)), torch.enable_grad():
         for epoch in range(trial.max_epochs):

@@ -21,7 +21,9 @@ def diagnose(asked: Any, batch: object = None, **settings: Any) -> Diagnosis | M
     Args:
         asked: a `bench.Cell`, which is trained on noise; or a torch.nn.Module, or a function that makes one.
         batch: of a module, the inputs and targets (x, y).
-        settings: those of `bench.runs.diagnosis.diagnose` for a cell, of `bench.modules.diagnosis.diagnose` for a module.
+        settings: of a module, shapes, arguments, loss, optimizer, batch_size, shuffle, max_epochs, tau, stop, measured, seeds,
+            budget_s and device, as `bench.modules.diagnosis.diagnose` explains; of a cell, seeds, budget_s, past_tau, run_dir,
+            device, engine, threads and progress, as `bench.runs.diagnosis.diagnose` does.
 
     Raises:
         bench.GridError: a value that cannot be.

@@ -10,7 +10,7 @@ from typing import Any
 
 from bench.modules.diagnosis import diagnose
 from bench.modules.networks import quiet
-from bench.modules.questions import check_budget, question
+from bench.modules.questions import check_budget, check_whole, question
 from bench.modules.training import Trainer
 from bench.modules.trials import EVAL, Ended, Job
 from bench.statistics.evidence import Cause
@@ -58,6 +58,7 @@ def assert_memorizes(
     'memorized at epoch ...: tau 0.00... of 0.01; turned off: dropout'
     """
     check_budget(budget_s)
+    check_whole("within_epochs", within_epochs)
     started = time.process_time()
     given = dict(shapes=shapes, arguments=arguments, loss=loss, optimizer=optimizer, device=device)
     with quiet():

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import pickle
 import re
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -117,6 +119,9 @@ def read(path: str | Path) -> Batch:
         held = _held(path)
     except GridError:
         raise
+    except pickle.UnpicklingError as error:
+        rule = "holds more than tensors, which would be run, or is none of torch's"
+        raise GridError("data", str(path), rule, "torch.save({'x': x, 'y': y}, path) writes one") from error
     except Exception as error:
         # A stranger's file: each reader has errors of its own.
         lines = str(error).splitlines() or [type(error).__name__]
@@ -132,17 +137,33 @@ def read(path: str | Path) -> Batch:
 
 def _held(path: Path) -> Any:
     if path.suffix == ".npz":
+        if not zipfile.is_zipfile(path):
+            raise GridError("data", str(path), "is no .npz file", "write it with numpy.savez(path, x=x, y=y)")
         with np.load(path, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
     if path.suffix == ".pt":
         return torch.load(path, weights_only=True)
     import pandas as pd
 
+    if path.suffix == ".parquet" and not path.read_bytes().startswith(b"PAR1"):
+        raise GridError("data", str(path), "is no .parquet file", "write it with table.to_parquet(path)")
     table = pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
+    for name in map(str, table):
+        # What pandas makes of a name that stands there again.
+        again = re.fullmatch(r"(.+)\.\d+", name)
+        if again and again[1] in table and path.suffix == ".csv":
+            raise GridError("data", str(path), f"has the column {again[1]} twice", f"name them {again[1]}1 and {again[1]}2")
     unnamed = [str(name) for name in table if not str(name).strip() or re.fullmatch(r"Unnamed: \d+", str(name))]
     if unnamed:
         rule, remedy = "has a column without a name, as the row numbers of pandas are", "name it, or write it with index=False"
         raise GridError("data", str(path), rule, remedy)
+    for name, column in table.items():
+        # An empty entry is a number that is missing, and the diagnosis says so.
+        texts = (pd.to_numeric(column, errors="coerce").isna() & column.notna()).to_numpy()
+        if texts.any():
+            row = int(texts.argmax())
+            rule = f"column {name} holds {column.iloc[row]} in row {row + 1}, which is no number"
+            raise GridError("data", str(path), rule, "leave it out, or give numbers")
     own = [name for name in table if re.fullmatch(rf"{TARGETS}\d*", str(name))]
     if not own or len(own) == len(table.columns):
         return dict.fromkeys(map(str, table.columns))

@@ -5,22 +5,30 @@ from __future__ import annotations
 import dataclasses
 import math
 import textwrap
+import time
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from bench.modules.causes import Finding, Held
 from bench.modules.changes import levers, words
+from bench.modules.folder import keep
 from bench.modules.inquiry import Inquiry, Tally
 from bench.modules.looks import looks
+from bench.modules.losses import spelled
 from bench.modules.networks import quiet
 from bench.modules.probe import Layer
-from bench.modules.questions import SEEDS, check_budget, question
+from bench.modules.questions import SEEDS, Question, check_budget, question
 from bench.modules.training import Trainer
 from bench.modules.trials import EVAL
 from bench.modules.verdict import Verdict, verdict
+from bench.report.module_page import in_order
+from bench.statistics.survival import wilson_interval
 
 # Columns of a text, and rows of the evidence that it shows.
 WIDTH, MOST_ROWS = 118, 16
@@ -31,12 +39,10 @@ class ModuleDiagnosis:
     """A verdict, and what it stands on; as text, the verdict and the code to change first.
 
     `findings`: what was found before training; `evidence`: a row for the network as asked, the first, and for each variant:
-    `change`, `levers`, `n_seeds`, `n_memorized` (seeds of the ladder, and how many reached tau), `median_epoch_to_tau`
-    (epochs; infinite where most did not), `median_best_tau`, `median_last_tau`, `n_diverged`, `n_cut` (without an
-    end, for want of time: they count as not memorized), `n_fresh`, `n_fresh_memorized`, `n_fresh_asked` (seeds that chose no
-    change; as asked on the same), `together` (whether it was trained beside others);
-    `curves`: `change`, `seed`, `epoch`, `loss`, `tau`; `signal`: a row for each layer before training; `network`: the name,
-    arguments and hash of what was diagnosed.
+    the columns of the table `module_evidence` (`bench.protocol.columns`, `memcap columns module_evidence`); `curves`: `change`,
+    `seed`, `epoch`, `loss`, `tau`; `signal`: a row for each layer before training, the table `module_signal`; `network`: the
+    name, arguments, shapes and hash of what was diagnosed; `asked`: how it is trained, and on what; `ran`, `took`: where, when,
+    and how many seconds that took.
     """
 
     verdict: Verdict
@@ -45,6 +51,19 @@ class ModuleDiagnosis:
     curves: pd.DataFrame
     signal: pd.DataFrame
     network: Mapping[str, Any]
+    asked: Mapping[str, Any]
+    ran: Mapping[str, Any]
+    took: Mapping[str, Any]
+
+    def save(self, folder: str | Path) -> Path:
+        """Leave the verdict, its tables and a page that works offline in a folder, in place of the diagnosis that was there.
+
+        `memcap report FOLDER` makes the page again. Returns its path, FOLDER/report.html.
+
+        Raises:
+            bench.GridError: the folder is another's, or cannot be written to.
+        """
+        return keep(Path(folder), self)
 
     def __str__(self) -> str:
         first, *others = self.verdict.sentences
@@ -71,9 +90,7 @@ def _table(table: pd.DataFrame) -> str:
 
 def _shown(evidence: pd.DataFrame) -> str:
     """The network as asked, and the variants that did best."""
-    asked, rest = evidence.iloc[:1], evidence.iloc[1:]
-    best = rest.sort_values(["n_fresh", "n_memorized", "median_best_tau"], ascending=[False, False, True], kind="stable")
-    shown = pd.concat([asked, best.head(MOST_ROWS)])
+    shown = in_order(evidence).head(1 + MOST_ROWS)
     counts = [f"{a}/{b}" for a, b in zip(shown["n_memorized"], shown["n_seeds"], strict=True)]
     fresh = [f"{a}/{b}" if b else "" for a, b in zip(shown["n_fresh_memorized"], shown["n_fresh"], strict=True)]
     width = max(map(len, shown["change"]))
@@ -87,7 +104,7 @@ def _shown(evidence: pd.DataFrame) -> str:
             "last tau": [_spelled(value) for value in shown["median_last_tau"]],
         }
     )
-    more = len(rest) - len(best.head(MOST_ROWS))
+    more = len(evidence) - len(shown)
     return table.to_string(index=False) + (f"\n... and {more} more in .evidence" if more > 0 else "")
 
 
@@ -134,7 +151,7 @@ def diagnose(
         measured: the mode in which tau is measured, eval or train.
         seeds: of the initial weights; what stands out is confirmed on fresh ones.
         budget_s: no training goes on beyond so many seconds of this process's own time, which a busy machine does not
-            shorten. None: thirty, or eight times what the epochs of the network as asked take.
+            shorten. None: thirty, or fifteen times what the epochs of the network as asked take.
         device: where to train; that of the module's parameters unless said.
 
     Raises:
@@ -147,6 +164,7 @@ def diagnose(
     'a linear network'
     """
     check_budget(budget_s)
+    began, started = time.perf_counter(), datetime.now(UTC)
     with quiet():
         asked = question(
             module,
@@ -176,7 +194,39 @@ def diagnose(
         curves=_curves(inquiry),
         signal=pd.DataFrame(asked.facts.layers, columns=list(Layer._fields)),
         network=asked.source.identity(),
+        asked=_asked(asked, trainer),
+        ran={"engine": "torch", "device": str(asked.device), "threads": torch.get_num_threads()},
+        took={
+            "started_at": started.isoformat(timespec="seconds"),
+            "wall_time_s": round(time.perf_counter() - began, 3),
+        },
     )
+
+
+def _asked(asked: Question, trainer: Trainer) -> dict[str, Any]:
+    """How the network is trained, and on what, as plain values."""
+    trial, seen, facts = asked.trial, asked.seen, asked.facts
+    targets = seen.targets if isinstance(seen.targets, tuple) else (seen.targets,)
+    trained = sum(own.numel() for own in asked.source.template.parameters() if own.requires_grad)
+    return {
+        "loss": trial.loss.name,
+        "optimizer": trial.recipe.spelled(),
+        "batch_size": trial.batch_size,
+        "shuffle": trial.shuffle,
+        "max_epochs": trial.max_epochs,
+        "tau": trial.tau,
+        "mode": trial.mode,
+        "measured": trial.measured,
+        "seeds": list(asked.seeds),
+        "inputs": ", ".join(map(spelled, seen.inputs)),
+        "targets": ", ".join(map(spelled, targets)),
+        "n_samples": len(seen),
+        "n_params": facts.n_params,
+        "n_trained": trained,
+        "n_outputs": facts.output.numel() if isinstance(facts.output, torch.Tensor) else len(seen),
+        "jacobian_rank": facts.rank,
+        "engine": "; ".join(f"one after the other: {reason}" for reason in trainer.why_alone) or "seeds and changes together",
+    }
 
 
 def _evidence(inquiry: Inquiry) -> pd.DataFrame:
@@ -187,19 +237,24 @@ def _evidence(inquiry: Inquiry) -> pd.DataFrame:
 def _row(own: Tally, change: str, pulled: tuple) -> dict[str, Any]:
     epochs = [one.epoch_to_tau if one.epoch_to_tau is not None else math.inf for one in own.ladder]
     last = [one.last if math.isfinite(one.last) else math.inf for one in own.ladder]
+    shares, fresh = wilson_interval(own.hits, len(own.ladder)), wilson_interval(own.fresh_hits, len(own.fresh))
     return {
         "change": change,
         "levers": " + ".join(pulled),
         "n_seeds": len(own.ladder),
         "n_memorized": own.hits,
+        "fraction_low": shares[0],
+        "fraction_high": shares[1],
+        "n_fresh": len(own.fresh),
+        "n_fresh_memorized": own.fresh_hits,
+        "fresh_low": fresh[0],
+        "fresh_high": fresh[1],
+        "n_fresh_asked": own.beside_hits,
         "median_epoch_to_tau": float(np.median(epochs)) if epochs else math.nan,
         "median_best_tau": own.left if own.ladder else math.nan,
         "median_last_tau": float(np.median(last)) if last else math.nan,
         "n_diverged": sum(one.diverged for one in own.ladder),
         "n_cut": sum(one.cut for one in own.ladder),
-        "n_fresh": len(own.fresh),
-        "n_fresh_memorized": own.fresh_hits,
-        "n_fresh_asked": own.beside_hits,
         "together": all(one.together for one in own.ladder),
     }
 

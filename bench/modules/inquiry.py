@@ -20,13 +20,16 @@ from bench.statistics.confirmation import LOOKS, MAJORITY, MOST_TRIED, TRIED_IN_
 from bench.statistics.evidence import HALVED, Lever
 
 # Without a limit of its own a diagnosis takes so long, or this many times what the network as asked took, whichever is more.
-LEAST_TIME_S, TIMES_ASKED = 30.0, 8.0
+LEAST_TIME_S, TIMES_ASKED = 30.0, 15.0
 
 # Findings of arithmetic on the loss.
 ARITHMETIC = (Held.SHAPES, Held.OUTPUT, Held.LINEAR)
 
 # Of the time that is left, a stage of the ladder may take so much.
 SCREENING = 0.6
+
+# Changes that leave at most so many times what the closest leaves are as close: the smallest of them is told.
+AS_CLOSE = 1.1
 
 # And this share of all is for what is told where nothing is confirmed.
 RESERVED = 0.15
@@ -86,6 +89,8 @@ class Inquiry:
         self.tried: dict[Trial, None] = {asked.trial: None}
         self.left_out: dict[Trial, None] = {}
         self.remedy: Trial | None = None
+        # `loses`, of the seeds of the ladder alone, so that it is known before anything else is trained.
+        self.loses_asked = False
         self.deadline = math.inf
         self._left_to_try = MOST_TRIED
 
@@ -99,6 +104,8 @@ class Inquiry:
         quadratic = any(own.sure and own.about is Held.SHAPES for own in self.findings)
         short = started + LEAST_TIME_S / 10 if quadratic else self.deadline
         self._train([trial], self.seeds, min(short, self.deadline))
+        first = self.tally(trial).ladder
+        self.loses_asked = sum(one.lost for one in first) > MAJORITY * len(self.seeds)
         if self._budget_s is None:
             # Whoever is stopped early took less than the epochs that were asked for.
             ran = [own.epochs_run for own in self.tally(trial).ladder]
@@ -113,11 +120,17 @@ class Inquiry:
             # A part of the time is kept to confirm what is found.
             now = time.process_time()
             until = started + (1 - RESERVED) * (self.deadline - started)
-            self._train(new, self.seeds, now + SCREENING * (until - now))
+            until = now + SCREENING * (until - now)
+            # The smallest change first: beside many others, which take fewer epochs, it would be the first to be given up.
+            self._train([own for own in new if levers(own, trial) == (Lever.BUDGET,)], self.seeds, until)
+            self._train(new, self.seeds, until)
             self.tried |= dict.fromkeys(own for own in new if self.tally(own).ladder)
             self.remedy = self._confirm(new)
-            if self.remedy is not None:
+            if self.remedy is not None and Lever.SAMPLES not in levers(self.remedy, trial):
                 return
+            if self.remedy is not None:
+                # Fewer samples are the last resort: what of the others helps is told first.
+                break
         self._settle()
 
     def _stages(self) -> Iterator[Callable[[], list[Trial]]]:
@@ -135,6 +148,8 @@ class Inquiry:
         yield variants.singles
         yield variants.pairs
         yield lambda: variants.longest(self.closest)
+        # What helps is known before samples are taken away.
+        self._falling()
         yield lambda: variants.others(self.closest, self._outputs)
 
     def _calmer(self) -> list[Trial]:
@@ -175,6 +190,21 @@ class Inquiry:
         same = [own for own in self.tried if own.n_samples is None and not own.noise_targets]
         return min(same, key=lambda own: self.tally(own).left)
 
+    @property
+    def nearest(self) -> Trial:
+        """The smallest change of those that left about as little as the closest."""
+        most = AS_CLOSE * self.tally(self.closest).left
+        same = [own for own in self.tried if own.n_samples is None and not own.noise_targets and self.tally(own).left <= most]
+        return min(same, key=lambda own: (*size(levers(own, self.asked.trial), self.spoken_for), self.tally(own).left))
+
+    def halved(self, trial: Trial) -> tuple[int, int]:
+        """On how many fresh seeds a change leaves at most half of what is left as asked, of how many both came to an end on."""
+        known = self.trainer.results
+        jobs = [(self._job(trial, seed), self._job(self.asked.trial, seed)) for seed in self._fresh]
+        both = [(known[own], known[asked]) for own, asked in jobs if own in known and asked in known]
+        ended = [(own, asked) for own, asked in both if not own.cut and not asked.cut]
+        return sum(own.best <= HALVED * asked.best for own, asked in ended), len(ended)
+
     def tally(self, trial: Trial) -> Tally:
         """What is known of a trial."""
         known = self.trainer.results
@@ -190,12 +220,6 @@ class Inquiry:
     def _to_end(self, trial: Trial) -> bool:
         """Whoever asked goes on when it has memorized; so does what must keep it."""
         return trial == self.asked.trial or self.loses_asked
-
-    @property
-    def loses_asked(self) -> bool:
-        """`loses`, of the seeds of the ladder alone, so that it is known before anything else is trained."""
-        own = [self.trainer.results.get(Job(self.asked.trial, seed, True)) for seed in self.seeds]
-        return sum(one is not None and one.lost for one in own) > MAJORITY * len(own)
 
     def _job(self, trial: Trial, seed: int) -> Job:
         return Job(trial, seed, self._to_end(trial))
@@ -290,15 +314,20 @@ class Inquiry:
                 remedy = less
 
     def _settle(self) -> None:
-        """More seeds as asked, where some memorize; and for the most epochs and what left the least, if that is much less."""
+        """More seeds as asked, where some memorize: the share of draws that do."""
+        if any(own.memorized for own in self.tally(self.asked.trial).every):
+            self._train([self.asked.trial], self._fresh)
+        self._falling()
+
+    def _falling(self) -> None:
+        """Fresh seeds for the most epochs and for what left the least, if that is much less."""
         asked = self.asked.trial
-        if any(own.memorized for own in self.tally(asked).every):
-            # The share of draws that memorize.
-            self._train([asked], self._fresh)
         longer = [own for own in self.tried if levers(own, self.base) == (Lever.BUDGET,)]
-        for own in (max(longer, key=lambda own: own.max_epochs, default=asked), self.closest):
+        for own in (max(longer, key=lambda own: own.max_epochs, default=asked), self.nearest):
             if own != asked and self.tally(own).left <= HALVED * self.tally(asked).left:
-                self._train([asked, own], self._fresh[: LOOKS[0]])
+                for look in LOOKS:
+                    if look == LOOKS[0] or memorizable(*self.halved(own)) is Answer.OPEN:
+                        self._train([asked, own], self._fresh[:look])
 
     def _more_seeds(self, count: int) -> list[int]:
         """The seeds that follow the asked ones; after the largest comes 0."""

@@ -46,6 +46,9 @@ class Loss:
         Raises:
             GridError: it raises, or is no scalar.
         """
+        if self.kind is Kind.CLASSES and _no_classes(outputs, targets):
+            rule = f"takes the number of a class for each sample, and targets are {spelled(targets)}"  # pyright: ignore[reportArgumentType]
+            raise GridError("loss", self.name, rule, "give y.long()")
         try:
             value = self.value(outputs, targets)
         except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
@@ -124,6 +127,13 @@ def first_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
+def _no_classes(outputs: object, targets: object) -> bool:
+    """Whether targets are numbers with a point, and no shares of classes either, which have the shape of the outputs."""
+    if not isinstance(outputs, Tensor) or not isinstance(targets, Tensor):
+        return False
+    return targets.is_floating_point() and targets.shape != outputs.shape
+
+
 def _compared(outputs: object, targets: object) -> str:
     if isinstance(outputs, Tensor) and isinstance(targets, Tensor):
         return f"outputs are {spelled(outputs)}, targets {spelled(targets)}"
@@ -148,6 +158,10 @@ class Scale(NamedTuple):
     def tau(self, loss: float) -> float:
         """(loss - floor) / (constant - floor): 1 for the best constant, 0 for all that can be memorized."""
         return (loss - self.floor) / self.width
+
+    def goal(self, tau: float) -> float:
+        """The loss at this tau: one that is not above it has reached it."""
+        return self.floor + tau * self.width
 
     @property
     def width(self) -> float:

@@ -64,9 +64,9 @@ def question(
     Raises:
         GridError: a value that cannot be, or a network that raises on the batch.
     """
-    _whole("max_epochs", max_epochs)
+    check_whole("max_epochs", max_epochs)
     if batch_size is not None:
-        _whole("batch_size", batch_size)
+        check_whole("batch_size", batch_size)
     if isinstance(tau, bool) or not isinstance(tau, int | float) or not 0 < tau < 1:
         raise GridError("tau", tau, "must be a share between 0 and 1", "give for example 0.01")
     if measured not in (EVAL, TRAIN):
@@ -121,7 +121,12 @@ def check_budget(budget_s: object) -> None:
     raise GridError("budget_s", budget_s, "must be null or a positive number of seconds", "give for example 60")
 
 
-def _whole(name: str, value: object) -> None:
+def check_whole(name: str, value: object) -> None:
+    """Refuse what is no whole number of at least 1.
+
+    Raises:
+        GridError: it is none.
+    """
     if type(value) is not int or value < 1:
         raise GridError(name, value, "must be a whole number of at least 1", "give for example 100")
 

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from bench.modules.losses import first_line
 from bench.modules.randomness import drawn
 from bench.protocol.grid import GridError
+from bench.protocol.names import did_you_mean
 
 # A parameter whose spread is further than this factor from what `reset_parameters` draws was drawn otherwise.
 OTHERWISE = 1.5
@@ -41,14 +42,32 @@ class Source:
         if not self.is_instance and not callable(asked):
             remedy = "give a torch.nn.Module, or a function that makes one"
             raise GridError("module", type(asked).__name__, "is no network", remedy)
+        if self.arguments and self.is_instance:
+            rule = f"are of a function, and {type(asked).__name__} is a network"
+            raise GridError("arguments", self.arguments, rule, "give the function, or no arguments")
         self.asked: Any = asked
         self.name = type(asked).__name__ if self.is_instance else getattr(asked, "__name__", type(asked).__name__)
+        self._refuse_unknown()
         self._first = asked if isinstance(asked, nn.Module) else self._made(0)
         self.template = copy.deepcopy(self._first)
         self.template.zero_grad(set_to_none=True)
         self.kept = _not_drawn(self.template) if self.is_instance else ()
         self.drawable = not self.is_instance or len(self.kept) < len(list(self.template.parameters()))
         self.matched = self._matched() if self.is_instance else {}
+
+    def _refuse_unknown(self) -> None:
+        """Refuse an argument that the function does not have."""
+        try:
+            known = inspect.signature(self.asked).parameters.values() if self.arguments else ()
+        except (TypeError, ValueError):
+            return
+        if any(own.kind is inspect.Parameter.VAR_KEYWORD for own in known):
+            return
+        names = [own.name for own in known]
+        for name, value in self.arguments.items():
+            if name not in names:
+                remedy = did_you_mean(name, names, f"it has {', '.join(names) or 'none'}")
+                raise GridError(f"arguments.{name}", value, f"is no argument of {self.name}", remedy)
 
     def draw(self, seed: int) -> nn.Module:
         """A network whose initial weights were drawn under this seed.
@@ -200,8 +219,6 @@ def imported(name: str) -> Any:
     for part in attribute.split("."):
         if not hasattr(found, part):
             known = [own for own in vars(found) if not own.startswith("_")] if hasattr(found, "__dict__") else []
-            from bench.protocol.names import did_you_mean
-
             file = getattr(found, "__file__", module)
             raise GridError("model", name, f"{file} has no {part}", did_you_mean(part, known, "name a function in it"))
         found = getattr(found, part)

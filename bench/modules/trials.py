@@ -18,7 +18,7 @@ TRAIN, EVAL = "train", "eval"
 # A loss beyond this many times that before training and that of the best constant has diverged.
 BLOWN_UP = 2.0
 
-# Points of a learning curve that are kept.
+# Points of a learning curve that are kept: half of them evenly spaced, half by the logarithm of the epoch.
 MOST_POINTS = 200
 
 
@@ -152,7 +152,7 @@ class Ended:
     @property
     def lost(self) -> bool:
         """Whether tau was reached, and is not any more."""
-        return self.memorized and not self.last <= self.tau
+        return self.memorized and not float(self.losses[-1]) <= self.scale.goal(self.tau)
 
 
 def ended(curve: Curve, trial: Trial, scale: Scale, *, to_end: bool, together: bool) -> Ended:
@@ -166,13 +166,15 @@ def ended(curve: Curve, trial: Trial, scale: Scale, *, to_end: bool, together: b
     stopped = at is not None and at < end
     end = at if at is not None else end
     taus = (losses[: end + 1].astype(float) - scale.floor) / scale.width
-    reached = np.flatnonzero(taus <= trial.tau)
+    reached = np.flatnonzero(losses[: end + 1] <= scale.goal(trial.tau))
     first = int(reached[0]) if len(reached) else None
     if first is not None and not to_end:
         end, stopped = first, False
         taus = taus[: end + 1]
     known = np.where(np.isfinite(taus), taus, math.inf)
-    kept = np.unique(np.linspace(0, end, min(end + 1, MOST_POINTS)).round().astype(int))
+    few = min(end + 1, MOST_POINTS // 2)
+    both = (np.linspace(0, end, few), np.geomspace(1, max(end, 1), few)) if end >= MOST_POINTS else (np.arange(end + 1),)
+    kept = np.unique(np.concatenate(both).round().astype(int))
     return Ended(
         epoch_to_tau=first,
         best=float(known.min()),

@@ -13,7 +13,7 @@ from bench.modules.changes import code, largest, levers, words
 from bench.modules.inquiry import Inquiry, Tally
 from bench.modules.trials import TRAIN, Trial
 from bench.statistics.confirmation import MAJORITY, Answer, memorizable
-from bench.statistics.evidence import HALVED, LUCK, Cause, Lever
+from bench.statistics.evidence import LUCK, Cause, Lever
 from bench.statistics.survival import wilson_interval
 from bench.statistics.wording import MOST_NAMED
 
@@ -66,6 +66,8 @@ def _made(inquiry: Inquiry, own: Tally, sure: list[Finding]) -> Verdict:
         return _other_mode(inquiry, own) if inquiry.other_mode else _nothing(inquiry, own)
     if sure:
         return _by_arithmetic(inquiry, sure)
+    if inquiry.remedy is not None and Lever.SAMPLES in levers(inquiry.remedy, inquiry.asked.trial):
+        return _before_fewer(inquiry, inquiry.remedy)
     if inquiry.remedy is not None:
         return _remedied(inquiry, inquiry.remedy)
     return _without(inquiry, own)
@@ -177,6 +179,15 @@ def _remedied(inquiry: Inquiry, remedy: Trial) -> Verdict:
     return Verdict(cause, others, _change(inquiry), code(remedy, asked), (first, _confirmed(inquiry, remedy)))
 
 
+def _before_fewer(inquiry: Inquiry, remedy: Trial) -> Verdict:
+    """Where fewer samples alone memorize: what a look before training spoke for comes first, if it leaves at most half."""
+    own = _remedied(inquiry, remedy)
+    first = _falling(inquiry, f"Beyond that it is capacity. {own.sentences[1]}")
+    if first is None or not isinstance(first.cause, Held) or first.cause not in inquiry.spoken_for:
+        return own
+    return dataclasses.replace(first, together_with=(*first.together_with, Cause.CAPACITY), change=own.change)
+
+
 def _named(cause: Why) -> str:
     article = cause in (Cause.CAPACITY, Lever.REGULARIZATION) or isinstance(cause, Held)
     return str(cause) if article else f"the {cause}"
@@ -234,30 +245,28 @@ def _without(inquiry: Inquiry, own: Tally) -> Verdict:
     if short and not isinstance(inquiry.asked.batch, Batch):
         first = f"Held back by capacity: {short[0].text}."
         return Verdict(Cause.CAPACITY, (), None, ("make the network wider, or give fewer samples",), (first, f"{nothing}."))
-    if (falling := _falling(inquiry)) is not None:
+    if (falling := _falling(inquiry, f"None memorizes: {nothing}.")) is not None:
         return falling
     return Verdict(Cause.UNDECIDED, (), None, (), (f"Undecided: {nothing}.",))
 
 
-def _falling(inquiry: Inquiry) -> Verdict | None:
-    """More epochs, or what left the least, where that halves what is left, and fresh seeds confirm it."""
+def _falling(inquiry: Inquiry, beyond: str) -> Verdict | None:
+    """More epochs, or what left the least, where that halves what is left, and fresh seeds confirm it; and what is beyond."""
     asked = inquiry.asked.trial
     longer = [own for own in inquiry.tried if levers(own, asked) == (Lever.BUDGET,)]
-    for trial in (*sorted(longer, key=lambda own: -own.max_epochs), inquiry.closest):
+    for trial in (*sorted(longer, key=lambda own: -own.max_epochs), inquiry.nearest):
         own, pulled = inquiry.tally(trial), levers(trial, asked)
-        if not pulled or not own.fresh or len(own.fresh) > len(own.beside):
-            continue
-        halved = sum(one.best <= HALVED * other.best for one, other in zip(own.fresh, own.beside, strict=True))
-        if memorizable(halved, len(own.fresh)) is Answer.YES:
+        halved, seeds = inquiry.halved(trial)
+        if pulled and seeds and memorizable(halved, seeds) is Answer.YES:
             cause = largest(pulled, inquiry.spoken_for)
             others = tuple(lever for lever in pulled if lever != cause)
             beside = f", together with {' and '.join(map(_named, others))}" if others else ""
             first = (
                 f"Held back by {_named(cause)}{beside}, as far as could be tried: {words(trial, asked)} leaves"
                 f" {_tau(own.left)}, where as asked {_tau(inquiry.tally(asked).left)} is left; at most half, in {halved} of"
-                f" {len(own.fresh)} fresh seeds."
+                f" {seeds} fresh seeds."
             )
-            return Verdict(cause, others, None, code(trial, asked), (first, f"None memorizes: {_nothing_works(inquiry)}."))
+            return Verdict(cause, others, None, code(trial, asked), (first, beyond))
     return None
 
 
@@ -326,7 +335,7 @@ def _count(own: Tally) -> str:
 
 def _interval(own: Tally) -> str:
     low, high = wilson_interval(sum(one.memorized for one in own.every), len(own.every))
-    return f" ({100 * low:.0f} to {100 * high:.0f} %)" if len(own.every) > 1 else ""
+    return f" (95 %: {100 * low:.0f} to {100 * high:.0f} %)" if len(own.every) > 1 else ""
 
 
 def _epoch(own: Tally) -> str:

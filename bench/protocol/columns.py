@@ -852,6 +852,67 @@ _CHECK_BENCHMARKS = (
     Column("ratio", "1", "time of the head over that of the base, median over turns, geometric mean over rounds", _BENCHMARKS),
 )
 
+_LOOKS_SOURCE = "modules/looks.py"
+_MODULE_LOOKS = (
+    Column("about", "text", "the cause that it speaks for; empty: it is plain information", _LOOKS_SOURCE),
+    Column("found", "text", "what was seen", _LOOKS_SOURCE),
+    Column("value", "1", "its number; empty where it has none", _LOOKS_SOURCE),
+    Column(
+        "sure",
+        "true or false",
+        "whether arithmetic says that the network as asked cannot memorize because of it",
+        _LOOKS_SOURCE,
+    ),
+    Column("code", "text", "what to write to change it", _LOOKS_SOURCE),
+)
+
+_LADDER_SOURCE = "modules/diagnosis.py"
+_OF_SCALE = "of the scale"
+_MODULE_EVIDENCE = (
+    Column("change", "text", "what is not as asked", "modules/changes.py"),
+    Column("levers", "text", "what it pulls, the smallest first", "modules/changes.py"),
+    Column("n_seeds", "seeds", "seeds of the ladder, which choose the changes", _LADDER_SOURCE),
+    Column("n_memorized", "seeds", "how many of n_seeds reached tau", _LADDER_SOURCE),
+    *_ends("fraction", "n_memorized / n_seeds", "fraction", f"{_SURVIVAL}; {_WILSON}"),
+    Column("n_fresh", "seeds", "fresh seeds, on which no change was chosen", _LADDER_SOURCE),
+    Column("n_fresh_memorized", "seeds", "how many of n_fresh reached tau", _LADDER_SOURCE),
+    *_ends("fresh", "n_fresh_memorized / n_fresh", "fraction", f"{_SURVIVAL}; {_WILSON}"),
+    Column("n_fresh_asked", "seeds", "how many of the same fresh seeds reached tau as asked", _LADDER_SOURCE),
+    Column(
+        "median_epoch_to_tau",
+        "epochs",
+        "the epoch by which half of n_seeds had reached tau; infinite where fewer did",
+        _LADDER_SOURCE,
+    ),
+    Column(
+        "median_best_tau",
+        _OF_SCALE,
+        "median over n_seeds of the least tau: (loss - floor) / (loss of the best constant - floor)",
+        _LADDER_SOURCE,
+    ),
+    Column("median_last_tau", _OF_SCALE, "median over n_seeds of the last tau; infinite: diverged", _LADDER_SOURCE),
+    Column("n_diverged", "seeds", "seeds of n_seeds whose loss is not finite, or beyond twice what it was", _LADDER_SOURCE),
+    Column("n_cut", "seeds", "seeds of n_seeds that were ended for want of time; they count as not memorized", _LADDER_SOURCE),
+    Column("together", "true or false", "whether its seeds trained together, stacked", "modules/training.py"),
+)
+
+_PROBE_SOURCE = "modules/probe.py"
+_MODULE_SIGNAL = (
+    Column("name", "text", "path of the part in the network", _PROBE_SOURCE),
+    Column("kind", "text", "its class", _PROBE_SOURCE),
+    Column("second_moment", "1", "mean square of its outputs before training", _PROBE_SOURCE),
+    Column("across", "1", "variance of its outputs across inputs, mean over units; 0: blind to the input", _PROBE_SOURCE),
+    Column("gradient", "1", "root mean square of the loss' gradient by its outputs; empty: none reaches it", _PROBE_SOURCE),
+    Column("dead", "fraction", "share of its units that give the same for all inputs", _PROBE_SOURCE),
+)
+_MODULE_CURVES = (
+    Column("change", "text", "what is not as asked", "modules/changes.py"),
+    Column("seed", "seed", "of the initial weights, and of noise", _LADDER_SOURCE),
+    Column("epoch", "epochs", "passes over the batch so far", "modules/trials.py"),
+    Column("loss", "1", "the loss on the whole batch, in the mode of measuring", "modules/trials.py"),
+    Column("tau", _OF_SCALE, "(loss - floor) / (loss of the best constant - floor)", "modules/losses.py"),
+)
+
 TABLES = {
     "cells": Table("a cell: one training run", _CELLS),
     "groups": Table("a group of cells that differ in their seeds alone", _GROUPS),
@@ -885,6 +946,10 @@ TABLES = {
     "check_counts": Table("a count of what the program does, base beside head (memcap check speed)", _CHECK_COUNTS),
     "check_benchmarks": Table("a benchmark, base beside head (memcap check speed)", _CHECK_BENCHMARKS),
     "check_settings": Table("a setting, base beside head (memcap check capacity)", _CHECK_SETTINGS),
+    "module_looks": Table("something that was seen before training (memcap diagnose model=...)", _MODULE_LOOKS),
+    "module_evidence": Table("the network as asked, or one change (memcap diagnose model=...)", _MODULE_EVIDENCE),
+    "module_signal": Table("a part of the untrained network (memcap diagnose model=...)", _MODULE_SIGNAL),
+    "module_curves": Table("an epoch of a training that the page draws (memcap diagnose model=...)", _MODULE_CURVES),
 }
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from bench.report import check_figures
-from bench.report.blocks import image, render, table_html, where
+from bench.report.blocks import image, inlined, render, table_html, where
 from bench.report.drawing import draw
 from bench.report.pictures import Picture
 from bench.store import provenance
@@ -116,6 +116,7 @@ def build_check(folder: Path) -> Path:
         dirty=[side for side in ("base", "head") if (run.get(side) or {}).get("dirty")],
         run=run,
         command=command(found["check"], run),
+        style=inlined("told.css"),
     )
     write_atomically(folder / "report.html", lambda partial: partial.write_text(text, encoding="utf-8"))
     return folder / "report.html"

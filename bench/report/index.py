@@ -9,6 +9,7 @@ from typing import Any
 from bench.report.blocks import image, render
 from bench.report.build import DRAWN, FINDINGS
 from bench.report.check_page import FOUND, MARKS
+from bench.report.module_page import FOUND as DIAGNOSED
 from bench.store import provenance
 from bench.store.parts import PENDING, Design, Store, write_atomically
 
@@ -20,7 +21,8 @@ KINDS = {Design.PRODUCT: "grid", Design.SEARCH: "search for frontiers", Design.V
 
 def runs_in(folder: Path) -> list[Path]:
     """The runs and checks right below a folder, by name."""
-    return sorted(own for own in folder.iterdir() if (own / "plan.parquet").exists() or (own / FOUND).exists())
+    marks = ("plan.parquet", FOUND, DIAGNOSED)
+    return sorted(own for own in folder.iterdir() if any((own / mark).exists() for mark in marks))
 
 
 def build_index(folder: Path) -> Path:
@@ -28,11 +30,30 @@ def build_index(folder: Path) -> Path:
 
     It shows what their reports say: `memcap report` of a run brings it up to date.
     """
-    entries = [_check(own) if (own / FOUND).exists() else _run(own) for own in runs_in(folder)]
+    entries = [_entry(own) for own in runs_in(folder)]
     entries.sort(key=lambda entry: entry["started"], reverse=True)
     text = render("index.html", title="Runs", name=folder.resolve().name, entries=entries)
     write_atomically(folder / "index.html", lambda partial: partial.write_text(text, encoding="utf-8"))
     return folder / "index.html"
+
+
+def _entry(folder: Path) -> dict[str, Any]:
+    if (folder / FOUND).exists():
+        return _check(folder)
+    return _module(folder) if (folder / DIAGNOSED).exists() else _run(folder)
+
+
+def _module(folder: Path) -> dict[str, Any]:
+    """What the index tells of a diagnosis of somebody's own network: its verdict."""
+    found = json.loads((folder / DIAGNOSED).read_text(encoding="utf-8"))
+    return {
+        **_about(folder),
+        "kind": f"diagnosis of {found['network']['name']}",
+        "cells": "",
+        "verdict": found["verdict"]["cause"],
+        "findings": found["verdict"]["sentences"][:TOLD],
+        "picture": None,
+    }
 
 
 def _run(folder: Path) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
@@ -185,8 +186,10 @@ def _train_planned(
                 _announce(planned, todo, rounds, searching=search is not None or inquiry is not None)
             if todo:
                 store.write_plan(planned, design, ratio)
-                training.train(todo)
+                training.train(todo, inquiry.until if inquiry else math.inf)
                 rounds += 1
+        # Of what was stopped at the time limit nothing is planned any more.
+        planned = inquiry.planned if inquiry else planned
         store.write_plan(planned, design, ratio, _in_words(inquiry.left_out, asked[0]) if inquiry else ())
     finally:
         if notice := training.tally.notice():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -36,12 +37,15 @@ class Training:
         self.asked = self.trained = 0
         self.tally = Tally()
 
-    def train(self, cells: Sequence[Cell]) -> None:
+    def train(self, cells: Sequence[Cell], until: float = math.inf) -> None:
         """Train the cells and write their outcomes, also those that had ended when it is interrupted.
+
+        What has not ended `until` then (of `time.perf_counter`) is stopped, has no outcome, and does not count as asked.
 
         Those that an earlier process had saved go on.
         """
         self.asked += len(cells)
+        due = self.trained + len(cells)
         begun = self._begun(cells)
         done = sum(float(one.epoch * epoch_flops(one.cell)) for one in begun.values())
         with (
@@ -55,6 +59,10 @@ class Training:
                 self.trained += len(report.outcomes)
                 self.tally.add(report.outcomes)
                 shown.update(report.outcomes, report.flops)
+                if time.perf_counter() >= until:
+                    break
+        if time.perf_counter() >= until:
+            self.asked -= due - self.trained
         if self._checkpoints:
             self._checkpoints.forget()
 

@@ -71,6 +71,11 @@ def _each_once(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     return cells.loc[order].drop_duplicates("cell_id", keep="last").reset_index(drop=True)
 
 
+def n_put_together(folder: Path) -> int:
+    """How many runs were put together in a folder: one, in that of a run of its own."""
+    return max(1, len({run[FROM] for run in provenance.read(folder) or [] if FROM in run}))
+
+
 def put_together(folders: Sequence[Path], into: Path) -> Path:
     """A run folder that holds what these hold, so that it can be reported on like any other.
 

@@ -98,6 +98,21 @@ CASES = [
         "loss=cross_entropy: cannot be taken: IndexError: Target 3 is out of bounds.; outputs are float32 of shape (4, 3),"
         " targets int64 of shape (4,)",
     ),
+    (
+        (nn.Linear(2, 3), (X, torch.tensor([0.0, 1, 2, 1]))),
+        dict(loss="cross_entropy"),
+        "loss=cross_entropy: takes the number of a class for each sample, and targets are float32 of shape (4,); give y.long()",
+    ),
+    (
+        (lambda width=8, depth=1: nn.Linear(2, 1), (X, Y)),
+        dict(arguments={"widht": 3}),
+        "arguments.widht=3: is no argument of <lambda>; did you mean width?",
+    ),
+    (
+        (nn.Linear(2, 1), (X, Y)),
+        dict(arguments={"width": 3}),
+        "arguments={'width': 3}: are of a function, and Linear is a network; give the function, or no arguments",
+    ),
     ((nn.Linear(2, 1), (X, Y)), dict(optimizer="adm"), "optimizer=adm: is no optimizer; did you mean adam?"),
     (
         (nn.Linear(2, 1), (X, Y)),
@@ -186,13 +201,37 @@ def test_files_of_every_kind_hold_a_batch_and_none_is_run(tmp_path):
     with pytest.raises(bench.GridError, match=r"cannot be read: Object arrays cannot be loaded"):
         read(tmp_path / "bad.npz")
     torch.save({"x": print, "y": Y}, tmp_path / "bad.pt")
-    with pytest.raises(bench.GridError, match="cannot be read: Weights only load failed"):
+    with pytest.raises(
+        bench.GridError, match=r"holds more than tensors, which would be run, or is none of torch's; torch\.save"
+    ):
         read(tmp_path / "bad.pt")
     np.savez(tmp_path / "other.npz", x=x, target=y)
     with pytest.raises(bench.GridError, match=r"lacks y; it holds x, target; name them x and y"):
         read(tmp_path / "other.npz")
     with pytest.raises(bench.GridError, match=r"is no file of a known kind; give one of .npz, .pt, .csv, .parquet"):
         read(tmp_path / "own.pkl")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("a.npz", "x,y\n1,2\n", "is no .npz file; write it with numpy.savez(path, x=x, y=y)"),
+        (
+            "a.pt",
+            "gASVCg==",
+            "holds more than tensors, which would be run, or is none of torch's; torch.save({'x': x, 'y': y}, path) writes one",
+        ),
+        ("a.parquet", "x,y\n1,2\n", "is no .parquet file; write it with table.to_parquet(path)"),
+        ("a.csv", "a,b,y\n1,2,3\n4,x5,6\n", "column b holds x5 in row 2, which is no number; leave it out, or give numbers"),
+        ("c.csv", "a,y,y\n1,3,2\n", "has the column y twice; name them y1 and y2"),
+        ("d.csv", "", "cannot be read: No columns to parse from file; give arrays x and y"),
+    ],
+)
+def test_a_file_that_holds_no_batch_is_told_in_one_line(name, text, told, tmp_path):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(bench.GridError) as error:
+        read(tmp_path / name)
+    assert str(error.value) == f"data={tmp_path / name}: {told}"
 
 
 def test_the_targets_of_a_table_are_y_y1_y2_and_no_column_is_without_a_name(tmp_path):
@@ -251,6 +290,10 @@ def test_the_command_diagnoses_the_network_and_the_batch_that_it_names(memcap, t
         (["model=nowhere:make"], "memcap: model=nowhere:make: cannot be imported: ModuleNotFoundError: No module named"),
         (["model=own_broken:make"], "own_broken.py, line 2; mend it, or its path"),
         (["model=own_good:mak"], "own_good.py has no mak; did you mean make?"),
+        (
+            ["model=own_good:make", "model_args.widht=3"],
+            "memcap: model_args.widht=3: is no argument of make; did you mean width?",
+        ),
         (["model=own_good"], "memcap: model=own_good: must name a module and a function; write model=package.module:factory"),
         (["model=own_good:make", "los=mse"], "memcap: los: is not a setting; did you mean loss?"),
     ],
@@ -260,3 +303,20 @@ def test_a_network_that_cannot_be_imported_is_told_with_file_and_line(words, mes
     (tmp_path / "own_good.py").write_text(FACTORY)
     done = memcap("diagnose", *words, "noise=[[4,2],[4,1]]")
     assert done.status == 2 and message in done.err and done.err.count("\n") == 1
+
+
+def test_help_of_diagnose_names_every_setting():
+    import inspect
+
+    from bench.modules.diagnosis import diagnose as of_modules
+    from bench.runs.diagnosis import diagnose as of_cells
+
+    for function in (of_modules, of_cells):
+        for name in list(inspect.signature(function).parameters)[1:]:
+            assert name == "batch" or name in bench.diagnose.__doc__.replace(",", " ").split(), name
+
+
+def test_epochs_that_cannot_be_are_told_by_the_name_that_they_were_given_by():
+    with pytest.raises(bench.GridError) as error:
+        bench.assert_memorizes(nn.Linear(2, 1), (X, Y), within_epochs=0)
+    assert str(error.value) == "within_epochs=0: must be a whole number of at least 1; give for example 100"

@@ -14,12 +14,13 @@ from torch import nn
 
 from bench.modules import alone, together
 from bench.modules.batches import Batch, noise
+from bench.modules.losses import Scale
 from bench.modules.networks import quiet
 from bench.modules.orders import batches
 from bench.modules.questions import question
 from bench.modules.randomness import drawn
 from bench.modules.training import Trainer
-from bench.modules.trials import Job, Stop, stopped_at
+from bench.modules.trials import Curve, Job, Stop, ended, stopped_at
 from bench.protocol.cells import Cell
 from bench.protocol.noise import training_data
 from tests.engines.training import train
@@ -139,6 +140,26 @@ def test_networks_that_train_together_train_as_each_does_alone(kind, batch_size)
     with quiet():
         for own, other in zip(stacked(asked, jobs), one_after_the_other(asked, jobs), strict=True):
             np.testing.assert_allclose(own[:7], other[:7], rtol=1e-8)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "batch normalization"])
+@pytest.mark.parametrize("batch_size", [None, 3])
+def test_what_is_traced_after_so_many_steps_trains_as_each_does_alone(kind, batch_size, monkeypatch):
+    """To rounding over 120 epochs, more than there are steps before the trace; the statistics of batches are not traced."""
+    make, inputs, outputs = KINDS[kind]
+    batch = Batch(tuple(x.double() for x in inputs), torch.randn(len(inputs[0]), outputs, dtype=torch.float64, generator=DRAWS))
+    asked = question(lambda: make().double(), batch, batch_size=batch_size, max_epochs=120, optimizer=("adam", 0.003))
+    jobs = []
+    for seed, factor in ((0, 1.0), (1, 0.1), (2, 2.0)):
+        jobs.append(Job(dataclasses.replace(asked.trial, recipe=asked.trial.recipe.scaled(factor)), seed, to_end=True))
+    kept, same = [], together._same
+    monkeypatch.setattr(together, "_same", lambda *given: kept.append(same(*given)) or kept[-1])
+    with quiet():
+        for own, other in zip(stacked(asked, jobs), one_after_the_other(asked, jobs), strict=True):
+            assert len(own) == len(other) == 121
+            np.testing.assert_allclose(own, other, rtol=1e-6)
+    # What was traced gave the same numbers, and was used.
+    assert sum(one is not None for one in kept) >= 1
 
 
 def test_a_linear_layer_meets_the_least_squares():
@@ -299,6 +320,21 @@ def test_a_stopping_rule_stops_where_scikit_learn_does():
     assert stopped_at(Stop(2, 1e-3), losses) == 4
     assert stopped_at(Stop(3, 1e-3), losses) is None
     assert stopped_at(lambda told: told[-1] < 0.85, losses) == 5
+
+
+def test_a_loss_at_the_goal_has_reached_tau_however_it_rounds():
+    """One comparison decides when a training ends, when it reached tau and whether it lost it."""
+    draws = np.random.default_rng(0)
+    trial = question(nn.Linear(3, 1), shapes=((8, 3), (8, 1))).trial
+    for _ in range(300):
+        floor, constant, tau = float(draws.uniform(0, 0.5)), float(draws.uniform(0.6, 2)), float(draws.uniform(0.001, 0.5))
+        scale = Scale(floor, constant)
+        own = dataclasses.replace(trial, tau=tau)
+        over = np.nextafter(scale.goal(tau), 9)
+        made = ended(Curve(np.array([9.0, scale.goal(tau)]), False), own, scale, to_end=True, together=False)
+        assert made.epoch_to_tau == 1 and not made.lost
+        assert ended(Curve(np.array([9.0, over]), False), own, scale, to_end=True, together=False).epoch_to_tau is None
+        assert ended(Curve(np.array([9.0, 0.0, over]), False), own, scale, to_end=True, together=False).lost
 
 
 def test_time_that_is_too_short_gives_up_the_longest_and_the_last():

@@ -365,7 +365,7 @@ def test_progress_lines_count_the_ends_of_cells(capsys, monkeypatch):
     table = bench.run(CELLS)
     memorized = int((table["status"] == "memorized").sum())
     assert last.startswith(
-        f"100 %: {len(CELLS)}/{len(CELLS)} cells; {memorized} memorized, {len(CELLS) - memorized} censored; "
+        f"100 % of the work: {len(CELLS)}/{len(CELLS)} cells; {memorized} memorized, {len(CELLS) - memorized} censored; "
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import threading
 
@@ -173,6 +174,20 @@ def test_one_report_is_made_of_several_runs(memcap, halves, tmp_path):
     assert (groups["n_seeds"] == 4).all() and len(groups) == 6
     assert np.isclose(groups["n_memorized"].sum(), sum(outcome(cell).status is Status.MEMORIZED for cell in CELLS))
     assert memcap("report", "both")[0] == 0
+
+
+def test_the_headline_of_several_runs_is_of_the_cells_of_all_and_says_so(memcap, tmp_path):
+    """One of relu and one of tanh: that of relu, the first, was told as if there were no other."""
+    sizes = {"depth": 1, "width": 8, "n_samples": [4, 8, 16, 400], "seed": range(4)}
+    folders = [write_run(tmp_path / name, bench.expand(activation=name, **sizes)) for name in ("relu", "tanh")]
+    assert memcap("report", *map(str, folders), f"run_dir={tmp_path / 'both'}").status == 0
+    first, second = (tmp_path / "both" / "findings.md").read_text().splitlines()[:2]
+    assert re.search(
+        r"networks memorized in \d+ of 24 trainings .*over all settings of 2 runs|in 24 of 24 trainings over all", first
+    )
+    assert " of 8 trainings" in second
+    memcap("report", str(folders[0]))
+    assert "runs" not in (folders[0] / "findings.md").read_text().splitlines()[0]
 
 
 def test_reports_of_several_runs_that_cannot_be_are_one_line(memcap, halves, tmp_path):
