@@ -14,10 +14,13 @@ import pytest
 import bench
 from bench.engines import api, native_engine
 from bench.engines.api import TrainReport
+from bench.engines.choice import EngineSpec
+from bench.engines.cuda.engine import CudaEngine
 from bench.engines.native_engine import NativeEngine, instruction_sets
 from bench.machine.child import environment
 from bench.protocol.cells import Checkpoint, Outcome, Status
 from bench.runs import training
+from bench.runs.executors import here, local
 from bench.runs.executors.api import Wanted
 from bench.runs.executors.deal import deal
 from bench.runs.executors.shard import train_shard
@@ -27,6 +30,7 @@ from bench.store.claims import Claimed
 from bench.store.cut import write_cut
 from bench.store.parts import Store
 from tests.conftest import ROOT
+from tests.engines.host_device import HostDevice
 from tests.runs.alike import assert_alike, trainings
 
 # They end with their budget alone. One is short, the others take some seconds.
@@ -49,17 +53,30 @@ def written(self, checkpoints):
     if len(checkpoints) == 2 and Store(sys.argv[2]).statuses():
         os.kill(os.getpid(), signal.SIGKILL)
 Checkpoints.write = written
-from tests.runs.test_checkpoints import cells_of
-bench.run(cells_of(sys.argv[1]), run_dir=sys.argv[2], device="cpu", engine=sys.argv[1], threads=3 if sys.argv[1] == 'native' else 1)
+import pytest
+from tests.runs.test_checkpoints import run
+run(sys.argv[1], sys.argv[2], pytest.MonkeyPatch())
 """
+
+# Epochs of a long cell: with all of them none is over before it is saved.
+SHARES = {"native": 1, "torch": 40, "cuda": 200}
 
 
 def cells_of(engine: str) -> list[bench.Cell]:
-    """Torch is slower."""
-    return [
-        *SHORT,
-        *(dataclasses.replace(cell, max_epochs=cell.max_epochs // (40 if engine == "torch" else 1)) for cell in LONG),
-    ]
+    return [*SHORT, *(dataclasses.replace(cell, max_epochs=cell.max_epochs // SHARES[engine]) for cell in LONG)]
+
+
+def on_host(*_) -> CudaEngine:
+    return CudaEngine([HostDevice(epochs=(5,))], products="fma")
+
+
+def run(engine, folder, monkeypatch):
+    """A run by an engine, that for CUDA with its kernels on this host."""
+    if engine == "cuda":
+        monkeypatch.setattr(here, "resolve", lambda *_: EngineSpec("cuda", "cuda"))
+        for module in (here, local):
+            monkeypatch.setattr(module, "make_engine", on_host)
+    bench.run(cells_of(engine), run_dir=folder, device="auto", engine=engine, threads=1 if engine == "torch" else 3)
 
 
 def kill_midway(engine, folder):
@@ -70,14 +87,15 @@ def kill_midway(engine, folder):
     return Checkpoints(folder).read(cells)
 
 
-@pytest.mark.parametrize("engine", ["native", "torch"])
-def test_a_run_that_was_killed_goes_on_from_where_its_cells_were_saved_and_ends_as_if_it_had_not(engine, tmp_path, capsys):
-    cells = cells_of(engine)
-    bench.run(cells, run_dir=tmp_path / "one", device="cpu", engine=engine)
+@pytest.mark.parametrize("engine", list(SHARES))
+def test_a_run_that_was_killed_goes_on_from_where_its_cells_were_saved_and_ends_as_if_it_had_not(
+    engine, tmp_path, capsys, monkeypatch
+):
+    run(engine, tmp_path / "one", monkeypatch)
     begun = kill_midway(engine, tmp_path / "two")
     assert all(0 < one.epoch < one.cell.max_epochs for one in begun.values())
     capsys.readouterr()
-    bench.run(cells, run_dir=tmp_path / "two", device="cpu", engine=engine)
+    run(engine, tmp_path / "two", monkeypatch)
     assert "memcap: 2 cells go on from where they were saved\n" in capsys.readouterr().out
     assert_alike(tmp_path / "one", tmp_path / "two")
     assert trainings(tmp_path / "two") == {1} and not (tmp_path / "two" / "checkpoints").exists()

@@ -16,7 +16,7 @@ import bench
 from bench.engines import native_engine
 from bench.engines.packs import budget_flops
 from bench.machine.child import environment
-from bench.protocol.cells import Outcome, Status
+from bench.protocol.cells import Checkpoint, Outcome, Status
 from bench.runs.executors import jobs, shard, slurm
 from bench.runs.executors.api import Tally, Wanted
 from bench.runs.executors.deal import CELL_FLOPS, deal
@@ -24,6 +24,7 @@ from bench.runs.executors.options import Slurm
 from bench.runs.executors.shard import train_shard
 from bench.runs.executors.submitted import CommandLine
 from bench.store import provenance
+from bench.store.checkpoints import Checkpoints
 from bench.store.claims import Claimed, claim
 from bench.store.cut import cuts, forget_cuts, read_shard, write_cut
 from bench.store.folder import held
@@ -253,6 +254,9 @@ def test_submitit_carries_a_command_line_alone_in_a_folder_of_its_owner_and_its_
         return running
 
     monkeypatch.setattr(jobs, "submit", spied)
+    # What a shard of before has left.
+    Store(tmp_path / "other").write_plan(CELLS)
+    Checkpoints(tmp_path / "other", "0123abcd-1").write([Checkpoint(CELLS[0], 1, "native", "cpu vax", b"record", b"state")])
     how = Slurm(cluster="local", shards=2)
     bench.run(CELLS, run_dir=tmp_path / "other", device="cpu", n_predictions=3, jacobian_rank=True, executor=how)
     assert seen["mode"] == 0o700
@@ -266,7 +270,7 @@ def test_submitit_carries_a_command_line_alone_in_a_folder_of_its_owner_and_its_
         len(CELLS),
         len(CELLS),
     )
-    assert not (tmp_path / "other" / "shards").exists()
+    assert not (tmp_path / "other" / "shards").exists() and not (tmp_path / "other" / "checkpoints").exists()
 
 
 def test_a_task_that_is_told_of_its_limit_as_its_command_ends_is_queued_again_all_the_same():

@@ -15,6 +15,7 @@ from bench.protocol.grid import GridError
 from bench.runs.executors.api import ClusterError, Facts, Wanted
 from bench.runs.executors.deal import deal
 from bench.runs.executors.options import Slurm
+from bench.store.checkpoints import Checkpoints
 from bench.store.cut import cuts, forget_cuts, write_cut
 from bench.store.parts import Store
 
@@ -80,6 +81,8 @@ class OnSlurm:
         if left := self._left(look):
             raise ClusterError(f"SLURM job {jobs.id}: {len(left)} cells have no result: {_reasons(states, cut)}")
         forget_cuts(self._store.path)
+        # Of shards that were lost.
+        Checkpoints(self._store.path, check=self._store.check).forget()
 
     def _followed(self, jobs, look: _Look) -> Generator[TrainReport, None, dict[int, str]]:
         """Reports of a job's cells until its tasks have ended; returns the last state of each that is known."""
