@@ -7,7 +7,7 @@ WORKERS ?= 2
 STAGE ?= all
 WHEELS ?= .whl
 FOR ?= 3.12
-# Where there is no browser, the tests install Debian's: for root on Debian, or with SETUP=apt. SETUP=none installs nothing.
+# Where there is no browser or no SLURM, the tests install Debian's: for root on Debian, or with SETUP=apt. SETUP=none installs nothing.
 SETUP ?= auto
 PY := $(if $(VENV),$(VENV)/bin/python,$(PYTHON))
 RUN_READY := $(if $(VENV),$(VENV)/.installed-run,packages-here)
@@ -43,10 +43,10 @@ report: $(RUN_READY)  ## rebuild tables, figures and report.html of a finished r
 # Compiled Python is kept, whatever the environment says: tests start many processes.
 PYTEST = PYTHONDONTWRITEBYTECODE= $(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=25
 
-test: $(DEV_READY) browser  ## run the test suite, but for what takes long; ARGS='-k packing'
+test: $(DEV_READY) browser slurm  ## run the test suite, but for what takes long; ARGS='-k packing'
 	$(PYTEST) -m "not exhaustive" $(ARGS)
 
-test-exhaustive: $(DEV_READY) browser  ## run the tests that take long: every protocol, build and chip
+test-exhaustive: $(DEV_READY) browser slurm  ## run the tests that take long: every protocol, build and chip
 	$(PYTEST) -m exhaustive $(ARGS)
 
 test-all: test test-exhaustive  ## run both
@@ -107,7 +107,11 @@ clean:  ## remove the environment and caches; results stay
 
 .PHONY: browser
 browser: $(DEV_READY)
-	@$(PY) tests/report/chrome.py 2>/dev/null || sh tests/report/install_browser.sh $(SETUP)
+	@$(PY) tests/report/chrome.py 2>/dev/null || sh tests/install.sh $(SETUP) "tests of the page" chromium chromium-driver
+
+.PHONY: slurm
+slurm: $(DEV_READY)
+	@$(PY) tests/runs/slurmd.py 2>/dev/null || sh tests/install.sh $(SETUP) "tests of executor=slurm" --no-install-recommends slurm-wlm munge
 
 .PHONY: packages-here
 packages-here:

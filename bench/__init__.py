@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from bench.modules.assertion import assert_memorizes
     from bench.modules.capacity import capacity
     from bench.modules.trials import Stop
+    from bench.runs.executors.options import Ray, Slurm
     from bench.runs.run import run
     from bench.runs.search import Search
     from bench.statistics.capacity import capacities
@@ -31,7 +32,9 @@ __all__ = [
     "Cell",
     "GridError",
     "Outcome",
+    "Ray",
     "Search",
+    "Slurm",
     "Status",
     "Stop",
     "__version__",
@@ -45,14 +48,16 @@ __all__ = [
     "run",
 ]
 
-# `run`, `diagnose` and what is about modules bring torch, `groups` and `load` pandas, the others scipy. Cells need none.
+# `run`, `diagnose` and what is about modules bring torch, `groups` and `load` pandas, `Search` and `capacities` scipy.
 _LATE = {
     "run": "bench.runs.run",
     "diagnose": "bench.modules.asked",
     "assert_memorizes": "bench.modules.assertion",
     "capacity": "bench.modules.capacity",
     "Stop": "bench.modules.trials",
+    "Ray": "bench.runs.executors.options",
     "Search": "bench.runs.search",
+    "Slurm": "bench.runs.executors.options",
     "capacities": "bench.statistics.capacity",
     "groups": "bench.statistics.survival",
     "load": "bench.store.several",

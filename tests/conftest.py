@@ -12,7 +12,13 @@ import pytest
 from jaxtyping import install_import_hook
 
 import tests.shapes
-from tests.skips import NEED_GPU, pytest_addoption, pytest_runtest_logreport, pytest_sessionfinish  # noqa: F401
+from tests.skips import (  # noqa: F401
+    NEED_GPU,
+    pytest_addoption,
+    pytest_runtest_logreport,
+    pytest_sessionfinish,
+    pytest_terminal_summary,
+)
 from tests.turns import ALONE, turn
 
 ROOT = Path(__file__).resolve().parents[1]

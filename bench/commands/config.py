@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from bench.protocol.cells import DEFAULTS, FIELDS, SEEDS, Cell
 from bench.protocol.grid import AXES, GridError, expand
+from bench.runs.executors.options import BY_NAME, Options, options
 from bench.runs.search import Search
 
 # Settings of a run that are no fields of a cell: they change where and how cells train, never a result.
@@ -77,7 +78,7 @@ class Settings:
     run_dir: str
     device: str
     engine: str
-    executor: str
+    executor: Options
     threads: int | None
     n_predictions: int
     jacobian_rank: bool
@@ -134,7 +135,7 @@ def settings(config: DictConfig, overrides: Sequence[str] = ()) -> Settings:
         run_dir=values["run_dir"],
         device=values["device"],
         engine=_named(values, "engine"),
-        executor=_named(values, "executor"),
+        executor=_executor(values["executor"]),
         threads=values["threads"],
         n_predictions=values["n_predictions"],
         jacobian_rank=values["jacobian_rank"],
@@ -175,6 +176,19 @@ def _search(values: Any, axes: Mapping[str, Any]) -> Search | None:
         if name in axes:
             raise GridError(f"grid.{name}", axes[name], "is what a search chooses", f"set grid.{name}=null, or search=null")
     return Search(**values)
+
+
+def _executor(values: Mapping[str, Any]) -> Options:
+    """What the setting `executor` stands for: its settings stand under its name, as in executor.slurm.partition."""
+    name = _named({"executor": values}, "executor")
+    for key, given in values.items():
+        if key not in ("name", name):
+            remedy = f"choose executor={key} too" if key in BY_NAME else f"write executor.{name}.{key}=..."
+            raise GridError(f"executor.{key}", given, f"is no setting of executor={name}", remedy)
+    own = values.get(name)
+    if own is not None and not isinstance(own, dict):
+        raise GridError(f"executor.{name}", own, "must be a mapping of settings", f"write executor.{name}.NAME=VALUE")
+    return options(name, own)
 
 
 def _named(values: Mapping[str, Any], group: str) -> str:

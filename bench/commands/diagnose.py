@@ -14,8 +14,8 @@ from bench.protocol.grid import GridError
 def main(arguments: Sequence[str]) -> int:
     """Diagnose the network that the arguments describe, or the one that `model=` names.
 
-    The exit status is 0, or 1 where cells failed; with `--fail` 1 where the seeds do not memorize clearly more often than not,
-    as asked.
+    The exit status is 0, or 1 where cells failed; with `--fail` 1 unless the verdict is "as asked, yes": where the seeds do not
+    memorize clearly more often than not, or lose again what they memorized and `past_tau` asks about that.
     """
     settings = [argument for argument in arguments if argument not in (FAIL, TABLE)]
     if any(argument.startswith("model=") for argument in settings):
@@ -35,10 +35,14 @@ def main(arguments: Sequence[str]) -> int:
         return NO
     if FAIL not in arguments:
         return 0
-    from bench.statistics.confirmation import Answer, memorizable
+    from bench.statistics.evidence import Cause, evidence
+    from bench.statistics.settings import label_settings
     from bench.statistics.survival import groups
+    from bench.statistics.verdict import verdict
 
-    # The first group of each is the network as asked.
-    asked = [groups(cells).iloc[0] for cells in tables]
-    yes = all(memorizable(int(group["n_memorized"]), int(group["n_seeds"])) is Answer.YES for group in asked)
-    return 0 if yes else NO
+    causes = []
+    for cells in tables:
+        own = groups(cells)
+        own.insert(0, "setting", label_settings(own, variants=True))
+        causes.append(verdict(evidence(own, cells)).cause)
+    return 0 if all(cause is Cause.NOTHING for cause in causes) else NO

@@ -115,7 +115,8 @@ examples:
   memcap diagnose --fail depth=4 width=16 n_samples=200 dropout=0.1
   memcap diagnose model=mynets.small:make data=batch.npz loss=cross_entropy
 
-  --fail                  end with exit status 1 where it does not memorize clearly more often than not; for scripts
+  --fail                  end with exit status 1 where it does not memorize clearly more often than not, or, with
+                          past_tau=true, loses it again; for scripts
   --table                 print all that was tried, and what reaches each layer
   grid.seed=[0,1,2,3,4]   the seeds of data and weights of the variants; fresh ones follow (default range(3))
 
@@ -188,6 +189,15 @@ settings of memcap check capacity:
 
 settings of memcap check speed:
 {check_speed}""",
+    "shard": """\
+usage: memcap shard RUN_DIR/shards/CUT NUMBER
+
+Trains a share of a run's cells, and writes them into the folder of the run. executor=slurm deals cells out to shards,
+and has the batch system call this line for each of them; it can be called again by hand, on any machine that shares
+the folder, as long as the run waits for it.
+
+example:
+  memcap shard results/default/shards/0a1b2c3d 0""",
     "columns": """\
 usage: memcap columns [TABLE ...] [COLUMN ...]
 

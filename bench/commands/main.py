@@ -18,6 +18,7 @@ COMMANDS = {
     "report": "write the tables, maps and report.html of a finished run again",
     "compare": "train the same networks with other libraries and compare speed and losses",
     "check": "hold a head against a base: does it learn the same, is it as fast?",
+    "shard": "train a share of a run's cells, as a batch system is told to by executor=slurm",
     "columns": "say what the columns of the tables mean, and in which unit they are",
 }
 

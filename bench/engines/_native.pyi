@@ -61,19 +61,28 @@ class Queue:
         val_inputs: Float[np.ndarray, "val_sample feature"],
         val_targets: Float[np.ndarray, " val_sample"],
         rates: Float[np.ndarray, " epoch"],
+        progress: bytes,
+        saved: Float[np.ndarray, " number"],
     ) -> None:
         """Add a cell, of which `spec` is the bytes of its Spec; all arrays are float64 and C-contiguous.
 
-        Raises MemoryError where they do not fit.
+        One that was saved has the bytes of its Progress and the numbers that `poll` gave; both are empty for the others.
+        Raises MemoryError where they do not fit, ValueError where numbers are not of such a cell.
         """
 
     def poll(
-        self, timeout_s: float
-    ) -> tuple[list[tuple[int, bool, int, float, list[float], list[float], list[float], list[float]]], list[tuple[int, int]]]:
+        self, timeout_s: float, save_every_s: float
+    ) -> tuple[
+        list[tuple[int, bool, int, float, list[float], list[float], list[float], list[float]]],
+        list[tuple[int, int]],
+        list[tuple[int, bytes, float, list[float], list[float], bytes]],
+    ]:
         """Wait for a cell to end, at most so long.
 
         Returns the ended ones (number, whether it trained, last epoch, seconds, tau and validation MSE of each epoch,
-        predictions, final parameters where `push` asked for them), and the epochs (number, count) done since the last call.
+        predictions, final parameters where `push` asked for them), the epochs (number, count) done since the last call, and
+        those that were saved, each when it had trained `save_every_s` (number, Progress, seconds, tau and validation MSE,
+        parameters and moments as bytes of float64). Seconds and measures are those since a cell was saved last.
         """
 
     def close(self) -> None:

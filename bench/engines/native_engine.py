@@ -7,20 +7,21 @@ many threads. Another instruction set orders sums otherwise, and rounds differen
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
+from bench.engines import api
 from bench.engines._native import Queue, instruction_sets
-from bench.engines.api import TrainReport
+from bench.engines.api import NONE_BEGUN, TrainReport, goes_on_from
 from bench.engines.draws import Draws
 from bench.engines.packs import Pack, epoch_flops
 from bench.engines.record import RecordTable
-from bench.engines.task import layers_of, prepare
-from bench.protocol.cells import Cell, Outcome, Status
+from bench.engines.task import layers_of, packed_state, prepare, unpacked_state
+from bench.protocol.cells import Cell, Checkpoint, Outcome, Status
 
 # Cells prepared ahead for each thread: enough that none waits, few enough to hold in memory.
 AHEAD = 16
@@ -58,11 +59,19 @@ class NativeEngine:
         """Any number: the queue is the engine's own."""
         return sys.maxsize
 
-    def train(self, pack: Pack, *, n_predictions: int = 0, jacobian_rank: bool = False) -> Iterator[TrainReport]:
+    def train(
+        self,
+        pack: Pack,
+        *,
+        n_predictions: int = 0,
+        jacobian_rank: bool = False,
+        begun: Mapping[Cell, Checkpoint] = NONE_BEGUN,
+    ) -> Iterator[TrainReport]:
         """Train every cell of the pack to its end; see `bench.engines.api.Engine.train`."""
         queue = Queue(min(self.threads, len(pack.cells)), self.instruction_set)
         waiting = list(reversed(list(enumerate(pack.cells))))
         running: dict[int, _Running] = {}
+        records: dict[int, bytes] = {}  # of what was measured of cells before they were saved last
         draws = Draws()
         # Cells are taken in when they have ended, all epochs at once, and all together that ended since the last look.
         table = RecordTable(AHEAD * self.threads)
@@ -71,35 +80,60 @@ class NativeEngine:
                 outcomes = []
                 while waiting and self._has_room(running):
                     number, cell = waiting.pop()
+                    before = goes_on_from(begun, cell, self.name, self.device_name())
                     try:
-                        running[number] = _push(queue, number, cell, draws, n_predictions, jacobian_rank)
+                        running[number] = _push(queue, number, cell, draws, n_predictions, jacobian_rank, before)
                     except (MemoryError, TypeError, ValueError) as error:  # Too large; the cells beside it can train.
                         outcomes.append(self._failed(cell, f"{type(error).__name__}: {error}"))
-                ended, progress = queue.poll(REPORT_S) if running else ([], [])
+                        continue
+                    if before:
+                        records[number] = before.record
+                ended, progress, saved = queue.poll(REPORT_S, api.CHECKPOINT_S) if running else ([], [], [])
                 flops = sum(epochs * epoch_flops(pack.cells[number]) for number, epochs in progress)
-                begun = [(pack.cells[number], running.pop(number), own) for number, *own in ended]
+                checkpoints = []
+                for number, *own in saved:
+                    checkpoint = self._checkpoint(pack.cells[number], running[number], records.get(number), own)
+                    records[number] = checkpoint.record
+                    checkpoints.append(checkpoint)
+                over = [(pack.cells[number], running.pop(number), records.pop(number, None), own) for number, *own in ended]
                 outcomes += [
                     self._failed(cell, "MemoryError: no memory for its arrays")
-                    for cell, _, (trained, *_) in begun
+                    for cell, *_, (trained, *_) in over
                     if not trained
                 ]
-                outcomes += self._outcomes(table, [one for one in begun if one[2][0]], jacobian_rank)
-                yield TrainReport(outcomes, flops)
+                outcomes += self._outcomes(table, [one for one in over if one[-1][0]], jacobian_rank)
+                yield TrainReport(outcomes, flops, checkpoints=checkpoints)
         finally:
             queue.close()
 
+    def _checkpoint(self, cell: Cell, running: _Running, record: bytes | None, own: list[Any]) -> Checkpoint:
+        """Of a cell that was saved, from its record until it was before, and what the queue says since."""
+        progress, time_s, tau, val_mse, saved = own
+        table = RecordTable(1)
+        row = np.zeros(1, dtype=np.int64)
+        table.begin(row, [cell], np.array([running.variance]))
+        if record is not None:
+            table.restore(0, record)
+        if tau:
+            table.absorb(row, np.array([len(tau)]), row > 0, np.array(tau), np.array(val_mse), np.array([time_s]))
+        state = packed_state(cell, progress, np.frombuffer(saved))
+        return Checkpoint(cell, int(table.epoch[0]), self.name, self.device_name(), table.saved(0), state)
+
     def _outcomes(
-        self, table: RecordTable, trained: list[tuple[Cell, _Running, list[Any]]], jacobian_rank: bool
+        self, table: RecordTable, trained: list[tuple[Cell, _Running, bytes | None, list[Any]]], jacobian_rank: bool
     ) -> list[Outcome]:
         """The outcomes of cells that have ended, from what the queue says of each."""
         if not trained:
             return []
-        cells, begun, own = zip(*trained, strict=True)
-        _, last, time_s, tau, val_mse, predictions, params = zip(*own, strict=True)
+        cells, begun, records, own = zip(*trained, strict=True)
+        _, _, time_s, tau, val_mse, predictions, params = zip(*own, strict=True)
         rows = np.arange(len(cells))
         table.begin(rows, cells, np.array([one.variance for one in begun]))
+        for row, record in enumerate(records):
+            if record is not None:
+                table.restore(row, record)
         taus, val_mses = (np.array(list(chain.from_iterable(lists)), dtype=np.float64) for lists in (tau, val_mse))
-        table.absorb(rows, np.array(last) + 1, rows >= 0, taus, val_mses, np.array(time_s))
+        table.absorb(rows, np.array(list(map(len, tau))), rows >= 0, taus, val_mses, np.array(time_s))
         pairs = [tuple(zip(one.targets.tolist(), made, strict=True)) for one, made in zip(begun, predictions, strict=True)]
         layers = [layers_of(cell, np.array(flat)) for cell, flat in zip(cells, params, strict=True)] if jacobian_rank else None
         return table.outcomes(rows, self.name, self.device_name(), pairs, layers)
@@ -122,9 +156,13 @@ class _Running(NamedTuple):
     n_bytes: int
 
 
-def _push(queue: Queue, number: int, cell: Cell, draws: Draws, n_predictions: int, gives_params: bool) -> _Running:
-    """Hand a cell to the threads; what is needed to read its results."""
+def _push(
+    queue: Queue, number: int, cell: Cell, draws: Draws, n_predictions: int, gives_params: bool, before: Checkpoint | None
+) -> _Running:
+    """Hand a cell to the threads, as it was `before` if it had begun; what is needed to read its results."""
     prepared = prepare(cell, draws)
     count = min(n_predictions, cell.n_samples)
-    queue.push(number, prepared.spec, count, gives_params, *prepared.arrays)
+    progress, saved = unpacked_state(cell, before.state) if before else (b"", np.zeros(0))
+    arrays = prepared.params, prepared.inputs, prepared.targets, prepared.val_inputs, prepared.val_targets, prepared.rates
+    queue.push(number, prepared.spec, count, gives_params, *arrays, progress, saved)
     return _Running(prepared.variance, prepared.targets[:count].astype(cell.storage), prepared.n_bytes)

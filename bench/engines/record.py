@@ -50,6 +50,7 @@ class RecordTable:
         self._rung_epochs = np.zeros((rows, len(LADDER)), dtype=np.int64)
         self._variance, self._tau, self._best_tau, self._val_mse, self._best_val_mse, self._time_s = np.zeros((6, rows))
         self._best_val_epoch = np.zeros(rows, dtype=np.int64)
+        self._measures = (self._tau, self._best_tau, self._val_mse, self._best_val_mse, self._time_s)
         self._of_validation = (self._val_mse, self._best_val_mse, self._best_val_epoch)
         self._threshold = np.zeros(rows)
         # Which budget's curve, how many of its points are there, and their measures.
@@ -83,6 +84,25 @@ class RecordTable:
             self._rungs[same] = [_rounded(rung, storage) for rung in LADDER]
             self._threshold[same] = _rounded(threshold, storage)
             self._budget[same] = self._budget_of(max_epochs)
+
+    def saved(self, row: int) -> bytes:
+        """What was measured of a row's cell, to go on with elsewhere."""
+        n_kept = self._n_kept[row]
+        counts = (self.epoch[row], self._best_val_epoch[row], *self._rung_epochs[row], n_kept)
+        measures = [column[row] for column in self._measures]
+        points = (curve[row, :n_kept] for curve in (self._curve_tau, self._curve_val))
+        return np.array(counts, dtype=np.int64).tobytes() + np.concatenate([measures, *points]).tobytes()
+
+    def restore(self, row: int, saved: bytes) -> None:
+        """A row that has begun with a cell goes on from what was `saved` of that cell."""
+        n_counts, n_measures = len(LADDER) + 3, len(self._measures)
+        counts = np.frombuffer(saved, np.int64, n_counts)
+        self.epoch[row], self._best_val_epoch[row], *self._rung_epochs[row], n_kept = counts
+        numbers = np.frombuffer(saved, np.float64, offset=counts.nbytes)
+        for column, number in zip(self._measures, numbers, strict=False):
+            column[row] = number
+        self._n_kept[row] = n_kept
+        self._curve_tau[row, :n_kept], self._curve_val[row, :n_kept] = numbers[n_measures:].reshape(2, n_kept)
 
     def absorb(
         self,

@@ -47,7 +47,7 @@ class Spec(ctypes.Structure):
 
 
 class Progress(ctypes.Structure):
-    """How far a cell has come. `state` is one of FRESH, PAUSED, ENDED."""
+    """How far a cell has come. `state` is one of FRESH, PAUSED, ENDED, STOPPED, SAVED."""
 
     _fields_ = (
         *((name, ctypes.c_int) for name in ("state", "epoch", "step", "best_epoch")),
@@ -55,7 +55,7 @@ class Progress(ctypes.Structure):
     )
 
 
-FRESH, PAUSED, ENDED = range(3)
+FRESH, PAUSED, ENDED, STOPPED, SAVED = range(5)
 
 
 class Task(ctypes.Structure):
@@ -69,6 +69,7 @@ class Task(ctypes.Structure):
         *((name, ctypes.c_uint64) for name in ("tau", "val_mse", "predictions")),
         ("first", ctypes.c_int),
         ("room", ctypes.c_int),
+        ("saved", ctypes.c_uint64),
         ("memory", ctypes.c_uint64),
         ("progress", Progress),
     )
@@ -128,6 +129,17 @@ def layers_of(cell: Cell, params: Float[np.ndarray, " param"]) -> list[Layer]:
     sizes = layer_sizes(cell)
     parts = iter(np.split(params, np.cumsum([size for out, fan_in in sizes for size in (out * fan_in, out)])[:-1]))
     return [Layer(next(parts).reshape(size), next(parts)) for size in sizes]
+
+
+def packed_state(cell: Cell, progress: bytes, saved: Float[np.ndarray, " number"]) -> bytes:
+    """How far a cell has come and what was saved of it, in numbers as it has them: its engine's state of a checkpoint."""
+    return b"".join((progress, saved.astype(cell.storage).data))
+
+
+def unpacked_state(cell: Cell, state: bytes) -> tuple[bytes, Float[np.ndarray, " number"]]:
+    """Both again."""
+    size = ctypes.sizeof(Progress)
+    return state[:size], np.frombuffer(state, cell.storage, offset=size).astype(np.float64)
 
 
 def check_size(cell: Cell) -> None:

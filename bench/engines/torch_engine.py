@@ -11,20 +11,21 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
 from jaxtyping import Int
 
-from bench.engines.api import TrainReport
+from bench.engines import api
+from bench.engines.api import NONE_BEGUN, TrainReport, goes_on_from
 from bench.engines.packs import Pack, epoch_flops
 from bench.engines.precision import full_precision
 from bench.engines.record import RecordTable
 from bench.engines.schedules import learning_rates
 from bench.engines.torch_chunk import Chunk, Tables
 from bench.engines.torch_state import DTYPES, Kind, State, initial_state, kind_of
-from bench.protocol.cells import Cell
+from bench.protocol.cells import Cell, Checkpoint
 from bench.protocol.philox import permutation
 from bench.protocol.streams import KERNEL_FIELDS, kernel_key
 
@@ -81,7 +82,14 @@ class TorchEngine:
         memory = torch.cuda.get_device_properties(self.device).total_memory
         return max(1, min(CUDA_SLOTS, int(memory * CUDA_MEMORY_SHARE) // _bytes_in_all(kind)))
 
-    def train(self, pack: Pack, *, n_predictions: int = 0, jacobian_rank: bool = False) -> Iterator[TrainReport]:
+    def train(
+        self,
+        pack: Pack,
+        *,
+        n_predictions: int = 0,
+        jacobian_rank: bool = False,
+        begun: Mapping[Cell, Checkpoint] = NONE_BEGUN,
+    ) -> Iterator[TrainReport]:
         """Train every cell of the pack to its end; see `bench.engines.api.Engine.train`.
 
         Raises:
@@ -97,9 +105,10 @@ class TorchEngine:
         rows: list[int] = []  # of the table, for each row of the chunk
         chunk: Chunk | None = None
         epochs = max(1, CUDA_STEPS // len(kind.batches)) if self._on_cuda else FIRST_EPOCHS
+        saved_at = time.monotonic()
         while waiting or rows:
             if chunk is None or self._has_room(table, rows):
-                chunk = self._refilled(chunk, table, rows, waiting, kind, pack.slots)
+                chunk = self._refilled(chunk, table, rows, waiting, kind, pack.slots, begun)
             cells = [cell for row in rows if (cell := table.cells[row])]
             if not self._on_cuda:
                 left = (cell.max_epochs - epoch for cell, epoch in zip(cells, table.epoch[rows].tolist(), strict=True))
@@ -130,7 +139,12 @@ class TorchEngine:
                 predictions = _predictions(chunk, ended, n_predictions)
             layers = [chunk.layers_of(row, cells[row]) for row in ended] if jacobian_rank else None
             pairs = [predictions[row] for row in ended]
-            yield TrainReport(table.outcomes(np.array(rows)[ended], self.name, self.device_name(), pairs, layers), flops)
+            checkpoints: list[Checkpoint] = []
+            if time.monotonic() - saved_at >= api.CHECKPOINT_S:
+                checkpoints = self._checkpoints(chunk, table, rows)
+                saved_at = time.monotonic()
+            outcomes = table.outcomes(np.array(rows)[ended], self.name, self.device_name(), pairs, layers)
+            yield TrainReport(outcomes, flops, checkpoints=checkpoints)
             if table.ended[rows].all():
                 rows, chunk = [], None
             if not self._on_cuda:
@@ -141,8 +155,26 @@ class TorchEngine:
         ended = int(table.ended[rows].sum())
         return ended > 0 and (not self._on_cuda or 2 * ended >= len(rows))
 
+    def _checkpoints(self, chunk: Chunk, table: RecordTable, rows: list[int]) -> list[Checkpoint]:
+        """Of cells that train on, those with the most epochs behind them first, as many as may be saved at a time."""
+        running = [(-int(table.epoch[number]), row, number) for row, number in enumerate(rows) if not table.ended[number]]
+        most = max(1, api.CHECKPOINT_BYTES // (4 * chunk.state.params[0].nbytes))
+        here = self.name, self.device_name()
+        return [
+            Checkpoint(cell, -epochs, *here, table.saved(number), chunk.state.saved(row))
+            for epochs, row, number in sorted(running)[:most]
+            if (cell := table.cells[number])
+        ]
+
     def _refilled(
-        self, chunk: Chunk | None, table: RecordTable, rows: list[int], waiting: list[Cell], kind: Kind, slots: int
+        self,
+        chunk: Chunk | None,
+        table: RecordTable,
+        rows: list[int],
+        waiting: list[Cell],
+        kind: Kind,
+        slots: int,
+        before: Mapping[Cell, Checkpoint],
     ) -> Chunk:
         """The cells still running, and as many waiting ones as there are slots for. Updates `table`, `rows` and `waiting`."""
         states = []
@@ -156,6 +188,10 @@ class TorchEngine:
             fresh = initial_state(admitted, kind, self.device)
             new = range(begun, begun + len(admitted))
             table.begin(np.array(new), admitted, fresh.variance.cpu().numpy().astype(np.float64))
+            for row, (number, cell) in enumerate(zip(new, admitted, strict=True)):
+                if saved := goes_on_from(before, cell, self.name, self.device_name()):
+                    table.restore(number, saved.record)
+                    fresh.restore(row, saved.state)
             rows += new
             states.append(fresh)
         return Chunk(functools.reduce(State.joined, states), kind)

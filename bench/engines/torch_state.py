@@ -154,10 +154,25 @@ class State:
         """The cells of both, these first."""
         return State(**{f.name: torch.cat([getattr(self, f.name), getattr(other, f.name)]) for f in dataclasses.fields(self)})
 
+    def saved(self, row: int) -> bytes:
+        """What training has changed of a cell, to go on with elsewhere."""
+        return torch.cat([getattr(self, name)[row].reshape(-1) for name in TRAINED]).cpu().numpy().tobytes()
+
+    def restore(self, row: int, saved: bytes) -> None:
+        """A cell at epoch 0 becomes what was `saved` of it."""
+        tensors = [getattr(self, name)[row : row + 1] for name in TRAINED]
+        numbers = torch.frombuffer(bytearray(saved), dtype=self.params.dtype).split([own.numel() for own in tensors])
+        for own, values in zip(tensors, numbers, strict=True):
+            own.copy_(values.view_as(own))
+
     def copy_(self, other: State) -> None:
         """Overwrite every tensor in place."""
         for field in dataclasses.fields(self):
             getattr(self, field.name).copy_(getattr(other, field.name))
+
+
+# What training changes; its other tensors follow from the cell. Whether it is active too, but cells that are saved are.
+TRAINED = ("params", "moment1", "moment2", "moment2_max", "best_val", "best_val_epoch")
 
 
 def initial_state(cells: Sequence[Cell], kind: Kind, device: torch.device) -> State:

@@ -61,7 +61,7 @@ class Bar:
         elapsed = f"{spell_s(now - self._started)} elapsed"
         if self._lines and (last or now - self._last_line >= LINE_EVERY_S):
             self._last_line = now
-            print(f"{100 * self._share:.0f} %: {'; '.join([*told, elapsed, *rest])}", file=sys.stderr, flush=True)
+            print(f"{100 * self._share:.0f} % of the work: {'; '.join([*told, elapsed, *rest])}", file=sys.stderr, flush=True)
         room = shutil.get_terminal_size().columns - BAR - len("100%|| ") - 1
         self._bar.set_description_str(fitting([told[0], *rest, *told[1:], elapsed], room), refresh=False)
         # Added up, shares would pass 1 by rounding, and the bar lose its end.

@@ -335,7 +335,7 @@ def _count(own: Tally) -> str:
 
 def _interval(own: Tally) -> str:
     low, high = wilson_interval(sum(one.memorized for one in own.every), len(own.every))
-    return f" ({100 * low:.0f} to {100 * high:.0f} %)" if len(own.every) > 1 else ""
+    return f" (95 %: {100 * low:.0f} to {100 * high:.0f} %)" if len(own.every) > 1 else ""
 
 
 def _epoch(own: Tally) -> str:

@@ -265,3 +265,19 @@ class Outcome(NamedTuple):
     curve: Curve = Curve()
     predictions: tuple[tuple[float, float], ...] = ()
     jacobian_rank: int | None = None
+
+
+class Checkpoint(NamedTuple):
+    """A cell in training, before this epoch is measured: all that its engine needs to go on as if it had not stopped.
+
+    `record` is what was measured until then (`bench.engines.record.RecordTable.saved`), `state` is the engine's own. `kernel`
+    names the code that trains the cell, where the engine has several.
+    """
+
+    cell: Cell
+    epoch: int
+    engine: str
+    device: str
+    record: bytes
+    state: bytes
+    kernel: str = ""

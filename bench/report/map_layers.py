@@ -14,7 +14,7 @@ from bench.protocol.cells import LADDER
 from bench.report.atlas import Sheet, sheets
 from bench.report.map_cells import Marks, axis_name, epoch_ends, note, spell_tick
 from bench.report.palette import delay_step, epoch_step
-from bench.report.words import ALL_CELLS, TIMES, capitalized, interval, is_protocol, settings_in_words, under
+from bench.report.words import ALL_CELLS, TIMES, capitalized, is_protocol, percent, settings_in_words, under
 from bench.statistics.beside import beside
 from bench.statistics.capacity import what_is_known
 from bench.statistics.confirmation import MAJORITY
@@ -153,7 +153,7 @@ def _told(sheet: Sheet, group: Mapping[Any, Any], reached: str, bound: str) -> s
         where += f" ({group['n_samples'] / group['functional_dim']:.2f} of {bound})"
     if group["n_seeds"] == 0:
         return f"{where}: {'failed' if group['n_failed'] else 'no result yet'}"
-    ends = interval(f"{100 * group['fraction_low']:.0f}", f"{100 * group['fraction_high']:.0f}")
+    ends = percent(group["fraction_low"], group["fraction_high"])
     seeds = f"{group['n_memorized']} of {group['n_seeds']} seeds {reached} {ends}"
     median = group["median_epoch_to_tau"]
     when = f"half by epoch {median:.0f}" if math.isfinite(median) else f"fewer than half within {group['max_epochs']} epochs"

@@ -53,6 +53,8 @@ LIGHT_FACE = 0.18
 
 # Inches. A cell holds two lines of the smallest text; its width follows from its longest note and this much air.
 LEAST_CELL, CELL_HEIGHT, AIR = 0.46, 0.42, 0.1
+# Of a cell on paper where full ones have no room: one line of the smallest text.
+BRIEF_AIR, BRIEF_HEIGHT, BRIEF_BAR = 0.04, 0.18, 0.1
 MARGIN, GAP, PANEL_TITLE, TICKS, AXIS_NAME = 0.08, 0.22, 0.27, 0.27, 0.2
 BAR_GAP, BAR_WIDTH, BAR_NAME, BAR_TICK = 0.22, 0.16, 0.32, 0.24
 KEY_LINE, SWATCH, KEY_GAP = 0.21, (0.24, 0.13), 0.25
@@ -110,16 +112,29 @@ def heatmaps(
     shown: dict[Any, dict[Slot, Mapping]] = {panel: {} for panel in values[panels]}
     for group in groups.to_dict("records"):
         shown[group[panels]][(values[rows].index(group[rows]), values[columns].index(group[columns]))] = group
-    texts = {line for own in shown.values() for group in own.values() for line in note(group).split("\n")}
     lane = LANE if any(mark.known != "nothing" for mark in marks.values()) else 0.0
-    cell = max(LEAST_CELL, AIR + lane + max(text_inches(text, SMALLEST_FONT) for text in (*texts, *across_ticks)))
-    wide, high = cell * len(across_ticks), CELL_HEIGHT * len(up_ticks)
     left = MARGIN + AXIS_NAME + AIR + max(text_inches(tick, TICK_FONT) for tick in up_ticks)
-    right = BAR_GAP + BAR_WIDTH + BAR_NAME + text_inches(f"{_ends(norm)[1]:.0f}", SMALLEST_FONT) + MARGIN
-    down = math.ceil(len(shown) / max(1, int((sheet().inches - left - right + GAP) / (wide + GAP))))
-    across = math.ceil(len(shown) / down)
-    bar_left = left + across * (wide + GAP) - GAP + BAR_GAP
-    needed = bar_left - BAR_GAP + right
+    bar_gap, bar_width = BAR_GAP, BAR_WIDTH
+    right = bar_gap + bar_width + BAR_NAME + text_inches(f"{_ends(norm)[1]:.0f}", SMALLEST_FONT) + MARGIN
+    for brief in (False, True):
+        said = {panel: {slot: _said(group, brief=brief) for slot, group in own.items()} for panel, own in shown.items()}
+        texts = {line for own in said.values() for text in own.values() for line in text.split("\n")}
+        widest = max(text_inches(text, SMALLEST_FONT) for text in (*texts, *across_ticks))
+        cell = max(LEAST_CELL, AIR + lane + widest)
+        if brief:
+            room = (sheet().inches - left - right) / len(across_ticks)
+            cell = max(BRIEF_AIR + lane + widest, min(cell, room))
+        cell_height = BRIEF_HEIGHT if brief else CELL_HEIGHT
+        wide, high = cell * len(across_ticks), cell_height * len(up_ticks)
+        down = math.ceil(len(shown) / max(1, int((sheet().inches - left - right + GAP) / (wide + GAP))))
+        across = math.ceil(len(shown) / down)
+        if not sheet().paper or (left + wide + right <= sheet().inches and down <= 2):
+            break
+        # The key says what the colours are.
+        bar_gap = bar_width = BRIEF_BAR
+        right = bar_gap + bar_width + AIR + text_inches(f"{_ends(norm)[1]:.0f}", SMALLEST_FONT) + MARGIN
+    bar_left = left + across * (wide + GAP) - GAP + bar_gap
+    needed = bar_left - bar_gap + right
     width = max(sheet().inches if sheet().paper else LEAST_WIDTH, needed)
     heading = "" if sheet().paper else wrapped(title, width - 2 * MARGIN, TITLE_FONT)
     over = {
@@ -143,7 +158,7 @@ def heatmaps(
     for k, (panel, own) in enumerate(shown.items()):
         x, y = left + (k % across) * (wide + GAP), top + (k // across) * (PANEL_TITLE + high + TICKS) + PANEL_TITLE
         ax = figure.add_axes(box(x, y, wide, high))
-        _map(ax, own, shape, (cell, lane), norm)
+        _map(ax, own, said[panel], shape, (cell, lane, cell_height), norm)
         _border(ax, borders[panel])
         _draw_marks(ax, over[panel], values[rows], 1 - (lane + AIR / 2) / 2 / cell)
         ax.set_title(f"{axis_name(panels)} {spell_tick(panel)}", y=1.0, pad=5)
@@ -156,24 +171,32 @@ def heatmaps(
             ground.text(x + wide / 2, y + high + TICKS, axis_name(columns), **below)
         if k % across == 0:
             for i, tick in enumerate(up_ticks):
-                ground.text(x - TICK_PAD, y + high - (i + 0.5) * CELL_HEIGHT, tick, fontsize=TICK_FONT, ha="right", va="center")
+                ground.text(x - TICK_PAD, y + high - (i + 0.5) * cell_height, tick, fontsize=TICK_FONT, ha="right", va="center")
             ground.text(MARGIN + AXIS_NAME / 2, y + high / 2, axis_name(rows), rotation=90, ha="center", va="center")
-    _colour_bar(figure, box(bar_left, top + PANEL_TITLE, BAR_WIDTH, high), norm, ticks=round(high / BAR_TICK))
+    _colour_bar(figure, box(bar_left, top + PANEL_TITLE, bar_width, high), norm, ticks=round(high / BAR_TICK), named=not brief)
     ground.text(MARGIN, MARGIN, heading, fontsize=TITLE_FONT, va="top", parse_math=False)
     for number_of_line, line in enumerate(key):
         _draw_key(ground, line, key_top + (number_of_line + 0.5) * KEY_LINE)
     return figure
 
 
+def _said(group: Mapping[Any, Any], *, brief: bool) -> str:
+    """What stands in a cell; in brief one line: the seeds that memorized where they disagree, else the median epoch."""
+    return note(group).rpartition("\n")[2] if brief else note(group)
+
+
 def _map(
     ax: Axes,
     shown: Mapping[Slot, Mapping],
+    said: Mapping[Slot, str],
     shape: tuple[int, int],
-    widths: tuple[float, float],
+    sizes: tuple[float, float, float],
     norm: LogNorm,
 ) -> None:
-    """One panel; `shown` holds groups by row and column, `widths` are those of a cell and of its lane, in inches."""
-    cell, lane = widths
+    """One panel; `shown` holds groups by row and column, `said` what stands in their cells; `sizes`: the widths of a cell and
+    of its lane, and the height of a cell, in inches.
+    """
+    cell, lane, cell_height = sizes
     middle = 0.5 - lane / cell / 2
     median = np.full(shape, np.nan)
     for slot, group in shown.items():
@@ -187,13 +210,13 @@ def _map(
     ax.add_collection(PolyCollection(hatched, facecolor=BEYOND_FACE, edgecolor=BEYOND_HATCH, hatch=HATCH, lw=0))
     plates = []
     for i, j in np.ndindex(shape):
-        text, colour = (note(shown[i, j]), DARK) if (i, j) in shown else ("-", QUIET_COLOUR)
+        text, colour = (said[i, j], DARK) if (i, j) in shown else ("-", QUIET_COLOUR)
         if (i, j) in shown and (i, j) not in beyond and luminance(colours[i, j][:3].tolist()) < LIGHT_FACE:
             colour = LIGHT
         if not text:
             continue
         style = {"ha": "center", "va": "center", "fontsize": SMALLEST_FONT, "color": colour, "parse_math": False}
-        wide, high = (text_inches(text, SMALLEST_FONT) + 0.05) / cell, lines_inches(text, SMALLEST_FONT) / CELL_HEIGHT
+        wide, high = (text_inches(text, SMALLEST_FONT) + 0.05) / cell, lines_inches(text, SMALLEST_FONT) / cell_height
         ax.text(j + middle, i + 0.5, text, **style)
         if (i, j) in beyond:
             plates.append(_rectangle(j + middle, i + 0.5, wide, high))
@@ -235,14 +258,15 @@ def _draw_marks(ax: Axes, over: Sequence[tuple[int, Marks]], rows: Sequence[floa
             ax.plot([j, j + 1], border, color=EXISTS_COLOUR, lw=1.6, ls=(0, (1, 1.2)))
 
 
-def _colour_bar(figure: Figure, box: tuple[float, float, float, float], norm: LogNorm, ticks: int) -> None:
+def _colour_bar(figure: Figure, box: tuple[float, float, float, float], norm: LogNorm, ticks: int, *, named: bool) -> None:
     ax = figure.add_axes(box)
     bar = figure.colorbar(ScalarMappable(norm, EPOCH_COLOURS), cax=ax)
     chosen = plain_ticks(*_ends(norm), min(max(ticks, 2), MOST_BAR_TICKS))
     whole = [tick for tick in chosen if tick.is_integer()]
     bar.set_ticks(whole, labels=[f"{tick:.0f}" for tick in whole], fontsize=SMALLEST_FONT)
     ax.minorticks_off()
-    bar.set_label("median epoch")
+    if named:
+        bar.set_label("median epoch")
     bar.outline.set_visible(False)
 
 

@@ -198,9 +198,9 @@ def _ranking(regularizers: pd.DataFrame) -> Picture:
     regularizers = regularizers.assign(regularizer=regularizers["regularizer"].map(unspelled))
     first, last = regularizers.iloc[0], regularizers.iloc[-1]
     caption = (
-        "What each regularizer does to cells whose other seeds all memorize without it, the strongest first. Left: the share"
-        " that memorizes; the grey line is the share of the same cells that does without it. Right: how many times as many"
-        " epochs it takes, in the median. Bars are 95 % intervals."
+        "What each regularizer does to networks that memorize without it under every other seed, the strongest first. Left:"
+        " the share that memorizes; the grey line is the share of the same cells that does without it. Right: how many times"
+        " as many epochs it takes, in the median. Bars are 95 % intervals."
     )
     alt = (
         f"Of {len(regularizers)} regularizers and strengths, {first['regularizer']} hinders memorization most"

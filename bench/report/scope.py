@@ -7,7 +7,7 @@ from numbers import Number
 import pandas as pd
 
 from bench.protocol.cells import SEEDS, STRENGTHS
-from bench.report.words import field
+from bench.report.words import field, span
 from bench.statistics.settings import acts, swept_fields
 from bench.store.parts import Design
 
@@ -17,10 +17,10 @@ MOST_NAMED = 8
 
 def scope(cells: pd.DataFrame, groups: pd.DataFrame, *, design: Design) -> str:
     """One line: the number of cells, the swept fields with their spans, budget and threshold."""
-    tried = f"{_seeds(cells)}; at most {_span(groups['max_epochs'])} epochs to tau {_span(groups['tau'])}."
+    tried = f"{_seeds(cells)}; at most {span(groups['max_epochs'])} epochs to tau {span(groups['tau'])}."
     if design is Design.SEARCH:
         swept = [_axis(groups, name) for name in swept_fields(groups) if name not in ("tau", "max_epochs", "n_samples")]
-        budget = f"at most {_span(groups['max_epochs'])} epochs to tau {_span(groups['tau'])}."
+        budget = f"at most {span(groups['max_epochs'])} epochs to tau {span(groups['tau'])}."
         what = f"A search for the frontier of each network, {len(cells):,} cells of seeds of their own"
         return f"{what}: {'; '.join([*swept, budget])}"
     if design is Design.VARIANTS:
@@ -43,9 +43,3 @@ def _seeds(cells: pd.DataFrame) -> str:
     if pairs == max(data, init):
         return f"{pairs} seed{'s' if pairs > 1 else ''}"
     return f"{data} data seeds, {init} init seeds"
-
-
-def _span(values: pd.Series) -> str:
-    """One value, or the least and the most."""
-    low, high = values.min(), values.max()
-    return f"{low:g}" if low == high else f"{low:g} to {high:g}"

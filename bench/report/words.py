@@ -119,8 +119,12 @@ def interval(low: str, high: str) -> str:
 
 
 def percent(low: float, high: float) -> str:
-    """The same of a share."""
-    return interval(f"{100 * low:.0f}", f"{100 * high:.0f}")
+    """The same of a share.
+
+    >>> percent(0.89, 0.954)
+    '(95 %: 89 to 95 %)'
+    """
+    return interval(f"{100 * low:.0f}", f"{100 * high:.0f} %")
 
 
 def signed(text: str) -> str:
@@ -149,3 +153,13 @@ def unbroken(text: str) -> str:
 def capitalized(text: str) -> str:
     """The text with its first letter large."""
     return text[:1].upper() + text[1:]
+
+
+def span(values: pd.Series) -> str:
+    """One value, or the least and the most.
+
+    >>> span(pd.Series([0.1, 0.1])), span(pd.Series([1000, 5000]))
+    ('0.1', '1000 to 5000')
+    """
+    low, high = values.min(), values.max()
+    return f"{low:g}" if low == high else f"{low:g} to {high:g}"

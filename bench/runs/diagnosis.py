@@ -62,8 +62,9 @@ def diagnose(
         cell: the network, data and training to explain; its own seeds give way to `seeds`.
         seeds: of data and initial weights; every variant is trained once with each. What stands out is confirmed on fresh
             seeds.
-        budget_s: no training begins that would not end within so many seconds of training; the verdict says what was not
-            tried. None: ten seconds, or fifteen times what the cell took, whichever is more.
+        budget_s: the seconds that training may take; what would not end within them is not begun, what has not ended is
+            stopped, and the verdict says what was not tried. None: fifteen times what the cell took, at least 10 and at most
+            75, or three times what it took, if that is more.
         past_tau: train on past tau to the end of the budget, too, and say whether what was memorized is kept.
         run_dir, device, engine, threads, progress: as of `bench.run`. `memcap report` makes the page of a run_dir.
 

@@ -19,11 +19,13 @@ POWER = 0.6
 class Progress:
     """Counts ended cells by status and useful FLOPs. A context manager; does nothing where it is not `shown`."""
 
-    def __init__(self, cells: Sequence[Cell], *, shown: bool):
+    def __init__(self, cells: Sequence[Cell], *, shown: bool, begun: float = 0.0):
+        """`begun`: useful FLOPs that were done of these cells before."""
         self._cells, self._weight = len(cells), max(sum(map(_weight, cells)), 1e-9)
         self._budget = float(sum(map(budget_flops, cells)))
         self._counts: Counter[Status] = Counter()
-        self._ended = self._flops = self._running = 0.0
+        self._ended = self._flops = 0.0
+        self._running = begun
         self._bar = Bar(shown=shown, stays=True)
 
     def __enter__(self) -> Progress:

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
 import yaml
 
-from bench.engines.choice import EngineSpec, resolve
-from bench.machine.cores import available_cores
 from bench.machine.signals import unbroken
 from bench.protocol import grid
 from bench.protocol.cells import Cell
-from bench.runs.executors.choice import EXECUTORS
+from bench.runs.executors.api import Executor, Wanted
+from bench.runs.executors.choice import make_executor
+from bench.runs.executors.options import Local, Options, Slurm, options
 from bench.runs.inquiry import Diagnose, Inquiry
 from bench.runs.limits import check_size
 from bench.runs.search import Search, next_round
@@ -26,6 +27,7 @@ from bench.runs.training import Training
 from bench.statistics.settings import label_settings
 from bench.store import provenance
 from bench.store.claims import Claim
+from bench.store.cut import forget_cuts
 from bench.store.folder import held
 from bench.store.parts import OWN, Design, Store, write_atomically
 
@@ -36,7 +38,7 @@ def run(
     run_dir: str | Path | None = None,
     device: str = "auto",
     engine: str = "auto",
-    executor: str = "local",
+    executor: str | Options = "local",
     threads: int | None = None,
     n_predictions: int = 0,
     jacobian_rank: bool = False,
@@ -56,9 +58,10 @@ def run(
         device: "auto" (all CUDA devices where there are any, else the CPU), "cpu", "cuda" (all of them) or "cuda:<index>".
         engine: "auto" (native where it is built, on a CPU, and torch for very wide cells; cuda on GPUs), "native", "cuda" or
             "torch".
-        executor: "local".
-        threads: CPU threads that train at once, each its own cells; None is the number of cores this process may use.
-            Results do not depend on it.
+        executor: "local", or a cluster: "slurm", "ray", or `bench.Slurm(...)`, `bench.Ray(...)`, which say more of it. None
+            changes a result; machines of different instruction sets do, by rounding, and are told.
+        threads: CPU threads that train at once on a machine, each its own cells; None is the number of cores this process may
+            use there. Results do not depend on it.
         n_predictions: training samples of each cell whose targets and final predictions are kept in `run_dir`; a cell that
             finished there without any is trained again for them.
         jacobian_rank: fill the column of that name, which counts the directions in which each cell's predictions could still
@@ -81,7 +84,8 @@ def run(
         bench.GridError: a cell, device, engine or number of threads that cannot be; a `run_dir` that is not a run's, or of
             another version of this program.
         bench.store.claims.Claimed: another run holds `run_dir`, or took it over.
-        OSError: the system refuses to write; what was written before is kept.
+        OSError: the system refuses to write, or a cluster (`ClusterError`) refuses or loses work; what was written before is
+            kept.
         KeyboardInterrupt: Ctrl-C; what had finished is kept in `run_dir`.
     """
     asked = grid.check([cells] if isinstance(cells, Cell) else cells)
@@ -90,42 +94,43 @@ def run(
     design = Design.SEARCH if search else Design.VARIANTS if variants or diagnosis else Design.PRODUCT
     if search is not None and not isinstance(search, Search):
         raise grid.GridError("search", search, "must be a bench.Search or None", "give for example bench.Search(ratio=1.15)")
-    spec = resolve(engine, device)
-    if executor not in EXECUTORS:
-        raise grid.GridError("executor", executor, "is not an executor", f"choose from: {', '.join(EXECUTORS)}")
+    where = executor if isinstance(executor, Options) else options(executor)
     for name, value, least in (("threads", threads, 1), ("n_predictions", n_predictions, 0)):
         if value is not None and (type(value) is not int or value < least):
             raise grid.GridError(name, value, f"must be a whole number of at least {least}", f"give {least} or more")
     if diagnosis is not None and len({dataclasses.replace(cell, data_seed=0, init_seed=0) for cell in asked}) > 1:
         rule = "describes several networks, and a diagnosis is about one"
         raise grid.GridError("grid", "...", rule, "sweep nothing but the seeds")
-    check_size(asked)
+    if isinstance(where, Local):
+        check_size(asked)
     if run_dir == "":
         raise grid.GridError("run_dir", run_dir, "names no folder", "give a folder")
+    wanted = Wanted(engine, device, threads, n_predictions, jacobian_rank)
     with (
+        closing(make_executor(where, wanted, None if run_dir is None else Path(run_dir))) as trains,
         tempfile.TemporaryDirectory(prefix="memcap-") if run_dir is None else nullcontext(run_dir) as folder,
         held(Path(folder), fresh=fresh) as claim,
     ):
         store = _store(Path(folder), claim)
+        if not isinstance(where, Slurm):
+            # A job that still works on an earlier command's shards ends.
+            forget_cuts(store.path)
         if progress:
             what = "one network to diagnose" if diagnosis else f"{len(asked)} {'networks to search' if search else 'cells'}"
             print(f"memcap: {what}{'' if run_dir is None else f', results in {run_dir}'}")
-        if spec.notice:
-            print(f"memcap: {spec.notice}")
+        if trains.notice:
+            print(f"memcap: {trains.notice}")
         _train_planned(
             store,
             asked,
             search,
             diagnosis,
             design,
-            spec,
+            trains,
+            wanted,
             config,
             claim,
             progress=progress,
-            executor=executor,
-            threads=threads or available_cores(),
-            n_predictions=n_predictions,
-            jacobian_rank=jacobian_rank,
         )
         return store.read_cells()
 
@@ -151,15 +156,12 @@ def _train_planned(
     search: Search | None,
     diagnosis: Diagnose | None,
     design: Design,
-    spec: EngineSpec,
+    executor: Executor,
+    wanted: Wanted,
     config: str | None,
     claim: Claim,
     *,
     progress: bool,
-    threads: int,
-    n_predictions: int,
-    jacobian_rank: bool,
-    executor: str,
 ) -> None:
     """Plans and trains what a folder has no results of yet, and writes down how."""
     started, started_at = time.perf_counter(), datetime.now(UTC)
@@ -171,12 +173,11 @@ def _train_planned(
         store.write_plan(planned, design, ratio)
     if config is not None:
         write_atomically(store.path / "config.yaml", lambda partial: partial.write_text(config, encoding="utf-8"))
-    wanted = {"n_predictions": n_predictions, "jacobian_rank": jacobian_rank}
-    training = Training(store, spec, executor=executor, threads=threads, progress=progress, **wanted)
+    training = Training(store, executor, progress=progress)
     rounds, told = 0, set()
     try:
         for planned in _plans(asked, search, inquiry, store):
-            finished = store.finished_ids(with_predictions=n_predictions > 0, with_jacobian_rank=jacobian_rank)
+            finished = store.finished_ids(with_predictions=wanted.n_predictions > 0, with_jacobian_rank=wanted.jacobian_rank)
             todo = [cell for cell in planned if cell.cell_id not in finished] if finished else planned
             for name in store.unreadable.keys() - told:
                 print(f"memcap: {store.path / name} {store.unreadable[name]}; its cells are trained again")
@@ -185,19 +186,24 @@ def _train_planned(
                 _announce(planned, todo, rounds, searching=search is not None or inquiry is not None)
             if todo:
                 store.write_plan(planned, design, ratio)
-                training.train(todo)
+                training.train(todo, inquiry.until if inquiry else math.inf)
                 rounds += 1
+        # Of what was stopped at the time limit nothing is planned any more.
+        planned = inquiry.planned if inquiry else planned
         store.write_plan(planned, design, ratio, _in_words(inquiry.left_out, asked[0]) if inquiry else ())
     finally:
+        if notice := training.tally.notice():
+            print(f"memcap: {notice}")
         with unbroken():
-            facts = provenance.collect(engine=spec.name, device=training.device_name, threads=training.workers)
+            own = executor.facts()
+            facts = {**provenance.collect(engine=own.engine, device=own.device, threads=own.threads), **own.own}
+            if trained_by := training.tally.counts():
+                facts["cells_trained_by"] = trained_by
             wall_time_s = round(time.perf_counter() - started, 3)
             kept = len(planned) - training.asked
             counts = {"cells_planned": len(planned), "cells_trained": training.trained, "cells_kept": kept}
             if search or inquiry:
                 counts["rounds_trained"] = rounds
-            if training.left_to_torch:
-                counts["cells_left_to_torch"] = training.left_to_torch
             times = {"started_at": started_at.isoformat(timespec="seconds"), "wall_time_s": wall_time_s}
             asked_for = {"config": None if config is None else yaml.safe_load(config)}
             if claim.holds():

@@ -1,124 +1,149 @@
-"""Cells -> outcomes in a store: the packs of an engine, what PyTorch trains in its place, progress, and parts on the disk."""
+"""Cells -> outcomes in a store, by an executor: progress, parts on the disk, and what cells in training go on from."""
 
 from __future__ import annotations
 
+import math
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 
-from bench.engines.choice import EngineSpec, for_the_rest, make_engine
-from bench.engines.cost import torch_is_faster
-from bench.engines.packs import plan
+import pyarrow as pa
+
+from bench.engines.api import NONE_BEGUN, TrainReport
+from bench.engines.packs import epoch_flops
 from bench.machine.signals import unbroken
-from bench.protocol.cells import Cell, Outcome
-from bench.runs.executors.choice import EXECUTORS
+from bench.protocol.cells import Cell, Checkpoint, Outcome
+from bench.runs.executors.api import Executor, Tally
 from bench.runs.progress import Progress
+from bench.store.checkpoints import Checkpoints
 from bench.store.parts import Store
 
 # Outcomes wait this long to share a part; a crash loses at most this much finished work.
 FLUSH_EVERY_S = 2.0
 
+# Checkpoints of cells are written together so far apart. They come every `engines.api.CHECKPOINT_S`: none is a minute old.
+KEEP_EVERY_S = 15.0
+
 
 class Training:
-    """Trains cells into a store, and counts: `asked` and `trained` cells, and those `left_to_torch`."""
+    """Trains cells into a store, and counts those `asked` for and `trained`, and by whom."""
 
-    def __init__(
-        self,
-        store: Store,
-        spec: EngineSpec,
-        *,
-        executor: str,
-        threads: int,
-        n_predictions: int,
-        jacobian_rank: bool,
-        progress: bool,
-    ):
-        self._store, self._spec, self._executor, self._progress = store, spec, executor, progress
-        self._wanted = {"n_predictions": n_predictions, "jacobian_rank": jacobian_rank}
-        self._engine = make_engine(spec)
-        self.workers = threads if spec.device == "cpu" else 1
-        self.device_name = self._engine.device_name()
-        self.asked = self.trained = self.left_to_torch = 0
-        self._broken = False
+    def __init__(self, store: Store, executor: Executor, *, progress: bool, name: str | None = None):
+        """`name`: of this process, where several train into the folder."""
+        self._store, self._executor, self._progress = store, executor, progress
+        # Who stores outcomes elsewhere keeps checkpoints there.
+        self._checkpoints = None if executor.stores else Checkpoints(store.path, name, store.check)
+        self.asked = self.trained = 0
+        self.tally = Tally()
 
-    def train(self, cells: Sequence[Cell]) -> None:
+    def train(self, cells: Sequence[Cell], until: float = math.inf) -> None:
         """Train the cells and write their outcomes, also those that had ended when it is interrupted.
 
-        Those that the engine does not support, or loses when its GPU or driver breaks, are trained by PyTorch; with `by_cost`
-        those too that it trains faster.
+        What has not ended `until` then (of `time.perf_counter`) is stopped, has no outcome, and does not count as asked.
+
+        Those that an earlier process had saved go on.
         """
-        own = [cell for cell in cells if self._is_own(cell)]
-        held = set(own)
-        rest = [cell for cell in cells if cell not in held]
-        if rest and not self._broken:
-            if self._spec.by_cost:
-                print(f"memcap: engine=torch trains the {len(rest)} widest cells, which it is faster for")
-            else:
-                why = f"too large for engine={self._spec.name}" + ", or of a dtype that it gets wrong here" * bool(
-                    self._spec.distrusted
-                )
-                print(f"memcap: {len(rest)} cells are {why}; engine=torch trains them")
         self.asked += len(cells)
+        due = self.trained + len(cells)
+        begun = self._begun(cells)
+        done = sum(float(one.epoch * epoch_flops(one.cell)) for one in begun.values())
         with (
-            Progress(cells, shown=self._progress) as shown,
-            _Writer(self._store) as writer,
+            Progress(cells, shown=self._progress, begun=done) as shown,
+            _Writer(self._store, self._checkpoints, begun) as writer,
+            closing(self._executor.train(cells, begun)) as reports,
         ):
-            if own:
-                rest += self._train(own, self._spec, shown, writer)
-            if rest:
-                self.left_to_torch += len(rest)
-                self._train(rest, for_the_rest(self._spec), shown, writer)
-
-    def _is_own(self, cell: Cell) -> bool:
-        """Whether the engine itself trains the cell."""
-        if self._broken or not self._engine.supports(cell):
-            return False
-        return not (self._spec.by_cost and torch_is_faster(cell, self.device_name.removeprefix("cpu ")))
-
-    def _train(self, cells: Sequence[Cell], by: EngineSpec, shown: Progress, writer: _Writer) -> list[Cell]:
-        """Train the cells; returns those that a GPU took with it as it broke, which have no outcome yet."""
-        engine = self._engine if by is self._spec else make_engine(by)
-        at_once = 1 if engine.threaded else self.workers
-        packs = plan(cells, kind=engine.kind, slots=engine.slots, workers=at_once)
-        # A process whose GPU has broken cannot reach it any more; a new one may.
-        reports = EXECUTORS[self._executor](packs, by, threads=self.workers, apart=self._broken, **self._wanted)
-        lost: list[Cell] = []
-        try:
             for report in reports:
-                if report.error and by.name == "cuda":
-                    self._broken = True
-                    lost += [outcome.cell for outcome in report.outcomes]
-                    print(f"memcap: the CUDA engine failed ({report.error}); engine=torch trains the rest, {len(lost)} cells")
-                    continue
-                writer.add(report.outcomes)
+                if not self._executor.stores:
+                    writer.add(report)
                 self.trained += len(report.outcomes)
+                self.tally.add(report.outcomes)
                 shown.update(report.outcomes, report.flops)
-        finally:
-            reports.close()
-        return lost
+                if time.perf_counter() >= until:
+                    break
+        if time.perf_counter() >= until:
+            self.asked -= due - self.trained
+        if self._checkpoints:
+            self._checkpoints.forget()
+
+    def _begun(self, cells: Sequence[Cell]) -> Mapping[Cell, Checkpoint]:
+        if self._checkpoints is None:
+            return NONE_BEGUN
+        begun = self._checkpoints.read(cells)
+        for name, reason in self._checkpoints.unreadable.items():
+            print(f"memcap: {self._store.path / name} {reason}; its cells begin anew", flush=True)
+        return begun
 
 
 class _Writer:
-    """Collects outcomes and writes them as parts, FLUSH_EVERY_S apart and at the end, however the end comes."""
+    """Writes outcomes as parts, FLUSH_EVERY_S apart, and checkpoints, KEEP_EVERY_S apart; at the end what is left.
 
-    def __init__(self, store: Store):
-        self._store = store
+    On a thread of its own: the next report may take long to come.
+    """
+
+    def __init__(self, store: Store, checkpoints: Checkpoints | None, begun: Mapping[Cell, Checkpoint]):
+        self._store, self._checkpoints = store, checkpoints
         self._outcomes: list[Outcome] = []
-        self._last = time.monotonic()
+        # Also those of cells that have not gone on yet.
+        self._begun = dict(begun)
+        self._keeps, self._kept_at = False, time.monotonic()
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._work, daemon=True)
 
     def __enter__(self) -> _Writer:
+        self._thread.start()
         return self
 
-    def __exit__(self, *error: object) -> None:
-        self._flush()
-
-    def add(self, outcomes: list[Outcome]) -> None:
-        self._outcomes += outcomes
-        if time.monotonic() - self._last >= FLUSH_EVERY_S:
-            self._flush()
-
-    def _flush(self) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         with unbroken():
-            if self._outcomes:
-                self._store.write(self._outcomes)
-            self._outcomes = []
-            self._last = time.monotonic()
+            self._over.set()
+            self._thread.join()
+            if self._error is None:
+                self._flush(at_once=kind is not None)
+            elif kind is None:
+                raise self._error
+
+    def add(self, report: TrainReport) -> None:
+        """Take a report in.
+
+        Raises:
+            OSError: what came before could not be written.
+        """
+        if self._error is not None:
+            raise self._error
+        with self._lock:
+            self._outcomes += report.outcomes
+            self._begun.update({one.cell: one for one in report.checkpoints})
+            self._keeps |= bool(report.checkpoints)
+            for outcome in report.outcomes:
+                self._begun.pop(outcome.cell, None)
+
+    def _work(self) -> None:
+        while not self._over.wait(FLUSH_EVERY_S):
+            try:
+                self._flush(at_once=False)
+            except BaseException as error:  # Told by the thread that trains.
+                self._error = error
+                return
+
+    def _flush(self, *, at_once: bool) -> None:
+        with self._lock:
+            outcomes, begun = list(self._outcomes), list(self._begun.values())
+            keeps = self._keeps and (at_once or time.monotonic() - self._kept_at >= KEEP_EVERY_S)
+        if outcomes:
+            self._store.write(outcomes)
+            with self._lock:
+                del self._outcomes[: len(outcomes)]
+        if keeps and self._checkpoints:
+            self._keep(self._checkpoints, begun)
+
+    def _keep(self, checkpoints: Checkpoints, begun: Sequence[Checkpoint]) -> None:
+        """Write checkpoints, without which a run goes on too, where there is no room for them."""
+        self._keeps, self._kept_at = False, time.monotonic()
+        try:
+            checkpoints.write(begun)
+        except (OSError, pa.ArrowException) as error:
+            print(f"memcap: cells in training are not saved any more: {' '.join(str(error).split())}", flush=True)
+            self._checkpoints = None

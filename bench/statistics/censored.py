@@ -98,7 +98,8 @@ def _maxima(
     """
     coefficients = _solve(design, 1 / spread**2, target / spread**2)
     likelihood, gradient, curvature = _derivatives(design @ coefficients[:, :, None], target, side, spread)
-    for _ in range(MOST_STEPS):
+    # Where all are values, the likelihood is quadratic, and that was its top.
+    for _ in range(MOST_STEPS if side.any() else 0):
         step = _solve(design, curvature, gradient)
         share = np.ones(len(step))
         while True:
@@ -123,15 +124,16 @@ def _solve(design, weights, right) -> Float[np.ndarray, "scatter term"]:
 def _derivatives(middle, target, side, spread):
     """(log-likelihood of every scatter, its slope and its curvature at the middle of each number)."""
     z = (target - middle[:, :, 0]) / spread
-    bound = side != 0
-    # Of a bound, the log-probability to be beyond it, and the hazard there.
-    log_beyond = log_ndtr(-side * z)
-    hazard = np.exp(-(z**2) / 2 - log_beyond) / math.sqrt(2 * math.pi)
-    terms = np.where(bound, log_beyond, -(z**2) / 2 - np.log(spread) - math.log(2 * math.pi) / 2)
-    slope = np.where(bound, side * hazard, z) / spread
-    bend = np.where(bound, hazard * (hazard - side * z), 1.0) / spread**2
-    # A bound that is met by far bends nothing; a little keeps the equations apart.
-    return terms.sum(axis=1), slope, np.maximum(bend, 1e-9 / spread**2)
+    terms, slope, bend = -(z**2) / 2 - np.log(spread) - math.log(2 * math.pi) / 2, z.copy(), np.ones_like(z)
+    if (bound := side != 0).any():
+        # Of a bound, the log-probability to be beyond it, and the hazard there.
+        own, way = z[:, bound], side[bound]
+        log_beyond = log_ndtr(-way * own)
+        hazard = np.exp(-(own**2) / 2 - log_beyond) / math.sqrt(2 * math.pi)
+        terms[:, bound], slope[:, bound] = log_beyond, way * hazard
+        # A bound that is met by far bends nothing; a little keeps the equations apart.
+        bend[:, bound] = np.maximum(hazard * (hazard - way * own), 1e-9)
+    return terms.sum(axis=1), slope / spread, bend / spread**2
 
 
 class Profile(NamedTuple):

@@ -26,8 +26,9 @@ def ratios(capacities: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
 
     Where both were trained with the same seeds, each at all counts, a seed that holds much under the one tends to hold much
     under the other, and their ratio is known better than from two independent N50s: the intervals are combined with the
-    correlation of what the seeds hold. Of N50s that are means over seeds this is the paired t interval. Else, as for the
-    cells of a search, and at the best of several rates, they are taken to be independent.
+    correlation of what the seeds hold. Of N50s that are means over seeds this is the paired t interval, whose quantile makes
+    up for a correlation of few seeds: with five it covers .944 to .952 at any true correlation. Else, as for the cells of a
+    search, and at the best of several rates, they are taken to be independent.
 
     Args:
         capacities: of `bench.statistics.capacity.capacities`.

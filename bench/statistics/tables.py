@@ -27,6 +27,7 @@ from bench.statistics.survival import GROUP_FIELDS
 from bench.statistics.survival import groups as group_statistics
 from bench.statistics.thresholds import thresholds
 from bench.store.parts import Design, Store, cells_of
+from bench.store.several import n_put_together
 
 # Beyond these the table would be too long to read.
 MOST_SIGNALS = 24
@@ -45,7 +46,7 @@ class Tables:
     `failures` says of each table that could not be made why; it then has no rows. `left_out`: what a diagnosis had no time for.
     `design` says what the cells are: a product of lists; variants of the first of them, and then `evidence` has rows; or a
     search, which has no maps, since its sample counts are where the frontier is. `search_ratio`: how well a search was asked to
-    know each N50.
+    know each N50. `n_runs`: how many runs were put together in the folder.
     """
 
     design: Design
@@ -71,6 +72,7 @@ class Tables:
     validation: pd.DataFrame
     failures: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
+    n_runs: int = 1
 
     @property
     def variants(self) -> bool:
@@ -81,7 +83,7 @@ class Tables:
         tables = {
             field.name: getattr(self, field.name)
             for field in dataclasses.fields(self)
-            if field.name not in ("design", "search_ratio", "failures", "left_out")
+            if field.name not in ("design", "search_ratio", "failures", "left_out", "n_runs")
         }
         return {name: table for name, table in tables.items() if len(table) or name in ("cells", "groups")}
 
@@ -146,6 +148,7 @@ def make(store: Store, told: Callable[[str, float], None] = lambda name, share: 
         validation=made("validation", lambda: _validation(keyed)),
         failures=tuple(failures),
         left_out=store.left_out(),
+        n_runs=n_put_together(store.path),
     )
 
 

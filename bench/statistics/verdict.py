@@ -90,7 +90,13 @@ def verdict(evidence: pd.DataFrame, left_out: Sequence[str] = ()) -> Verdict:
     perhaps = [row for row in own if answers[row["setting"]] is Answer.OPEN and row["n_seeds"] and share_of(row) >= MAJORITY]
     found = _remedied(asked, evidence, remedies, perhaps) if remedies else _without_remedy(asked, evidence, perhaps)
     sentences = [*found.sentences, *kept, *wording.luck(asked), *wording.diverging(asked, own), *wording.other_tasks(tried)]
-    sentences += [*wording.without_results(tried), *wording.not_tried(left_out), wording.UNTESTED, *wording.unlike_torch(asked)]
+    sentences += [
+        *wording.without_results(tried),
+        *wording.with_one_seed(asked, tried),
+        *wording.not_tried(left_out),
+        wording.UNTESTED,
+        *wording.unlike_torch(asked),
+    ]
     return dataclasses.replace(found, sentences=tuple(sentences))
 
 

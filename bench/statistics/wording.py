@@ -241,6 +241,15 @@ def without_results(tried: pd.DataFrame) -> list[str]:
     return [f"{failed} changes have failed cells (the reasons are in cells.csv)."] if failed else []
 
 
+def with_one_seed(asked: pd.Series, tried: pd.DataFrame) -> list[str]:
+    """Of how many changes there was time for one seed alone."""
+    alone = int(((tried["n_seeds"] == 1) & (tried["n_failed"] == 0) & (tried["n_pending"] == 0)).sum())
+    if not alone or asked["n_seeds"] < 2:
+        return []
+    changes = f"{alone} change{'s' * (alone != 1)} that did not memorize with it"
+    return [f"For want of time {changes} had the first seed alone (give more with budget_s)."]
+
+
 def not_tried(left_out: Sequence[str]) -> list[str]:
     """What there was no time for."""
     if not left_out:
@@ -289,7 +298,7 @@ def _outcome(row: pd.Series) -> str:
 
 def _percent(hits: int, trials: int) -> str:
     low, high = wilson_interval(hits, trials)
-    return f"{100 * low:.0f} to {100 * high:.0f} %"
+    return f"95 %: {100 * low:.0f} to {100 * high:.0f} %"
 
 
 def _list(names: list[str]) -> str:

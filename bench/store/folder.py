@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import errno
+import math
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from bench.protocol.grid import GridError
 from bench.store.claims import Claim, claim
-from bench.store.parts import CONTENTS, PART_NAME
+from bench.store.parts import CONTENTS, PART_NAME, SHARDS
 
 # What a report writes; all else is the run's.
 REPORTED = ("tables", "figures", "findings.md", "report.html")
 
 # What `write_atomically` leaves of a file where its process is ended.
 _PARTIAL = re.compile(r"\.(.+)\.[0-9a-f]{8}\.partial")
+
+# No part takes longer to write.
+LONGEST_WRITE_S = 3600.0
 
 # Errors that are no fault of the folder's name.
 _OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
@@ -79,11 +84,15 @@ def has_parts(folder: Path) -> bool:
 
 
 def forget_partials(folder: Path, names: Iterable[str]) -> None:
-    """Remove what ended processes had begun to write of these files, and in these folders; whoever calls holds the claim."""
+    """Remove what ended processes had begun to write of these files, and in these folders; whoever calls holds the claim.
+
+    Where cells are dealt out to shards, which may be at work, only what nobody has written to for long.
+    """
     names = tuple(names)
+    before = time.time() - LONGEST_WRITE_S if (folder / SHARDS).exists() else math.inf
     for path in [*folder.glob(".*.partial"), *(path for name in names for path in (folder / name).glob(".*.partial"))]:
         match = _PARTIAL.fullmatch(path.name)
-        if match and (path.parent != folder or match[1] in names):
+        if match and (path.parent != folder or match[1] in names) and path.stat().st_mtime < before:
             path.unlink(missing_ok=True)
 
 

@@ -44,9 +44,21 @@ _ARROW = {int: pa.int64(), float: pa.float64(), bool: pa.bool_(), str: pa.string
 
 RUNG_COLUMNS = tuple(f"epoch_to_{rung:g}" for rung in LADDER)
 
+# Whenever one process has written so many parts of a kind it puts them together, and again so many of those: a run of any
+# length leaves some hundreds of files, and a row is written four times for a million parts.
+PUT_TOGETHER = 64
+
+# The folder of what a run has dealt out to others (`bench.store.cut`).
+SHARDS = "shards"
+
+# And of cells in training (`bench.store.checkpoints`).
+CHECKPOINTS = "checkpoints"
+
 # What a run folder may hold; `fresh` removes these in this order and nothing else. Where there is no plan, what has these names
 # is another's: so the plan is the last to go.
 CONTENTS = (
+    SHARDS,
+    CHECKPOINTS,
     "cells",
     "curves",
     "predictions",
@@ -144,9 +156,11 @@ class Store:
         """`check` raises where this process may not write into the folder (any more); it is asked before every file."""
         self.path = Path(run_dir)
         self.unreadable: dict[str, str] = {}
-        self._check = check
+        self.check = check
         # The last plan that was written: it may be asked for again, and takes long where there are many cells.
         self._planned: tuple[Mapping[bytes, bytes], Sequence[Cell]] | None = None
+        # The parts that this object has written, by kind and how often they have been put together.
+        self._own: dict[tuple[str, int], list[Path]] = {}
 
     def write(self, outcomes: Sequence[Outcome]) -> None:
         """Add one part of each kind. A cell's row is written last: where it exists, its curve and predictions do too."""
@@ -190,7 +204,7 @@ class Store:
         }
         if self._planned == (about, cells) and (self.path / "plan.parquet").exists():
             return
-        self._check()
+        self.check()
         self.path.mkdir(parents=True, exist_ok=True)
         columns = {"cell_id": [cell.cell_id for cell in cells]}
         columns |= {name: [getattr(cell, name) for cell in cells] for name in FIELDS}
@@ -275,6 +289,11 @@ class Store:
         rows = zip(cells["cell_id"], cells["status"] == Status.MEMORIZED, cells["epochs_run"].fillna(0), taus, strict=True)
         return {cell_id: Ended(bool(hit), int(epochs), float(tau)) for cell_id, hit, epochs, tau in rows}
 
+    def rows_beyond(self, seen: set[str]) -> pd.DataFrame:
+        """The rows of the parts whose names are not in `seen` yet, oldest first; they then are."""
+        tables = [table for _, table in self._tables("cells", seen)]
+        return pa.concat_tables([SCHEMAS["cells"].empty_table(), *tables]).to_pandas(use_threads=False)
+
     def finished_ids(self, *, with_predictions: bool = False, with_jacobian_rank: bool = False) -> set[str]:
         """The cells that need no training: those with a row whose status is not failed, and with all that belongs to it."""
         cells = self._outcomes()
@@ -301,11 +320,21 @@ class Store:
 
     def _read_parts(self, kind: str, *, numbered: bool = False) -> pa.Table:
         """All readable parts, oldest first; `numbered` adds the place of each row's part in that order."""
-        tables = [table for path in self._parts(kind) if (table := self._read(path, kind)) is not None]
+        tables = [table for _, table in self._tables(kind, set())]
         tables.insert(0, SCHEMAS[kind].empty_table())
         if numbered:
             tables = [t.append_column("part", pa.array([i] * len(t), pa.int64())) for i, t in enumerate(tables)]
         return pa.concat_tables(tables)
+
+    def _tables(self, kind: str, seen: set[str]) -> list[tuple[Path, pa.Table]]:
+        """The readable parts whose names are not in `seen` yet, oldest first; they then are."""
+        while True:
+            parts = [path for path in self._parts(kind) if path.name not in seen]
+            tables = [(path, table) for path in parts if (table := self._read(path, kind)) is not None]
+            # Whoever writes them may have put some together meanwhile.
+            if len(tables) == len(parts) or all(path.exists() for path in parts):
+                seen |= {path.name for path in parts}
+                return tables
 
     def _parts(self, kind: str) -> list[Path]:
         folder = self.path / kind
@@ -334,15 +363,33 @@ class Store:
         return table.replace_schema_metadata()
 
     def _write_part(self, kind: str, table: pa.Table) -> None:
-        self._check()
+        self.check()
         folder = self.path / kind
         folder.mkdir(parents=True, exist_ok=True)
         numbers = [int(match[1]) for path in folder.iterdir() if (match := PART_NAME.fullmatch(path.name))]
-        name = f"part-{max(numbers, default=-1) + 1:08d}-{secrets.token_hex(4)}.parquet"
-        self._write_table(table, folder / name)
+        self._write_own(kind, table, max(numbers, default=-1) + 1, 0)
+
+    def _write_own(self, kind: str, table: pa.Table, number: int, times: int) -> None:
+        """Write a part that was put together so many times, and put it together with others where they are enough.
+
+        Its number is the last of theirs, since of a cell the newest part counts. They go when it is there: until then what both
+        hold is read once.
+        """
+        path = self.path / kind / f"part-{number:08d}-{secrets.token_hex(4)}.parquet"
+        self._write_table(table, path)
+        own = self._own.setdefault((kind, times), [])
+        own.append(path)
+        if len(own) < PUT_TOGETHER:
+            return
+        self._own[kind, times] = []
+        tables = [table for path in own if (table := self._read(path, kind)) is not None]
+        if len(tables) == len(own):
+            self._write_own(kind, _put_together(kind, tables), number, times + 1)
+            for path in own:
+                path.unlink(missing_ok=True)
 
     def _write_table(self, table: pa.Table, path: Path, about: Mapping[bytes, bytes] = MappingProxyType({})) -> None:
-        self._check()
+        self.check()
         versions = {_VERSION_KEY: str(SCHEMA_VERSION).encode(), _PROTOCOL_KEY: str(PROTOCOL_VERSION).encode()}
         table = table.replace_schema_metadata({**versions, **about})
         write_atomically(path, lambda partial: pq.write_table(table, partial, write_page_checksum=True))
@@ -359,6 +406,19 @@ def cells_of(table: pd.DataFrame) -> list[Cell]:
         Cell(**{name: value(name, entry) for name, entry in zip(FIELDS, row, strict=True)})
         for row in zip(*(table[name] for name in FIELDS), strict=True)
     ]
+
+
+def _put_together(kind: str, tables: Sequence[pa.Table]) -> pa.Table:
+    """Tables of parts as one, oldest first: all rows of cells, and what else belongs to a cell from the newest that has any."""
+    if kind == "cells":
+        return pa.concat_tables(tables)
+    newest: list[pa.Table] = []
+    known: set[str] = set()
+    for table in reversed(tables):
+        ids = table["cell_id"].to_pandas()
+        newest.append(table.filter(pa.array(~ids.isin(known))))
+        known |= set(ids)
+    return pa.concat_tables(reversed(newest))
 
 
 def _completed(table: pa.Table, kind: str) -> pa.Table:

@@ -18,7 +18,7 @@ PACKAGES = ("memcap", "torch", "numpy", "pandas", "pyarrow", "hydra-core", "seab
 FEATURES = ("fma", "avx2", "avx512f", "avx512_bf16", "amx_tile", "neon", "asimd", "sve")
 
 
-def collect(*, engine: str, device: str, threads: int, packages: Sequence[str] = PACKAGES) -> dict[str, Any]:
+def collect(*, engine: str, device: str, threads: int | None, packages: Sequence[str] = PACKAGES) -> dict[str, Any]:
     """The facts about this machine and program, with the versions of these packages (None where one is not installed)."""
     return {
         "commit": _git("rev-parse", "HEAD"),

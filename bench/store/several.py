@@ -12,11 +12,14 @@ import pandas as pd
 from bench.protocol.cells import Cell, Status
 from bench.protocol.grid import GridError
 from bench.store import provenance
-from bench.store.folder import forget, held
+from bench.store.folder import forget, held, held_for_report
 from bench.store.parts import CONTENTS, OWN, PENDING, Origin, Store, cells_of, write_atomically
 
 # The key of an entry of provenance.json that says which of the folders put together it comes from.
 FROM = "folder"
+
+# Folders of parts: rows of cells, and what belongs to them.
+KINDS = ("cells", "curves", "predictions")
 
 
 def load(folder: str | Path, *others: str | Path) -> pd.DataFrame:
@@ -68,6 +71,11 @@ def _each_once(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     return cells.loc[order].drop_duplicates("cell_id", keep="last").reset_index(drop=True)
 
 
+def n_put_together(folder: Path) -> int:
+    """How many runs were put together in a folder: one, in that of a run of its own."""
+    return max(1, len({run[FROM] for run in provenance.read(folder) or [] if FROM in run}))
+
+
 def put_together(folders: Sequence[Path], into: Path) -> Path:
     """A run folder that holds what these hold, so that it can be reported on like any other.
 
@@ -93,7 +101,8 @@ def put_together(folders: Sequence[Path], into: Path) -> Path:
     before = provenance.read(into)
     if (into / "plan.parquet").exists() and not (before and all(FROM in run for run in before)):
         raise GridError("run_dir", str(into), "holds a run of its own", "name a new folder, or one that memcap report has made")
-    with held(into, fresh=False):
+    # A report of it that is being made would miss what is taken away here.
+    with held(into, fresh=False), held_for_report(into):
         forget(into, [name for name in CONTENTS if name != "figures"])
         ratios = [ratio for store in stores if (ratio := store.design()[1]) is not None]
         Store(into).write_plan(list(cells), stores[0].design()[0], max(ratios, default=None))
@@ -101,10 +110,23 @@ def put_together(folders: Sequence[Path], into: Path) -> Path:
         text = json.dumps({"runs": runs}, indent=2)
         # Before the results: a folder that is left half made can be replaced.
         write_atomically(into / "provenance.json", lambda partial: partial.write_text(text + "\n"))
-        for kind in ("curves", "predictions", "cells"):
-            # Of a cell the newest part counts, by its number.
-            parts = [path for folder in folders for path in sorted((folder / kind).glob("part-*.parquet"))]
-            for number, path in enumerate(parts):
-                (into / kind).mkdir(exist_ok=True)
-                shutil.copyfile(path, into / kind / f"part-{number:08d}-{path.stem.rpartition('-')[2]}.parquet")
+        # A run that writes on puts parts of its together now and then.
+        while not _copied(folders, into):
+            forget(into, KINDS)
     return into
+
+
+def _copied(folders: Sequence[Path], into: Path) -> bool:
+    """Copy all parts; whether none had gone by then. Of a cell the newest part counts, by its number.
+
+    A run may write on meanwhile, of each cell the row last: so rows are looked for first, and what belongs to them is there.
+    """
+    parts = {kind: [path for folder in folders for path in sorted((folder / kind).glob("part-*.parquet"))] for kind in KINDS}
+    for kind in reversed(KINDS):
+        for number, path in enumerate(parts[kind]):
+            (into / kind).mkdir(exist_ok=True)
+            try:
+                shutil.copyfile(path, into / kind / f"part-{number:08d}-{path.stem.rpartition('-')[2]}.parquet")
+            except FileNotFoundError:
+                return False
+    return True

@@ -122,7 +122,8 @@ CASES = [
     ("run_dir=", "run_dir=: names no folder; give a folder"),
     ("device=gpu", "device=gpu: is not a device; choose auto, cpu, cuda or cuda:<index>"),
     ("engine.name=fast", "engine=fast: is not an engine; choose from: auto, native, cuda, torch"),
-    ("executor.name=moon", "executor=moon: is not an executor; choose from: local"),
+    ("executor.name=moon", "executor=moon: is not an executor; choose from: local, slurm, ray"),
+    ("+executor.slurm.shards=3", "executor.slurm={'shards': 3}: is no setting of executor=local; choose executor=slurm too"),
     ("smoke", "smoke: is not a setting; write setting=value, as in grid=smoke"),
     ("engine=fast", "engine=fast: is not in conf/engine; choose from: auto, cuda, native, torch"),
     (

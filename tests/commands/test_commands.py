@@ -156,6 +156,17 @@ def test_a_diagnosis_ends_with_status_1_where_the_answer_is_no_and_that_is_asked
     assert memcap("diagnose", "--fail", *small[1:], "n_samples=1", "fresh=true")[0] == 0
 
 
+def test_a_diagnosis_that_fails_asks_for_the_verdict_yes_and_not_for_one_training_that_reached_tau_once(memcap):
+    """Memorized and lost by all; and memorized by two of four draws, of which none is most."""
+    lost = ("diagnose", "--fail", "depth=0", "d_in=300", "n_samples=20", "learning_rate=0.01", "tau=1.0e-9", "max_epochs=2000")
+    assert memcap(*lost, "grid.seed=[0]")[0] == 0
+    status, out, _ = memcap(*lost, "grid.seed=[0]", "past_tau=true", "fresh=true")
+    assert (status, "Memorized and then lost" in out) == (1, True)
+    xor = ("depth=1", "width=2", "d_in=2", "n_samples=4", "target=rademacher", "max_epochs=2000", "learning_rate=0.01")
+    status, out, _ = memcap("diagnose", "--fail", *xor, "budget_s=1", "run_dir=results/xor")
+    assert (status, "As asked, the draw decides" in out) == (1, True)
+
+
 def test_a_report_is_of_a_folder_whatever_its_name(memcap, tmp_path):
     message = "memcap: grid=smoke: is not a folder; a report has no such setting, write memcap report results/default\n"
     assert memcap("report", "grid=smoke") == (2, "", message)

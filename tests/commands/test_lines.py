@@ -38,6 +38,10 @@ NAMES = [
     *(
         "engine.name",
         "executor.name",
+        "executor.slurm",
+        "executor.slurm.shards",
+        "executor.slurm.partition",
+        "executor.ray.num_cpus",
         "regularization.dropout.dropout",
         "regularization.mine",
         "search",
@@ -62,6 +66,7 @@ NAMES = [
 ]
 VALUES = [
     *("", "0", "1", "-1", "3", "0.5", "1e400", "nan", "9" * 30, "9" * 5000, "9000000000000000000", "5000000000", "1e9"),
+    *("slurm", "ray"),
     *("null", "true", "None", "smoke", "dropout", "relu", "[none,dropout]", "[]", "[1,2]", "[[1]]", "[{a:1}]", "{}", "{a:1}"),
     *(
         "1,2",

@@ -19,8 +19,7 @@ from bench.engines.torch_engine import TorchEngine
 from bench.machine import cuda_core
 from bench.machine.gpus import Gpus
 from bench.protocol.grid import GridError
-from bench.runs import training
-from bench.runs.executors import local
+from bench.runs.executors import here, local
 from tests.engines.training import NOT_BUILT
 
 if not native_is_built():
@@ -168,9 +167,9 @@ def on_gpus(monkeypatch, tmp_path_factory):
         def made(spec, threads=1):
             return CudaEngine([device], distrusted=spec.distrusted) if spec.name == "cuda" else make(spec, threads)
 
-        for module in (training, local):
+        for module in (here, local):
             monkeypatch.setattr(module, "make_engine", made)
-        monkeypatch.setattr(training, "for_the_rest", lambda spec: EngineSpec("torch", "cpu"))
+        monkeypatch.setattr(here, "for_the_rest", lambda spec: EngineSpec("torch", "cpu"))
 
     return pretend
 

@@ -113,7 +113,8 @@ def main(names: list[str], unchanged: int) -> int:
         if name in FAULTS:
             with tempfile.TemporaryDirectory(prefix="memcap-") as folder:
                 found = failed(base, planted(base, FAULTS[name], Path(folder)), timed=FAULTS[name].timed)
-            right = bool(found) and all(FAULTS[name].named in finding.test for finding in found)
+            # What follows from a fault may be found beside it.
+            right = bool(found) and FAULTS[name].named in found[0].test
             wrong += not right
             print(_row(name, right, found), flush=True)
     return int(wrong > 0)

@@ -116,7 +116,7 @@ def test_cells_say_what_the_table_says_and_the_budget_stands_in_the_key_alone(ma
         low, high = (f"{100 * end:.0f}" for end in wilson_interval(k, n))
         told = cell.find("title").text
         assert f"{group['n_samples']} samples ({group['n_samples'] / group['functional_dim']:.2f} of the ceiling)" in told
-        assert f"{k} of {n} seeds memorized (95 %: {low} to {high})" in told
+        assert f"{k} of {n} seeds memorized (95 %: {low} to {high} %)" in told
     assert not any(">5000" in text or text == "5000" for cell in said.values() for text in lines_of(cell))
     meanings = [meaning for _, meaning in map_svg.key(maps, map_layers.colour_ends(made), "the ceiling")]
     assert sum("5000" in meaning for meaning in meanings) == 1

@@ -112,6 +112,26 @@ def test_text_has_seven_points_and_stands_within_the_figure_apart_from_other_tex
             assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[i + 1 :]), picture.name
 
 
+def test_maps_of_four_panels_have_room_in_a_column_and_nothing_in_them_overlaps(tmp_path):
+    """Four depths, six widths, eight sample counts: 3.94 by 14.4 inches, and left out. All text has its seven points."""
+    sizes = {"depth": [1, 2, 4, 8], "width": [4, 8, 16, 32, 64, 128], "n_samples": [8, 16, 32, 64, 128, 256, 512, 1024]}
+    folder = write_run(tmp_path / "run", bench.expand(**sizes, init="uniform", seed=range(3)))
+    scale = paper.LEAST_POINTS / style.SMALLEST_FONT
+    with style.on_paper(paper.WIDTHS[0] / scale):
+        (picture,) = [one for one in (drawing() for drawing in drawings(read_tables(Store(folder)))) if one.section == "maps"]
+    paper.shrink(picture.figure, scale)
+    wide, high = picture.figure.get_size_inches()
+    assert wide == pytest.approx(paper.WIDTHS[0]) and high <= paper.MOST_HEIGHT
+    canvas = FigureCanvasAgg(picture.figure)
+    canvas.draw()
+    texts = [text for text in picture.figure.findobj(Text) if text.get_text().strip() and text.get_visible()]
+    assert len(texts) > 100 and min(text.get_fontsize() for text in texts) >= paper.LEAST_POINTS - 1e-9
+    boxes = [text.get_window_extent(canvas.get_renderer()).shrunk(0.98, 0.8) for text in texts]
+    assert not [(a, b) for i, a in enumerate(boxes) for b in boxes[i + 1 :] if a.overlaps(b)]
+    box = picture.figure.get_tightbbox(canvas.get_renderer())
+    assert box.x0 >= -0.01 and box.x1 <= wide + 0.01 and box.y0 >= -0.01 and box.y1 <= high + 0.01
+
+
 def test_a_map_on_paper_has_no_title_and_short_words_that_its_caption_explains(folder):
     tables = read_tables(Store(folder))
     with style.on_paper(8.0):

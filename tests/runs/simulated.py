@@ -30,13 +30,35 @@ def stages(n_rows: int) -> tuple[list[list[Cell]], list[Cell]]:
     return [singles, pairs], [*sizes, *(dataclasses.replace(ASKED, n_samples=n) for n in (16, 4))]
 
 
-def diagnosed(n_rows: int, chance_of: Callable[[Cell], float], seed: int) -> tuple[Cell | None, pd.DataFrame]:
-    """The change that is confirmed, and the cells that were trained; one that does not memorize ends at half of the variance."""
+class Clock:
+    """A clock that training moves on, in place of the module `time` of `bench.runs.inquiry`."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+
+def diagnosed(
+    n_rows: int,
+    chance_of: Callable[[Cell], float],
+    seed: int,
+    *,
+    clock: Clock | None = None,
+    budget_s: float | None = None,
+    seconds_of: Callable[[Cell], float] = lambda _: 0.0,
+) -> tuple[Cell | None, pd.DataFrame]:
+    """The change that is confirmed, and the cells that were trained; one that does not memorize ends at half of the variance.
+
+    Each training moves the clock on by `seconds_of` it; none begins when the time is up.
+    """
     draws, ended = np.random.default_rng(seed), {}
     tunings, networks = stages(n_rows)
     inquiry = Inquiry(
         [dataclasses.replace(ASKED, data_seed=s, init_seed=s) for s in SEEDS],
         lambda: ended,
+        budget_s=budget_s,
         tunings=[lambda *_, rows=rows: rows for rows in tunings],
         networks=lambda *_: networks,
     )
@@ -48,8 +70,10 @@ def diagnosed(n_rows: int, chance_of: Callable[[Cell], float], seed: int) -> tup
             found = stop.value
             break
         for cell in planned:
-            if cell.cell_id not in ended:
+            if cell.cell_id not in ended and (clock is None or clock.now < inquiry.until):
                 hit = draws.random() < chance_of(dataclasses.replace(cell, data_seed=0, init_seed=0))
+                if clock is not None:
+                    clock.now += seconds_of(cell)
                 ended[cell.cell_id] = Ended(hit, 50 if hit else cell.max_epochs, 0.01 if hit else 0.5)
     rows = []
     for cell in inquiry.planned:

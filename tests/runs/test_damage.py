@@ -14,7 +14,7 @@ import pytest
 
 import bench
 from bench.protocol import cells as protocol_cells
-from bench.protocol.cells import FIELDS, PROTOCOL_VERSION, Cell
+from bench.protocol.cells import FIELDS, PROTOCOL_VERSION, Cell, Curve, Outcome, Status
 from bench.report.build import build
 from bench.store import parts, provenance
 from bench.store.folder import held, held_for_report
@@ -166,3 +166,57 @@ def test_a_folder_from_before_a_field_goes_on(tmp_path, monkeypatch):
     rewritten(tmp_path, {}, without=("shuffle",))
     pd.testing.assert_frame_equal(bench.run(CELLS, run_dir=tmp_path), first)
     assert trained(tmp_path) == 0
+
+
+def outcomes_of(cells, value=1.0):
+    return [Outcome(cell, Status.CENSORED, epochs_run=1, final_tau=value, curve=Curve([0, 1], [1.0, value])) for cell in cells]
+
+
+def test_many_parts_become_few_files_that_hold_the_same(tmp_path, monkeypatch):
+    monkeypatch.setattr(parts, "PUT_TOGETHER", 4)
+    cells = bench.expand(depth=1, width=4, n_samples=8, seed=range(150))
+    again = cells[::10]
+    few, many = Store(tmp_path / "few"), Store(tmp_path / "many")
+    few.write(outcomes_of(cells))
+    few.write(outcomes_of(again, value=0.25))
+    for cell in cells:
+        many.write(outcomes_of([cell]))
+        if cell in again:  # The newer training counts, before it is put together with the other and after.
+            many.write(outcomes_of([cell], value=0.25))
+    for store in (few, many):
+        store.write_plan(cells)
+    # 165 in base 4 is 2211.
+    assert {kind: len(list((many.path / kind).iterdir())) for kind in ("cells", "curves")} == {"cells": 6, "curves": 6}
+    pd.testing.assert_frame_equal(many.read_cells(), few.read_cells())
+    pd.testing.assert_frame_equal(many.read_curves(), few.read_curves())
+    assert set(many.read_cells()["final_tau"][::10]) == {0.25} and many.finished_ids() == few.finished_ids()
+
+
+def test_who_reads_while_parts_are_put_together_misses_none(tmp_path, monkeypatch):
+    monkeypatch.setattr(parts, "PUT_TOGETHER", 4)
+    cells = bench.expand(depth=1, width=4, n_samples=8, seed=range(4))
+    writer, reader = Store(tmp_path), Store(tmp_path)
+    for cell in cells[:3]:
+        writer.write(outcomes_of([cell]))
+    listed, late = Store._parts, [cells[3]]
+
+    def then_more(self, kind):
+        found = listed(self, kind)
+        if self is reader and late:
+            writer.write(outcomes_of([late.pop()]))
+        return found
+
+    monkeypatch.setattr(Store, "_parts", then_more)
+    assert reader.statuses().keys() == {cell.cell_id for cell in cells}
+    assert len(list((tmp_path / "cells").iterdir())) == 1 and not late
+
+
+def test_a_part_that_cannot_be_read_is_not_put_together_with_others(tmp_path, monkeypatch):
+    monkeypatch.setattr(parts, "PUT_TOGETHER", 4)
+    cells = bench.expand(depth=1, width=4, n_samples=8, seed=range(9))
+    store = Store(tmp_path)
+    for cell in cells:
+        store.write(outcomes_of([cell]))
+        if cell is cells[1]:
+            min((tmp_path / "cells").iterdir()).write_text("damage")
+    assert len(Store(tmp_path).statuses()) == 8 and len(list((tmp_path / "cells").iterdir())) == 4 + 1 + 1

@@ -34,8 +34,8 @@ def test_lines_tell_the_share_of_the_work_and_the_time_left(capsys, clock):
         clock(60)
         shown.update([Outcome(cell, Status.CENSORED, epochs_run=cell.max_epochs) for cell in cells[1:]], flops=1e12)
     first, _, last = capsys.readouterr().err.splitlines()
-    assert first == "10 %: 1/10 cells; 1 memorized; 0.0 useful GFLOP/s; 20 s elapsed; 3 min left"
-    assert last == "100 %: 10/10 cells; 1 memorized, 9 censored; 16.7 useful GFLOP/s; 60 s elapsed"
+    assert first == "10 % of the work: 1/10 cells; 1 memorized; 0.0 useful GFLOP/s; 20 s elapsed; 3 min left"
+    assert last == "100 % of the work: 10/10 cells; 1 memorized, 9 censored; 16.7 useful GFLOP/s; 60 s elapsed"
 
 
 def test_what_is_not_shown_prints_nothing(capsys):

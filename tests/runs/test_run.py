@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import bench
+from bench.engines.api import NONE_BEGUN
 from bench.engines.choice import EngineSpec
 from bench.engines.packs import Pack, plan
 from bench.engines.torch_engine import TorchEngine
@@ -232,10 +233,10 @@ def test_provenance_tells_what_ran_and_names_no_host(tmp_path):
 BUSY = bench.expand(depth=2, width=16, n_samples=[64, 128], seed=range(3), max_epochs=600, tau=1e-4)
 
 
-def in_workers(cells, threads=2):
+def in_workers(cells, threads=2, begun=NONE_BEGUN):
     engine = TorchEngine("cpu")
     packs = plan(cells, kind=engine.kind, slots=engine.slots, workers=threads)
-    reports = local._in_workers(packs, EngineSpec("torch", "cpu"), threads, 0, False)
+    reports = local._in_workers(packs, EngineSpec("torch", "cpu"), threads, 0, False, begun)
     return {outcome.cell: outcome for report in reports for outcome in report.outcomes}
 
 
@@ -246,11 +247,24 @@ def test_worker_processes_give_the_same_bytes_as_this_process():
     }
 
 
+def test_worker_processes_go_on_with_cells_that_were_saved(monkeypatch):
+    here = train(BUSY)
+    with monkeypatch.context() as often:
+        often.setattr("bench.engines.api.CHECKPOINT_S", 0.0)
+        (pack, *_) = plan(BUSY[:1], kind=TorchEngine("cpu").kind, slots=TorchEngine("cpu").slots, workers=1)
+        begun = {one.cell: one for report in TorchEngine("cpu").train(pack) for one in report.checkpoints}
+    # A cell that is at its end begins there, with the curve of another: so it is told that it went on.
+    marked = begun[BUSY[0]]._replace(cell=BUSY[1])
+    there = in_workers(BUSY, begun={**begun, BUSY[1]: marked})
+    assert {c: untimed(o) for c, o in there.items() if c != BUSY[1]} == {c: untimed(o) for c, o in here.items() if c != BUSY[1]}
+    assert untimed(there[BUSY[1]]) != untimed(here[BUSY[1]])
+
+
 def test_a_worker_that_dies_fails_its_own_pack_and_no_other(monkeypatch):
     give = local._Worker.give
 
-    def give_and_kill(self, pack):
-        give(self, pack)
+    def give_and_kill(self, pack, begun):
+        give(self, pack, begun)
         if pack.cells[0].n_samples == 128:
             self.process.send_signal(signal.SIGKILL)
 
@@ -264,7 +278,7 @@ def test_a_worker_that_dies_fails_its_own_pack_and_no_other(monkeypatch):
 
 def test_closing_the_executor_ends_its_workers():
     packs = [Pack((cell,), 1) for cell in BUSY]
-    reports = local._in_workers(packs, EngineSpec("torch", "cpu"), 2, 0, False)
+    reports = local._in_workers(packs, EngineSpec("torch", "cpu"), 2, 0, False, NONE_BEGUN)
     next(reports)
     workers = list(reports.gi_frame.f_locals["workers"].values())
     reports.close()
@@ -351,7 +365,7 @@ def test_progress_lines_count_the_ends_of_cells(capsys, monkeypatch):
     table = bench.run(CELLS)
     memorized = int((table["status"] == "memorized").sum())
     assert last.startswith(
-        f"100 %: {len(CELLS)}/{len(CELLS)} cells; {memorized} memorized, {len(CELLS) - memorized} censored; "
+        f"100 % of the work: {len(CELLS)}/{len(CELLS)} cells; {memorized} memorized, {len(CELLS) - memorized} censored; "
     )
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+import threading
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,6 +13,7 @@ import pytest
 import bench
 from bench.protocol.cells import Outcome, Status
 from bench.store import provenance
+from bench.store.folder import held_for_report
 from bench.store.parts import Design, Store
 from bench.store.several import load, put_together
 from tests.report.synthetic import outcome, write_run
@@ -124,6 +129,43 @@ def test_an_interrupted_putting_together_can_be_done_again(halves, tmp_path, mon
     assert len(load(tmp_path / "both")) == len(CELLS)
 
 
+def test_a_run_that_writes_on_while_it_is_put_together_leaves_no_cell_without_its_curve(halves, tmp_path, monkeypatch):
+    copy, late = shutil.copyfile, bench.expand(depth=3, width=4, n_samples=16)
+
+    def copied(path, to):
+        copy(path, to)
+        if late:
+            Store(halves[0]).write([outcome(late.pop())])
+
+    monkeypatch.setattr("shutil.copyfile", copied)
+    store = Store(put_together(halves, tmp_path / "both"))
+    assert not late and set(store.finished_ids()) == set(store.statuses())
+
+
+def test_a_run_that_puts_its_parts_together_meanwhile_loses_none_of_them(halves, tmp_path, monkeypatch):
+    copy, gone = shutil.copyfile, []
+
+    def copied(path, to):
+        if not gone and path.parent == halves[1] / "cells":
+            gone.append(path.rename(path.with_name("part-00000009-89abcdef.parquet")))
+        copy(path, to)
+
+    monkeypatch.setattr("shutil.copyfile", copied)
+    assert len(load(put_together(halves, tmp_path / "both"))) == len(CELLS)
+    assert gone and set(Store(tmp_path / "both").finished_ids()) == {cell.cell_id for cell in CELLS}
+
+
+def test_runs_are_not_put_together_under_a_report_that_is_being_made(halves, tmp_path):
+    both = put_together(halves, tmp_path / "both")
+    with held_for_report(both):
+        thread = threading.Thread(target=put_together, args=(halves, both), daemon=True)
+        thread.start()
+        thread.join(1)
+        assert thread.is_alive() and Store(both).statuses()
+    thread.join(20)
+    assert not thread.is_alive()
+
+
 def test_one_report_is_made_of_several_runs(memcap, halves, tmp_path):
     status, out, err = memcap("report", "a", "b", "run_dir=both")
     assert (status, err) == (0, "")
@@ -132,6 +174,20 @@ def test_one_report_is_made_of_several_runs(memcap, halves, tmp_path):
     assert (groups["n_seeds"] == 4).all() and len(groups) == 6
     assert np.isclose(groups["n_memorized"].sum(), sum(outcome(cell).status is Status.MEMORIZED for cell in CELLS))
     assert memcap("report", "both")[0] == 0
+
+
+def test_the_headline_of_several_runs_is_of_the_cells_of_all_and_says_so(memcap, tmp_path):
+    """One of relu and one of tanh: that of relu, the first, was told as if there were no other."""
+    sizes = {"depth": 1, "width": 8, "n_samples": [4, 8, 16, 400], "seed": range(4)}
+    folders = [write_run(tmp_path / name, bench.expand(activation=name, **sizes)) for name in ("relu", "tanh")]
+    assert memcap("report", *map(str, folders), f"run_dir={tmp_path / 'both'}").status == 0
+    first, second = (tmp_path / "both" / "findings.md").read_text().splitlines()[:2]
+    assert re.search(
+        r"networks memorized in \d+ of 24 trainings .*over all settings of 2 runs|in 24 of 24 trainings over all", first
+    )
+    assert " of 8 trainings" in second
+    memcap("report", str(folders[0]))
+    assert "runs" not in (folders[0] / "findings.md").read_text().splitlines()[0]
 
 
 def test_reports_of_several_runs_that_cannot_be_are_one_line(memcap, halves, tmp_path):

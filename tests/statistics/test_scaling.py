@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from scipy import optimize, stats
 
-from bench.report.findings import _depth
+from bench.report.laws import depth_costs
 from bench.statistics.censored import Measured, fit, lack_of_fit, profile
 from bench.statistics.scaling import power_laws, residuals
 from bench.statistics.survival import Z95
@@ -151,7 +151,7 @@ def test_whether_depth_matters_at_the_same_parameters(exponent):
     row = law(made, *DEPTH)
     assert row["exponent_low"] < exponent < row["exponent_high"]
     assert (row["p_value"] < 0.001) == (exponent != 0)
-    ((_, sentence),) = _depth(power_laws(made))
+    ((_, sentence),) = depth_costs(power_laws(made))
     told = "deeper networks hold less" if exponent else "no difference between depths could be told"
     assert sentence.startswith(f"At the same number of parameters with all cells, {told}: ")
 
@@ -184,7 +184,7 @@ def test_an_exponent_that_one_network_decides_is_not_claimed():
     y = np.log(NINE[:, 2])
     weighted = optimize.lsq_linear(design / error[:, None], y / error)
     assert (row["chi_square"], row["freedom"]) == (pytest.approx(2 * weighted.cost, rel=1e-6), 6)
-    assert [found.text for found in _depth(power_laws(made))] == [
+    assert [found.text for found in depth_costs(power_laws(made))] == [
         "All cells: 9 networks do not tell whether depth matters at the same number of parameters: no power law fits them"
         " (chi-square 71 on 6 degrees of freedom); the exponent of depth, -0.22 (95 %: -0.43 to -0.01), rests on one of them"
         " (without each in turn -0.27 to -0.05, p up to 0.47)."
@@ -199,7 +199,7 @@ def test_a_law_that_the_n50s_do_not_follow_is_not_claimed():
     row = law(made, *DEPTH)
     assert row["lack_of_fit_p"] < 1e-6
     assert row["freedom"] == 9
-    ((_, sentence),) = _depth(power_laws(made))
+    ((_, sentence),) = depth_costs(power_laws(made))
     assert f"no power law fits them (chi-square {row['chi_square']:.0f} on 9 degrees of freedom)" in sentence
     assert "deeper networks" not in sentence
 

@@ -185,7 +185,7 @@ def test_findings_say_how_far_up_the_load_each_setting_got():
         " ceiling, 3.7 bits for each parameter (5000 epochs to tau 0.01). It lies near the edge of the counts tried, and perhaps"
         " beyond."
     ) in said
-    assert "Dropout 0.1: no network's N50 is known (5000 epochs to tau 0.01). It has only an upper bound." in said
+    assert "Dropout 0.1: no network's N50 is known (5000 epochs to tau 0.01). Only an upper bound is known." in said
     assert "10 of 30 trainings memorized targets that are pure noise (20 spent their epochs first)." in said
 
 
@@ -205,7 +205,8 @@ def test_what_is_said_of_the_ceiling_counts_the_cells_of_its_table():
     first, second = findings(made)[:2]
     low, high = (f"{100 * end:.0f}" for end in wilson_interval(7, 8))
     assert (
-        f"networks memorized in 7 of 8 trainings (95 %: {low} to {high}); between half and all of it in 1 of 4 (95 %:" in first
+        f"networks memorized in 7 of 8 trainings (95 %: {low} to {high} %); between half and all of it in 1 of 4 (95 %:"
+        in first
     )
     assert second.startswith("Above the ceiling 1 of 3 trainings (95 %: ")
 
@@ -265,10 +266,10 @@ def test_findings_of_variants_answer_for_the_first_and_give_the_verdict():
     asked = seeds(["censored"] * 5, [None] * 5, learning_rate=0.01)
     rescued = seeds(["memorized"] * 5, [30, 40, 40, 50, 50], learning_rate=0.001)
     assert findings(tables(table(*asked, *rescued), variants=True)) == [
-        "As asked, no: 0 of 5 seeds (0 to 43 %) memorized 128 samples in 5000 epochs; in the median 50 % of the variance is left"
+        "As asked, no: 0 of 5 seeds (95 %: 0 to 43 %) memorized 128 samples in 5000 epochs; in the median 50 % of the variance is left"
         " unexplained, where predicting the mean leaves 100 %.",
         "Held back by the learning rate.",
-        "The smallest change confirmed, of 1 tried: learning_rate=0.001 (5 of 5 seeds, 57 to 100 %, median epoch 40; as asked"
+        "The smallest change confirmed, of 1 tried: learning_rate=0.001 (5 of 5 seeds, 95 %: 57 to 100 %, median epoch 40; as asked"
         " 0 of 5).",
         UNTESTED,
         "Unlike torch.nn.Linear under torch.optim.Adam as they come: init=he_normal (torch_default), learning_rate=0.01 (0.001).",
@@ -277,12 +278,14 @@ def test_findings_of_variants_answer_for_the_first_and_give_the_verdict():
 
 def test_findings_say_yes_only_clearly_above_a_half_and_when_training_was_stopped_early():
     half = seeds(["memorized"] * 5 + ["censored"] * 5, [30] * 5 + [None] * 5)
-    assert findings(tables(table(*half), variants=True))[0].startswith("As asked, now and then: 5 of 10 seeds (24 to 76 %)")
+    assert findings(tables(table(*half), variants=True))[0].startswith(
+        "As asked, now and then: 5 of 10 seeds (95 %: 24 to 76 %)"
+    )
     early = seeds(["early_stopped"] * 3, [None] * 3, n_val=8, patience=1, max_epochs=1000)
     for row in early:
         row["epochs_run"] = 2
     assert findings(tables(table(*early), variants=True))[0].startswith(
-        "As asked, no: 0 of 3 seeds (0 to 56 %) memorized 128 samples in 1000 epochs, of which early stopping left 2 to 3 seeds in"
+        "As asked, no: 0 of 3 seeds (95 %: 0 to 56 %) memorized 128 samples in 1000 epochs, of which early stopping left 2 to 3 seeds in"
         " the median; "
     )
 

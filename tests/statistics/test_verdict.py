@@ -91,7 +91,10 @@ def test_cost_is_training_flops_over_those_of_the_asked_budget():
 def test_a_cell_that_memorizes_needs_no_change():
     found = verdict(evidence_of(rung(70), rung(10, init="he_normal")))
     assert (found.cause, found.change) == (Cause.NOTHING, "as asked")
-    assert found.sentences == ("Memorizable as it is: 8 of 8 seeds memorized (68 to 100 %), by epoch 70 in the median.", UNLIKE)
+    assert found.sentences == (
+        "Memorizable as it is: 8 of 8 seeds memorized (95 %: 68 to 100 %), by epoch 70 in the median.",
+        UNLIKE,
+    )
 
 
 @pytest.mark.parametrize(
@@ -125,7 +128,8 @@ def test_the_lever_of_the_one_change_that_works_is_the_cause(change, cause):
     found = verdict(evidence_of(rung(None), *others, rung(50, **change)))
     assert (found.cause, found.together_with) == (cause, ())
     assert any(
-        f"tried: {found.change} (8 of 8 seeds, 68 to 100 %, median epoch 50; as asked 0 of 8)." in s for s in found.sentences
+        f"tried: {found.change} (8 of 8 seeds, 95 %: 68 to 100 %, median epoch 50; as asked 0 of 8)." in s
+        for s in found.sentences
     )
 
 
@@ -143,9 +147,9 @@ def test_what_costs_nothing_comes_before_epochs_and_those_before_networks():
     assert (found.cause, found.together_with) == (Lever.LEARNING_RATE, (Lever.INITIALISATION,))
     assert found.sentences == (
         "Held back by the learning rate, together with the initialisation.",
-        "The smallest change confirmed, of 5 tried: init=he_normal, learning_rate=0.1 (8 of 8 seeds, 68 to 100 %, median epoch 20;"
+        "The smallest change confirmed, of 5 tried: init=he_normal, learning_rate=0.1 (8 of 8 seeds, 95 %: 68 to 100 %, median epoch 20;"
         " as asked 0 of 8).",
-        "Also confirmed: max_epochs=400 (8 of 8 seeds, 68 to 100 %, median epoch 300); width=16 (8 of 8 seeds, 68 to 100 %,"
+        "Also confirmed: max_epochs=400 (8 of 8 seeds, 95 %: 68 to 100 %, median epoch 300); width=16 (8 of 8 seeds, 95 %: 68 to 100 %,"
         " median epoch 10).",
         UNTESTED,
         UNLIKE,
@@ -172,7 +176,7 @@ def test_a_change_is_confirmed_on_fresh_seeds_alone_beside_the_cell_as_asked():
         assert found.cause == cause, (hits, as_asked)
     found = verdict(evidence_of(asked, change, fresh(0, 5), fresh(5, 5, init="he_normal")))
     assert found.sentences[1] == (
-        "The smallest change confirmed, of 1 tried: init=he_normal (5 of 5 fresh seeds, 57 to 100 %, median epoch 50; as asked"
+        "The smallest change confirmed, of 1 tried: init=he_normal (5 of 5 fresh seeds, 95 %: 57 to 100 %, median epoch 50; as asked"
         " 0 of 5)."
     )
     assert verdict(evidence_of(asked, change, fresh(0, 5))).cause == Cause.UNDECIDED
@@ -202,7 +206,7 @@ def test_of_a_grid_of_variants_each_has_its_share_of_the_level(as_asked, changed
 def test_too_few_seeds_to_tell_are_said_to_be_too_few():
     found = verdict(evidence_of(mixed(0, 3), mixed(2, 3, init="he_normal"), mixed(1, 3, learning_rate=0.1)))
     assert found.sentences == (
-        "Undecided: 0 of 3 seeds memorize as asked (0 to 56 %), and of the changes at most 2 of 3 seeds (init=he_normal), which is"
+        "Undecided: 0 of 3 seeds memorize as asked (95 %: 0 to 56 %), and of the changes at most 2 of 3 seeds (init=he_normal), which is"
         " not confirmed; give more seeds, grid.seed=[0,1,2,3,4,5,6,7,8,9], from Python seeds=range(10).",
         UNTESTED,
         UNLIKE,
@@ -220,14 +224,14 @@ def test_of_two_free_changes_the_one_that_trains_less_decides():
         )
     )
     assert (found.cause, found.change) == (Lever.REGULARIZATION, "dropout=0")
-    assert found.sentences[-3] == "Also confirmed: learning_rate=0.1 (8 of 8 seeds, 68 to 100 %, median epoch 80)."
+    assert found.sentences[-3] == "Also confirmed: learning_rate=0.1 (8 of 8 seeds, 95 %: 68 to 100 %, median epoch 80)."
 
 
 def test_a_share_of_draws_is_luck_with_its_interval():
     found = verdict(evidence_of(mixed(10, 20), mixed(3, 3, init="he_normal")))
     assert (found.cause, found.change) == (Cause.LUCK, None)
     assert found.sentences[0].startswith("No change is confirmed to do better: of 1 changes none is confirmed;")
-    assert found.sentences[1] == "As asked, the draw decides: 10 of 20 seeds memorized (30 to 70 %)."
+    assert found.sentences[1] == "As asked, the draw decides: 10 of 20 seeds memorized (95 %: 30 to 70 %)."
 
 
 def past(hits: int, n_seeds: int, final: float, **changes) -> list[dict]:
@@ -263,7 +267,7 @@ def test_a_training_past_tau_is_no_change_and_takes_no_share_of_the_level():
 def test_a_change_of_the_task_is_no_remedy():
     found = verdict(evidence_of(rung(None), rung(5, d_in=20)))
     assert (found.cause, found.change) == (Cause.UNDECIDED, None)
-    assert found.sentences[-3] == "On another task it memorizes: d_in=20 (8 of 8 seeds, 68 to 100 %, median epoch 5)."
+    assert found.sentences[-3] == "On another task it memorizes: d_in=20 (8 of 8 seeds, 95 %: 68 to 100 %, median epoch 5)."
 
 
 def test_failed_variants_are_no_evidence_and_are_named():
@@ -339,7 +343,7 @@ def test_beyond_the_dimension_it_is_capacity_and_the_budget_is_spoken_of_beside_
     more = [fresh(0, 5, **asked, left=0.945), fresh(0, 5, **asked, max_epochs=2000, left=0.379)]
     assert verdict(evidence_of(*ladder, *more)).sentences[-3] == (
         "Training had not ended either: max_epochs=2000 leaves 37.9 %, where as asked 94.5 % is left: at most half, in 5 of 5"
-        " fresh seeds (57 to 100 %)."
+        " fresh seeds (95 %: 57 to 100 %)."
     )
 
 
@@ -351,7 +355,7 @@ def test_training_that_had_not_ended_is_the_budgets_fault_where_fresh_seeds_conf
         assert (found.cause, found.together_with, found.change) == (Lever.BUDGET, (), None)
         assert found.sentences[0].startswith(
             "Held back by the budget: training had not ended. max_epochs=400 leaves 20 %, where as asked 50 % is left: at most half,"
-            " in 5 of 5 fresh seeds (57 to 100 %). Beyond that, "
+            " in 5 of 5 fresh seeds (95 %: 57 to 100 %). Beyond that, "
         )
     # Of a tau that is either, as chance has it.
     slow = [*fresh(0, 2, max_epochs=400, left=0.2), *mixed(0, 3, first=5, max_epochs=400)]

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from bench.engines.api import TrainReport
+from bench.engines.api import NONE_BEGUN, TrainReport
 from bench.engines.cuda.device import Device
 from bench.engines.cuda.fits import Fits
 from bench.engines.cuda.lane import Lane
@@ -21,7 +21,7 @@ from bench.engines.cuda.trust import forget
 from bench.engines.cuda.ways import Products, Way
 from bench.engines.packs import Pack, budget_flops
 from bench.machine.cores import available_cores
-from bench.protocol.cells import Cell
+from bench.protocol.cells import Cell, Checkpoint
 
 # How long the devices work before the host looks: for progress, and to stop.
 SLICE_S = 0.25
@@ -52,7 +52,14 @@ class CudaEngine:
         """Any number: the queue is the engine's own."""
         return sys.maxsize
 
-    def train(self, pack: Pack, *, n_predictions: int = 0, jacobian_rank: bool = False) -> Iterator[TrainReport]:
+    def train(
+        self,
+        pack: Pack,
+        *,
+        n_predictions: int = 0,
+        jacobian_rank: bool = False,
+        begun: Mapping[Cell, Checkpoint] = NONE_BEGUN,
+    ) -> Iterator[TrainReport]:
         """Train every cell of the pack to its end; see `bench.engines.api.Engine.train`."""
         hands = dealt(pack.cells, len(self._fits))
         lanes: list[Lane] = []
@@ -60,8 +67,9 @@ class CudaEngine:
         try:
             # A core for this thread, which feeds all devices; the others may prepare cells.
             cores = (available_cores() - 1) // len(self._fits)
+            asked = {"n_predictions": n_predictions, "jacobian_rank": jacobian_rank}
             for hand in zip(self._fits, hands, strict=True):
-                lanes.append(Lane(*hand, self.name, n_predictions=n_predictions, jacobian_rank=jacobian_rank, cores=cores))
+                lanes.append(Lane(*hand, self.name, cores=cores, begun=begun, **asked))
             while any(lane.busy for lane in lanes):
                 noted = [(lane, lane.fetch()) for lane in working]
                 # The next slice begins before this one is read, so that the devices do not wait for Python.
@@ -69,7 +77,8 @@ class CudaEngine:
                 reports = [lane.absorb(slice_) for lane, slice_ in noted]
                 outcomes = [outcome for report in reports for outcome in report.outcomes]
                 outcomes += [outcome for lane in lanes for outcome in lane.admit()]
-                yield TrainReport(outcomes, sum(report.flops for report in reports))
+                checkpoints = [checkpoint for report in reports for checkpoint in report.checkpoints]
+                yield TrainReport(outcomes, sum(report.flops for report in reports), checkpoints=checkpoints)
         except Exception:  # Whatever a driver raises: the next run holds its trial again.
             for fits in self._fits:
                 forget(fits.device.name)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int, Shaped
 
-from bench.engines.api import TrainReport
+from bench.engines import api
+from bench.engines.api import NONE_BEGUN, TrainReport, goes_on_from
 from bench.engines.cuda import teams
 from bench.engines.cuda.ahead import BATCH, BATCH_BYTES, Ahead, Batch
 from bench.engines.cuda.device import Launch, Memory
@@ -18,8 +19,8 @@ from bench.engines.cuda.families import ARRAYS, Families
 from bench.engines.cuda.fits import Fits
 from bench.engines.draws import NUMBER_BYTES
 from bench.engines.record import RecordTable
-from bench.engines.task import ENDED, TASK, layers_of, set_draws
-from bench.protocol.cells import Cell, Outcome, Status
+from bench.engines.task import ENDED, PAUSED, SAVED, TASK, layers_of, packed_state, set_draws, unpacked_state
+from bench.protocol.cells import Cell, Checkpoint, Outcome, Status
 from bench.protocol.networks import Layer
 
 # Cells in a device's memory at once, and the epochs that all of them together can note in a slice: thousands each, and more
@@ -38,7 +39,7 @@ class Slice(NamedTuple):
     """What a device noted in a slice of time, and how long it took.
 
     `numbers` are tau of `counts` epochs of each of these slots, then validation MSE of those that have it, then predictions of
-    those that `ended`.
+    those that `ended`. `saved` is what the core saved of these slots, one after the other, and how far each was.
     """
 
     slots: Int[np.ndarray, " slot"]
@@ -46,16 +47,47 @@ class Slice(NamedTuple):
     ended: Bool[np.ndarray, " slot"]
     numbers: Memory
     time_s: float
+    saved: Saved
+
+
+class Saved(NamedTuple):
+    """What the core saves of slots in a slice of time: parameters and moments, `counts` numbers of each from `begins` on.
+
+    Their `progress` is known after it, of those that it reached.
+    """
+
+    slots: Int[np.ndarray, " slot"]
+    begins: Int[np.ndarray, " slot"]
+    counts: Int[np.ndarray, " slot"]
+    numbers: Memory | None
+    progress: tuple[bytes, ...] = ()
+
+
+_NONE = np.zeros(0, dtype=np.int64)
+NOTHING_SAVED = Saved(_NONE, _NONE, _NONE, None)
 
 
 class Lane:
     """One device's queue. `start` begins a slice, `fetch` waits for its end and reads it, `absorb` says what came of it."""
 
-    def __init__(self, fits: Fits, cells: Sequence[Cell], engine: str, *, n_predictions: int, jacobian_rank: bool, cores: int):
+    def __init__(
+        self,
+        fits: Fits,
+        cells: Sequence[Cell],
+        engine: str,
+        *,
+        n_predictions: int,
+        jacobian_rank: bool,
+        cores: int,
+        begun: Mapping[Cell, Checkpoint] = NONE_BEGUN,
+    ):
         """`cells` come the longest first; `fits` says which kernel trains them; `cores` beside this thread may prepare them."""
         device = self.device = fits.device
         self._engine = engine
         self._jacobian_rank = jacobian_rank
+        self._begun = begun
+        self._saving = NOTHING_SAVED
+        self._saved_at = time.monotonic()
         self._families = Families(fits)
         self._failed: list[Outcome] = []
         own, numbers = self._own(cells)
@@ -68,6 +100,8 @@ class Lane:
         self._occupied = np.zeros(slots, dtype=bool)
         self._family = np.zeros(slots, dtype=np.int64)
         self._memory: list[Memory | None] = [None] * slots
+        # What cells go on from that were saved, until they have read it.
+        self._restored: dict[int, Memory] = {}
         self._targets = np.zeros((slots, self._n_predictions))
         # What a slice notes: tau, validation MSE, predictions. It is gathered before the next slice begins.
         longest = max((cell.max_epochs for cell in cells), default=0)
@@ -123,6 +157,7 @@ class Lane:
         self._tasks["tau"][launched] = record + NUMBER_BYTES * self._notes_at
         self._tasks["val_mse"][launched] = record + NUMBER_BYTES * (self._room + self._notes_at)
         self._tasks["predictions"][launched] = record + NUMBER_BYTES * self._predictions_of(launched)
+        self._saving = self._to_save(launched)
         self._task_memory.write(self._tasks[: launched[-1] + 1])
         launches = self._launches(launched, own, left * own["epoch_flops"])
         self._started = time.perf_counter()
@@ -152,7 +187,70 @@ class Lane:
             np.concatenate([at, self._room + at[validated], self._predictions_of(last)]),
             np.concatenate([counts, counts[validated], self._tasks["n_predictions"][last]]),
         )
-        return Slice(slots, counts, ended, numbers, time_s)
+        # A slice may be over before a cell's turn comes.
+        saving = self._saving
+        reached = np.flatnonzero(np.isin(saving.slots, slots[~ended]))
+        own, begins, sizes = (column[reached] for column in (saving.slots, saving.begins, saving.counts))
+        states = tuple(self._tasks["progress"][slot].tobytes() for slot in own.tolist())
+        saved = Saved(own, begins, sizes, saving.numbers, states)
+        return Slice(slots, counts, ended, numbers, time_s, saved)
+
+    def _to_save(self, launched: Int[np.ndarray, " slot"]) -> Saved:
+        """What the core shall save in this slice: now and then the cells that have begun, as far as there is memory."""
+        tasks = self._tasks
+        # What was saved before this process has been read by those that have begun.
+        begun = launched[tasks["progress"]["state"][launched] == PAUSED]
+        tasks["saved"][begun] = 0
+        for slot in begun.tolist():
+            self._restored.pop(slot, None)
+        if time.monotonic() - self._saved_at < api.CHECKPOINT_S or not len(begun):
+            return NOTHING_SAVED
+        own = self._table[self._family[begun]]
+        first = np.argsort(-tasks["progress"]["epoch"][begun] * own["epoch_flops"], kind="stable")
+        counts = own["n_saved"][first]
+        ends = np.cumsum(counts)
+        room = min(api.CHECKPOINT_BYTES, int(self.device.free_bytes() * MEMORY_SHARE))
+        most = int(np.searchsorted(ends * NUMBER_BYTES, room, side="right"))
+        if not most:
+            return NOTHING_SAVED
+        slots, counts, ends = begun[first[:most]], counts[:most], ends[:most]
+        memory = self.device.memory(int(ends[-1]) * NUMBER_BYTES)
+        tasks["saved"][slots] = memory.address + NUMBER_BYTES * (ends - counts)
+        self._saved_at = time.monotonic()
+        return Saved(slots, ends - counts, counts, memory)
+
+    def _checkpoints(self, saved: Saved) -> list[Checkpoint]:
+        """Of what a slice saved, once its measures are in the record."""
+        if saved.numbers is None or not len(saved.slots):
+            return []
+        numbers = saved.numbers.read(int((saved.begins + saved.counts).max()) * NUMBER_BYTES).view(np.float64)
+        checkpoints = []
+        for slot, begin, count, progress in zip(*(column.tolist() for column in saved[:3]), saved.progress, strict=True):
+            cell = self._record.cells[slot]
+            assert cell is not None
+            state = packed_state(cell, progress, numbers[begin : begin + count])
+            epoch, record = int(self._record.epoch[slot]), self._record.saved(slot)
+            here = self._engine, self.device.name
+            checkpoints.append(Checkpoint(cell, epoch, *here, record, state, self._kernel_of(slot)))
+        return checkpoints
+
+    def _restore(self, slots: Int[np.ndarray, " slot"]) -> None:
+        """Cells that have been taken in go on from where they were saved, if they were."""
+        for slot in slots.tolist() if self._begun else ():
+            cell = self._record.cells[slot]
+            here = self._engine, self.device.name, self._kernel_of(slot)
+            if cell is None or (before := goes_on_from(self._begun, cell, *here)) is None:
+                continue
+            progress, saved = unpacked_state(cell, before.state)
+            self._record.restore(slot, before.record)
+            memory = self._restored[slot] = self.device.memory(saved.nbytes)
+            memory.write(saved)
+            self._tasks["progress"][slot] = np.frombuffer(progress, dtype=TASK["progress"])[0]
+            self._tasks["progress"]["state"][slot] = SAVED
+            self._tasks["saved"][slot] = memory.address
+
+    def _kernel_of(self, slot: int) -> str:
+        return self._families.groups[self._table["group"][self._family[slot]]].kernel.name
 
     def absorb(self, noted: Slice) -> TrainReport:
         """Take in what a slice noted; cells that ended leave the memory."""
@@ -179,7 +277,8 @@ class Lane:
         self._occupied[last] = False
         for slot in last.tolist():
             self._memory[slot] = None
-        return TrainReport(outcomes, float(trained @ flops))
+            self._restored.pop(slot, None)
+        return TrainReport(outcomes, float(trained @ flops), checkpoints=self._checkpoints(noted.saved))
 
     def close(self) -> None:
         """Nobody may get the memory that a slice still writes to, however training ends."""
@@ -254,6 +353,7 @@ class Lane:
         for slot in slots.tolist():
             self._memory[slot] = memory
         self._record.begin(slots, cells, image.variances[part])
+        self._restore(slots)
         if self._n_predictions:
             # As the cells round them; of fewer samples the last again, which nobody reads.
             sample = np.minimum(np.arange(self._n_predictions), own["spec"]["n_samples"][:, None] - 1)

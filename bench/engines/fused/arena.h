@@ -96,8 +96,8 @@ template <bool BACK, class Real> FUSED_FN void copy(double& host, Real& own) {
   else own = (Real)host;
 }
 
-// Parameters as the host has them, [out][in] and [out], to the arrays' rows, or, if BACK, from there.
-template <class Tiles, bool BACK> FUSED_FN void copy_params(const Spec& c, double* host, typename Tiles::Real* rows) {
+// Parameters as the host has them, [out][in] and [out], to the arrays' rows, or, if BACK, from there; returns where the host's end.
+template <class Tiles, bool BACK> FUSED_FN double* copy_params(const Spec& c, double* host, typename Tiles::Real* rows) {
   for (int l = 0; l <= c.depth; l++) {
     const Layer at = layer_of<Tiles>(c, l);
     double* biases = host + at.fan_out * at.fan_in;
@@ -107,9 +107,17 @@ template <class Tiles, bool BACK> FUSED_FN void copy_params(const Spec& c, doubl
     }
     host = biases + at.fan_out;
   }
+  return host;
 }
 
-// A fresh cell: all arrays zero but the parameters and the samples.
+// All that outlasts an epoch, likewise: parameters and moments.
+template <class Tiles, bool BACK> FUSED_CALL void copy_state(const Spec& c, double* host, const Arrays<typename Tiles::Real>& a) {
+  const int count = c.optimizer == SGD ? 2 : c.amsgrad ? 4 : 3;
+  FUSED_ROLLED for (int k = 0; k < count; k++)
+    host = copy_params<Tiles, BACK>(c, host, k == 0 ? a.params : k == 1 ? a.moment1 : k == 2 ? a.moment2 : a.moment2_max);
+}
+
+// A cell that is fresh or was saved: all arrays zero but the samples, the parameters, and moments that were saved.
 template <class Tiles> FUSED_CALL void begin(const Task& task, const Arrays<typename Tiles::Real>& arrays, bool with_scratch) {
   const Spec& c = task.spec;
   const Offsets<Tiles> at(c, with_scratch);
@@ -118,7 +126,8 @@ template <class Tiles> FUSED_CALL void begin(const Task& task, const Arrays<type
   FUSED_TEAM(i, 0, words) ((Line*)task.memory)[i] = Line{};
   Tiles::team_sync();
   if (Tiles::rank() == 0 && Tiles::tid() == 0) at.close(task.memory);
-  copy_params<Tiles, false>(c, task.params, arrays.params);
+  if (task.progress.state == SAVED) copy_state<Tiles, false>(c, task.saved, arrays);
+  else copy_params<Tiles, false>(c, task.params, arrays.params);
   turn_over<Tiles>(arrays.train, task.inputs, task.targets, c.n_samples, c.d_in);
   turn_over<Tiles>(arrays.val, task.val_inputs, task.val_targets, c.n_val, c.d_in);
   Tiles::team_sync();
@@ -134,8 +143,9 @@ template <class Tiles, class Host>
 FUSED_CALL void go_on(Task& task, Core<Tiles>& core, Host& host, typename Tiles::Real* scratch) {
   if (Tiles::tid() == 0 || !Tiles::ONE_CORE) set_up<Tiles>(core, task, scratch);
   Tiles::sync();
-  if (task.progress.state == FRESH) begin<Tiles>(task, core.arrays(), !scratch);
+  if (task.progress.state == FRESH || task.progress.state == SAVED) begin<Tiles>(task, core.arrays(), !scratch);
   core.train(host, task.progress);
+  if (task.progress.state == PAUSED && task.saved) copy_state<Tiles, true>(task.spec, task.saved, core.arrays());
   if (task.progress.state != ENDED) return;
   copy_params<Tiles, true>(task.spec, task.params, core.arrays().params);
   if (Tiles::rank() == 0) core.predict(task.n_predictions, task.predictions);

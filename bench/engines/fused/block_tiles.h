@@ -3,7 +3,8 @@
 // TF32 as they are read.
 #pragma once
 #include "block_threads.h"
-#include "real.h"
+#include "box_muller.h"
+#include "philox.h"
 
 namespace fused {
 
@@ -22,6 +23,22 @@ template <class Real_, int BLOCK_, int TM, bool ROUNDED = false> struct BlockTil
   static FUSED_FN int lane() { return threads() < WARP ? 0 : tid() % WARP; }
   static FUSED_FN int rows() { return threads() / lanes(); }
   static FUSED_FN int row() { return tid() / lanes(); }
+
+  // Draws for one sample at a time.
+  typedef Word Draw;
+  typedef Real Numbers;
+  static constexpr int DRAWS = 1;
+  static FUSED_FN Words draw(Word step, Word layer, Word call, const int* samples, const Word* key) {
+    return philox(step, layer, call, (Word)*samples, key[0], key[1]);
+  }
+  struct Normals {
+    Real cosine, sine;
+  };
+  static FUSED_FN Normals normals(Word radius, Word turn) {
+    const double length = root(-2 * log_<double, long long>(uniform(radius)));
+    const auto turned = turn_by<double, long long>(uniform(turn));
+    return {(Real)(length * turned.cosine), (Real)(length * turned.sine)};
+  }
 
   struct alignas(16) Four {
     Real v[4];

@@ -1,4 +1,4 @@
-// Normal numbers from uniform ones (Box and Muller 1958), branch-free in double, so that loops over them vectorize.
+// Normal numbers from uniform ones (Box and Muller 1958), branch-free, of one double or of a vector of them; Whole are integers as wide.
 #pragma once
 #include "real.h"
 
@@ -6,14 +6,13 @@ namespace fused {
 
 // ln x for normal x > 0: x = 2**e m, m in [sqrt(1/2), sqrt 2), and ln m = 2 atanh(s), s = (m - 1) / (m + 1), |s| < 0.172, by its
 // Taylor series to 1e-17.
-FUSED_FN double log_(double x) {
+template <class Double, class Whole> FUSED_FN Double log_(Double x) {
   typedef Bits<double> B;
-  const B::Int bits = bits_of<B::Int>(x);
-  const B::Int half = bits_of<B::Int>(0.70710678118654752440);
-  const B::Int e = (bits - half) >> B::MANTISSA;
-  const double m = bits_of<double>(bits - (e << B::MANTISSA));
-  const double s = (m - 1) / (m + 1), square = s * s;
-  double p = 1.0 / 21;
+  const Whole bits = bits_of<Whole>(x);
+  const Whole e = (bits - bits_of<B::Int>(0.70710678118654752440)) >> B::MANTISSA;
+  const Double m = bits_of<Double>(bits - (e << B::MANTISSA));
+  const Double s = (m - 1) / (m + 1), square = s * s;
+  Double p = Double{} + 1.0 / 21;
   p = p * square + 1.0 / 19;
   p = p * square + 1.0 / 17;
   p = p * square + 1.0 / 15;
@@ -24,19 +23,19 @@ FUSED_FN double log_(double x) {
   p = p * square + 1.0 / 5;
   p = p * square + 1.0 / 3;
   p = p * square + 1;
-  return (double)(int)e * 0.69314718055994530942 + 2 * s * p;
+  return (bits_of<Double>(e + bits_of<B::Int>(B::ROUND)) - B::ROUND) * 0.69314718055994530942 + 2 * s * p;
 }
 
-struct Turn {
-  double cosine, sine;
+template <class Double> struct Turn {
+  Double cosine, sine;
 };
 
 // Cosine and sine of 2 pi v, 0 <= v <= 1: quarters of a turn are taken off, the rest, at most pi / 4, goes into Taylor series.
-FUSED_FN Turn turn_by(double v) {
+template <class Double, class Whole> FUSED_FN Turn<Double> turn_by(Double v) {
   typedef Bits<double> B;
-  const double shifted = 4 * v + B::ROUND, quarters = shifted - B::ROUND;
-  const double a = (v - quarters / 4) * 6.283185307179586476925, square = a * a;
-  double s = -1.0 / 1307674368000;
+  const Double shifted = 4 * v + B::ROUND, quarters = shifted - B::ROUND;
+  const Double a = (v - quarters / 4) * 6.283185307179586476925, square = a * a;
+  Double s = Double{} - 1.0 / 1307674368000;
   s = s * square + 1.0 / 6227020800;
   s = s * square - 1.0 / 39916800;
   s = s * square + 1.0 / 362880;
@@ -44,7 +43,7 @@ FUSED_FN Turn turn_by(double v) {
   s = s * square + 1.0 / 120;
   s = s * square - 1.0 / 6;
   s = s * square * a + a;
-  double c = 1.0 / 20922789888000;
+  Double c = Double{} + 1.0 / 20922789888000;
   c = c * square - 1.0 / 87178291200;
   c = c * square + 1.0 / 479001600;
   c = c * square - 1.0 / 3628800;
@@ -54,10 +53,10 @@ FUSED_FN Turn turn_by(double v) {
   c = c * square - 0.5;
   c = c * square + 1;
   // A quarter turn takes (c, s) to (-s, c).
-  const B::Int quarter = bits_of<B::Int>(shifted) & 3;
-  const bool odd = quarter & 1;
-  const double x = odd ? s : c, y = odd ? c : s;
-  return {quarter == 1 || quarter == 2 ? -x : x, quarter >= 2 ? -y : y};
+  const Whole quarter = bits_of<Whole>(shifted) & 3;
+  const auto odd = (quarter & 1) != 0;
+  const Double x = odd ? s : c, y = odd ? c : s;
+  return {((quarter + 1) & 2) != 0 ? -x : x, quarter >= 2 ? -y : y};
 }
 
 }  // namespace fused

@@ -26,8 +26,8 @@ template <int BYTES, int V, int TM, int W> struct Build {
 }  // namespace fused
 
 #define MEMCAP_BUILD(NAME, BYTES, V, TM, W)                                                     \
-  extern "C" bool memcap_train_##NAME(void* task, const bool* stop, int* epochs) {              \
-    return fused::Build<BYTES, V, TM, W>::train(*(fused::Task*)task, {stop, epochs});           \
+  extern "C" bool memcap_train_##NAME(void* task, const bool* stop, const bool* pause, int* epochs) { \
+    return fused::Build<BYTES, V, TM, W>::train(*(fused::Task*)task, {stop, pause, epochs});    \
   }                                                                                             \
   extern "C" double memcap_multiply_adds_##NAME(bool is_double, long long rounds) {             \
     return fused::Build<BYTES, V, TM, W>::adds(is_double, rounds);                              \

@@ -2,9 +2,9 @@
 #pragma once
 
 extern "C" {
-bool memcap_train_avx512(void* task, const bool* stop, int* epochs);
-bool memcap_train_avx2(void* task, const bool* stop, int* epochs);
-bool memcap_train_portable(void* task, const bool* stop, int* epochs);
+bool memcap_train_avx512(void* task, const bool* stop, const bool* pause, int* epochs);
+bool memcap_train_avx2(void* task, const bool* stop, const bool* pause, int* epochs);
+bool memcap_train_portable(void* task, const bool* stop, const bool* pause, int* epochs);
 double memcap_multiply_adds_avx512(bool is_double, long long rounds);
 double memcap_multiply_adds_avx2(bool is_double, long long rounds);
 double memcap_multiply_adds_portable(bool is_double, long long rounds);

@@ -8,7 +8,6 @@
 // whatever the size of the team.
 #pragma once
 #include "activations.h"
-#include "box_muller.h"
 #include "cdf.h"
 #include "philox.h"
 #include "spec.h"
@@ -20,6 +19,10 @@ namespace fused {
 #define FUSED_GRID(u, units, s, span)                             \
   for (int u = Tiles::row(); u < (units); u += Tiles::rows())     \
     for (int s = Tiles::lane(); s < (span); s += Tiles::lanes())
+// Calls of draws by samples, as many of these at once as Tiles draws for.
+#define FUSED_DRAWS(call, calls, s, span)                              \
+  for (int call = Tiles::row(); call < (calls); call += Tiles::rows()) \
+    for (int s = Tiles::lane() * Tiles::DRAWS; s < (span); s += Tiles::lanes() * Tiles::DRAWS)
 // Shared by all threads of a team; followed by Tiles::team_sync().
 #define FUSED_TEAM(i, first, n) \
   for (int i = (first) + Tiles::rank() * Tiles::threads() + Tiles::tid(); i < (n); i += Tiles::team() * Tiles::threads())
@@ -288,17 +291,18 @@ template <class Tiles> class Core {
 
   // Which units of a layer are kept at this step.
   FUSED_CALL void draw_kept(int layer, int n, int step) {
-    const Word below = drop_threshold(c.dropout);
+    typedef typename Tiles::Draw Draw;
+    const Draw below = Draw{} + drop_threshold(c.dropout), none = Draw{};
     const int span = padded(n, BLOCK / 4);
     Word* bits = kept + layer * calls_of(c) * BLOCK;
-    FUSED_GRID(call, calls_of(c), s, span) {
-      const Words drawn = philox((Word)step, (Word)layer, (Word)call, (Word)samples[s], c.dropout_key[0], c.dropout_key[1]);
-      Word all = 0;
-      for (int k = 0; k < 4; k++) {
-        all |= (Word)((drawn.w[k] & 0xFFFFu) >= below) << (2 * k);
-        all |= (Word)((drawn.w[k] >> 16) >= below) << (2 * k + 1);
+    FUSED_DRAWS(call, calls_of(c), s, span) {
+      const auto drawn = Tiles::draw((Word)step, (Word)layer, (Word)call, samples + s, c.dropout_key);
+      Draw all = none;
+      FUSED_UNROLL for (int k = 0; k < 4; k++) {
+        all |= (drawn.w[k] & 0xFFFFu) >= below ? none + (1u << (2 * k)) : none;
+        all |= (drawn.w[k] >> 16) >= below ? none + (2u << (2 * k)) : none;
       }
-      bits[call * BLOCK + s] = all;
+      *(Draw*)(bits + call * BLOCK + s) = all;
     }
     Tiles::sync();
   }
@@ -393,35 +397,50 @@ template <class Tiles> class Core {
       for (int at = first_of(share, shares, count), end = first_of(share + 1, shares, count); at < end; at += BLOCK) {
         if (host.stopped()) break;
         const int n = count - at < BLOCK ? count - at : BLOCK;
-        FUSED_EACH(s, BLOCK) {
-          const int place = start + at + (s < n ? s : 0);
-          samples[s] = shuffled ? a.order[place] : place;
-          batch_targets[s] = a.train.targets[samples[s]];
-        }
+        const int first = start + at;
+        if (shuffled) FUSED_EACH(s, BLOCK) samples[s] = a.order[first + (s < n ? s : 0)];
+        else FUSED_EACH(s, BLOCK) samples[s] = first + (s < n ? s : 0);
         Tiles::sync();
-        FUSED_GRID(f, c.d_in, s, BLOCK) batch_inputs[f * LD + s] = s < n ? a.train.inputs[f * a.train.row + samples[s]] : 0;
-        Tiles::sync();
+        const Inputs in = batch_of(first, n, shuffled);
         if (c.input_noise > 0) shake(n, step);
-        forward(batch_inputs, LD, n, dropping, step);
+        forward(in.first, in.row, n, dropping, step);
         subtract(batch_targets, n);
         Tiles::sync();
-        backward(share, batch_inputs, LD, n, count, dropping);
+        backward(share, in.first, in.row, n, count, dropping);
       }
     }
     Tiles::team_sync();
   }
 
+  // The inputs and targets of a block of a batch, zero beyond the n-th sample: a copy where the batch is shuffled, ends within a block
+  // of samples, or is changed.
+  FUSED_FN Inputs batch_of(int first, int n, bool shuffled) {
+    if (!shuffled && c.batch_size == c.n_samples && !(c.input_noise > 0)) {
+      FUSED_EACH(s, BLOCK) batch_targets[s] = a.train.targets[first + s];
+      return inputs_of(a.train, first);
+    }
+    FUSED_EACH(s, BLOCK) batch_targets[s] = s < n ? a.train.targets[samples[s]] : 0;
+    if (shuffled) {
+      FUSED_GRID(f, c.d_in, s, n) batch_inputs[f * LD + s] = a.train.inputs[f * a.train.row + samples[s]];
+    } else {
+      FUSED_GRID(f, c.d_in, s, n) batch_inputs[f * LD + s] = a.train.inputs[f * a.train.row + first + s];
+    }
+    FUSED_GRID(f, c.d_in, s, BLOCK - n) batch_inputs[f * LD + n + s] = 0;
+    Tiles::sync();
+    return {batch_inputs, LD};
+  }
+
   // Adds fresh normal noise to a batch's inputs, to all features of a call: a condition would keep compilers from making vectors.
   FUSED_CALL void shake(int n, int step) {
+    typedef typename Tiles::Numbers Numbers;
     const Real amount = (Real)c.input_noise;
-    FUSED_GRID(call, input_rows(c) / NORMALS_PER_CALL, s, n) {
-      const Words drawn = philox((Word)step, 0, (Word)call, (Word)samples[s], c.noise_key[0], c.noise_key[1]);
-      for (int pair = 0; pair < 2; pair++) {
-        const double radius = root(-2 * log_(uniform(drawn.w[2 * pair])));
-        const Turn turn = turn_by(uniform(drawn.w[2 * pair + 1]));
+    FUSED_DRAWS(call, input_rows(c) / NORMALS_PER_CALL, s, n) {
+      const auto drawn = Tiles::draw((Word)step, 0, (Word)call, samples + s, c.noise_key);
+      FUSED_UNROLL for (int pair = 0; pair < 2; pair++) {
+        const auto normals = Tiles::normals(drawn.w[2 * pair], drawn.w[2 * pair + 1]);
         Real* to = batch_inputs + (call * NORMALS_PER_CALL + 2 * pair) * LD + s;
-        to[0] += amount * (Real)(radius * turn.cosine);
-        to[LD] += amount * (Real)(radius * turn.sine);
+        *(Numbers*)to += amount * normals.cosine;
+        *(Numbers*)(to + LD) += amount * normals.sine;
       }
     }
     Tiles::sync();

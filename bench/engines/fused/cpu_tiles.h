@@ -1,5 +1,6 @@
 // The three small matrix products on a CPU: tiles of units by samples in vector registers. One thread trains one cell.
 #pragma once
+#include "cpu_draws.h"
 #include "real.h"
 
 namespace fused {
@@ -34,12 +35,34 @@ template <class Real_, int VL, int V, int TM, int W, bool ROUNDED = false> struc
   typedef Real Vector __attribute__((vector_size(VL * sizeof(Real)), aligned(sizeof(Real)), may_alias));
   typedef typename Bits<Real>::Int Mask __attribute__((vector_size(VL * sizeof(Real))));
 
+  typedef typename PlacesBelow<VL>::Type Lanes;  // of a vector
+
   static constexpr int LD = BLOCK;  // numbers from one unit of a block of samples to the next
   static constexpr int SHARES = 1, SHARE_SAMPLES = 1;  // one thread has no use for several
   static constexpr bool ONE_CORE = false;
   static constexpr bool STAGED = false;  // inputs are read where they are
   static constexpr bool IN_PLACE = false;  // `back` sums in several passes, and asks for activations in the last
   static constexpr int AT_ONCE = 1;        // compilers make vectors themselves
+
+  // Draws for VL samples at a time.
+  typedef CpuDraws<VL * (int)sizeof(Word)> Draws;
+  typedef typename Draws::Words Draw;
+  typedef Vector Numbers;
+  static constexpr int DRAWS = VL;
+  static FUSED_FN auto draw(Word step, Word layer, Word call, const int* samples, const Word* key) {
+    return Draws::draw(step, layer, call, samples, key);
+  }
+  struct Normals {
+    Vector cosine, sine;
+  };
+  static FUSED_FN Normals normals(Draw radius, Draw turn) {
+    typedef typename Draws::Wide Wide;
+    const auto even = Draws::normals((Wide)radius, (Wide)turn), odd = Draws::normals((Wide)radius >> 32, (Wide)turn >> 32);
+    return {zipped(even.cosine, odd.cosine, Lanes{}), zipped(even.sine, odd.sine, Lanes{})};
+  }
+  template <class Double, int... J> static FUSED_FN Vector zipped(Double even, Double odd, Places<J...>) {
+    return Vector{(Real)(J % 2 ? odd : even)[J / 2]...};
+  }
 
   static FUSED_FN int tid() { return 0; }
   static FUSED_FN int threads() { return 1; }
@@ -65,7 +88,6 @@ template <class Real_, int VL, int V, int TM, int W, bool ROUNDED = false> struc
   }
 
   // Of two vectors of a matrix that is being turned over its diagonal, squares of STEP by STEP lanes at a time.
-  typedef typename PlacesBelow<VL>::Type Lanes;
   template <int STEP, int... J> static FUSED_FN Vector low(Vector a, Vector b, Places<J...>) {
     return FUSED_SHUFFLE(a, b, (J & STEP ? VL + J - STEP : J)...);
   }

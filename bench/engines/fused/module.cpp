@@ -24,7 +24,10 @@ typedef nb::ndarray<const double, nb::c_contig, nb::device::cpu> Numbers;
 
 namespace {
 
-typedef bool (*Train)(void*, const bool*, int*);
+typedef bool (*Train)(void*, const bool*, const bool*, int*);
+typedef std::chrono::steady_clock Clock;
+
+double seconds_since(Clock::time_point then) { return std::chrono::duration<double>(Clock::now() - then).count(); }
 
 bool runs_here(const std::string& isa) {
 #if defined(__x86_64__)
@@ -64,16 +67,18 @@ double multiply_adds(const std::string& isa, bool is_double, long long rounds) {
   return memcap_multiply_adds_portable(is_double, rounds);
 }
 
-// The bytes of bench.engines.task.Spec.
-fused::Spec as_spec(const nb::bytes& bytes) {
-  if (bytes.size() != sizeof(fused::Spec)) throw std::invalid_argument("not the bytes of a Spec of this build");
-  fused::Spec spec;
-  std::memcpy(&spec, bytes.data(), sizeof spec);
-  return spec;
+// The bytes of a struct of bench.engines.task.
+template <class Struct> Struct as_struct(const nb::bytes& bytes) {
+  if (bytes.size() != sizeof(Struct)) throw std::invalid_argument("not the bytes of a struct of this build");
+  Struct made;
+  std::memcpy(&made, bytes.data(), sizeof made);
+  return made;
 }
 
+nb::bytes as_bytes(const std::vector<double>& numbers) { return nb::bytes((const char*)numbers.data(), numbers.size() * sizeof(double)); }
+
 nb::tuple block_measure(int dtype, int block, int rows, bool tensor_cores, nb::bytes spec) {
-  const fused::Spec c = as_spec(spec);
+  const auto c = as_struct<fused::Spec>(spec);
   long long sizes[3];
   memcap_block_measure(dtype, block, rows, tensor_cores, &c, sizes);
   return nb::make_tuple(sizes[0], sizes[1], sizes[2]);
@@ -94,15 +99,25 @@ struct Job {
   long id;
   fused::Task task{};
   bool gives_params = false;
-  std::vector<double> params, inputs, targets, val_inputs, val_targets, rates, tau, val_mse, predictions;
+  std::vector<double> params, inputs, targets, val_inputs, val_targets, rates, tau, val_mse, predictions, saved;
   int epochs_done = 0;
   int epochs_reported = 0;
   bool ok = false;
   double time_s = 0;
+  // Of pauses: whether one is wanted, since when none was, whether what was saved waits to be taken and how far it is, and the measures
+  // and seconds that were taken with earlier ones.
+  bool pause = false;
+  Clock::time_point since;
+  bool is_saved = false;
+  fused::Progress at_pause;
+  double time_at_pause_s = 0;
+  size_t measures_taken = 0;
+  double time_taken_s = 0;
 
   // All memory but the core's own, before a thread has the job.
   void prepare() {
-    const size_t epochs = (size_t)task.spec.max_epochs + 1;
+    task.first = task.progress.epoch;
+    const size_t epochs = (size_t)(task.spec.max_epochs + 1 - task.first);
     tau.resize(epochs);
     val_mse.resize(task.spec.n_val ? epochs : 0);
     predictions.resize(task.n_predictions);
@@ -117,12 +132,55 @@ struct Job {
     task.tau = tau.data();
     task.val_mse = val_mse.data();
     task.predictions = predictions.data();
+    task.saved = saved.data();
   }
 
-  void run(Train train, const bool* stop) {
-    const auto started = std::chrono::steady_clock::now();
-    ok = train(&task, stop, &epochs_done);
-    time_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+  // To its end. `mutex` is that of whoever takes what was saved.
+  void run(Train train, const bool* stop, std::mutex& mutex) {
+    const auto started = Clock::now();
+    for (;;) {
+      ok = train(&task, stop, &pause, &epochs_done);
+      time_s = seconds_since(started);
+      if (!ok || task.progress.state != fused::PAUSED) return;
+      const std::lock_guard<std::mutex> lock(mutex);
+      at_pause = task.progress;
+      time_at_pause_s = time_s;
+      is_saved = true;
+      __atomic_store_n(&pause, false, __ATOMIC_RELAXED);
+      since = Clock::now();
+    }
+  }
+
+  size_t n_saved(size_t n_params) const { return (task.spec.optimizer == fused::SGD ? 2 : task.spec.amsgrad ? 4 : 3) * n_params; }
+
+  // Let it pause soon, with room for what is then saved; where there is none it trains on.
+  void want_pause() {
+    try {
+      saved.resize(n_saved(params.size()));
+    } catch (const std::bad_alloc&) {
+      return;
+    }
+    task.saved = saved.data();
+    __atomic_store_n(&pause, true, __ATOMIC_RELEASE);
+  }
+
+  // What was saved: (id, progress, seconds, tau, val_mse, parameters and moments), the measures and seconds since it was taken before.
+  nb::tuple take() {
+    const nb::bytes progress((const char*)&at_pause, sizeof at_pause);
+    const size_t until = (size_t)(at_pause.epoch - task.first);
+    const nb::tuple taken = nb::make_tuple(id, progress, time_at_pause_s - time_taken_s, rest(tau, until), rest(val_mse, until), as_bytes(saved));
+    measures_taken = until;
+    time_taken_s = time_at_pause_s;
+    is_saved = false;
+    task.saved = nullptr;
+    std::vector<double>().swap(saved);
+    return taken;
+  }
+
+  // Measures of so many epochs, without those that were taken; all of validation are none without validation samples.
+  std::vector<double> rest(const std::vector<double>& measures, size_t until) const {
+    if (measures.empty()) return {};
+    return {measures.begin() + (long)measures_taken, measures.begin() + (long)until};
   }
 };
 
@@ -138,12 +196,19 @@ class Queue {
   }
   ~Queue() { close(); }
 
-  // Cells are trained in the order in which they are given.
-  void push(long id, nb::bytes spec, int n_predictions, bool gives_params, Numbers params, Numbers inputs,
-            Numbers targets, Numbers val_inputs, Numbers val_targets, Numbers rates) {
+  // Cells are trained in the order in which they are given. One that was saved goes on from its `progress` and what was `saved`; those of
+  // others are empty.
+  void push(long id, nb::bytes spec, int n_predictions, bool gives_params, Numbers params, Numbers inputs, Numbers targets,
+            Numbers val_inputs, Numbers val_targets, Numbers rates, nb::bytes progress, Numbers saved) {
     auto job = std::make_unique<Job>();
     job->id = id;
-    job->task.spec = as_spec(spec);
+    job->task.spec = as_struct<fused::Spec>(spec);
+    if (progress.size()) {
+      job->task.progress = as_struct<fused::Progress>(progress);
+      job->task.progress.state = fused::SAVED;
+      job->saved = copied(saved);
+      if (job->saved.size() != job->n_saved(params.size())) throw std::invalid_argument("not what was saved of such a cell");
+    }
     job->task.n_predictions = n_predictions;
     job->gives_params = gives_params;
     job->params = copied(params);
@@ -160,11 +225,12 @@ class Queue {
     changed_.notify_one();
   }
 
-  // Waits up to timeout_s for a cell to end. Returns (ended, progress): for every ended cell (id, ok, last epoch, seconds, tau,
-  // val_mse, predictions, final parameters if asked for), and for every running or ended cell (id, epochs since the last call).
-  nb::tuple poll(double timeout_s) {
+  // Waits up to timeout_s for a cell to end. Returns (ended, progress, saved): for every ended cell (id, ok, last epoch, seconds, tau,
+  // val_mse, predictions, final parameters if asked for), for every running or ended cell (id, epochs since the last call), and what
+  // `Job::take` gives of those saved, each at its next epoch when it has trained so long. Of these an ended one gives what is left.
+  nb::tuple poll(double timeout_s, double save_every_s) {
     std::vector<std::unique_ptr<Job>> done;
-    nb::list ended, progress;
+    nb::list ended, progress, saved;
     {
       nb::gil_scoped_release release;
       std::unique_lock<std::mutex> lock(mutex_);
@@ -173,18 +239,20 @@ class Queue {
     }
     {
       const std::lock_guard<std::mutex> lock(mutex_);
-      for (Job* job : running_) report(*job, progress);
+      for (Job* job : running_) {
+        report(*job, progress);
+        if (job->is_saved) saved.append(job->take());
+        else if (!job->pause && seconds_since(job->since) >= save_every_s) job->want_pause();
+      }
     }
     for (auto& job : done) {
       report(*job, progress);
-      const size_t count = job->ok ? (size_t)job->task.progress.epoch + 1 : 0;
-      job->tau.resize(count);
-      if (job->task.spec.n_val) job->val_mse.resize(count);
+      const size_t until = job->ok ? (size_t)(job->task.progress.epoch + 1 - job->task.first) : job->measures_taken;
       if (!job->gives_params) job->params.clear();
-      ended.append(nb::make_tuple(job->id, job->ok, job->task.progress.epoch, job->time_s, job->tau, job->val_mse, job->predictions,
-                                job->params));
+      ended.append(nb::make_tuple(job->id, job->ok, job->task.progress.epoch, job->time_s - job->time_taken_s, job->rest(job->tau, until),
+                                  job->rest(job->val_mse, until), job->predictions, job->params));
     }
-    return nb::make_tuple(ended, progress);
+    return nb::make_tuple(ended, progress, saved);
   }
 
   // Cells that wait are dropped, those that train stop at their next epoch.
@@ -227,9 +295,10 @@ class Queue {
         if (stop_) return;
         job = std::move(waiting_.front());
         waiting_.pop_front();
+        job->since = Clock::now();
         running_.push_back(job.get());
       }
-      job->run(train_, &stop_);
+      job->run(train_, &stop_, mutex_);
       {
         const std::lock_guard<std::mutex> lock(mutex_);
         for (size_t i = 0; i < running_.size(); i++)

@@ -44,8 +44,9 @@ struct Spec {
   Word dropout_key[2], noise_key[2], order_key[2];
 };
 
-// FRESH: nothing done yet. PAUSED: it can go on. STOPPED: the host said so within an epoch, and it cannot.
-enum State { FRESH, PAUSED, ENDED, STOPPED };
+// FRESH: nothing done yet. PAUSED: it can go on. STOPPED: the host said so within an epoch, and it cannot. SAVED: it goes on from what
+// was saved of it as it paused.
+enum State { FRESH, PAUSED, ENDED, STOPPED, SAVED };
 
 // How far a cell has come: with its arrays, all that it needs to go on as if it had not paused. All zero: FRESH.
 struct Progress {

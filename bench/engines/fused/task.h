@@ -15,6 +15,8 @@ struct Task {
   // Out: measures of `room` epochs from `first` on, and the outputs of the first samples in the final state.
   double *tau, *val_mse, *predictions;
   int first, room;
+  // In where the state is SAVED, out at every pause if not null: parameters, then the optimizer's moments, each array like `params`.
+  double* saved;
   void* memory;  // Offsets::bytes of the cell, its own until it ends
   Progress progress;
 };

@@ -1,1 +1,1 @@
-"""Where packs run. An executor takes packs and yields reports; closing it stops the work. `choice` lists them."""
+"""Where cells train. An executor takes cells and reports how they ended; closing it stops the work. `choice` lists them."""

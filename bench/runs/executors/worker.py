@@ -19,7 +19,8 @@ def main(descriptor: int) -> None:
         engine = make_engine(spec)
         try:
             while True:
-                for report in train_guarded(engine, pipe.recv(), n_predictions, jacobian_rank):
+                pack, begun = pipe.recv()
+                for report in train_guarded(engine, pack, n_predictions, jacobian_rank, begun):
                     pipe.send(report)
                 pipe.send(PackDone())
         except (EOFError, BrokenPipeError):

@@ -1,0 +1,163 @@
+"""Cells on a Ray cluster: packs of them, each a task of its own. Outcomes come back to this machine, which writes them."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+import socket
+from collections.abc import Generator, Mapping, Sequence
+from typing import Any
+
+from bench.engines.api import TrainReport
+from bench.machine.child import one_line
+from bench.machine.cores import available_cores
+from bench.protocol.cells import Cell, Checkpoint
+from bench.protocol.grid import GridError
+from bench.runs.executors.api import ClusterError, Facts, Wanted
+from bench.runs.executors.deal import deal
+from bench.runs.executors.here import Here
+from bench.runs.executors.local import failed
+from bench.runs.executors.options import Ray
+
+# Packs for each task that the cluster can run at once: as one ends, the next begins, and a node that is lost costs less.
+PACKS_PER_TASK = 4
+
+# A pack has no more cells than this, so that progress comes and what had ended is kept.
+MOST_IN_A_PACK = 256
+
+# How often a pack begins again whose node was lost, or whose process was killed.
+RETRIES = 5
+
+# How often this process looks up from waiting, so that a signal is heard.
+LOOK_EVERY_S = 0.5
+
+# A cluster answers sooner.
+ANSWERS_IN_S = 10.0
+
+# What Ray is told before it starts: to report nothing to its makers, and to leave a task without GPUs those that it sees.
+SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+
+
+class OnRay:
+    """Trains cells on the nodes of a cluster; see `bench.runs.executors.api.Executor`."""
+
+    stores = False
+    notice: str | None = None
+
+    def __init__(self, how: Ray, wanted: Wanted):
+        """Raises:
+        GridError: Ray is not installed; a device by its number, which no cluster has.
+        """
+        if importlib.util.find_spec("ray") is None:
+            raise GridError("executor", "ray", "needs Ray, which is not installed", "pip install 'memcap[ray]'")
+        if wanted.device not in ("auto", "cpu", "cuda"):
+            raise GridError("device", wanted.device, "names a GPU of one machine", "choose auto, cpu or cuda")
+        self._how, self._wanted = how, wanted
+        self._started = False
+
+    def close(self) -> None:
+        """Leave the cluster, or end it if it is this command's own."""
+        if self._started:
+            import ray
+
+            self._started = False
+            ray.shutdown()
+
+    def facts(self) -> Facts:
+        """As asked: what trained is in the table of cells."""
+        return Facts(self._wanted.engine, self._wanted.device, self._wanted.threads, {"executor": "ray"})
+
+    def train(self, cells: Sequence[Cell], begun: Mapping[Cell, Checkpoint]) -> Generator[TrainReport]:
+        """Train every cell to its end. A pack whose node is lost runs elsewhere; one that cannot ends as failed cells."""
+        import ray
+
+        self._start()
+        pending: dict[Any, list[Cell]] = {}
+        try:
+            needs, wanted, at_once = self._resources()
+            task = ray.remote(_train).options(max_retries=RETRIES, **needs)
+            number = max(PACKS_PER_TASK * at_once, -(-len(cells) // MOST_IN_A_PACK))
+            packs = deal(cells, number)
+            pending = {task.remote(pack, wanted, {c: begun[c] for c in pack if c in begun}): pack for pack in packs}
+            while pending:
+                ready, _ = ray.wait(list(pending), timeout=LOOK_EVERY_S)
+                for reference in ready:
+                    yield _report(reference, pending.pop(reference))
+        finally:
+            for reference in pending:
+                ray.cancel(reference, force=True)
+
+    def _start(self) -> None:
+        """Join the cluster, once; a program that has joined one already stays there."""
+        import ray
+
+        if ray.is_initialized():
+            return
+        for name, value in SETTINGS.items():
+            os.environ.setdefault(name, value)
+        about: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+        if self._how.address is None:
+            cpus = max(self._how.num_cpus, self._wanted.threads or available_cores())
+            about |= {"address": "local", "num_cpus": cpus, "include_dashboard": False}
+        else:
+            about["address"] = self._how.address
+        try:
+            _knock(self._how.address)
+            ray.init(**about)
+            self._started = True
+        except (ConnectionError, OSError, RuntimeError, ValueError, TimeoutError) as error:
+            raise ClusterError(f"Ray cannot be reached: {one_line(error)}") from error
+
+    def _resources(self) -> tuple[dict[str, int], Wanted, int]:
+        """What a task needs, how it is to train, and how many of them the cluster can run at once.
+
+        Raises:
+            ClusterError: no node has so much.
+        """
+        import ray
+
+        how, wanted = self._how, self._wanted
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        on_gpus = wanted.device == "cuda" or (
+            wanted.device == "auto" and any(node.get("GPU", 0) >= how.num_gpus for node in nodes)
+        )
+        needs = {"CPU": how.num_cpus, **({"GPU": how.num_gpus} if on_gpus else {})}
+        at_once = sum(min(int(node.get(name, 0)) // amount for name, amount in needs.items()) for node in nodes)
+        if not at_once:
+            told = f"{how.num_cpus} CPUs" + f" and {how.num_gpus} GPUs" * on_gpus
+            raise ClusterError(f"Ray: none of {len(nodes)} nodes has {told}, which a task is to take")
+        # A task has as many CPUs as it is told of.
+        asked = {"num_cpus": how.num_cpus, "num_gpus": how.num_gpus if on_gpus else 0}
+        return asked, wanted._replace(device="cuda" if on_gpus else "cpu", threads=how.num_cpus), at_once
+
+
+def _knock(address: str | None) -> None:
+    """That something answers at an address: Ray itself would try for many minutes.
+
+    Raises:
+        OSError, ValueError: nothing does, or it is none.
+    """
+    host, colon, port = (address or "").removeprefix("ray://").rpartition(":")
+    if colon:
+        socket.create_connection((host, int(port)), timeout=ANSWERS_IN_S).close()
+
+
+def _train(cells: list[Cell], wanted: Wanted, begun: Mapping[Cell, Checkpoint]) -> list[TrainReport]:
+    """On a node: what became of the cells. What is saved of them on the way would be known here alone."""
+    return [report._replace(checkpoints=()) for report in Here(wanted).train(cells, begun)]
+
+
+def _report(reference: Any, cells: list[Cell]) -> TrainReport:
+    """What became of a pack."""
+    import ray
+    from ray.exceptions import RayError
+
+    try:
+        reports = ray.get(reference)
+    except RayError as error:
+        if isinstance(cause := getattr(error, "cause", None), GridError):
+            raise cause from None
+        # Its first line says what; the others are where.
+        return failed(cells, f"{type(error).__name__}: {str(error).strip().splitlines()[0]}")
+    return TrainReport([one for report in reports for one in report.outcomes], sum(report.flops for report in reports))
