@@ -42,7 +42,7 @@ def assert_memorizes(
         tau: the share of what the best constant leaves that may be left.
         within_epochs: passes over the batch in which that has to be reached.
         seed: of the initial weights.
-        budget_s: seconds of this process's own time that all of it may take; None: as many as its epochs do.
+        budget_s: seconds that all of it may take; None: as many as its epochs do.
 
     Returns:
         One line: at which epoch tau was reached, and what was turned off.
@@ -59,11 +59,11 @@ def assert_memorizes(
     """
     check_budget(budget_s)
     check_whole("within_epochs", within_epochs)
-    started = time.process_time()
+    started = time.monotonic()
     given = dict(shapes=shapes, arguments=arguments, loss=loss, optimizer=optimizer, device=device)
     with quiet():
         asked = question(module, batch, tau=tau, max_epochs=within_epochs, seeds=(seed,), **given)  # pyright: ignore[reportArgumentType]
-        trainer = Trainer(asked.source, asked.batch, asked.facts, asked.device)
+        trainer = Trainer(asked.source, asked.batch, asked.facts, asked.device, time.monotonic)
         trial = dataclasses.replace(asked.trial, dropout=False, measured=EVAL)
         off = ["dropout"] if asked.facts.random else []
         job = Job(trial, seed)
@@ -72,7 +72,7 @@ def assert_memorizes(
             ended = trainer.results[job]
             told = f"; turned off: {', '.join(off)}" if off else ""
             return f"memorized at epoch {ended.epoch_to_tau}: tau {ended.best:.2g} of {tau:g}{told}"
-    left = None if budget_s is None else max(0.1, started + budget_s - time.process_time())
+    left = None if budget_s is None else max(0.1, started + budget_s - time.monotonic())
     why = diagnose(module, batch, tau=tau, max_epochs=within_epochs, seeds=(seed,), budget_s=left, **given)  # pyright: ignore[reportArgumentType]
     if budget_s is not None and late:
         reached = f"not within {budget_s / 2:g} s; give more with budget_s, or a smaller batch"

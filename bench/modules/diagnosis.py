@@ -150,8 +150,8 @@ def diagnose(
         stop: a stopping rule, `bench.Stop`, or a function of the losses so far that says whether to stop.
         measured: the mode in which tau is measured, eval or train.
         seeds: of the initial weights; what stands out is confirmed on fresh ones.
-        budget_s: no training goes on beyond so many seconds of this process's own time, which a busy machine does not
-            shorten. None: thirty, or fifteen times what the epochs of the network as asked take.
+        budget_s: no training goes on beyond so many seconds. None: thirty, or fifteen times what the epochs of the network as
+            asked take, of this process's own time, which a busy machine does not shorten.
         device: where to train; that of the module's parameters unless said.
 
     Raises:
@@ -183,7 +183,8 @@ def diagnose(
             device=device,
         )
         findings = looks(asked)
-        trainer = Trainer(asked.source, asked.batch, asked.facts, asked.device)
+        clock = time.process_time if budget_s is None else time.monotonic
+        trainer = Trainer(asked.source, asked.batch, asked.facts, asked.device, clock)
         inquiry = Inquiry(asked, findings, trainer, budget_s)
         if not any(one.about is Held.DATA for one in findings):
             inquiry.run()

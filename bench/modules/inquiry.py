@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import time
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
@@ -96,7 +95,7 @@ class Inquiry:
 
     def run(self) -> None:
         """Train until a change is confirmed, nothing is left to try, or the time is over."""
-        started = time.process_time()
+        started = self.trainer.clock()
         if self._budget_s is not None:
             self.deadline = started + self._budget_s
         trial = self.asked.trial
@@ -110,7 +109,7 @@ class Inquiry:
             # Whoever is stopped early took less than the epochs that were asked for.
             ran = [own.epochs_run for own in self.tally(trial).ladder]
             share = max(1, sum(ran)) / max(1, len(ran) * trial.max_epochs)
-            took = 0.0 if quadratic else (time.process_time() - started) / max(share, 0.01)
+            took = 0.0 if quadratic else (self.trainer.clock() - started) / max(share, 0.01)
             self.deadline = started + max(LEAST_TIME_S, TIMES_ASKED * took)
         self._luck()
         if self.answer is Answer.YES and not self.loses and not self.other_mode:
@@ -118,7 +117,7 @@ class Inquiry:
         for stage in self._stages():
             new = [own for own in dict.fromkeys(stage()) if own not in self.tried]
             # A part of the time is kept to confirm what is found.
-            now = time.process_time()
+            now = self.trainer.clock()
             until = started + (1 - RESERVED) * (self.deadline - started)
             until = now + SCREENING * (until - now)
             # The smallest change first: beside many others, which take fewer epochs, it would be the first to be given up.

@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 from bench.modules.activations import applied
 from bench.modules.networks import Prepared, quiet
 from bench.modules.orders import batches
-from bench.modules.trials import Curve, Job, stopped_at
+from bench.modules.trials import Clock, Curve, Job, stopped_at
 
 # Epochs between looks at the clock and at what was reached: at most so many, and so few that a look comes each so many seconds.
 MOST_EPOCHS, LOOK_S = 64, 0.25
@@ -241,11 +241,11 @@ def _shared(tensors: list[Tensor]) -> _Data:
     return _Data(torch.stack(tensors), True)
 
 
-def train(networks: Sequence[Prepared], jobs: Sequence[Job], deadline: float) -> list[Curve]:
+def train(networks: Sequence[Prepared], jobs: Sequence[Job], deadline: float, clock: Clock = time.process_time) -> list[Curve]:
     """Losses of each network at epochs 0, 1, ..., until all memorized, diverged, were stopped or had their epochs.
 
     Networks and jobs belong to each other; their trials differ in rates, draws, data of one shape and epochs alone. Where the
-    time until the deadline (`time.process_time`) is too short for all, those with the most epochs are cut off, the last of
+    time until the deadline by this clock is too short for all, those with the most epochs are cut off, the last of
     the list first.
 
     Raises:
@@ -253,7 +253,7 @@ def train(networks: Sequence[Prepared], jobs: Sequence[Job], deadline: float) ->
     """
     with quiet():
         stack = _stacked(networks, jobs)
-        return _trained(stack, networks, deadline)
+        return _trained(stack, networks, deadline, clock)
 
 
 def _stacked(networks: Sequence[Prepared], jobs: Sequence[Job]) -> _Stack:
@@ -282,21 +282,21 @@ def _stacked(networks: Sequence[Prepared], jobs: Sequence[Job]) -> _Stack:
     return stack
 
 
-def _trained(stack: _Stack, networks: Sequence[Prepared], deadline: float) -> list[Curve]:
+def _trained(stack: _Stack, networks: Sequence[Prepared], deadline: float, clock: Clock) -> list[Curve]:
     jobs = list(stack.jobs)
     kept: list[list[np.ndarray]] = [[] for _ in jobs]
     given_up: set[int] = set()
     # Where nothing is trained, one epoch tells all.
     most = max(job.trial.max_epochs for job in jobs) if stack.params else 1
     goals = [own.scale.goal(job.trial.tau) for own, job in zip(networks, jobs, strict=True)]
-    epoch, block, begun = 0, 1, time.process_time()
+    epoch, block, begun = 0, 1, clock()
     # How long an epoch took before some were given up, and whether it is shorter without them.
     fewer_than: float | None = None
     worthwhile = sum(own.numel() for own in stack.params.values()) > FEW_NUMBERS
     # The fastest of the blocks with these networks tells how fast they are: one holds the trace.
     fastest = math.inf
     while True:
-        started, rows = time.process_time(), []
+        started, rows = clock(), []
         until = min(epoch + block, most)
         while epoch < until:
             before = None if stack.fused else stack.measure()
@@ -310,7 +310,7 @@ def _trained(stack: _Stack, networks: Sequence[Prepared], deadline: float) -> li
             kept[place].append(told[:, column])
         if epoch == most:
             break
-        now = time.process_time()
+        now = clock()
         fastest = min(fastest, (now - started) / max(1, len(rows)))
         each_s = fastest / len(stack.places)
         block = max(1, min(MOST_EPOCHS, 2 * block, int(LOOK_S / max(each_s * len(stack.places), 1e-9))))

@@ -17,7 +17,7 @@ from bench.modules.probe import Facts
 from bench.modules.randomness import drawn, stream
 from bench.modules.sources import Source
 from bench.modules.together import CannotStack
-from bench.modules.trials import TRAIN, Ended, Job, Trial, ended
+from bench.modules.trials import TRAIN, Clock, Ended, Job, Trial, ended
 from bench.protocol.grid import GridError
 
 # Numbers that a pack of networks may hold: parameters with gradients and the optimizer's state, and what the layers give,
@@ -33,8 +33,11 @@ APART = ("init", "gain", "standard_inputs", "standard_targets", "noise_targets",
 class Trainer:
     """Trains jobs on one network and batch, each once; `why_alone` says why some could not train together, in words."""
 
-    def __init__(self, source: Source, batch: Batch | tuple, facts: Facts, device: torch.device):
-        """`batch`: data, or shapes of which each seed has noise of its own."""
+    def __init__(
+        self, source: Source, batch: Batch | tuple, facts: Facts, device: torch.device, clock: Clock = time.process_time
+    ):
+        """`batch`: data, or shapes of which each seed has noise of its own; `clock`: of deadlines."""
+        self.clock = clock
         self.source, self.batch, self.facts, self.device = source, batch, facts, device
         self.results: dict[Job, Ended] = {}
         self.why_alone: list[str] = []
@@ -50,7 +53,7 @@ class Trainer:
         # What trains together first, since it takes the least time for each. What one leaves of its share is for the next.
         waiting = sorted(packs.values(), key=lambda own: (self._cannot(own[0].trial) is not None, max(map(self._steps, own))))
         for number, own in enumerate(waiting):
-            now = time.process_time()
+            now = self.clock()
             share = len(own) / sum(map(len, waiting[number:]))
             late += self._pack(own, now + share * (deadline - now))
         return late
@@ -70,7 +73,7 @@ class Trainer:
             return self._packed(jobs, deadline)
 
     def _packed(self, jobs: list[Job], deadline: float) -> list[Job]:
-        if time.process_time() > deadline:
+        if self.clock() > deadline:
             return jobs
         reason = self._cannot(jobs[0].trial)
         if reason is None and len(jobs) > 1:
@@ -80,7 +83,7 @@ class Trainer:
             for start in range(0, len(jobs), room):
                 part = jobs[start : start + room]
                 try:
-                    late += self._together(part, deadline) if time.process_time() < deadline else part
+                    late += self._together(part, deadline) if self.clock() < deadline else part
                 except CannotStack as error:
                     reason = str(error)
                     late += self._alone(part, deadline)
@@ -123,7 +126,7 @@ class Trainer:
     def _together(self, jobs: Sequence[Job], deadline: float) -> list[Job]:
         networks = [self.prepare(job) for job in jobs]
         try:
-            curves = together.train(networks, jobs, deadline)
+            curves = together.train(networks, jobs, deadline, self.clock)
         except torch.OutOfMemoryError as error:
             if len(jobs) == 1:
                 raise _too_large(self.source.name, self.device) from error
@@ -135,11 +138,11 @@ class Trainer:
 
     def _alone(self, jobs: Sequence[Job], deadline: float) -> list[Job]:
         for number, job in enumerate(jobs):
-            if time.process_time() > deadline:
+            if self.clock() > deadline:
                 return list(jobs[number:])
             own = self.prepare(job)
             try:
-                curve = alone.train(own, job, deadline)
+                curve = alone.train(own, job, deadline, self.clock)
             except torch.OutOfMemoryError as error:
                 raise _too_large(self.source.name, self.device) from error
             self.results[job] = ended(curve, job.trial, own.scale, to_end=job.to_end, together=False)

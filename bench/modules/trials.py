@@ -15,6 +15,10 @@ from bench.protocol.grid import GridError
 
 TRAIN, EVAL = "train", "eval"
 
+# By which a deadline is told: the time that passes, which is what somebody means who sets a limit, or that of this process,
+# which a busy machine does not shorten.
+Clock = Callable[[], float]
+
 # A loss beyond this many times that before training and that of the best constant has diverged.
 BLOWN_UP = 2.0
 

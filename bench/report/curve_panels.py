@@ -9,7 +9,7 @@ import pandas as pd
 
 # CSS pixels of a panel, and the room beside its axes for their numbers.
 WIDE, HIGH = 340, 190
-LEFT, RIGHT, TOP, BELOW = 44, 10, 8, 34
+LEFT, RIGHT, TOP, BELOW = 44, 20, 8, 34
 
 # Taus beyond these are drawn at the edge.
 LEAST, MOST = 1e-12, 1e3

@@ -166,11 +166,11 @@ def test_what_does_not_fit_the_memory_of_its_device_is_said_in_one_line(monkeypa
     """As on a GPU that is full: the pack is halved until one network alone is too large."""
     from bench.modules import alone, together
 
-    def full(networks, jobs, deadline):
+    def full(networks, jobs, deadline, clock):
         sizes.append(len(jobs))
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    def full_alone(own, job, deadline):
+    def full_alone(own, job, deadline, clock):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     sizes: list[int] = []

@@ -15,7 +15,7 @@ SHORT = (3, 12, 17)
 def test_the_cause_of_a_real_question_is_found(number):
     case = CASES[number]()
     # Where arithmetic has told it before training.
-    budget_s = {"budget_s": 2.0} if number == 12 else {}
+    budget_s = {"budget_s": 6.0} if number == 12 else {}
     found = bench.diagnose(case.make, case.batch, **case.settings, **budget_s)
     assert found.verdict.cause in case.causes, str(found)
     for words in case.words:

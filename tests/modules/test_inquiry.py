@@ -7,7 +7,7 @@ import pytest
 from bench.modules.changes import levers
 from bench.statistics.confirmation import FALSE_CAUSES, LEVELS, MOST_TRIED
 from bench.statistics.evidence import Cause, Lever
-from tests.modules.simulated import asked, diagnosed
+from tests.modules.simulated import World, asked, diagnosed
 
 # Where the rate is FALSE_CAUSES, more than 2 of 8 diagnoses come in one of a hundred and seventy tests.
 RUNS, MOST_FALSE = 8, 2
@@ -55,5 +55,6 @@ def test_no_more_changes_are_tried_on_fresh_seeds_than_share_the_level(own):
     """A world in which chance makes many changes stand out."""
     for seed in range(3):
         _, inquiry = diagnosed(own, lambda trial: 0.0 if trial == own.trial else 0.4, seed)
+        assert isinstance(inquiry.trainer, World)
         fresh = {job.trial for job in inquiry.trainer.trained if job.seed not in inquiry.seeds}
         assert len(fresh - {own.trial}) <= MOST_TRIED + 2

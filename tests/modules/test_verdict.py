@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 
 import pytest
 import torch
@@ -33,6 +34,28 @@ def test_however_many_stages_a_ladder_has_so_many_changes_are_tried_as_share_the
     assert len(tried) * sum(LEVELS.values()) <= FALSE_CAUSES
 
 
+class Waiting(nn.Module):
+    """Each pass waits for something else than a processor."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear, self.dropout = nn.Linear(3, 1), nn.Dropout(0.1)
+
+    def forward(self, x):
+        time.sleep(0.01)
+        return self.linear(self.dropout(x))
+
+
+def test_a_limit_of_time_is_of_time_that_passes():
+    began = time.monotonic()
+    bench.diagnose(Waiting(), BATCH, optimizer=("sgd", 1e-6), seeds=[0], budget_s=1.0)
+    assert time.monotonic() - began < 8
+    began = time.monotonic()
+    with pytest.raises(AssertionError, match=r"not within 1 s"):
+        bench.assert_memorizes(Waiting(), BATCH, optimizer=("sgd", 1e-6), budget_s=2.0)
+    assert time.monotonic() - began < 10
+
+
 class Bare(nn.Module):
     """Its parameters are of no part that draws them."""
 
@@ -47,7 +70,7 @@ class Bare(nn.Module):
 def test_what_one_draw_alone_shows_is_called_perhaps():
     x = BATCH[0]
     found = bench.diagnose(
-        Bare(), (x, x.sum(dim=1, keepdim=True)), optimizer=("adam", 1e-4), max_epochs=100, budget_s=1
+        Bare(), (x, x.sum(dim=1, keepdim=True)), optimizer=("adam", 1e-4), max_epochs=100, budget_s=4
     ).verdict
     assert found.sentences[0].startswith("Perhaps held back by ")
     assert "the weights could not be drawn anew" in found.sentences[1] and found.change is None and found.code
@@ -56,7 +79,7 @@ def test_what_one_draw_alone_shows_is_called_perhaps():
 @pytest.mark.parametrize(("dropout", "cause", "fits"), [(0.01, Cause.NOTHING, True), (0.95, Held.MODE, False)])
 def test_training_mode_holds_a_network_back_only_where_it_does_not_memorize_in_it(dropout, cause, fits):
     network = nn.Sequential(nn.Linear(3, 64), nn.Tanh(), nn.Dropout(dropout), nn.Linear(64, 1)).eval()
-    verdict = bench.diagnose(network, BATCH, optimizer=("adam", 0.05), max_epochs=60, tau=0.1, seeds=[0], budget_s=1).verdict
+    verdict = bench.diagnose(network, BATCH, optimizer=("adam", 0.05), max_epochs=60, tau=0.1, seeds=[0], budget_s=4).verdict
     assert verdict.cause is cause, verdict
     assert verdict.sentences[0].startswith("Memorizable as it is" if fits else "Held back by train or evaluation mode")
     told = [line for line in verdict.sentences if "In training mode, measured in evaluation mode" in line]

@@ -173,6 +173,9 @@ def test_a_learning_curve_stands_on_its_scales_and_ends_where_it_is_no_number():
     # A third of the way to epoch 999 on the logarithm of the epoch plus one.
     wide = curve_panels.WIDE - curve_panels.LEFT - curve_panels.RIGHT
     assert points[0][0] == curve_panels.LEFT and points[1][0] == pytest.approx(curve_panels.LEFT + wide / 3, abs=0.1)
+    # The last number of the axis has room.
+    (last,) = re.findall(r'<text class="tick" x="([\d.]+)" y="\d+">100</text>', drawing)
+    assert float(last) + 4 * 3.5 < curve_panels.WIDE
     (goal,) = re.findall(r'<path class="goal" d="M\d+ ([\d.]+)H', drawing)
     assert float(goal) > points[1][1] > points[0][1]
 
