@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -227,11 +228,12 @@ def test_files_of_every_kind_hold_a_batch_and_none_is_run(tmp_path):
         ("d.csv", "", "cannot be read: No columns to parse from file; give arrays x and y"),
     ],
 )
-def test_a_file_that_holds_no_batch_is_told_in_one_line(name, text, told, tmp_path):
-    (tmp_path / name).write_text(text)
+def test_a_file_that_holds_no_batch_is_told_in_one_line(name, text, told, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path(name).write_text(text)
     with pytest.raises(bench.GridError) as error:
-        read(tmp_path / name)
-    assert str(error.value) == f"data={tmp_path / name}: {told}"
+        read(Path(name))
+    assert str(error.value) == f"data={name}: {told}"
 
 
 def test_the_targets_of_a_table_are_y_y1_y2_and_no_column_is_without_a_name(tmp_path):
