@@ -384,7 +384,7 @@ def test_an_error_in_one_table_figure_or_finding_is_said_and_takes_nothing_else_
 
     bench.run(bench.expand(depth=1, width=4, n_samples=8, max_epochs=20), run_dir=tmp_path / "run")
     monkeypatch.setattr("bench.statistics.tables.thresholds", broken)
-    monkeypatch.setattr("bench.report.findings._ranked", broken)
+    monkeypatch.setattr("bench.report.findings.ranked", broken)
     monkeypatch.setattr("bench.report.plots.fans", broken)
     page = build(tmp_path / "run").read_text()
     shown = capsys.readouterr().out

@@ -114,7 +114,9 @@ def saved_by(folder, cells, **changed) -> list[Checkpoint]:
 
 @pytest.fixture
 def often(monkeypatch):
+    """Cells are saved whenever the engine looks after them, many times in a training."""
     monkeypatch.setattr(api, "CHECKPOINT_S", 0.0)
+    monkeypatch.setattr(native_engine, "REPORT_S", 0.01)
 
 
 def test_cells_that_others_had_begun_begin_anew_with_a_line(tmp_path, often, capsys):

@@ -110,9 +110,12 @@ template <class Tiles, bool BACK> FUSED_FN double* copy_params(const Spec& c, do
   return host;
 }
 
-// All that outlasts an epoch, likewise: parameters and moments.
-template <class Tiles, bool BACK> FUSED_CALL void copy_state(const Spec& c, double* host, const Arrays<typename Tiles::Real>& a) {
-  const int count = c.optimizer == SGD ? 2 : c.amsgrad ? 4 : 3;
+// Arrays that outlast an epoch: parameters and moments.
+FUSED_FN int lasting(const Spec& c) { return c.optimizer == SGD ? 2 : c.amsgrad ? 4 : 3; }
+
+// The first so many of them, likewise.
+template <class Tiles, bool BACK>
+FUSED_CALL void copy_arrays(const Spec& c, double* host, const Arrays<typename Tiles::Real>& a, int count) {
   FUSED_ROLLED for (int k = 0; k < count; k++)
     host = copy_params<Tiles, BACK>(c, host, k == 0 ? a.params : k == 1 ? a.moment1 : k == 2 ? a.moment2 : a.moment2_max);
 }
@@ -126,8 +129,8 @@ template <class Tiles> FUSED_CALL void begin(const Task& task, const Arrays<type
   FUSED_TEAM(i, 0, words) ((Line*)task.memory)[i] = Line{};
   Tiles::team_sync();
   if (Tiles::rank() == 0 && Tiles::tid() == 0) at.close(task.memory);
-  if (task.progress.state == SAVED) copy_state<Tiles, false>(c, task.saved, arrays);
-  else copy_params<Tiles, false>(c, task.params, arrays.params);
+  const bool saved = task.progress.state == SAVED;
+  copy_arrays<Tiles, false>(c, saved ? task.saved : task.params, arrays, saved ? lasting(c) : 1);
   turn_over<Tiles>(arrays.train, task.inputs, task.targets, c.n_samples, c.d_in);
   turn_over<Tiles>(arrays.val, task.val_inputs, task.val_targets, c.n_val, c.d_in);
   Tiles::team_sync();
@@ -145,9 +148,10 @@ FUSED_CALL void go_on(Task& task, Core<Tiles>& core, Host& host, typename Tiles:
   Tiles::sync();
   if (task.progress.state == FRESH || task.progress.state == SAVED) begin<Tiles>(task, core.arrays(), !scratch);
   core.train(host, task.progress);
-  if (task.progress.state == PAUSED && task.saved) copy_state<Tiles, true>(task.spec, task.saved, core.arrays());
-  if (task.progress.state != ENDED) return;
-  copy_params<Tiles, true>(task.spec, task.params, core.arrays().params);
+  const bool ended = task.progress.state == ENDED;
+  if (!ended && (task.progress.state != PAUSED || !task.saved)) return;
+  copy_arrays<Tiles, true>(task.spec, ended ? task.params : task.saved, core.arrays(), ended ? 1 : lasting(task.spec));
+  if (!ended) return;
   if (Tiles::rank() == 0) core.predict(task.n_predictions, task.predictions);
   if (Tiles::rank() == 0 && Tiles::tid() == 0) Offsets<Tiles>(task.spec, !scratch).open(task.memory);
 }

@@ -298,7 +298,7 @@ template <class Tiles> class Core {
     FUSED_DRAWS(call, calls_of(c), s, span) {
       const auto drawn = Tiles::draw((Word)step, (Word)layer, (Word)call, samples + s, c.dropout_key);
       Draw all = none;
-      FUSED_UNROLL for (int k = 0; k < 4; k++) {
+      for (int k = 0; k < 4; k++) {
         all |= (drawn.w[k] & 0xFFFFu) >= below ? none + (1u << (2 * k)) : none;
         all |= (drawn.w[k] >> 16) >= below ? none + (2u << (2 * k)) : none;
       }
@@ -414,7 +414,7 @@ template <class Tiles> class Core {
 
   // The inputs and targets of a block of a batch, zero beyond the n-th sample: a copy where the batch is shuffled, ends within a block
   // of samples, or is changed.
-  FUSED_FN Inputs batch_of(int first, int n, bool shuffled) {
+  FUSED_CALL Inputs batch_of(int first, int n, bool shuffled) {
     if (!shuffled && c.batch_size == c.n_samples && !(c.input_noise > 0)) {
       FUSED_EACH(s, BLOCK) batch_targets[s] = a.train.targets[first + s];
       return inputs_of(a.train, first);
@@ -436,7 +436,7 @@ template <class Tiles> class Core {
     const Real amount = (Real)c.input_noise;
     FUSED_DRAWS(call, input_rows(c) / NORMALS_PER_CALL, s, n) {
       const auto drawn = Tiles::draw((Word)step, 0, (Word)call, samples + s, c.noise_key);
-      FUSED_UNROLL for (int pair = 0; pair < 2; pair++) {
+      for (int pair = 0; pair < 2; pair++) {
         const auto normals = Tiles::normals(drawn.w[2 * pair], drawn.w[2 * pair + 1]);
         Real* to = batch_inputs + (call * NORMALS_PER_CALL + 2 * pair) * LD + s;
         *(Numbers*)to += amount * normals.cosine;
