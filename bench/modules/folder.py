@@ -56,7 +56,10 @@ def owned(folder: Path) -> Path:
         bench.GridError: it is another's, or cannot be written to.
     """
     held = [name for name in (*CONTENTS, PLAN) if (folder / name).exists()]
-    if held and (FOUND not in held or PLAN in held):
+    # Tables of a diagnosis without its verdict: somebody stopped it as it was written.
+    tables = [path.name for path in (folder / "tables").glob("*.csv")]
+    unfinished = bool(tables) and all(name.startswith("module_") for name in tables)
+    if held and ((FOUND not in held and not unfinished) or PLAN in held):
         of = "of a run" if PLAN in held else "but no diagnosis that they belong to"
         raise GridError("run_dir", str(folder), f"holds {', '.join(held)}, {of}", "name a new folder, or that of a diagnosis")
     return writable(folder)

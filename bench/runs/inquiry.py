@@ -118,6 +118,7 @@ class Inquiry:
         self.left_out: list[Cell] = []
         # When the training of this round is to be stopped, of `time.perf_counter`.
         self.until = math.inf
+        self._void: set[Cell] = set()
 
     @property
     def planned(self) -> list[Cell]:
@@ -320,7 +321,9 @@ class Inquiry:
         return [ended for ended in map(self._end, cells) if ended is not None]
 
     def _end(self, cell: Cell) -> Ended | None:
-        """How a cell ended; None where it has not."""
+        """How a cell ended; None where it has not, or others of its round were stopped."""
+        if cell in self._void:
+            return None
         if cell not in self._ids:
             self._ids[cell] = cell.cell_id
         return self._known.get(self._ids[cell])
@@ -347,7 +350,9 @@ class Inquiry:
         else when the time is up.
         """
         self._known = self._results()
-        missing = [cell for cell in dict.fromkeys(cells) if self._end(cell) is None]
+        cells = list(dict.fromkeys(cells))
+        missing = [cell for cell in cells if self._end(cell) is None]
+        self._void.difference_update(cells)
         if not always and missing and self._time_left() < self._predicted_s(sum(map(work, missing))):
             return False
         planned = len(self._screened) + len(self._more)
@@ -366,11 +371,18 @@ class Inquiry:
                 self._rounds += 1
                 self._work += sum(work(cell) * ended.epochs / cell.max_epochs for cell in missing if (ended := self._end(cell)))
                 if took >= limit_s:
-                    for cell in missing:
-                        if self._end(cell) is None:
-                            self._screened.pop(cell, None)
-                            self._more.pop(cell, None)
+                    return not self._stopped(missing)
         return True
+
+    def _stopped(self, cells: Iterable[Cell]) -> bool:
+        """Forget the cells of this round with whose seeds one was stopped, if any: those that had ended are the quick ones."""
+        stopped = {self._plain(cell) for cell in cells if self._end(cell) is None}
+        for cell in cells:
+            if self._plain(cell) in stopped:
+                self._void.add(cell)
+                self._screened.pop(cell, None)
+                self._more.pop(cell, None)
+        return bool(stopped)
 
     def _time_left(self) -> float:
         return math.inf if self._budget_s is None else self._budget_s - self._spent_s

@@ -64,7 +64,7 @@ class Training:
         if time.perf_counter() >= until:
             self.asked -= due - self.trained
         if self._checkpoints:
-            self._checkpoints.forget()
+            self._checkpoints.forget(cells)
 
     def _begun(self, cells: Sequence[Cell]) -> Mapping[Cell, Checkpoint]:
         if self._checkpoints is None:
@@ -132,6 +132,8 @@ class _Writer:
         with self._lock:
             outcomes, begun = list(self._outcomes), list(self._begun.values())
             keeps = self._keeps and (at_once or time.monotonic() - self._kept_at >= KEEP_EVERY_S)
+            if keeps:
+                self._keeps, self._kept_at = False, time.monotonic()
         if outcomes:
             self._store.write(outcomes)
             with self._lock:
@@ -141,7 +143,6 @@ class _Writer:
 
     def _keep(self, checkpoints: Checkpoints, begun: Sequence[Checkpoint]) -> None:
         """Write checkpoints, without which a run goes on too, where there is no room for them."""
-        self._keeps, self._kept_at = False, time.monotonic()
         try:
             checkpoints.write(begun)
         except (OSError, pa.ArrowException) as error:

@@ -243,7 +243,9 @@ def without_results(tried: pd.DataFrame) -> list[str]:
 
 def with_one_seed(asked: pd.Series, tried: pd.DataFrame) -> list[str]:
     """Of how many changes there was time for one seed alone."""
-    alone = int(((tried["n_seeds"] == 1) & (tried["n_failed"] == 0) & (tried["n_pending"] == 0)).sum())
+    alone = int(
+        ((tried["n_seeds"] == 1) & (tried["n_memorized"] == 0) & (tried["n_failed"] == 0) & (tried["n_pending"] == 0)).sum()
+    )
     if not alone or asked["n_seeds"] < 2:
         return []
     changes = f"{alone} change{'s' * (alone != 1)} that did not memorize with it"

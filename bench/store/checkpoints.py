@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
+import secrets
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -45,11 +45,15 @@ class Checkpoints:
 
     def read(self, cells: Sequence[Cell]) -> dict[Cell, Checkpoint]:
         """The last checkpoint of each of these cells that has one."""
-        paths = sorted(self._folder.glob("*.parquet")) if self._folder.is_dir() else []
+        paths = self._paths()
         wanted = {cell.cell_id: cell for cell in cells} if paths else {}
         found: dict[Cell, Checkpoint] = {}
         for path in paths:
-            for row in self._rows(path):
+            rows = self._rows(path)
+            if path == self._path and self._alone and any(row["cell_id"] not in wanted for row in rows):
+                # Those of cells that are not asked for now stay until they are.
+                path.rename(self._folder / f"before-{secrets.token_hex(4)}.parquet")
+            for row in rows:
                 cell = wanted.get(row.pop("cell_id"))
                 if cell is not None and (cell not in found or found[cell].epoch < row["epoch"]):
                     found[cell] = Checkpoint(cell, **row)
@@ -70,13 +74,20 @@ class Checkpoints:
         plain = {"use_dictionary": False, "write_statistics": False, "compression": "none", "write_page_checksum": True}
         write_atomically(self._path, lambda partial: pq.write_table(table, partial, **plain))
 
-    def forget(self) -> None:
-        """The cells of this process have ended: remove its file, or all that are there if no other trains."""
+    def forget(self, cells: Sequence[Cell]) -> None:
+        """These cells have ended: remove this process's file, and, if no other trains, those that hold nothing beside them."""
         self._check()
-        if self._alone:
-            shutil.rmtree(self._folder, ignore_errors=True)
-        else:
-            self._path.unlink(missing_ok=True)
+        self._path.unlink(missing_ok=True)
+        paths = self._paths() if self._alone else []
+        ended = {cell.cell_id for cell in cells} if paths else set()
+        for path in paths:
+            if all(row["cell_id"] in ended for row in self._rows(path)):
+                path.unlink(missing_ok=True)
+        if self._alone and self._folder.is_dir() and not any(self._folder.iterdir()):
+            self._folder.rmdir()
+
+    def _paths(self) -> list[Path]:
+        return sorted(self._folder.glob("*.parquet")) if self._folder.is_dir() else []
 
     def _rows(self, path: Path) -> list[dict]:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import math
 import re
@@ -92,8 +93,11 @@ def forget_partials(folder: Path, names: Iterable[str]) -> None:
     before = time.time() - LONGEST_WRITE_S if (folder / SHARDS).exists() else math.inf
     for path in [*folder.glob(".*.partial"), *(path for name in names for path in (folder / name).glob(".*.partial"))]:
         match = _PARTIAL.fullmatch(path.name)
-        if match and (path.parent != folder or match[1] in names) and path.stat().st_mtime < before:
-            path.unlink(missing_ok=True)
+        if match and (path.parent != folder or match[1] in names):
+            # A shard at work may have given it its name by now.
+            with contextlib.suppress(FileNotFoundError):
+                if path.stat().st_mtime < before:
+                    path.unlink()
 
 
 def writable(folder: Path) -> Path:

@@ -383,10 +383,14 @@ class Store:
             return
         self._own[kind, times] = []
         tables = [table for path in own if (table := self._read(path, kind)) is not None]
-        if len(tables) == len(own):
+        if len(tables) < len(own):
+            return
+        try:
             self._write_own(kind, _put_together(kind, tables), number, times + 1)
-            for path in own:
-                path.unlink(missing_ok=True)
+        except OSError:
+            return  # They stay as they are: there may be no room for both.
+        for path in own:
+            path.unlink(missing_ok=True)
 
     def _write_table(self, table: pa.Table, path: Path, about: Mapping[bytes, bytes] = MappingProxyType({})) -> None:
         self.check()

@@ -206,6 +206,9 @@ def test_a_diagnosis_replaces_the_one_before_it_and_nothing_of_others(found, tmp
     found.save(folder)
     assert (folder / "notes.txt").read_text() == "mine"
     assert len(json.loads((folder / "provenance.json").read_text())["runs"]) == 1
+    # Somebody stopped one as it was written.
+    (folder / "diagnosis.json").unlink()
+    assert found.save(folder).exists()
     for name, of in (("plan.parquet", "of a run"), ("tables", "but no diagnosis that they belong to")):
         other = tmp_path / name.partition(".")[0]
         (other / name).mkdir(parents=True)

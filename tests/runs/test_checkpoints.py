@@ -152,10 +152,17 @@ def test_checkpoints_that_are_damaged_or_of_another_version_are_told_and_cells_b
     assert told.endswith("; its cells begin anew\n") and told.count("\n") == 1
 
 
-def test_checkpoints_of_cells_that_are_not_asked_for_or_that_ended_are_not_gone_on_from(tmp_path, often, capsys):
+def test_checkpoints_of_cells_that_are_not_asked_for_wait_until_they_are(tmp_path, often, capsys):
     saved_by(tmp_path, LONG)
     bench.run(SHORT, run_dir=tmp_path, device="cpu", engine="native")
     assert "go on" not in capsys.readouterr().out
+    bench.run(LONG, run_dir=tmp_path, device="cpu", engine="native")
+    assert "memcap: 2 cells go on from where they were saved\n" in capsys.readouterr().out
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_a_fresh_run_goes_on_from_nothing(tmp_path, often, capsys):
+    saved_by(tmp_path, LONG)
     bench.run(LONG, run_dir=tmp_path, device="cpu", engine="native", fresh=True)
     assert "go on" not in capsys.readouterr().out
 

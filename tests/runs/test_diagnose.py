@@ -269,6 +269,25 @@ def test_the_verdict_over_ten_thousand_samples_is_there_within_its_time_with_eac
     assert factor > 3 or any(Lever.SAMPLES in levers for levers in tried)
 
 
+def test_seeds_that_are_quick_since_they_memorize_do_not_speak_for_those_that_were_stopped(monkeypatch):
+    """Seven of ten memorize. Of the seeds that follow every second does at once, and the others are stopped."""
+    monkeypatch.setattr("bench.runs.inquiry.time", clock := Clock())
+    ended: dict[str, Ended] = {}
+    inquiry = Inquiry(
+        [dataclasses.replace(LARGE, data_seed=seed, init_seed=seed) for seed in range(10)], lambda: ended, budget_s=60
+    )
+    for planned in inquiry.rounds():
+        for cell in planned:
+            if cell.cell_id not in ended and clock.now < inquiry.until:
+                hit = cell.data_seed < 7 if cell.data_seed < 10 else cell.data_seed % 2 == 0
+                clock.now += 0.1 if hit or cell.data_seed < 10 else 1000
+                if clock.now < inquiry.until:
+                    ended[cell.cell_id] = Ended(hit, 10 if hit else cell.max_epochs, 0.0 if hit else 0.5)
+    stopped = [cell for cell in inquiry.planned if cell.cell_id not in ended]
+    assert clock.now > 1000 and not stopped
+    assert (sum(one.memorized for one in inquiry._all(LARGE)), len(inquiry._all(LARGE))) == (7, 10)
+
+
 def test_a_batch_of_few_samples_costs_more_than_its_flops():
     """Measured: 14.9 us an update in batches of 8, 16.4 of 32, 99.7 of 256, where the FLOPs alone are as 1 to 4 to 31."""
     small, middle, large = (work(dataclasses.replace(LARGE, batch_size=size)) / work(LARGE) for size in (8, 32, 256))
