@@ -82,7 +82,7 @@ class OnSlurm:
             raise ClusterError(f"SLURM job {jobs.id}: {len(left)} cells have no result: {_reasons(states, cut)}")
         forget_cuts(self._store.path)
         # Of shards that were lost.
-        Checkpoints(self._store.path, check=self._store.check).forget()
+        Checkpoints(self._store.path, check=self._store.check).forget(cells)
 
     def _followed(self, jobs, look: _Look) -> Generator[TrainReport, None, dict[int, str]]:
         """Reports of a job's cells until its tasks have ended; returns the last state of each that is known."""
