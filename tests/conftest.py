@@ -12,6 +12,8 @@ import pytest
 from jaxtyping import install_import_hook
 
 import tests.shapes
+
+# Hooks that pytest finds here by their names.
 from tests.skips import (  # noqa: F401
     NEED_GPU,
     pytest_addoption,

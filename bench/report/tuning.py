@@ -50,8 +50,10 @@ def generalized(validation: pd.DataFrame) -> list[str]:
         if (validation["target"] == "normal").all()
         else ""
     )
+    # Said only of figures that do not speak against it.
+    opening = "Nothing generalizes: at" if final.median() >= 1 - chance else "At"
     return [
-        f"Nothing generalizes: at the end of training the validation MSE is {final.median():.3g} times the variance of"
+        f"{opening} the end of training the validation MSE is {final.median():.3g} times the variance of"
         f" the validation targets, in the median of {len(validation)} cells. The lowest of any cell at any epoch is"
         f" {best.min():.3f} times{scatter}."
     ]

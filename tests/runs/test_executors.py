@@ -249,6 +249,7 @@ def test_submitit_carries_a_command_line_alone_in_a_folder_of_its_owner_and_its_
         running = submit(cut, shards, how)
         seen["mode"] = stat.S_IMODE((cut / "jobs").stat().st_mode)
         pickles = [path for path in (cut / "jobs").rglob("*") if path.suffix == ".pkl"]
+        # Written by submitit a moment ago, in a folder of this test's.
         seen["arguments"] = [pickle.loads(path.read_bytes()).function.__dict__ for path in pickles if "submitted" in path.name]
         seen["cut"] = cut
         return running
