@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import math
 import os
 import shutil
 import sys
+from types import SimpleNamespace
 
 import pytest
 
+from bench.engines import torch_engine
 from bench.gates import counts as counts_module
 from bench.gates.bisection import blamed, first_worse
 from bench.gates.check import Verdict
 from bench.gates.counts import INSTRUCTIONS, MARGIN, Count, findings, instructions_in, judged
+from tests.perf import counted as suite
 
 # A function of the kernel that calls memcpy and one of its own, beside Python's.
 PROFILE = """version: 1
@@ -116,6 +120,28 @@ def test_a_program_without_a_kernel_has_no_instructions_of_it(checkout, tmp_path
     (root / "tests" / "perf" / "one_kernel.py").write_text("raise SystemExit('no kernel here')\n")
     base, _ = counts_module.counted(root, sides)
     assert base[INSTRUCTIONS].missing == "fails: no kernel here"
+
+
+def test_a_count_does_not_depend_on_how_fast_the_machine_is(monkeypatch):
+    """Where chunks seem to take no time, and where each seems to take hours."""
+    for name, constants in suite.BY_THE_CLOCK.items():
+        for constant in constants:
+            module = importlib.import_module(name)
+            monkeypatch.setattr(module, constant, getattr(module, constant))
+    monkeypatch.setattr(suite, "TRIES", 1)
+    monkeypatch.setattr(suite, "FEW", 20)
+    monkeypatch.setattr(suite, "MANY", 60)
+
+    def counted_where_a_look_at_the_clock_takes(seconds: float) -> float:
+        clock = itertools.count(step=seconds)
+        monkeypatch.setattr(torch_engine, "time", SimpleNamespace(perf_counter=lambda: next(clock), monotonic=lambda: 0.0))
+        return suite.python_calls("torch")
+
+    by_the_clock = [counted_where_a_look_at_the_clock_takes(seconds) for seconds in (0, 10)]
+    assert by_the_clock[1] > 1.05 * by_the_clock[0]
+    suite.stop_the_clock()
+    without = [counted_where_a_look_at_the_clock_takes(seconds) for seconds in (0, 10)]
+    assert without[1] == pytest.approx(without[0], rel=0.002)
 
 
 def test_bisection_finds_the_commit_and_builds_few():
