@@ -924,8 +924,8 @@ _OWN_SIZES = (
     Column(
         "jacobian_rank",
         "dimensions",
-        "rank of the Jacobian of the untrained network's outputs, over more noise than it has dimensions: in how many directions"
-        " small changes of its parameters move them; empty: too large to take",
+        "rank of the Jacobian of the untrained network's outputs, over more noise than it has dimensions: in how many"
+        " directions small changes of its parameters move them; empty: too large to take",
         _PROBE_SOURCE,
     ),
 )
@@ -947,7 +947,7 @@ _NETWORK_GROUPS = (
     Column("n_memorized", "seeds", "how many of n_seeds reached tau", _OWN),
     Column("fraction_memorized", "fraction", "n_memorized / n_seeds", _OWN),
     *_ends("fraction", "fraction_memorized", "fraction", f"{_SURVIVAL}; {_WILSON}"),
-    Column("median_epoch_to_tau", "epochs", "the epoch by which half of n_seeds had reached tau; infinite where fewer did", _OWN),
+    _MEDIAN_EPOCH._replace(source=_OWN),
     Column("median_best_tau", _OF_SCALE, "median of best_tau", _OWN),
 )
 _NETWORK_CAPACITY = (
