@@ -40,7 +40,7 @@ def composed_settings(config_name: str, arguments: Sequence[str], settings: Sequ
 def _read(argument: str) -> tuple[str, Any]:
     """A setting and its value; that of an optimizer is its name."""
     name, _, value = argument.partition("=")
-    return name, value if name == "optimizer" else OverridesParser.create().parse_override(argument).value()
+    return name, value if name == "optimizer" else OverridesParser.create().parse_overrides([argument])[0].value()
 
 
 def _opened(argument: str) -> str:

@@ -73,7 +73,7 @@ def _report(folders: Sequence[Path], into: Path | None, options: Set[str]) -> No
     from bench.report.module_page import FOUND as DIAGNOSED
     from bench.report.module_page import build_module
     from bench.report.network_page import FOUND as NETWORKS
-    from bench.report.network_page import build_networks
+    from bench.report.network_page import report_networks
 
     if into is not None:
         folder = _together(folders, into)
@@ -88,7 +88,7 @@ def _report(folders: Sequence[Path], into: Path | None, options: Set[str]) -> No
     elif (folder / DIAGNOSED).exists():
         print(f"memcap: report in {build_module(folder)}")
     elif (folder / NETWORKS).exists():
-        build_networks(folder, table=TABLE in options)
+        report_networks(folder, table=TABLE in options)
     elif not (folder / "plan.parquet").exists() and runs_in(folder):
         print(f"memcap: index of {len(runs_in(folder))} runs in {build_index(folder)}")
     else:

@@ -65,7 +65,7 @@ def _run(values: dict[str, Any], *, table: bool) -> None:
     from bench.modules.grid import grid_of, run_grid
     from bench.modules.on_noise import Setup
     from bench.modules.sources import importable, imported
-    from bench.report.network_page import build_networks
+    from bench.report.network_page import report_networks
 
     grid = grid_of(
         values["grid"] or {},
@@ -79,4 +79,4 @@ def _run(values: dict[str, Any], *, table: bool) -> None:
     with importable(), by_their_own_name():
         module = imported(values["model"])
         folder = run_grid(module, values["model"], grid, setup, values["run_dir"], fresh=values["fresh"], config=values)
-    build_networks(folder, table=table)
+    report_networks(folder, table=table)

@@ -213,9 +213,8 @@ def asked_of(own: OnNoise, *, searched: bool, cells_per_round: int | None) -> di
 
 def _told(grid: Grid, rows: Rows, own: OnNoise) -> str:
     if grid.search is not None:
-        return f"{len(grid.networks) * len(grid.rates)} networks to search" + (
-            f", {len(rows)} trainings are there" if rows else ""
-        )
+        count = len(grid.networks) * len(grid.rates)
+        return f"{count} network{'s' if count > 1 else ''} to search{f', {len(rows)} trainings are there' if rows else ''}"
     wanted = _product(grid, own)
     done = sum(one in rows for one in wanted)
     return f"{len(wanted)} trainings" + (f", {done} of them done already" if done else "")

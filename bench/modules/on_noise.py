@@ -19,6 +19,9 @@ from bench.modules.trials import EVAL, Ended, Job
 from bench.protocol.grid import GridError
 from bench.runs.search import Search, first_counts, next_counts
 
+# Outputs of noise for each dimension that make a rank known.
+ENOUGH = 2
+
 # The first of all seeds: of what a network is, before any training.
 FIRST_SEED = 0
 
@@ -119,15 +122,16 @@ class OnNoise:
     def size(self, model_args: str) -> Size:
         """Parameters and rank of a network.
 
-        The rank grows with the samples until it is that of the functions; where that is not seen, parameters stand in for it.
+        The rank grows with the samples until it is that of the functions. It is known where there is more noise than that by
+        ENOUGH: of as much, a relu unit that few samples reach takes some away. Else parameters stand in for it.
         """
         if model_args not in self._sizes:
             outputs = self.setup.outputs
             count, facts = 2, self._asked(model_args, 2).facts
-            while facts.rank is not None and facts.rank >= count * outputs and 2 * count * outputs <= MOST_OUTPUTS:
+            while facts.rank is not None and facts.rank * ENOUGH > count * outputs and 2 * count * outputs <= MOST_OUTPUTS:
                 count *= 2
                 facts = self._asked(model_args, count).facts
-            known = facts.rank is not None and facts.rank < count * outputs
+            known = facts.rank is not None and facts.rank * ENOUGH <= count * outputs
             rank = facts.rank if known else None
             in_samples = (rank if rank is not None else facts.n_params) / outputs
             self._sizes[model_args] = Size(facts.n_params, rank, max(1, round(in_samples)))

@@ -45,42 +45,51 @@ def read_trainings(folder: Path) -> pd.DataFrame:
     return pd.read_parquet(folder / TRAININGS)[list(columns_of("network_trainings"))]
 
 
-def build_networks(folder: Path, *, table: bool = False) -> Path:
-    """Write tables, figures, findings.md and report.html, and print the findings, the page's path and a table.
+def report_networks(folder: Path, *, table: bool) -> None:
+    """Write the report of a folder, and print the findings, the page's path and N50 of each network, all rows with `table`."""
+    path, shown = build_networks(folder), screen()
+    print()
+    for number, line in enumerate((folder / FINDINGS).read_text(encoding="utf-8").splitlines()):
+        text = wrapped(line.removeprefix("- "), shown, "* ", "  ")
+        print(text if number else shown.styled(text, "bold"))
+    print(f"\nmemcap: report in {path}")
+    capacity = pd.read_csv(folder / "tables" / "network_capacity.csv", dtype={"model_args": str})
+    if len(capacity):
+        print(f"\n{block_text(_block(capacity), shown, None if table else MOST_ROWS)}")
 
-    Args:
-        folder: of networks of one's own.
-        table: print the table in full.
+
+def build_networks(folder: Path) -> Path:
+    """Write tables, figures, findings.md and report.html of a folder; returns the page's path.
 
     Another report of the folder is waited for.
 
-    Returns:
-        The page's path.
-
     Raises:
-        FileNotFoundError: the folder has no training yet.
+        FileNotFoundError: no training of it came to its end yet.
     """
     with held_for_report(folder):
-        return _build(folder, in_full=table)
+        found = json.loads((folder / FOUND).read_text(encoding="utf-8"))
+        tables = _made(folder, found)
+        write_tables(folder / "tables", tables)
+        return _page(folder, found, tables)
 
 
-def _build(folder: Path, *, in_full: bool) -> Path:
-    found = json.loads((folder / FOUND).read_text(encoding="utf-8"))
+def _made(folder: Path, found: Mapping[str, Any]) -> dict[str, pd.DataFrame]:
+    """The tables of a folder."""
     if not (folder / TRAININGS).exists():
         raise FileNotFoundError(f"{folder}: holds no training that came to its end; the command of its run trains them")
     trainings, asked = read_trainings(folder), found["asked"]
+    return {
+        "network_capacity": capacities(trainings, searched=asked["searched"], outputs=math.prod(asked["shapes"][1])),
+        "network_groups": groups(trainings),
+        "network_trainings": _ordered(trainings),
+    }
+
+
+def _page(folder: Path, found: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> Path:
+    asked, name = found["asked"], found["model"].rpartition(":")[2]
+    capacity, trainings = tables["network_capacity"], tables["network_trainings"]
     outputs = math.prod(asked["shapes"][1])
-    made, capacity = groups(trainings), capacities(trainings, searched=asked["searched"], outputs=outputs)
-    write_tables(
-        folder / "tables", {"network_capacity": capacity, "network_groups": made, "network_trainings": _ordered(trainings)}
-    )
-    name = found["model"].rpartition(":")[2]
-    sentences = findings(made, capacity, name, asked)
-    shown = screen()
-    print()
-    for number, sentence in enumerate(sentences):
-        print(wrapped(sentence, shown, "* ", "  ") if number else shown.styled(wrapped(sentence, shown, "* ", "  "), "bold"))
-    print(flush=True)
+    sentences = findings(tables["network_groups"], capacity, name, asked)
     drawings = [partial(map_picture, mapped(trainings), _ranks(trainings), name, asked, outputs)]
     drawings += [partial(capacity_picture, capacity, outputs)] if len(capacity) else []
     (folder / "figures").mkdir(exist_ok=True)
@@ -96,18 +105,15 @@ def _build(folder: Path, *, in_full: bool) -> Path:
         sentences=sentences,
         pictures=pictures,
         images={one.name: image(folder / "figures" / f"{one.name}.png") for one in pictures},
-        tables=_tables(capacity, made, _ordered(trainings)),
+        tables=_tables(tables),
         tau=f"{asked['tau']:g}",
         facts=_facts(found, run),
         command=_command(run),
         style=inlined("told.css"),
     )
-    write_atomically(folder / "report.html", lambda own: own.write_text(text, encoding="utf-8"))
     lines = "".join(f"- {sentence}\n" for sentence in sentences)
     write_atomically(folder / FINDINGS, lambda own: own.write_text(lines, encoding="utf-8"))
-    print(f"memcap: report in {folder / 'report.html'}")
-    if len(capacity):
-        print(f"\n{block_text(_block(capacity), shown, None if in_full else MOST_ROWS)}")
+    write_atomically(folder / "report.html", lambda own: own.write_text(text, encoding="utf-8"))
     return folder / "report.html"
 
 
@@ -127,10 +133,10 @@ def _block(capacity: pd.DataFrame) -> Block:
     rows = capacity.to_dict("records")
     shown = pd.DataFrame(
         {
-            "network": [row["model_args"] for row in rows],
+            "network": ["" if pd.isna(row["model_args"]) else row["model_args"] for row in rows],
             "learning_rate": [f"{row['learning_rate']:g}" for row in rows],
             "n_params": [f"{row['n_params']:,}" for row in rows],
-            "rank": ["" if pd.isna(row["jacobian_rank"]) else f"{row['jacobian_rank']:,}" for row in rows],
+            "rank": ["" if pd.isna(row["jacobian_rank"]) else f"{row['jacobian_rank']:,.0f}" for row in rows],
             "N50 (95 %)": [spell(row) for row in rows],
             "n50_per_rank": ["" if pd.isna(row["n50_per_rank"]) else f"{row['n50_per_rank']:.2f}" for row in rows],
         }
@@ -139,19 +145,24 @@ def _block(capacity: pd.DataFrame) -> Block:
     return Block(title, shown, ["network"], ["n_params", "rank"], "tables/network_capacity.csv")
 
 
-def _tables(capacity: pd.DataFrame, made: pd.DataFrame, trainings: pd.DataFrame) -> list[dict[str, Any]]:
-    """What stands on the page of each table, the first open."""
-    titles = {"network_capacity": "N50 of each network", "network_groups": "Each network at each sample count"}
-    titles["network_trainings"] = "Each training"
-    parts = zip(titles.items(), (capacity, made, trainings), strict=True)
+# What each table is called on the page.
+TITLES = {
+    "network_capacity": "N50 of each network",
+    "network_groups": "Each network at each sample count",
+    "network_trainings": "Each training",
+}
+
+
+def _tables(tables: Mapping[str, pd.DataFrame]) -> list[dict[str, Any]]:
+    """What stands on the page of each table."""
     return [
         {
             "name": name,
-            "title": title,
+            "title": TITLES[name],
             "html": table_html(own.head(MOST_SHOWN), name.replace("_", "-"), name),
             "more": max(0, len(own) - MOST_SHOWN),
         }
-        for (name, title), own in parts
+        for name, own in tables.items()
         if len(own)
     ]
 
