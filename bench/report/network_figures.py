@@ -53,7 +53,8 @@ def map_picture(shown: pd.DataFrame, ranks: pd.Series, name: str, asked: Mapping
         network=own["model_args"].map(labels),
         functional_dim=own["model_args"].map(ranks).astype(float) / outputs,
         max_epochs=asked["max_epochs"],
-        loss=asked["loss"],
+        # Of a draw's rank before training it cannot be said that no fit exists beyond it.
+        loss="",
         **dict.fromkeys(("n_failed", "n_diverged", "n_early_stopped", "n_censored"), 0),
     )
     title = "Noise memorized: seeds of each network, by sample count"

@@ -75,7 +75,7 @@ def _over_rank(capacity: pd.DataFrame) -> list[str]:
             span = low if low == high else f"{low} to {high}"
             few = "the one network" if len(known) == 1 else f"the {len(known)} networks"
             over = "" if len(capacity) == 1 else f", over {few} of which it is known"
-            return [f"N50 is {span} times {what}{over}; beyond 1 no exact fit is to be had at first order."]
+            return [f"N50 is {span} times {what}{over}."]
     return []
 
 
