@@ -13,7 +13,8 @@ from bench.report.module_page import FOUND as DIAGNOSED
 from bench.report.network_figures import MAP
 from bench.report.network_page import FOUND as NETWORKS
 from bench.store import provenance
-from bench.store.parts import PENDING, Design, Store, write_atomically
+from bench.store.atomic import write_atomically
+from bench.store.parts import PENDING, Design, Store
 
 # Findings of a run that the index tells.
 TOLD = 3
