@@ -20,9 +20,9 @@ from bench.protocol.columns import columns_of
 from bench.protocol.grid import GridError
 from bench.report.network_page import FOUND, TRAININGS, read_trainings
 from bench.store import provenance
+from bench.store.atomic import write_atomically
 from bench.store.claims import Claim, claim
 from bench.store.folder import forget, forget_partials, writable
-from bench.store.parts import write_atomically
 
 # What such a folder holds. FOUND, which tells it from others, is the first to be written and the last to go.
 CONTENTS = (TRAININGS, "config.yaml", "provenance.json", "tables", "figures", "findings.md", "report.html", FOUND)
@@ -48,7 +48,8 @@ def held(folder: Path, *, fresh: bool) -> Iterator[Claim]:
     writable(folder)
     with claim(folder, "run") as own:
         if fresh:
-            forget(folder, CONTENTS)
+            with claim(folder, "report", waits=True):
+                forget(folder, CONTENTS)
         forget_partials(folder, CONTENTS)
         yield own
 

@@ -24,8 +24,8 @@ from bench.report.pictures import Picture
 from bench.statistics.capacity import spell
 from bench.statistics.own_networks import capacities, groups, mapped
 from bench.store import provenance
+from bench.store.atomic import write_atomically
 from bench.store.folder import held_for_report
-from bench.store.parts import write_atomically
 from bench.store.tables import write_tables
 
 # What is known of the networks beside their trainings, and what makes a folder one of them; and their trainings.
