@@ -96,7 +96,7 @@ class OnRay:
                     pack = pending[reports]
                     try:
                         # What a task reports is a reference to it; a task that was lost ends with a last one, to why.
-                        yield pack.noted(ray.get(next(reports)))
+                        yield pack.noted(cast("TrainReport", ray.get(next(reports))))
                         continue
                     except StopIteration:
                         del pending[reports]
