@@ -17,7 +17,6 @@ from bench.report.panels import panels
 from bench.report.pictures import Picture
 from bench.report.style import LINE_COLOUR, QUIET_COLOUR, log_axis
 from bench.statistics.capacity import what_is_known
-from bench.statistics.own_networks import MOST_COUNTS
 
 MAP, CAPACITY = "map", "capacity"
 
@@ -34,7 +33,9 @@ BESIDE = 1.5
 DODGE = 0.06
 
 
-def map_picture(shown: pd.DataFrame, ranks: pd.Series, name: str, asked: Mapping[str, Any], outputs: int) -> Picture:
+def map_picture(
+    shown: pd.DataFrame, ranks: pd.Series, name: str, asked: Mapping[str, Any], outputs: int, *, banded: bool
+) -> Picture:
     """A heatmap for each learning rate: networks go up, sample counts across.
 
     Args:
@@ -43,6 +44,7 @@ def map_picture(shown: pd.DataFrame, ranks: pd.Series, name: str, asked: Mapping
         name: what a network without arguments is called.
         asked: how networks were trained.
         outputs: numbers that a sample's target has.
+        banded: the counts of `shown` are the upper ends of bands.
     """
     first = list(dict.fromkeys(shown["model_args"]))[:MOST_ROWS]
     own = shown[shown["model_args"].isin(first)]
@@ -58,7 +60,7 @@ def map_picture(shown: pd.DataFrame, ranks: pd.Series, name: str, asked: Mapping
         **dict.fromkeys(("n_failed", "n_diverged", "n_early_stopped", "n_censored"), 0),
     )
     title = "Noise memorized: seeds of each network, by sample count"
-    if own["n_samples"].nunique() > MOST_COUNTS or asked["searched"]:
+    if banded:
         title += "; counts up to the number below, from above the one before"
     border = "the Jacobian's rank" + ("" if outputs == 1 else f" / {outputs} outputs")
     figure = heatmaps(

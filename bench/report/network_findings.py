@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench.report.words import capitalized, interval
+from bench.report.words import interval
 from bench.statistics.capacity import what_is_known
 
 
@@ -58,12 +58,12 @@ def _most(capacity: pd.DataFrame, name: str, within: str, *, several_rates: bool
         held = f"half of the draws memorize {_samples(best['n50'])} samples of noise {bars} {within}"
         most = f"Of {len(rows)} networks {{}} holds the most" if len(rows) > 1 else "{}"
         return f"{most.format(called(best, name, several_rates=several_rates))}: {held}."
-    who = "no network" if len(rows) > 1 else called(rows[0], name, several_rates=several_rates)
+    one = called(rows[0], name, several_rates=several_rates) if len(rows) == 1 else ""
     if set(known) == {"less"}:
         least = max(row["n50_high"] for row in rows)
-        holds = f"holds {least:,.0f}" if len(rows) > 1 else f"holds fewer than {least:,.0f}"
-        return f"{capitalized(who)} {holds} samples of noise: fewer than half of the draws memorize so many {within}."
-    return f"N50 of {who} is known by so few trainings."
+        holds = f"{one} holds fewer than {least:,.0f}" if one else f"No network holds {least:,.0f}"
+        return f"{holds} samples of noise: fewer than half of the draws memorize so many {within}."
+    return f"N50 of {f'{one} is not' if one else 'no network is'} known from so few trainings."
 
 
 def _over_rank(capacity: pd.DataFrame) -> list[str]:

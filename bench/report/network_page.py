@@ -22,7 +22,7 @@ from bench.report.network_figures import capacity_picture, map_picture
 from bench.report.network_findings import findings
 from bench.report.pictures import Picture
 from bench.statistics.capacity import spell
-from bench.statistics.own_networks import capacities, groups, mapped
+from bench.statistics.own_networks import capacities, groups, in_bands, mapped
 from bench.store import provenance
 from bench.store.atomic import write_atomically
 from bench.store.folder import held_for_report
@@ -90,7 +90,7 @@ def _page(folder: Path, found: Mapping[str, Any], tables: Mapping[str, pd.DataFr
     capacity, trainings = tables["network_capacity"], tables["network_trainings"]
     outputs = math.prod(asked["shapes"][1])
     sentences = findings(tables["network_groups"], capacity, name, asked)
-    drawings = [partial(map_picture, mapped(trainings), _ranks(trainings), name, asked, outputs)]
+    drawings = [partial(map_picture, mapped(trainings), _ranks(trainings), name, asked, outputs, banded=in_bands(trainings))]
     drawings += [partial(capacity_picture, capacity, outputs)] if len(capacity) else []
     (folder / "figures").mkdir(exist_ok=True)
     drawn = draw(drawings, folder / "figures", processes=1)

@@ -93,20 +93,16 @@ def capacities(trainings: pd.DataFrame, *, searched: bool, outputs: int) -> pd.D
     return pd.DataFrame(rows, columns=list(columns_of("network_capacity"))).astype({"jacobian_rank": "Int64"})
 
 
-def mapped(trainings: pd.DataFrame) -> pd.DataFrame:
-    """What a map shows: the rows of `groups`, or where there are more than MOST_COUNTS counts, of bands of counts.
+def in_bands(trainings: pd.DataFrame) -> bool:
+    """Whether a map of these has bands of sample counts in place of each count."""
+    return trainings["n_samples"].nunique() > MOST_COUNTS
 
-    Returns:
-        The columns of `network_groups`; `samples`, the count or band in words, in the order of the counts; `n_samples` is the
-        upper end of a band.
-    """
-    counts = np.unique(trainings["n_samples"])
-    if len(counts) <= MOST_COUNTS:
-        return groups(trainings).assign(samples=lambda own: own["n_samples"].map("{:g}".format))
-    ends = np.unique(np.round(BAND ** np.arange(0, 2 * math.ceil(math.log2(counts[-1])) + 1)).astype(int))
+
+def mapped(trainings: pd.DataFrame) -> pd.DataFrame:
+    """What a map shows: the rows of `groups`, or in bands of sample counts, whose upper ends are then `n_samples`."""
+    if not in_bands(trainings):
+        return groups(trainings)
+    most = int(trainings["n_samples"].max())
+    ends = np.unique(np.round(BAND ** np.arange(0, 2 * math.ceil(math.log2(most)) + 1)).astype(int))
     place = np.searchsorted(ends, trainings["n_samples"])
-    names = {
-        int(high): f"{low + 1}-{high}" if high > low + 1 else f"{high}"
-        for low, high in zip([0, *ends.tolist()], ends.tolist(), strict=False)
-    }
-    return groups(trainings.assign(n_samples=ends[place])).assign(samples=lambda own: own["n_samples"].map(names))
+    return groups(trainings.assign(n_samples=ends[place]))

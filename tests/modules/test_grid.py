@@ -311,7 +311,7 @@ def test_the_page_fits_a_desk_and_a_phone(memcap, tmp_path):
 
 
 def test_a_map_of_a_search_has_bands_that_hold_every_training():
-    from bench.statistics.own_networks import MOST_COUNTS, mapped
+    from bench.statistics.own_networks import MOST_COUNTS, in_bands, mapped
 
     counts = np.arange(1, 60)
     trained = pd.DataFrame(
@@ -330,5 +330,31 @@ def test_a_map_of_a_search_has_bands_that_hold_every_training():
     for low, band in zip([0, *bands["n_samples"]], bands.to_dict("records"), strict=False):
         within = counts[(counts > low) & (counts <= band["n_samples"])]
         assert (band["n_seeds"], band["n_memorized"]) == (len(within), (within < 20).sum())
+    assert in_bands(trained) and not in_bands(trained.head(5))
     few = mapped(trained.head(5))
     assert few["n_samples"].tolist() == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize(
+    ("known", "sentence"),
+    [
+        ([("inside", 20.0, 15.0, 30.0)], "make(): half of the draws memorize 20 samples of noise (95 %: 15.0 to 30) within 60"),
+        ([("above", math.nan, 9.0, math.inf)], "make() holds more than 64 samples of noise, the most that were tried:"),
+        ([("below", math.nan, 0.0, 8.0)], "make() holds fewer than 8 samples of noise:"),
+        ([("inside", math.nan, 0.0, math.inf)], "N50 of make() is not known from so few trainings."),
+        ([("inside", math.nan, 0.0, math.inf)] * 2, "N50 of no network is known from so few trainings."),
+        ([("above", math.nan, 9.0, math.inf)] * 2, "2 of 2 networks hold more than 64 samples of noise"),
+    ],
+)
+def test_the_first_sentence_says_what_is_known_of_n50(known, sentence):
+    from bench.report.network_findings import findings
+
+    rows = [
+        {"model_args": "", "learning_rate": 0.1, "side": side, "n50": n50, "n50_low": low, "n50_high": high}
+        | {"most_n_samples": 64, "n50_per_rank": math.nan, "n50_per_param": n50 / 50}
+        for side, n50, low, high in known
+    ]
+    groups = pd.DataFrame({"learning_rate": [0.1], "n_samples": [64], "n_memorized": [1], "n_seeds": [2]})
+    told = findings(groups, pd.DataFrame(rows), "make", {"max_epochs": 60, "tau": 0.1})
+    assert told[0].startswith(sentence), told[0]
+    assert told[-1] == "In all, 1 of 2 trainings memorized."
