@@ -81,6 +81,7 @@ def _dispatch(arguments: list[str]) -> int:
 def _remedy(word: str) -> str:
     from bench.commands.config import config_dir
 
-    if (config_dir() / "grid" / f"{word}.yaml").exists():
+    # A word may be no name that a file can have.
+    if word in {path.stem for path in (config_dir() / "grid").glob("*.yaml")}:
         return f"did you mean grid={word}?"
     return did_you_mean(word, COMMANDS, "memcap --help lists the commands; a setting is name=value, as in grid=smoke")

@@ -105,6 +105,11 @@ def test_an_unknown_command_is_one_line_with_the_nearest(command, remedy, memcap
     assert memcap(command) == (2, "", f"memcap: {command}: is not a command; {remedy}\n")
 
 
+def test_a_word_too_long_for_the_name_of_a_file_is_no_command(memcap):
+    status, out, err = memcap(300 * "9")
+    assert (status, out, err.count("\n")) == (2, "", 1) and len(err) <= 400
+
+
 @pytest.mark.parametrize(
     ("setting", "remedy"),
     [
