@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
@@ -21,9 +21,6 @@ from bench.protocol.cells import Cell
 from bench.protocol.grid import GridError
 from bench.store import provenance
 from bench.store.parts import write_atomically
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 COUNTS = ("rounds", "networks", "epochs")
 SETTINGS = ("peers", *COUNTS, "flops", "device", "run_dir", "shapes")
@@ -141,12 +138,7 @@ def _compare(values: dict[str, Any]) -> bool:
     print(f"\n{block_text(terminal.comparison_block(summary), screen())}\n\nmemcap: tables and figure in {folder}")
     failed, wrong = table[table["error"].notna()], comparison.disagreeing(table)
     for _, row in failed.iterrows():
-        print(f"memcap: at {_spell_shape(row)} {row['label']} failed: {row['error']}", file=sys.stderr)
+        print(f"memcap: at {terminal.spelled_shape(row)} {row['label']} failed: {row['error']}", file=sys.stderr)
     for _, row in wrong.iterrows():
-        difference = f"{row['loss_difference']:.2g}"
-        print(f"memcap: at {_spell_shape(row)} the losses of {row['label']} differ by {difference}", file=sys.stderr)
+        print(f"memcap: at {terminal.spelled_shape(row)} {comparison.spelled_difference(row)}", file=sys.stderr)
     return failed.empty and wrong.empty
-
-
-def _spell_shape(row: pd.Series) -> str:
-    return ", ".join(f"{name} {row[name]}" for name in SHAPE)
