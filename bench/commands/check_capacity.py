@@ -16,7 +16,7 @@ from bench.commands.exits import NO, exit_status
 from bench.commands.line import compose, composed
 from bench.protocol.grid import GridError
 from bench.store import provenance
-from bench.store.parts import write_atomically
+from bench.store.atomic import write_atomically
 
 if TYPE_CHECKING:
     from bench.gates.learned import Learned
@@ -130,7 +130,8 @@ def _base(name: str) -> tuple[Learned, Sequence[Cell]]:
 def _of_run(setting: str, folder: str) -> tuple[Learned, Sequence[Cell]]:
     """What a run learned that came to its end, and its cells."""
     from bench.gates.learned import of_folder
-    from bench.store.parts import PENDING, Store, cells_of
+    from bench.store.parts import PENDING, Store
+    from bench.store.schema import cells_of
 
     store = Store(Path(folder))
     try:

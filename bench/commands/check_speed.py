@@ -19,7 +19,7 @@ from bench.commands.exits import NO, UsageError, exit_status
 from bench.commands.line import composed
 from bench.protocol.grid import GridError
 from bench.store import provenance
-from bench.store.parts import write_atomically
+from bench.store.atomic import write_atomically
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
@@ -20,7 +20,12 @@ from bench.protocol import grid
 from bench.protocol.cells import Cell
 from bench.protocol.grid import GridError
 from bench.store import provenance
-from bench.store.parts import write_atomically
+from bench.store.atomic import write_atomically
+from bench.store.claims import claim
+from bench.store.folder import writable
+
+if TYPE_CHECKING:
+    from bench.engines.choice import EngineSpec
 
 COUNTS = ("rounds", "networks", "epochs")
 SETTINGS = ("peers", *COUNTS, "flops", "device", "run_dir", "shapes")
@@ -93,31 +98,35 @@ def _peers(names: list[str], device: str) -> list[str]:
 def _compare(values: dict[str, Any]) -> bool:
     """Measure shape by shape, keep tables, figure and provenance; whether no peer failed and all losses agree."""
     shapes = _shapes(values["shapes"])
-    import pandas as pd
-
-    from bench.engines.choice import make_engine, resolve
-    from bench.machine.cores import available_cores
-    from bench.peers import comparison
-    from bench.report import plots, terminal
-    from bench.report.lines import block_text, screen, wrapped
-    from bench.report.style import save
+    from bench.engines.choice import resolve
     from bench.runs.limits import check_size
-    from bench.store.tables import write_tables
 
     check_size(shapes)
     spec = resolve("auto", values["device"])
     if spec.notice:
         print(f"memcap: {spec.notice}")
     peers = _peers(values["peers"], spec.device)
-    folder = Path(values["run_dir"])
+    folder = writable(Path(values["run_dir"]))
+    with claim(folder, "compare"):
+        return _measured(values, shapes, peers, spec, folder)
+
+
+def _measured(values: dict[str, Any], shapes: list[Cell], peers: list[str], spec: EngineSpec, folder: Path) -> bool:
+    """The same, in a folder that no other comparison writes to."""
+    import pandas as pd
+
+    from bench.engines.choice import make_engine
+    from bench.machine.cores import available_cores
+    from bench.peers import comparison
+    from bench.report import plots, terminal
+    from bench.report.lines import block_text, screen, wrapped
+    from bench.report.style import save
+    from bench.store.tables import write_tables
+
     started, started_at = time.perf_counter(), datetime.now(UTC)
-    try:
-        for name in ("tables", "figures"):
-            (folder / name).mkdir(parents=True, exist_ok=True)
-        (folder / "provenance.json").unlink(missing_ok=True)
-    except OSError as error:
-        reason = f"cannot be written to ({error.strerror})"
-        raise GridError("run_dir", str(folder), reason, "name a folder that you can write to") from error
+    for name in ("tables", "figures"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    (folder / "provenance.json").unlink(missing_ok=True)
     write_atomically(folder / "config.yaml", lambda partial: partial.write_text(dump(values), encoding="utf-8"))
     tables = []
     counts = {name: values[name] for name in (*COUNTS, "flops")}

@@ -30,6 +30,11 @@ class TrainReport(NamedTuple):
     error: str | None = None
     checkpoints: Sequence[Checkpoint] = ()
 
+    def joined(self, later: TrainReport) -> TrainReport:
+        """What this report and a later one say, as one."""
+        checkpoints = [*self.checkpoints, *later.checkpoints]
+        return TrainReport(self.outcomes + later.outcomes, self.flops + later.flops, self.error or later.error, checkpoints)
+
 
 @runtime_checkable
 class Engine(Protocol):

@@ -20,7 +20,7 @@ from bench.engines.api import NONE_BEGUN, TrainReport, goes_on_from
 from bench.engines.draws import Draws
 from bench.engines.packs import Pack, epoch_flops
 from bench.engines.record import RecordTable
-from bench.engines.task import layers_of, packed_state, prepare, unpacked_state
+from bench.engines.task import is_state_of, layers_of, packed_state, prepare, unpacked_state
 from bench.protocol.cells import Cell, Checkpoint, Outcome, Status
 
 # Cells prepared ahead for each thread: enough that none waits, few enough to hold in memory.
@@ -81,6 +81,7 @@ class NativeEngine:
                 while waiting and self._has_room(running):
                     number, cell = waiting.pop()
                     before = goes_on_from(begun, cell, self.name, self.device_name())
+                    before = before if before and is_state_of(cell, before.state) else None
                     try:
                         running[number] = _push(queue, number, cell, draws, n_predictions, jacobian_rank, before)
                     except (MemoryError, TypeError, ValueError) as error:  # Too large; the cells beside it can train.

@@ -16,7 +16,7 @@ from jaxtyping import Float, Shaped
 from bench.engines.draws import Draws
 from bench.engines.schedules import learning_rates
 from bench.protocol.cells import Activation, Cell, Dtype, Loss, Optimizer
-from bench.protocol.networks import Layer, layer_sizes
+from bench.protocol.networks import Layer, layer_sizes, n_params
 from bench.protocol.streams import KERNEL_FIELDS, kernel_key
 
 ACTIVATIONS: tuple[str, ...] = get_args(Activation)
@@ -140,6 +140,15 @@ def unpacked_state(cell: Cell, state: bytes) -> tuple[bytes, Float[np.ndarray, "
     """Both again."""
     size = ctypes.sizeof(Progress)
     return state[:size], np.frombuffer(state, cell.storage, offset=size).astype(np.float64)
+
+
+def is_state_of(cell: Cell, state: bytes) -> bool:
+    """Whether the core can go on from it with this cell: a file may hold anything, and the core trusts what it is given."""
+    arrays = 1 + (1 if cell.optimizer == "sgd" else 3 if cell.amsgrad else 2)
+    if len(state) != ctypes.sizeof(Progress) + arrays * n_params(cell) * np.dtype(cell.storage).itemsize:
+        return False
+    progress = Progress.from_buffer_copy(state)
+    return 0 <= progress.epoch <= cell.max_epochs and progress.step >= 0
 
 
 def check_size(cell: Cell) -> None:

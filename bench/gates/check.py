@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
 from bench.report.lines import screen, wrapped
-from bench.store.parts import write_atomically
+from bench.store.atomic import write_atomically
 
 
 class Verdict(StrEnum):

@@ -15,9 +15,9 @@ from bench.gates.check import Check, Finding, Verdict
 from bench.protocol.grid import GridError
 from bench.report.check_page import FOUND, build_check
 from bench.store import provenance
+from bench.store.atomic import write_atomically
 from bench.store.claims import claim
 from bench.store.folder import forget, writable
-from bench.store.parts import write_atomically
 from bench.store.tables import write_tables
 
 # What a check leaves; where FOUND is not among it, what has these names is another's.

@@ -14,9 +14,9 @@ from bench.modules.verdict import Verdict
 from bench.protocol.grid import GridError
 from bench.report.module_page import FOUND, MOST_DRAWN, build_module, in_order
 from bench.store import provenance
+from bench.store.atomic import write_atomically
 from bench.store.claims import claim
 from bench.store.folder import forget, writable
-from bench.store.parts import write_atomically
 from bench.store.tables import write_tables
 
 # What a diagnosis leaves; where FOUND is not among it, what has these names is another's.

@@ -18,8 +18,9 @@ from bench.report.page import page
 from bench.report.pictures import Picture, drawings
 from bench.statistics import tables
 from bench.statistics.tables import Tables
+from bench.store.atomic import write_atomically
 from bench.store.folder import held_for_report
-from bench.store.parts import Design, Store, write_atomically
+from bench.store.parts import Design, Store
 from bench.store.tables import write_tables
 
 # What the figures of a folder show, and what is said of each: they are drawn again where it is not that any more.

@@ -16,7 +16,7 @@ from bench.report.blocks import image, inlined, render, table_html, where
 from bench.report.drawing import draw
 from bench.report.pictures import Picture
 from bench.store import provenance
-from bench.store.parts import write_atomically
+from bench.store.atomic import write_atomically
 
 # What a check leaves of its findings, and what makes a folder one of a check.
 FOUND = "check.json"

@@ -11,7 +11,8 @@ from bench.report.build import DRAWN, FINDINGS
 from bench.report.check_page import FOUND, MARKS
 from bench.report.module_page import FOUND as DIAGNOSED
 from bench.store import provenance
-from bench.store.parts import PENDING, Design, Store, write_atomically
+from bench.store.atomic import write_atomically
+from bench.store.parts import PENDING, Design, Store
 
 # Findings of a run that the index tells.
 TOLD = 3

@@ -14,7 +14,7 @@ import pandas as pd
 from bench.report import curve_panels, row_marks
 from bench.report.blocks import inlined, render, tooltip, where
 from bench.store import provenance
-from bench.store.parts import write_atomically
+from bench.store.atomic import write_atomically
 
 # What is known of a diagnosis beside its tables, and what makes a folder one of a diagnosis.
 FOUND = "diagnosis.json"

@@ -24,7 +24,8 @@ from bench.statistics.settings import swept_fields, varying
 from bench.statistics.survival import GROUP_FIELDS
 from bench.statistics.tables import Tables
 from bench.store import provenance
-from bench.store.parts import RUNG_COLUMNS, Design, Store
+from bench.store.parts import Design, Store
+from bench.store.schema import RUNG_COLUMNS
 
 # Findings that stand out; the others follow in smaller type.
 PROMINENT = 3

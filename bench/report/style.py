@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
-from bench.store.parts import write_atomically
+from bench.store.atomic import write_atomically
 
 matplotlib.use("Agg")
 sns.set_theme(

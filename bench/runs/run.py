@@ -26,10 +26,12 @@ from bench.runs.search import Search, next_round
 from bench.runs.training import Training
 from bench.statistics.settings import label_settings
 from bench.store import provenance
+from bench.store.atomic import write_atomically
 from bench.store.claims import Claim
 from bench.store.cut import forget_cuts
 from bench.store.folder import held
-from bench.store.parts import OWN, Design, Store, write_atomically
+from bench.store.parts import Design, Store
+from bench.store.schema import OWN
 
 
 def run(

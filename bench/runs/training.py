@@ -60,6 +60,7 @@ class Training:
                 self.tally.add(report.outcomes)
                 shown.update(report.outcomes, report.flops)
                 if time.perf_counter() >= until:
+                    self._executor.give_up()
                     break
         if time.perf_counter() >= until:
             self.asked -= due - self.trained

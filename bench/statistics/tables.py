@@ -26,7 +26,8 @@ from bench.statistics.settings import label_settings, varying
 from bench.statistics.survival import GROUP_FIELDS
 from bench.statistics.survival import groups as group_statistics
 from bench.statistics.thresholds import thresholds
-from bench.store.parts import Design, Store, cells_of
+from bench.store.parts import Design, Store
+from bench.store.schema import cells_of
 from bench.store.several import n_put_together
 
 # Beyond these the table would be too long to read.

@@ -10,7 +10,7 @@ import pandas as pd
 from bench.protocol.cells import LADDER, SEEDS
 from bench.statistics.settings import MAP_AXES, varying
 from bench.statistics.survival import GROUP_FIELDS, fraction_interval, has_result, median_with_censoring, once
-from bench.store.parts import RUNG_COLUMNS
+from bench.store.schema import RUNG_COLUMNS
 
 MEASURES = ["n_memorized", "fraction_memorized", "fraction_low", "fraction_high", "median_epoch_to_tau"]
 

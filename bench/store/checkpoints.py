@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 
 from bench.protocol.cells import PROTOCOL_VERSION, Cell, Checkpoint
 from bench.protocol.version import __version__
-from bench.store.parts import CHECKPOINTS, write_atomically
+from bench.store.atomic import write_atomically
+from bench.store.parts import CHECKPOINTS
 
 # Whose checkpoints this program goes on from: what engines save is their own, and may change with any version.
 _VERSIONS = {"program": __version__, "protocol": PROTOCOL_VERSION}

@@ -18,7 +18,9 @@ import pyarrow.parquet as pq
 
 from bench.protocol.cells import FIELDS, PROTOCOL_VERSION, Cell
 from bench.protocol.grid import GridError
-from bench.store.parts import SCHEMA_VERSION, SCHEMAS, SHARDS, cells_of, write_atomically
+from bench.store.atomic import write_atomically
+from bench.store.parts import SHARDS
+from bench.store.schema import SCHEMA_VERSION, SCHEMAS, cells_of
 
 _FILE, _SETTINGS_KEY = "cut.parquet", b"memcap_settings"
 _SCHEMA = pa.schema([pa.field("shard", pa.int64()), *SCHEMAS["plan"]])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -12,37 +11,33 @@ from enum import StrEnum
 from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bench.protocol.cells import (
-    DEFAULTS,
-    FIELDS,
-    LADDER,
-    LATER,
-    PROTOCOL_VERSION,
-    Cell,
-    Outcome,
-    Status,
-    field_types,
-)
+from bench.protocol.cells import FIELDS, LATER, PROTOCOL_VERSION, Cell, Outcome, Status
 from bench.protocol.jacobian import MOST_NUMBERS
 from bench.protocol.networks import functional_dim, n_params
+from bench.store.atomic import write_atomically
+from bench.store.schema import (
+    GOES_ON,
+    INTEGERS,
+    NULLABLE_FIELDS,
+    PROTOCOL_KEY,
+    SCHEMA_VERSION,
+    SCHEMAS,
+    VERSION_KEY,
+    Origin,
+    cells_of,
+    completed,
+    row_of,
+)
 
-SCHEMA_VERSION = 2
-# The schemas whose folders this program goes on with: they lack nothing but fields of `LATER`, then at their defaults.
-GOES_ON = (SCHEMA_VERSION,)
-_VERSION_KEY, _PROTOCOL_KEY = b"memcap_schema", b"memcap_protocol"
 # In the metadata of plan.parquet: what its cells are.
 _DESIGN_KEY, _RATIO_KEY, _LEFT_OUT_KEY = b"memcap_design", b"memcap_ratio", b"memcap_left_out"
 PART_NAME = re.compile(r"part-(\d{8})-[0-9a-f]{8}\.parquet")
-
-_ARROW = {int: pa.int64(), float: pa.float64(), bool: pa.bool_(), str: pa.string()}
-
-RUNG_COLUMNS = tuple(f"epoch_to_{rung:g}" for rung in LADDER)
 
 # Whenever one process has written so many parts of a kind it puts them together, and again so many of those: a run of any
 # length leaves some hundreds of files, and a row is written four times for a million parts.
@@ -75,42 +70,6 @@ CONTENTS = (
 PENDING = "pending"
 
 
-def _field_schema() -> list[pa.Field]:
-    return [pa.field(name, next(_ARROW[kind] for kind in field_types()[name] if kind in _ARROW)) for name in FIELDS]
-
-
-# Columns of counts that may be absent: pandas' nullable integers, where plain ones would turn into floats.
-_NULLABLE_FIELDS = tuple(name for name in FIELDS if field_types()[name] == (int, type(None)))
-_INTEGERS = ("epoch_to_tau", "steps_to_tau", *RUNG_COLUMNS, "epochs_run", "best_val_epoch", "jacobian_rank")
-
-SCHEMAS = {
-    "cells": pa.schema(
-        [
-            pa.field("cell_id", pa.string()),
-            *_field_schema(),
-            pa.field("n_params", pa.int64()),
-            pa.field("functional_dim", pa.int64()),
-            pa.field("target_variance", pa.float64()),
-            pa.field("status", pa.string()),
-            pa.field("reason", pa.string()),
-            *[pa.field(name, pa.int64()) for name in _INTEGERS[:-2]],
-            *[pa.field(name, pa.float64()) for name in ("final_tau", "best_tau", "final_val_mse", "best_val_mse")],
-            pa.field("best_val_epoch", pa.int64()),
-            *[pa.field(name, pa.float64()) for name in ("memorized_bits", "bits_per_param")],
-            pa.field("jacobian_rank", pa.int64()),
-            pa.field("train_time_s", pa.float64()),
-            pa.field("engine", pa.string()),
-            pa.field("device", pa.string()),
-        ]
-    ),
-    "curves": pa.schema([("cell_id", pa.string()), ("epoch", pa.int64()), ("tau", pa.float64()), ("val_mse", pa.float64())]),
-    "predictions": pa.schema(
-        [("cell_id", pa.string()), ("sample", pa.int64()), ("target", pa.float64()), ("prediction", pa.float64())]
-    ),
-    "plan": pa.schema([pa.field("cell_id", pa.string()), *_field_schema()]),
-}
-
-
 class Design(StrEnum):
     """What the cells of a plan are: a product of lists, variants of the first that somebody asked about, or a search's."""
 
@@ -125,25 +84,6 @@ class Ended(NamedTuple):
     memorized: bool
     epochs: int
     final_tau: float
-
-
-class Origin(NamedTuple):
-    """The versions under which a plan was written."""
-
-    schema: str
-    protocol: str
-
-    def __str__(self) -> str:
-        return f"schema {self.schema} and protocol {self.protocol}"
-
-    def belongs(self, other: Origin) -> bool:
-        """Whether results of both may stand beside each other: one protocol, and schemas that are the same or go on."""
-        goes_on = {self.schema, other.schema} <= set(map(str, GOES_ON))
-        return self.protocol == other.protocol and (self.schema == other.schema or goes_on)
-
-
-# What this program writes.
-OWN = Origin(str(SCHEMA_VERSION), str(PROTOCOL_VERSION))
 
 
 class Store:
@@ -184,7 +124,7 @@ class Store:
             self._write_part("curves", pa.Table.from_pydict(points, schema=SCHEMAS["curves"]))
         if predictions:
             self._write_part("predictions", pa.Table.from_pylist(predictions, schema=SCHEMAS["predictions"]))
-        rows = [_row(o, cell_id) for cell_id, o in zip(ids, outcomes, strict=True)]
+        rows = [row_of(o, cell_id) for cell_id, o in zip(ids, outcomes, strict=True)]
         self._write_part("cells", pa.Table.from_pylist(rows, schema=SCHEMAS["cells"]))
 
     def write_plan(
@@ -231,7 +171,7 @@ class Store:
         """The versions of schema and protocol that the plan is of; None where none can be read."""
         about = self._about_plan()
         # Plans did not say it as long as there was one protocol.
-        return Origin(about[_VERSION_KEY].decode(), about.get(_PROTOCOL_KEY, b"1").decode()) if _VERSION_KEY in about else None
+        return Origin(about[VERSION_KEY].decode(), about.get(PROTOCOL_KEY, b"1").decode()) if VERSION_KEY in about else None
 
     def _about_plan(self) -> Mapping[bytes, bytes]:
         """What the plan says of itself; nothing where none can be read."""
@@ -258,7 +198,7 @@ class Store:
             known.loc[missing, "functional_dim"] = [functional_dim(cell) for cell in cells]
             known.loc[missing, "status"] = PENDING
             known = known.astype({name: planned.dtypes[name] for name in FIELDS} | {"n_params": int, "functional_dim": int})
-        return known.astype(dict.fromkeys((*_INTEGERS, *_NULLABLE_FIELDS), "Int64"))
+        return known.astype(dict.fromkeys((*INTEGERS, *NULLABLE_FIELDS), "Int64"))
 
     def _without_plan(self) -> str:
         """What a folder is that has no plan, and what to do; the same as a run would say that is to train into it."""
@@ -349,11 +289,11 @@ class Store:
             return None
         try:
             table = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True).read(use_threads=False)
-            version = (table.schema.metadata or {}).get(_VERSION_KEY, b"none").decode()
+            version = (table.schema.metadata or {}).get(VERSION_KEY, b"none").decode()
             lacks = set(SCHEMAS[kind].names).difference(table.column_names)
             of_plan = version not in map(str, GOES_ON) and (origin := self.origin()) is not None and version == origin.schema
             if of_plan or (version in map(str, GOES_ON) and lacks and lacks <= set(LATER)):
-                table = _completed(table, kind)
+                table = completed(table, kind)
         except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
             self.unreadable[name] = " ".join(str(error).split())
             return None
@@ -394,22 +334,9 @@ class Store:
 
     def _write_table(self, table: pa.Table, path: Path, about: Mapping[bytes, bytes] = MappingProxyType({})) -> None:
         self.check()
-        versions = {_VERSION_KEY: str(SCHEMA_VERSION).encode(), _PROTOCOL_KEY: str(PROTOCOL_VERSION).encode()}
+        versions = {VERSION_KEY: str(SCHEMA_VERSION).encode(), PROTOCOL_KEY: str(PROTOCOL_VERSION).encode()}
         table = table.replace_schema_metadata({**versions, **about})
         write_atomically(path, lambda partial: pq.write_table(table, partial, write_page_checksum=True))
-
-
-def cells_of(table: pd.DataFrame) -> list[Cell]:
-    """The cells that the rows of a table describe."""
-
-    def value(name: str, entry: Any) -> Any:
-        kind = next(kind for kind in field_types()[name] if kind in _ARROW)
-        return None if pd.isna(entry) else kind(entry)
-
-    return [
-        Cell(**{name: value(name, entry) for name, entry in zip(FIELDS, row, strict=True)})
-        for row in zip(*(table[name] for name in FIELDS), strict=True)
-    ]
 
 
 def _put_together(kind: str, tables: Sequence[pa.Table]) -> pa.Table:
@@ -425,71 +352,5 @@ def _put_together(kind: str, tables: Sequence[pa.Table]) -> pa.Table:
     return pa.concat_tables(reversed(newest))
 
 
-def _completed(table: pa.Table, kind: str) -> pa.Table:
-    """A table of another schema as one of this program's: fields that it lacks are at their defaults, other columns absent."""
-    if "cell_id" not in table.column_names:
-        raise pa.ArrowInvalid("it has no cell_id")
-    columns = [
-        table[field.name].cast(field.type)
-        if field.name in table.column_names
-        else pa.array([DEFAULTS.get(field.name)] * len(table), field.type)
-        for field in SCHEMAS[kind]
-    ]
-    return pa.table(columns, schema=SCHEMAS[kind]).replace_schema_metadata(table.schema.metadata)
-
-
-def write_atomically(path: Path, write) -> None:
-    """Call `write` with a path beside `path`, flush what it wrote to the disk, and rename it into place.
-
-    Raises:
-        OSError: the system refuses it; the error names `path`.
-    """
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
-    try:
-        write(partial)
-        with open(partial, "rb") as written:
-            os.fsync(written.fileno())
-        os.replace(partial, path)
-    except OSError as error:
-        if error.errno is None:
-            raise
-        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def memorized_bits(cell: Cell, final_tau: float | None) -> float | None:
-    """Bits that a fit down to `final_tau` proves stored: n_samples * 0.5 * log2(1 / tau), the Gaussian rate-distortion bound.
-
-    Only for normal targets and a finite tau; 0 where the fit is worse than predicting the mean.
-    """
-    if cell.target != "normal" or final_tau is None or not math.isfinite(final_tau):
-        return None
-    if final_tau == 0:
-        return math.inf
-    return cell.n_samples * max(0.0, 0.5 * math.log2(1 / final_tau))
-
-
 def _flat(lists: Iterable[Iterable[object]]) -> list[object]:
     return list(chain.from_iterable(lists))
-
-
-# Columns that are fields of an outcome.
-_MEASURED = [name for name in Outcome._fields if name in SCHEMAS["cells"].names]
-
-
-def _row(outcome: Outcome, cell_id: str) -> dict:
-    cell = outcome.cell
-    bits = memorized_bits(cell, outcome.final_tau)
-    return {
-        "cell_id": cell_id,
-        **{name: getattr(cell, name) for name in FIELDS},
-        **{name: getattr(outcome, name) for name in _MEASURED},
-        "status": str(outcome.status),
-        "n_params": n_params(cell),
-        "functional_dim": functional_dim(cell),
-        "steps_to_tau": None if outcome.epoch_to_tau is None else outcome.epoch_to_tau * cell.steps_per_epoch,
-        **dict(zip(RUNG_COLUMNS, outcome.rung_epochs, strict=True)),
-        "memorized_bits": bits,
-        "bits_per_param": None if bits is None else bits / n_params(cell),
-    }

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.store.parts import SCHEMA_VERSION, write_atomically
+from bench.store.atomic import write_atomically
+from bench.store.schema import SCHEMA_VERSION
 
 PACKAGES = ("memcap", "torch", "numpy", "pandas", "pyarrow", "hydra-core", "seaborn", "matplotlib")
 

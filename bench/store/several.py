@@ -12,8 +12,10 @@ import pandas as pd
 from bench.protocol.cells import Cell, Status
 from bench.protocol.grid import GridError
 from bench.store import provenance
+from bench.store.atomic import write_atomically
 from bench.store.folder import forget, held, held_for_report
-from bench.store.parts import CONTENTS, OWN, PENDING, Origin, Store, cells_of, write_atomically
+from bench.store.parts import CONTENTS, PENDING, Store
+from bench.store.schema import OWN, Origin, cells_of
 
 # The key of an entry of provenance.json that says which of the folders put together it comes from.
 FROM = "folder"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from bench.protocol.columns import TABLES, readme
-from bench.store.parts import write_atomically
+from bench.store.atomic import write_atomically
 
 # What a spreadsheet takes for the beginning of a formula.
 FORMULA = ("=", "+", "-", "@", "\t", "\r")

@@ -17,7 +17,8 @@ from bench.gates import train
 from bench.gates.learned import write
 from bench.runs import run as runs
 from bench.store import provenance
-from bench.store.parts import SCHEMA_VERSION, Store
+from bench.store.parts import Store
+from bench.store.schema import SCHEMA_VERSION
 
 
 @pytest.fixture

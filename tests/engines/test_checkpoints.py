@@ -11,9 +11,9 @@ from bench.engines import api, native_engine
 from bench.engines.cuda.engine import CudaEngine
 from bench.engines.native_engine import NativeEngine
 from bench.engines.packs import epoch_flops, plan
-from bench.engines.task import Progress
+from bench.engines.task import Progress, is_state_of
 from bench.engines.torch_engine import TorchEngine
-from bench.protocol.cells import Cell, Checkpoint, Status
+from bench.protocol.cells import Cell, Status
 from tests.engines.host_device import HostDevice
 from tests.engines.training import ENGINES, engine_named, every, train, untimed
 
@@ -130,9 +130,21 @@ def test_of_many_cells_those_with_the_most_work_behind_them_are_saved_up_to_a_li
     assert at_least <= {0, 1} and {len(report.checkpoints) for report in engine.train(pack)} == {0, len(cells)}
 
 
-def test_what_was_not_saved_of_such_a_cell_is_refused():
+@pytest.mark.parametrize(
+    "engine", [NativeEngine(1), CudaEngine([HostDevice(epochs=(5,))], products="fma")], ids=["native", "cuda"]
+)
+def test_a_cell_begins_anew_where_a_file_holds_what_no_engine_saves_of_it(engine, monkeypatch):
+    """A size of another cell's, and an epoch beyond its last: the core would write where no array is."""
     cell = CELLS[0]
-    engine = NativeEngine(1)
-    begun = {cell: Checkpoint(cell, 3, "native", engine.device_name(), b"", bytes(ctypes.sizeof(Progress) + 8))}
-    (outcome,) = [outcome for report in reports(engine, [cell], begun) for outcome in report.outcomes]
-    assert outcome.status is Status.FAILED
+    (expected,) = [outcome for report in reports(engine, [cell]) for outcome in report.outcomes]
+    with monkeypatch.context() as often:
+        often.setattr(api, "CHECKPOINT_S", 0.0)
+        often.setattr(native_engine, "REPORT_S", 0.0)
+        saved = next(one for _ in range(50) for one in saved_often(engine, [dataclasses.replace(cell, max_epochs=6000)])[1])
+    assert is_state_of(cell, saved.state) or saved.epoch > cell.max_epochs
+    far = Progress.from_buffer_copy(saved.state)
+    far.epoch = cell.max_epochs + 1
+    for state in (saved.state[:-8], saved.state + bytes(8), bytes(far) + saved.state[ctypes.sizeof(far) :], b""):
+        begun = {cell: saved._replace(cell=cell, state=state)}
+        (outcome,) = [outcome for report in reports(engine, [cell], begun) for outcome in report.outcomes]
+        assert untimed(outcome) == untimed(expected)

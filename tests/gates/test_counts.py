@@ -7,17 +7,22 @@ import itertools
 import math
 import os
 import shutil
+import subprocess
 import sys
 from types import SimpleNamespace
 
 import pytest
 
 from bench.engines import torch_engine
+from bench.engines.native_engine import instruction_sets
 from bench.gates import counts as counts_module
 from bench.gates.bisection import blamed, first_worse
 from bench.gates.check import Verdict
 from bench.gates.counts import INSTRUCTIONS, MARGIN, Count, findings, instructions_in, judged
+from bench.gates.launch import environment
+from tests.conftest import ROOT
 from tests.perf import counted as suite
+from tests.perf import one_kernel
 
 # A function of the kernel that calls memcpy and one of its own, beside Python's.
 PROFILE = """version: 1
@@ -142,6 +147,15 @@ def test_a_count_does_not_depend_on_how_fast_the_machine_is(monkeypatch):
     suite.stop_the_clock()
     without = [counted_where_a_look_at_the_clock_takes(seconds) for seconds in (0, 10)]
     assert without[1] == pytest.approx(without[0], rel=0.002)
+
+
+@pytest.mark.skipif("avx2" not in instruction_sets(), reason="this processor has no AVX2")
+def test_the_kernel_that_instructions_are_counted_of_trains_each_shape_in_a_process_of_its_own():
+    code = "from tests.perf import one_kernel; one_kernel.FLOPS = 1e6; one_kernel.main()"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, env=environment(), check=True)
+    lines = [line.rsplit(maxsplit=2) for line in done.stdout.splitlines()]
+    assert len({process for *_, process in lines}) == len(one_kernel.SHAPES)
+    assert all(int(flops) > 1e5 for _, flops, _ in lines)
 
 
 def test_bisection_finds_the_commit_and_builds_few():

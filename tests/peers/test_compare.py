@@ -23,6 +23,7 @@ from bench.peers.worker import PeerError, Trained, Worker, _train
 from bench.protocol.cells import Cell
 from bench.report import plots, terminal
 from bench.report.lines import WHOLE, block_text
+from bench.store.claims import claim
 from tests.engines.training import NOT_BUILT
 from tests.engines.witness import plain_loop
 
@@ -329,16 +330,20 @@ def test_the_help_names_every_part_of_a_shape(memcap):
 
 
 def test_the_command_leaves_tables_a_figure_and_provenance(memcap, tmp_path):
-    done = memcap(
-        "compare",
-        "peers=[torch,loop]",
+    small = [
         "rounds=1",
         "networks=2",
         "epochs=8",
         "shapes.variants=[{width: 4, depth: 1, n_samples: 8}]",
         "shapes.dropout=[0, 0.1]",
-        "run_dir=out",
-    )
+    ]
+    command = ["compare", "peers=[torch,loop]", *small, "run_dir=out"]
+    (tmp_path / "out").mkdir()
+    with claim(tmp_path / "out", "compare"):
+        refused = memcap(*command)
+    assert refused.status == 75 and "memcap: out: another compare has written into it since" in refused.err
+    assert list((tmp_path / "out").iterdir()) == []
+    done = memcap(*command)
     assert done.status == 0, done.err
     assert "torch loop" in done.out
     assert "n_samples 8: GFLOP/s" in done.out and "n_samples 8, dropout 0.1: GFLOP/s" in done.out

@@ -10,7 +10,7 @@ import pandas as pd
 from bench.protocol.cells import FIELDS
 from bench.protocol.columns import ASKED, TABLES, columns_of
 from bench.protocol.fields import FIELD_LIST
-from bench.store.parts import RUNG_COLUMNS, SCHEMAS
+from bench.store.schema import RUNG_COLUMNS, SCHEMAS
 from tests.conftest import ROOT
 
 REFERENCE = ROOT / "results" / "reference"

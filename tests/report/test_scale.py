@@ -17,7 +17,8 @@ from bench.engines import packs
 from bench.engines.torch_engine import TorchEngine
 from bench.protocol import grid
 from bench.statistics.survival import groups
-from bench.store.parts import SCHEMAS, Store
+from bench.store.parts import Store
+from bench.store.schema import SCHEMAS
 from tests.conftest import ROOT
 from tests.engines.training import train
 from tests.report.synthetic import ten_thousand, write_run

@@ -18,7 +18,8 @@ from bench.protocol.cells import FIELDS, PROTOCOL_VERSION, Cell, Curve, Outcome,
 from bench.report.build import build
 from bench.store import parts, provenance
 from bench.store.folder import held, held_for_report
-from bench.store.parts import SCHEMA_VERSION, Store
+from bench.store.parts import Store
+from bench.store.schema import SCHEMA_VERSION
 
 CELLS = bench.expand(depth=1, width=4, n_samples=[4, 8], tau=0.5, max_epochs=20)
 

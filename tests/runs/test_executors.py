@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import pickle
 import stat
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -23,6 +25,7 @@ from bench.runs.executors.deal import CELL_FLOPS, deal
 from bench.runs.executors.options import Slurm
 from bench.runs.executors.shard import train_shard
 from bench.runs.executors.submitted import CommandLine
+from bench.runs.training import Training
 from bench.store import provenance
 from bench.store.checkpoints import Checkpoints
 from bench.store.claims import Claimed, claim
@@ -216,6 +219,7 @@ def test_devices_that_round_differently_are_told_and_counted():
     assert tally.counts() == {"native on cpu avx2": 3, "native on cpu avx512": 1, "torch on cpu": 1}
 
 
+@pytest.mark.skipif(len(native_engine.instruction_sets()) < 2, reason="this processor has one instruction set")
 def test_a_run_on_machines_of_two_instruction_sets_says_so_and_provenance_counts_their_cells(tmp_path, monkeypatch, capsys):
     sets = native_engine.instruction_sets()
 
@@ -272,6 +276,28 @@ def test_submitit_carries_a_command_line_alone_in_a_folder_of_its_owner_and_its_
         len(CELLS),
     )
     assert not (tmp_path / "other" / "shards").exists() and not (tmp_path / "other" / "checkpoints").exists()
+
+
+def test_a_job_whose_time_is_over_is_ended_and_what_had_ended_in_it_is_kept(tmp_path, monkeypatch):
+    """With submitit's local executor; `tests/runs/test_slurm.py` does so on SLURM."""
+    monkeypatch.setattr(slurm, "LOOK_EVERY_S", 0.1)
+    quick = bench.expand(depth=1, width=4, n_samples=8, seed=range(2), max_epochs=20)
+    # Beyond any test's patience.
+    endless = bench.expand(depth=2, width=32, n_samples=128, seed=range(2), tau=1e-15, max_epochs=100_000_000)
+    store = Store(tmp_path)
+    store.write_plan([*quick, *endless])
+    executor = slurm.OnSlurm(Slurm(cluster="local", shards=2), Wanted(device="cpu", threads=2), tmp_path)
+    training = Training(store, executor, progress=False)
+
+    def clock() -> float:
+        """The time is over when the quick ones have ended."""
+        return math.inf if len(store.statuses()) == len(quick) else 0.0
+
+    monkeypatch.setattr("bench.runs.training.time", SimpleNamespace(perf_counter=clock, monotonic=time.monotonic))
+    training.train([*quick, *endless], until=1.0)
+    assert set(store.statuses()) == {cell.cell_id for cell in quick}
+    assert (training.asked, training.trained) == (len(quick), len(quick))
+    assert not (tmp_path / "shards").exists()
 
 
 def test_a_task_that_is_told_of_its_limit_as_its_command_ends_is_queued_again_all_the_same():

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import closing
 
 import pytest
 import ray
 from ray.cluster_utils import Cluster
 
 import bench
-from bench.runs.executors.api import ClusterError
+from bench.engines.api import NONE_BEGUN, TrainReport
+from bench.protocol.cells import Checkpoint, Outcome, Status
+from bench.runs.executors import ray as on_ray
+from bench.runs.executors.api import ClusterError, Wanted
 from bench.runs.inquiry import Diagnose
 from bench.store import provenance
 from bench.store.parts import Store
@@ -48,6 +52,39 @@ def test_tasks_of_a_cluster_leave_what_this_machine_does_byte_for_byte(tmp_path)
         ClusterError, match=r"^Ray cannot be reached: ConnectionRefusedError: \[Errno 111\] Connection refused$"
     ):
         bench.run(SHORT, run_dir=tmp_path / "there", fresh=True, executor=bench.Ray(address="127.0.0.1:1"))
+
+
+def test_what_ends_in_a_task_is_known_before_the_task_ends(monkeypatch):
+    """Of a task of two threads: two cells that end at once, and one that outlasts any test."""
+    monkeypatch.setattr(on_ray, "PACKS_PER_TASK", 1)
+    endless = bench.expand(depth=2, width=32, n_samples=128, tau=1e-15, max_epochs=100_000_000)
+    waiting = {cell.cell_id for cell in SHORT[:2]}
+    executor = on_ray.OnRay(bench.Ray(num_cpus=2), Wanted(device="cpu"))
+    assert executor.facts().threads == 2
+    try:
+        with closing(executor.train([*SHORT[:2], *endless], NONE_BEGUN)) as reports:
+            while waiting:
+                waiting -= {outcome.cell.cell_id for outcome in next(reports).outcomes}
+    finally:
+        executor.close()
+
+
+@pytest.mark.parametrize("lost", [0, on_ray.RETRIES, on_ray.RETRIES + 1])
+def test_a_pack_goes_on_where_it_was_saved_as_often_as_it_may_be_lost(lost):
+    first, second = SHORT[:2]
+    pack = on_ray._Pack(dict.fromkeys([first, second]), {})
+    saved = Checkpoint(second, 7, "native", "cpu", b"", b"")
+    gone = Checkpoint(first, 7, "native", "cpu", b"", b"")
+    report = TrainReport([Outcome(first, Status.CENSORED)], 1.0, checkpoints=[gone]).joined(
+        TrainReport([], 2.0, checkpoints=[saved])
+    )
+    assert (pack.noted(report).flops, list(pack.left), pack.begun) == (3.0, [second], {second: saved})
+    assert [pack.may_go_on(ray.exceptions.WorkerCrashedError()) for _ in range(lost)] == [
+        number < on_ray.RETRIES for number in range(lost)
+    ]
+    assert not pack.may_go_on(ray.exceptions.RayTaskError("task", "traceback", ValueError("no")))
+    with pytest.raises(bench.GridError, match="is not here"):
+        pack.may_go_on(ray.exceptions.RayTaskError("task", "traceback", bench.GridError("device", "cuda", "is not here", "")))
 
 
 @pytest.mark.exhaustive

@@ -27,7 +27,8 @@ from bench.machine import cores
 from bench.protocol.cells import FIELDS, Cell, Outcome, Status
 from bench.runs.executors import local
 from bench.store import provenance
-from bench.store.parts import PENDING, RUNG_COLUMNS, Design, Store, memorized_bits
+from bench.store.parts import PENDING, Design, Store
+from bench.store.schema import RUNG_COLUMNS, memorized_bits
 from tests.engines.training import train, untimed
 from tests.machine.test_signals import lives
 from tests.turns import alone

@@ -22,7 +22,8 @@ from bench.statistics.settings import label_settings
 from bench.statistics.survival import GROUP_FIELDS, groups
 from bench.statistics.tables import Tables, scaling
 from bench.statistics.thresholds import thresholds
-from bench.store.parts import RUNG_COLUMNS, Design
+from bench.store.parts import Design
+from bench.store.schema import RUNG_COLUMNS
 
 
 def table(*rows: dict) -> pd.DataFrame:

@@ -19,7 +19,7 @@ from bench.engines.cuda.families import ARRAYS, Families
 from bench.engines.cuda.fits import Fits
 from bench.engines.draws import NUMBER_BYTES
 from bench.engines.record import RecordTable
-from bench.engines.task import ENDED, PAUSED, SAVED, TASK, layers_of, packed_state, set_draws, unpacked_state
+from bench.engines.task import ENDED, PAUSED, SAVED, TASK, is_state_of, layers_of, packed_state, set_draws, unpacked_state
 from bench.protocol.cells import Cell, Checkpoint, Outcome, Status
 from bench.protocol.networks import Layer
 
@@ -239,7 +239,8 @@ class Lane:
         for slot in slots.tolist() if self._begun else ():
             cell = self._record.cells[slot]
             here = self._engine, self.device.name, self._kernel_of(slot)
-            if cell is None or (before := goes_on_from(self._begun, cell, *here)) is None:
+            before = goes_on_from(self._begun, cell, *here) if cell else None
+            if cell is None or before is None or not is_state_of(cell, before.state):
                 continue
             progress, saved = unpacked_state(cell, before.state)
             self._record.restore(slot, before.record)

@@ -54,6 +54,10 @@ class Executor(Protocol):
         """
         ...
 
+    def give_up(self) -> None:
+        """Before the iterator is closed: nobody will ask again for what has not ended, so nothing is to train on by itself."""
+        ...
+
     def facts(self) -> Facts:
         """What provenance.json says of who trained."""
         ...

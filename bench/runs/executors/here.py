@@ -35,6 +35,9 @@ class Here:
     def _engine(self) -> Engine:
         return make_engine(self._spec)
 
+    def give_up(self) -> None:
+        """Nothing trains on once the iterator is closed."""
+
     def facts(self) -> Facts:
         """Of the engine itself; cells that it left to torch are counted."""
         left = {"cells_left_to_torch": self.left_to_torch} if self.left_to_torch else {}

@@ -20,7 +20,7 @@ from bench.machine.child import EXCEPTION, environment
 from bench.runs.executors.api import ClusterError
 from bench.runs.executors.options import Slurm
 from bench.runs.executors.submitted import CommandLine
-from bench.store.parts import write_atomically
+from bench.store.atomic import write_atomically
 
 # Of squeue(1), "JOB STATE CODES": those in which a task has ended for good, unless it is queued again.
 ENDED = (
@@ -53,6 +53,10 @@ class Jobs(Protocol):
 
     def stop(self) -> str | None:
         """What becomes of the tasks when nobody waits for them any more, in words, if they go on."""
+        ...
+
+    def cancel(self) -> None:
+        """End the tasks. They keep what had ended."""
         ...
 
 
@@ -123,6 +127,11 @@ class _SlurmJobs:
     def stop(self) -> str | None:
         return f"SLURM job {self.id} goes on; the same command waits for it again, scancel {self.id} ends it"
 
+    def cancel(self) -> None:
+        asked = subprocess.run(["scancel", self.id], capture_output=True, text=True)
+        if asked.returncode:
+            print(f"memcap: SLURM job {self.id} goes on, since scancel failed: {_refusal(asked.stderr)}", flush=True)
+
 
 class _LocalJobs:
     id: str = "local"
@@ -134,6 +143,9 @@ class _LocalJobs:
         return {shard: job.state for shard, job in enumerate(self._jobs)}
 
     def stop(self) -> str | None:
+        self.cancel()
+
+    def cancel(self) -> None:
         for job in self._jobs:
             job.cancel()
 

@@ -1,4 +1,4 @@
-"""Cells on a Ray cluster: packs of them, each a task of its own. Outcomes come back to this machine, which writes them."""
+"""Cells on a Ray cluster: packs of them, each a task of its own. Its reports come back to this machine, which writes them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import importlib.util
 import logging
 import os
 import socket
-from collections.abc import Generator, Mapping, Sequence
+import time
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Any
 
 from bench.engines.api import TrainReport
@@ -23,11 +24,14 @@ from bench.runs.executors.options import Ray
 # Packs for each task that the cluster can run at once: as one ends, the next begins, and a node that is lost costs less.
 PACKS_PER_TASK = 4
 
-# A pack has no more cells than this, so that progress comes and what had ended is kept.
+# A pack has no more cells than this.
 MOST_IN_A_PACK = 256
 
-# How often a pack begins again whose node was lost, or whose process was killed.
+# How often what is left of a pack begins again whose node was lost, or whose process was killed.
 RETRIES = 5
+
+# How often a task reports.
+REPORT_S = 1.0
 
 # How often this process looks up from waiting, so that a signal is heard.
 LOOK_EVERY_S = 0.5
@@ -64,29 +68,48 @@ class OnRay:
             self._started = False
             ray.shutdown()
 
+    def give_up(self) -> None:
+        """Nothing trains on once the iterator is closed."""
+
     def facts(self) -> Facts:
-        """As asked: what trained is in the table of cells."""
-        return Facts(self._wanted.engine, self._wanted.device, self._wanted.threads, {"executor": "ray"})
+        """As asked: what trained is in the table of cells. A task has a thread for each of its CPUs."""
+        return Facts(self._wanted.engine, self._wanted.device, self._how.num_cpus, {"executor": "ray"})
 
     def train(self, cells: Sequence[Cell], begun: Mapping[Cell, Checkpoint]) -> Generator[TrainReport]:
-        """Train every cell to its end. A pack whose node is lost runs elsewhere; one that cannot ends as failed cells."""
+        """Train every cell to its end. What is left of a pack whose node is lost goes on elsewhere, from what it saved."""
         import ray
 
         self._start()
-        pending: dict[Any, list[Cell]] = {}
+        pending: dict[Any, _Pack] = {}
         try:
             needs, wanted, at_once = self._resources()
-            task = ray.remote(_train).options(max_retries=RETRIES, **needs)
+            # Ray would begin a lost pack from its beginning.
+            task = ray.remote(_train).options(max_retries=0, num_returns="streaming", **needs)
             number = max(PACKS_PER_TASK * at_once, -(-len(cells) // MOST_IN_A_PACK))
-            packs = deal(cells, number)
-            pending = {task.remote(pack, wanted, {c: begun[c] for c in pack if c in begun}): pack for pack in packs}
-            while pending:
+            waiting = [_Pack(dict.fromkeys(pack), {c: begun[c] for c in pack if c in begun}) for pack in deal(cells, number)]
+            while waiting or pending:
+                pending |= {task.remote(list(pack.left), wanted, pack.begun): pack for pack in waiting}
+                waiting = []
                 ready, _ = ray.wait(list(pending), timeout=LOOK_EVERY_S)
-                for reference in ready:
-                    yield _report(reference, pending.pop(reference))
+                for reports in ready:
+                    pack = pending[reports]
+                    try:
+                        # What a task reports is a reference to it; a task that was lost ends with a last one, to why.
+                        yield pack.noted(ray.get(next(reports)))
+                        continue
+                    except StopIteration:
+                        del pending[reports]
+                        if pack.left:
+                            yield failed(pack.left, "its task ended without them")
+                    except ray.exceptions.RayError as error:
+                        del pending[reports]
+                        if pack.may_go_on(error):
+                            waiting.append(pack)
+                        else:
+                            yield failed(pack.left, _said(error))
         finally:
-            for reference in pending:
-                ray.cancel(reference, force=True)
+            for reports in pending:
+                ray.cancel(reports, force=True)
 
     def _start(self) -> None:
         """Join the cluster, once; a program that has joined one already stays there."""
@@ -143,21 +166,47 @@ def _knock(address: str | None) -> None:
         socket.create_connection((host, int(port)), timeout=ANSWERS_IN_S).close()
 
 
-def _train(cells: list[Cell], wanted: Wanted, begun: Mapping[Cell, Checkpoint]) -> list[TrainReport]:
-    """On a node: what became of the cells. What is saved of them on the way would be known here alone."""
-    return [report._replace(checkpoints=()) for report in Here(wanted).train(cells, begun)]
+class _Pack:
+    """The cells of a task that have not ended, where they have `begun`, and how often the task may still be lost."""
 
+    def __init__(self, left: dict[Cell, None], begun: dict[Cell, Checkpoint]):
+        self.left, self.begun = left, begun
+        self._retries = RETRIES
 
-def _report(reference: Any, cells: list[Cell]) -> TrainReport:
-    """What became of a pack."""
-    import ray
-    from ray.exceptions import RayError
+    def noted(self, report: TrainReport) -> TrainReport:
+        """What the task has reported."""
+        self.begun |= {one.cell: one for one in report.checkpoints}
+        for outcome in report.outcomes:
+            del self.left[outcome.cell]
+            self.begun.pop(outcome.cell, None)
+        return report
 
-    try:
-        reports = ray.get(reference)
-    except RayError as error:
+    def may_go_on(self, error: Exception) -> bool:
+        """Whether a task that ended with this error may go on elsewhere: it was lost, and not too often.
+
+        Raises:
+            GridError: what the task itself has refused.
+        """
+        from ray.exceptions import RayTaskError
+
         if isinstance(cause := getattr(error, "cause", None), GridError):
             raise cause from None
-        # Its first line says what; the others are where.
-        return failed(cells, f"{type(error).__name__}: {str(error).strip().splitlines()[0]}")
-    return TrainReport([one for report in reports for one in report.outcomes], sum(report.flops for report in reports))
+        self._retries -= 1
+        return bool(self.left) and self._retries >= 0 and not isinstance(error, RayTaskError)
+
+
+def _train(cells: list[Cell], wanted: Wanted, begun: Mapping[Cell, Checkpoint]) -> Iterator[TrainReport]:
+    """On a node: what becomes of the cells, REPORT_S apart."""
+    gathered = TrainReport([], 0.0)
+    last = time.monotonic()
+    for report in Here(wanted).train(cells, begun):
+        gathered = gathered.joined(report)
+        if time.monotonic() - last >= REPORT_S:
+            yield gathered
+            gathered, last = TrainReport([], 0.0), time.monotonic()
+    yield gathered
+
+
+def _said(error: Exception) -> str:
+    """The first line of an error of Ray says what; the others are where."""
+    return f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"

@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.engines.api import TrainReport
 from bench.engines.packs import epoch_flops
@@ -19,8 +20,14 @@ from bench.store.checkpoints import Checkpoints
 from bench.store.cut import cuts, forget_cuts, write_cut
 from bench.store.parts import Store
 
+if TYPE_CHECKING:
+    from bench.runs.executors.jobs import Jobs
+
 # How often the job and the folder are looked at.
 LOOK_EVERY_S = 5.0
+
+# Tasks that are cancelled write what had ended, and SLURM kills them after half a minute (KillWait).
+CANCELLED_IN_S = 60.0
 
 # A job that is queued again may be seen as ended in between: it has ended when it is seen so more than once.
 LOOKS = 2
@@ -51,6 +58,11 @@ class OnSlurm:
             remedy = "run memcap where sbatch is, or use executor.slurm.cluster=local"
             raise GridError("executor", "slurm", "needs SLURM's commands sbatch, srun and squeue, which are not here", remedy)
         self._how, self._wanted, self._store = how, wanted, Store(run_dir)
+        self._given_up = False
+
+    def give_up(self) -> None:
+        """The job is cancelled as the iterator is closed."""
+        self._given_up = True
 
     def facts(self) -> Facts:
         """As asked: what trained is in the table of cells."""
@@ -84,7 +96,7 @@ class OnSlurm:
         # Of shards that were lost.
         Checkpoints(self._store.path, check=self._store.check).forget(cells)
 
-    def _followed(self, jobs, look: _Look) -> Generator[TrainReport, None, dict[int, str]]:
+    def _followed(self, jobs: Jobs, look: _Look) -> Generator[TrainReport, None, dict[int, str]]:
         """Reports of a job's cells until its tasks have ended; returns the last state of each that is known."""
         from bench.runs.executors.jobs import alive
 
@@ -98,9 +110,22 @@ class OnSlurm:
                 looks = 0 if alive(now) else looks + 1
                 yield look.report()
         finally:
-            if looks < LOOKS and (goes_on := jobs.stop()):
-                print(f"memcap: {goes_on}", flush=True)
+            if looks < LOOKS:
+                if self._given_up:
+                    self._cancel(jobs)
+                elif goes_on := jobs.stop():
+                    print(f"memcap: {goes_on}", flush=True)
         return states
+
+    def _cancel(self, jobs: Jobs) -> None:
+        """End a job, and what it was dealt once its tasks have written what had ended."""
+        from bench.runs.executors.jobs import alive
+
+        jobs.cancel()
+        until = time.monotonic() + CANCELLED_IN_S
+        while alive(jobs.states()) and time.monotonic() < until:
+            time.sleep(min(LOOK_EVERY_S, 1.0))
+        forget_cuts(self._store.path)
 
     def _left(self, look: _Look) -> list[Cell]:
         """The cells that nobody has trained yet."""

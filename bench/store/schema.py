@@ -1,0 +1,135 @@
+"""What a part holds: its columns, the versions they are of, a row from an outcome, and cells from rows."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import pandas as pd
+import pyarrow as pa
+
+from bench.protocol.cells import DEFAULTS, FIELDS, LADDER, PROTOCOL_VERSION, Cell, Outcome, field_types
+from bench.protocol.networks import functional_dim, n_params
+
+SCHEMA_VERSION = 2
+# The schemas whose folders this program goes on with: they lack nothing but fields of `LATER`, then at their defaults.
+GOES_ON = (SCHEMA_VERSION,)
+VERSION_KEY, PROTOCOL_KEY = b"memcap_schema", b"memcap_protocol"
+
+_ARROW = {int: pa.int64(), float: pa.float64(), bool: pa.bool_(), str: pa.string()}
+
+RUNG_COLUMNS = tuple(f"epoch_to_{rung:g}" for rung in LADDER)
+
+
+def _field_schema() -> list[pa.Field]:
+    return [pa.field(name, next(_ARROW[kind] for kind in field_types()[name] if kind in _ARROW)) for name in FIELDS]
+
+
+# Columns of counts that may be absent: pandas' nullable integers, where plain ones would turn into floats.
+NULLABLE_FIELDS = tuple(name for name in FIELDS if field_types()[name] == (int, type(None)))
+INTEGERS = ("epoch_to_tau", "steps_to_tau", *RUNG_COLUMNS, "epochs_run", "best_val_epoch", "jacobian_rank")
+
+SCHEMAS = {
+    "cells": pa.schema(
+        [
+            pa.field("cell_id", pa.string()),
+            *_field_schema(),
+            pa.field("n_params", pa.int64()),
+            pa.field("functional_dim", pa.int64()),
+            pa.field("target_variance", pa.float64()),
+            pa.field("status", pa.string()),
+            pa.field("reason", pa.string()),
+            *[pa.field(name, pa.int64()) for name in INTEGERS[:-2]],
+            *[pa.field(name, pa.float64()) for name in ("final_tau", "best_tau", "final_val_mse", "best_val_mse")],
+            pa.field("best_val_epoch", pa.int64()),
+            *[pa.field(name, pa.float64()) for name in ("memorized_bits", "bits_per_param")],
+            pa.field("jacobian_rank", pa.int64()),
+            pa.field("train_time_s", pa.float64()),
+            pa.field("engine", pa.string()),
+            pa.field("device", pa.string()),
+        ]
+    ),
+    "curves": pa.schema([("cell_id", pa.string()), ("epoch", pa.int64()), ("tau", pa.float64()), ("val_mse", pa.float64())]),
+    "predictions": pa.schema(
+        [("cell_id", pa.string()), ("sample", pa.int64()), ("target", pa.float64()), ("prediction", pa.float64())]
+    ),
+    "plan": pa.schema([pa.field("cell_id", pa.string()), *_field_schema()]),
+}
+
+
+class Origin(NamedTuple):
+    """The versions under which a plan was written."""
+
+    schema: str
+    protocol: str
+
+    def __str__(self) -> str:
+        return f"schema {self.schema} and protocol {self.protocol}"
+
+    def belongs(self, other: Origin) -> bool:
+        """Whether results of both may stand beside each other: one protocol, and schemas that are the same or go on."""
+        goes_on = {self.schema, other.schema} <= set(map(str, GOES_ON))
+        return self.protocol == other.protocol and (self.schema == other.schema or goes_on)
+
+
+# What this program writes.
+OWN = Origin(str(SCHEMA_VERSION), str(PROTOCOL_VERSION))
+
+
+def cells_of(table: pd.DataFrame) -> list[Cell]:
+    """The cells that the rows of a table describe."""
+
+    def value(name: str, entry: Any) -> Any:
+        kind = next(kind for kind in field_types()[name] if kind in _ARROW)
+        return None if pd.isna(entry) else kind(entry)
+
+    return [
+        Cell(**{name: value(name, entry) for name, entry in zip(FIELDS, row, strict=True)})
+        for row in zip(*(table[name] for name in FIELDS), strict=True)
+    ]
+
+
+def completed(table: pa.Table, kind: str) -> pa.Table:
+    """A table of another schema as one of this program's: fields that it lacks are at their defaults, other columns absent."""
+    if "cell_id" not in table.column_names:
+        raise pa.ArrowInvalid("it has no cell_id")
+    columns = [
+        table[field.name].cast(field.type)
+        if field.name in table.column_names
+        else pa.array([DEFAULTS.get(field.name)] * len(table), field.type)
+        for field in SCHEMAS[kind]
+    ]
+    return pa.table(columns, schema=SCHEMAS[kind]).replace_schema_metadata(table.schema.metadata)
+
+
+def memorized_bits(cell: Cell, final_tau: float | None) -> float | None:
+    """Bits that a fit down to `final_tau` proves stored: n_samples * 0.5 * log2(1 / tau), the Gaussian rate-distortion bound.
+
+    Only for normal targets and a finite tau; 0 where the fit is worse than predicting the mean.
+    """
+    if cell.target != "normal" or final_tau is None or not math.isfinite(final_tau):
+        return None
+    if final_tau == 0:
+        return math.inf
+    return cell.n_samples * max(0.0, 0.5 * math.log2(1 / final_tau))
+
+
+# Columns that are fields of an outcome.
+_MEASURED = [name for name in Outcome._fields if name in SCHEMAS["cells"].names]
+
+
+def row_of(outcome: Outcome, cell_id: str) -> dict:
+    cell = outcome.cell
+    bits = memorized_bits(cell, outcome.final_tau)
+    return {
+        "cell_id": cell_id,
+        **{name: getattr(cell, name) for name in FIELDS},
+        **{name: getattr(outcome, name) for name in _MEASURED},
+        "status": str(outcome.status),
+        "n_params": n_params(cell),
+        "functional_dim": functional_dim(cell),
+        "steps_to_tau": None if outcome.epoch_to_tau is None else outcome.epoch_to_tau * cell.steps_per_epoch,
+        **dict(zip(RUNG_COLUMNS, outcome.rung_epochs, strict=True)),
+        "memorized_bits": bits,
+        "bits_per_param": None if bits is None else bits / n_params(cell),
+    }
