@@ -12,7 +12,7 @@ import bench
 from bench.engines.packs import budget_flops
 from tests.conftest import ROOT
 from tests.engines.training import NOT_BUILT
-from tests.perf import default_grid, grid_part
+from tests.perf import default_grid, gated, grid_part
 from tests.perf.default_grid import KEPT, LINE, Measured, default_cells, measured, with_line
 from tests.perf.grid_part import PART, STRENGTHS, drawn, spent
 
@@ -62,6 +62,13 @@ def test_the_settings_of_the_part_are_settings_of_the_default_grid():
 def pick_of(cell: bench.Cell) -> tuple:
     fields = (cell.weight_decay, cell.dropout, cell.input_noise, cell.learning_rate, cell.optimizer, cell.d_in)
     return (cell.width, cell.depth, cell.n_samples, *fields)
+
+
+def test_a_check_of_speed_judges_at_most_eight_groups_and_the_grid_is_one():
+    """Levels are shared by all groups: each more makes all intervals wider."""
+    marks = [mark for value in vars(gated).values() for mark in getattr(value, "pytestmark", []) if mark.name == "benchmark"]
+    groups = {*gated.GATED, *(mark.kwargs["group"] for mark in marks)}
+    assert "default grid" in groups and len(groups) <= 8
 
 
 def test_a_grid_is_measured_by_all_that_its_cells_did(monkeypatch):
