@@ -8,7 +8,7 @@ import os
 import socket
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from bench.engines.api import TrainReport
 from bench.machine.child import one_line
@@ -78,6 +78,7 @@ class OnRay:
     def train(self, cells: Sequence[Cell], begun: Mapping[Cell, Checkpoint]) -> Generator[TrainReport]:
         """Train every cell to its end. What is left of a pack whose node is lost goes on elsewhere, from what it saved."""
         import ray
+        from ray.exceptions import RayError
 
         self._start()
         pending: dict[Any, _Pack] = {}
@@ -91,17 +92,17 @@ class OnRay:
                 pending |= {task.remote(list(pack.left), wanted, pack.begun): pack for pack in waiting}
                 waiting = []
                 ready, _ = ray.wait(list(pending), timeout=LOOK_EVERY_S)
-                for reports in ready:
+                for reports in cast("list[Any]", ready):
                     pack = pending[reports]
                     try:
                         # What a task reports is a reference to it; a task that was lost ends with a last one, to why.
-                        yield pack.noted(ray.get(next(reports)))
+                        yield pack.noted(cast("TrainReport", ray.get(next(reports))))
                         continue
                     except StopIteration:
                         del pending[reports]
                         if pack.left:
                             yield failed(pack.left, "its task ended without them")
-                    except ray.exceptions.RayError as error:
+                    except RayError as error:
                         del pending[reports]
                         if pack.may_go_on(error):
                             waiting.append(pack)
