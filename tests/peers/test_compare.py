@@ -379,7 +379,7 @@ def test_the_command_leaves_tables_a_figure_and_provenance(memcap, tmp_path):
         ("round=3", "memcap: round: is not a setting; did you mean rounds?"),
         (
             "run_dir=/dev/null",
-            "memcap: run_dir=/dev/null: cannot be written to (Not a directory); name a folder that you can write to",
+            "memcap: run_dir=/dev/null: cannot be written to (File exists); name a folder that you can write to",
         ),
         (
             "shapes.variants=[{width: 4, activation: tanh}]",
