@@ -13,6 +13,8 @@ template <class Real_, int BLOCK_, int TM, bool ROUNDED = false> struct BlockTil
   static constexpr int BLOCK = BLOCK_;
   static constexpr int PAD = 16;        // rows of weights are padded to so many numbers: four are read at a time
   static constexpr int TURNED = 0;      // numbers of scratch for `outer`
+  static constexpr int LANES = 0;       // which adds to gradients itself
+  static FUSED_FN bool by_lanes(int, int) { return false; }
   static constexpr int LD = BLOCK + 4;  // so that threads at neighbouring units meet in different banks of shared memory
   static constexpr int AT_ONCE = 4;     // numbers that a thread takes of an array at a time
   static constexpr bool IN_PLACE = true;

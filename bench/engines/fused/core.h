@@ -34,28 +34,42 @@ namespace fused {
   FUSED_PIECES(piece, first, n)        \
     FUSED_UNROLL for (int i = piece * Tiles::AT_ONCE; i < (piece + 1) * Tiles::AT_ONCE; i++)
 
+// The least number of float32 with a full fraction.
+const double LEAST = 0x1p-126;
+
 FUSED_FN int padded(int count, int granule) { return (count + granule - 1) / granule * granule; }
 
 // Numbers from one row of weights to the next. Rows a multiple of 256 numbers apart would meet in the same few places of a cache.
-FUSED_FN int row_of(int fan_in, int granule) {
-  const int row = padded(fan_in, granule);
-  return row % 256 ? row : row + granule;
+template <class Tiles> FUSED_FN int row_of(int fan_out, int fan_in) {
+  if (Tiles::by_lanes(fan_out, fan_in)) return fan_in;
+  const int row = padded(fan_in, Tiles::PAD);
+  return row % 256 ? row : row + Tiles::PAD;
 }
 
-// Where the weights and biases of layer l lie in a flat array, rows padded to Tiles::PAD numbers; padding is zero for ever.
+// Where the weights and biases of layer l lie in a flat array, whole numbers of Tiles::PAD for each layer; padding is zero for ever.
+// Gradients from `summed` on are sums by lanes, the first of them in `lanes`: those of biases, or of all.
 struct Layer {
-  int fan_in, fan_out, row, weights, biases, end;
+  int fan_in, fan_out, row, weights, biases, end, summed, lanes;
 };
+template <class Tiles> FUSED_FN Layer layer_at(int fan_out, int fan_in, int weights, int lanes) {
+  const int row = row_of<Tiles>(fan_out, fan_in), biases = weights + fan_out * row, end = weights + padded(fan_out * row + fan_out, Tiles::PAD);
+  return {fan_in, fan_out, row, weights, biases, end, Tiles::by_lanes(fan_out, fan_in) ? weights : biases, lanes};
+}
+// Sums by lanes of a layer.
+FUSED_FN int sums_of(const Layer& at) { return at.biases + at.fan_out - at.summed; }
 template <class Tiles> FUSED_FN Layer layer_of(const Spec& c, int l) {
-  int at = 0;
-  for (int k = 0;; k++) {
-    const int fan_in = k ? c.width : c.d_in, fan_out = k < c.depth ? c.width : 1;
-    const int row = row_of(fan_in, Tiles::PAD), biases = at + fan_out * row, end = biases + padded(fan_out, Tiles::PAD);
-    if (k == l) return {fan_in, fan_out, row, at, biases, end};
-    at = end;
-  }
+  const int fan_out = l < c.depth ? c.width : 1;
+  if (l == 0) return layer_at<Tiles>(fan_out, c.d_in, 0, 0);
+  const Layer first = layer_at<Tiles>(c.width, c.d_in, 0, 0), next = layer_at<Tiles>(c.width, c.width, 0, 0);
+  return layer_at<Tiles>(fan_out, c.width, first.end + (l - 1) * next.end, sums_of(first) + (l - 1) * sums_of(next));
 }
 template <class Tiles> FUSED_FN int n_padded_params(const Spec& c) { return layer_of<Tiles>(c, c.depth).end; }
+
+// Numbers of scratch for sums by lanes.
+template <class Tiles> FUSED_FN long long lanes_size(const Spec& c) {
+  const Layer last = layer_of<Tiles>(c, c.depth);
+  return (long long)(last.lanes + sums_of(last)) * Tiles::LANES;
+}
 
 template <class Tiles> FUSED_FN bool keeps_inputs(const Spec& c) { return c.activation == GELU || c.activation == SILU; }
 
@@ -75,7 +89,7 @@ template <class Tiles> FUSED_FN long long scratch_size(const Spec& c) {
   const int kept = 1 + keeps_inputs<Tiles>(c) + (c.dropout > 0);
   const long long bits = c.dropout > 0 ? (long long)c.depth * calls_of(c) * Tiles::BLOCK : 0;
   const int layers = c.depth * kept + (in_place<Tiles>(c) ? 0 : 2);
-  return layers * layer + (input_rows(c) + 1LL) * Tiles::LD + 3LL * Tiles::BLOCK + Tiles::TURNED + bits;
+  return layers * layer + (input_rows(c) + 1LL) * Tiles::LD + 3LL * Tiles::BLOCK + Tiles::TURNED + lanes_size<Tiles>(c) + bits;
 }
 
 // A batch of `count` samples is dealt to this many shares.
@@ -124,7 +138,8 @@ template <class Tiles> class Core {
     squares = batch_targets + BLOCK;
     samples = (int*)(squares + BLOCK);
     turned = squares + 2 * BLOCK;
-    kept = (Word*)(turned + Tiles::TURNED);
+    lanes = turned + Tiles::TURNED;
+    kept = (Word*)(lanes + lanes_size<Tiles>(c));
     apart = c.batch_size < c.n_samples || (c.dropout > 0 && c.depth > 0) || c.input_noise > 0;
     size = n_padded_params<Tiles>(c);
     // A trained readout alone leaves the layers below it as they are.
@@ -173,7 +188,8 @@ template <class Tiles> class Core {
   Arrays<Real> a;
   int layer_numbers, size, first_trained;
   bool apart;
-  Real *acts, *pre, *fed, *delta, *residual, *batch_inputs, *batch_targets, *squares, *turned;
+  Real *acts, *pre, *fed, *delta, *residual, *batch_inputs, *batch_targets, *squares, *turned, *lanes;
+  bool fresh;    // whether sums by lanes begin anew
   int* samples;  // of a batch's block: places in the training set
   Word* kept;    // a bit for each unit of a call: [layer][call][sample]
 
@@ -221,8 +237,18 @@ template <class Tiles> class Core {
   FUSED_FN Real* gradient_of(int share) const { return a.gradient + (long long)share * size; }
 
   FUSED_FN void clear_gradient(Real* gradient) {
+    if constexpr (Tiles::LANES > 0) fresh = true;
     for (int i = first_trained + Tiles::tid(); i < size; i += Tiles::threads()) gradient[i] = 0;
     Tiles::sync();
+  }
+
+  // The gradient of a share is whole when what was summed by lanes is added up.
+  FUSED_FN void complete(Real* gradient) {
+    if constexpr (Tiles::LANES > 0)
+      for (int l = c.readout ? c.depth : 0; l <= c.depth; l++) {
+        const Layer at = layer_of<Tiles>(c, l);
+        Tiles::add_lanes(gradient + at.summed, lanes + at.lanes * Tiles::LANES, sums_of(at));
+      }
   }
 
   // Outputs of a block into `residual`; what the backward pass needs stays in acts, pre and fed.
@@ -354,6 +380,7 @@ template <class Tiles> class Core {
         Tiles::sync();
         if (gradient) backward(share, in.first, in.row, n, count, false);
       }
+      if (gradient) complete(gradient_of(share));
       Tiles::sync();
       for (int half = BLOCK / 2; half; half /= 2) {
         FUSED_EACH(s, half) squares[s] += squares[s + half];
@@ -408,6 +435,7 @@ template <class Tiles> class Core {
         Tiles::sync();
         backward(share, in.first, in.row, n, count, dropping);
       }
+      complete(gradient_of(share));
     }
     Tiles::team_sync();
   }
@@ -457,8 +485,12 @@ template <class Tiles> class Core {
     for (int l = c.depth; l >= 0; l--) {
       const Layer at = layer_of<Tiles>(c, l);
       const Real* below_fed = l ? (dropping ? fed : acts) + (l - 1) * layer_numbers : in;
-      Tiles::outer(gradient + at.weights, at.row, gradient + at.biases, above, below_fed, l ? LD : in_row, at.fan_out, at.fan_in, n,
-                   turned);
+      if constexpr (Tiles::LANES > 0)
+        Tiles::outer(gradient + at.weights, at.row, lanes + at.lanes * Tiles::LANES, fresh, above, below_fed, l ? LD : in_row, at.fan_out,
+                     at.fan_in, n, turned);
+      else
+        Tiles::outer(gradient + at.weights, at.row, gradient + at.biases, above, below_fed, l ? LD : in_row, at.fan_out, at.fan_in, n,
+                     turned);
       Tiles::sync();
       if (l == 0 || c.readout) break;
       Real* out = acts + (l - 1) * layer_numbers;
@@ -471,6 +503,7 @@ template <class Tiles> class Core {
       if (c.activation != RELU) slope_layer(below, pre + (l - 1) * layer_numbers, out, at.fan_in, span);
       above = below;
     }
+    if constexpr (Tiles::LANES > 0) fresh = false;
   }
 
   // One optimizer step, as torch.optim's SGD, Adam and AdamW take it, with the sum of the shares' gradients.
@@ -509,7 +542,9 @@ template <class Tiles> class Core {
     Real* __restrict v = a.moment2;
     Real* __restrict vmax = a.moment2_max;
     const Real* __restrict g = a.gradient;
-    const Real keep1 = (Real)(1 - c.beta1), beta2 = (Real)c.beta2, keep2 = (Real)(1 - c.beta2), eps = (Real)c.eps;
+    const Real keep1 = (Real)(1 - c.beta1), beta2 = (Real)c.beta2, keep2 = (Real)(1 - c.beta2);
+    // Where both moments are zero a step is none.
+    const Real eps = c.eps > LEAST ? (Real)c.eps : (Real)LEAST;
     const Real by = (Real)(rate / (1 - power1)), scale = (Real)(1 / root(1 - power2));
     const Real shrink = (Real)(c.optimizer == ADAMW ? 1 - rate * c.weight_decay : 1);
     const auto step = [=](Real& p, Real& m, Real& v, Real& vmax, Real g) {
@@ -551,12 +586,14 @@ template <class Tiles> class Core {
         Real* weights = a.params + at.weights + o * at.row;
         constexpr int LANES = Tiles::PAD < 16 ? Tiles::PAD : 16;
         Real lanes[LANES] = {}, total = 0;
-        for (int i = 0; i < at.row; i += LANES)
+        int i = 0;
+        for (; i + LANES <= at.fan_in; i += LANES)
           for (int k = 0; k < LANES; k++) lanes[k] += weights[i + k] * weights[i + k];
+        for (int k = 0; i + k < at.fan_in; k++) lanes[k] += weights[i + k] * weights[i + k];
         for (int k = 0; k < LANES; k++) total += lanes[k];
         const Real norm = root(total);
         if (norm > most)
-          for (int i = 0; i < at.row; i++) weights[i] *= most / norm;
+          for (i = 0; i < at.fan_in; i++) weights[i] *= most / norm;
       }
     }
     Tiles::team_sync();

@@ -179,41 +179,78 @@ template <class Real_, int VL, int V, int TM, int W, bool ROUNDED = false> struc
     }
   };
 
-  // gradient[o][i] += sum_s delta[o][s] in[i][s] over the first n samples, and bias[o] += sum_s delta[o][s]. A panel of `in` at a
-  // time is turned, with samples as rows, into scratch that stays in the nearest cache: sums over samples need no horizontal sums.
+  // gradient[o][i] += sum_s delta[o][s] in[i][s] over the first n samples, and likewise sum_s delta[o][s] of the biases.
+  // A vector of a row's inputs is summed at a time where these fill most of it: a panel of `in` is turned, with samples as rows, into
+  // scratch that stays in the nearest cache, and there are no sums over the lanes of a vector. Else, and of the biases, every number
+  // has a vector of its own in `lanes`, of sums over the samples in each place; `add_lanes` adds those up, once for all blocks.
+  static constexpr int LANES = VL, MOST_BY_LANES = 128;
+  static FUSED_FN bool by_lanes(int O, int I) {
+    return O == 1 || (O * I <= MOST_BY_LANES && 2 * I <= VL);
+  }
   static constexpr int PANEL = W * VL;
   static constexpr int TURNED = PANEL * BLOCK;  // numbers of scratch for a panel
-  static void outer(Real* gradient, int row, Real* bias, const Real* delta, const Real* in, int in_row, int O, int I, int n,
+  static void outer(Real* gradient, int row, Real* lanes, bool fresh, const Real* delta, const Real* in, int in_row, int O, int I, int n,
                     Real* turned) {
-    if (O == 1) readout(gradient, delta, in, in_row, I, n);
-    else for (int i = 0; i < I;) {
+    if (O == 1) {
+      with_vectors<LanesOf>(1, I, Lanewise{lanes, 1, in, in_row, delta, LD, n, fresh});
+      lanes += I * VL;
+    } else if (by_lanes(O, I)) {
+      const int groups = (I + W - 1) / W;
+      for (int g = 0, at = 0; g < groups; g++) {
+        const int size = (I - at + groups - g - 1) / (groups - g);
+        with_vectors<LanesOf>(size, O, Lanewise{lanes + at * VL, I, delta, LD, in + at * in_row, in_row, n, fresh});
+        at += size;
+      }
+      lanes += O * I * VL;
+    } else for (int i = 0; i < I;) {
       const int left = (I - i + VL - 1) / VL, vectors = left < W ? left : W;
       for (int v = 0; v < vectors; v++) turn_samples(turned + v * VL, vectors * VL, in + (i + v * VL) * in_row, in_row, I - i - v * VL, n);
       with_vectors<OuterOf>(vectors, O, Outer{gradient + i, row, delta, turned, n});
       i += vectors * VL;
     }
-    for (int o = 0; o < O; o += VL) {
-      const Real* d = delta + o * LD;
-      store(bias + o, load(bias + o) + row_sums(O - o, n, [=](int k, int s) FUSED_LAMBDA { return load(d + k * LD + s); }));
-    }
+    rows<Biases, 8>(O, Lanewise{lanes, 1, delta, LD, delta, LD, n, fresh});
   }
-  // The same for a single row: fewer products than turning its inputs would take.
-  static void readout(Real* gradient, const Real* delta, const Real* in, int in_row, int I, int n) {
-    for (int i = 0; i < I; i += VL) {
-      const Real* x = in + i * in_row;
-      const auto product = [=](int k, int s) FUSED_LAMBDA { return factor(load(delta + s)) * factor(load(x + k * in_row + s)); };
-      store(gradient + i, load(gradient + i) + row_sums(I - i, n, product));
+  // sums[r][c] += row_r * column_c for each vector of samples; `fresh`: they begin here.
+  struct Lanewise {
+    Real* sums; int sums_row; const Real* rows; int rows_row; const Real* columns; int columns_row; int n; bool fresh;
+  };
+  template <int N> struct LanesOf {
+    template <int T> static FUSED_FN void tile(const Lanewise& a, int r) {
+      Vector acc[T][N];
+      FUSED_UNROLL for (int q = 0; q < T; q++) FUSED_UNROLL for (int v = 0; v < N; v++)
+        acc[q][v] = a.fresh ? Vector{} : load(a.sums + ((r + q) * a.sums_row + v) * VL);
+      for (int s = 0; s < a.n; s += VL) {
+        Vector x[N];
+        FUSED_UNROLL for (int v = 0; v < N; v++) x[v] = factor(load(a.columns + v * a.columns_row + s));
+        FUSED_UNROLL for (int q = 0; q < T; q++) {
+          const Vector by = factor(load(a.rows + (r + q) * a.rows_row + s));
+          FUSED_UNROLL for (int v = 0; v < N; v++) acc[q][v] += by * x[v];
+        }
+      }
+      FUSED_UNROLL for (int q = 0; q < T; q++) FUSED_UNROLL for (int v = 0; v < N; v++)
+        store(a.sums + ((r + q) * a.sums_row + v) * VL, acc[q][v]);
     }
-  }
-  // Lane k is the sum of term(k, s) over s = 0, VL, ..., zero from `left` on.
-  template <class Term> static FUSED_FN Vector row_sums(int left, int n, const Term& term) {
-    Vector totals[VL] = {};
-    if (left >= VL) {
-      for (int s = 0; s < n; s += VL) FUSED_UNROLL for (int k = 0; k < VL; k++) totals[k] += term(k, s);
-    } else {
-      FUSED_UNROLL for (int k = 0; k < VL; k++) if (k < left) for (int s = 0; s < n; s += VL) totals[k] += term(k, s);
+  };
+  struct Biases {
+    template <int T> static FUSED_FN void tile(const Lanewise& a, int r) {
+      Vector acc[T];
+      FUSED_UNROLL for (int q = 0; q < T; q++) acc[q] = a.fresh ? Vector{} : load(a.sums + (r + q) * VL);
+      for (int s = 0; s < a.n; s += VL)
+        FUSED_UNROLL for (int q = 0; q < T; q++) acc[q] += load(a.rows + (r + q) * a.rows_row + s);
+      FUSED_UNROLL for (int q = 0; q < T; q++) store(a.sums + (r + q) * VL, acc[q]);
     }
-    return sums(totals);
+  };
+  // gradient[k] = the sum of the lanes of vector k, zero up to a whole vector.
+  static void add_lanes(Real* gradient, const Real* lanes, int count) {
+    for (int at = 0; at < count; at += VL) {
+      Vector r[VL];
+      if (at + VL <= count) {
+        FUSED_UNROLL for (int k = 0; k < VL; k++) r[k] = load(lanes + (at + k) * VL);
+      } else {
+        FUSED_UNROLL for (int k = 0; k < VL; k++) r[k] = at + k < count ? load(lanes + (at + k) * VL) : Vector{};
+      }
+      store(gradient + at, sums(r));
+    }
   }
   struct Outer {
     Real* gradient; int row; const Real* delta; const Real* turned; int n;

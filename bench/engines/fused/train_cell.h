@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "arena.h"
+#include "flush_to_zero.h"
 
 namespace fused {
 
@@ -21,6 +22,7 @@ struct CpuHost {
 template <class Tiles> static bool train_cell(Task& task, CpuHost host) {
   if (!task.memory) task.memory = aligned_alloc(ALIGNMENT, Offsets<Tiles>(task.spec, true).bytes);
   if (!task.memory) return false;
+  const FlushToZero flush;
   Core<Tiles> core;
   go_on<Tiles>(task, core, host, nullptr);
   if (task.progress.state == PAUSED) return true;
