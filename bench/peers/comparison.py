@@ -130,7 +130,7 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
 def disagreeing(table: pd.DataFrame) -> pd.DataFrame:
     """The rows whose losses are not the same, or with dropout are not alike later on."""
     same = table["loss_difference"] <= SAME_LOSSES
-    alike = np.log1p(table["late_difference"]).abs() <= np.log1p(table["late_allowed"])
+    alike = np.abs(np.log1p(table["late_difference"])) <= np.log1p(table["late_allowed"])
     return table[table["error"].isna() & ~(same & (alike | (table["dropout"] == 0)))]
 
 

@@ -42,8 +42,8 @@ FLOPS, LEAST_EPOCHS = 5e7, 30
 PHASES = {
     "forward products": ("affine", "AffineOf"),
     "backward products": ("back", "BackOf"),
-    "gradients over samples": ("outer", "readout", "row_sums", "clear_gradient", "OuterOf"),
-    "turning and sums over lanes": ("turn_samples", "turn", "sums"),
+    "gradients over samples": ("outer", "clear_gradient", "OuterOf", "LanesOf", "Biases"),
+    "turning and sums over lanes": ("turn_samples", "turn", "sums", "add_lanes", "complete"),
     "activations and dropping": ("activate_layer", "each_activation", "slope_layer", "each_slope", "drop"),
     "draws": ("draw", "draw_kept", "draw_order", "shake", "normals"),
     "updates": ("update", "adam", "constrain"),
@@ -68,7 +68,8 @@ def cases() -> Iterator[tuple[str, Cell]]:
 def phase(chain: Chain) -> str:
     """The phase of an instruction, by the functions that it is in, the innermost first."""
     for function in chain:
-        names = [name_of(function), *re.findall(r"\b\w+Of\b", function)]
+        # Its own name, and those of the structs that it is made for.
+        names = [name_of(function), *re.findall(r"\b[A-Z]\w*", function)]
         found = next((PHASE_OF[name] for name in names if name in PHASE_OF), None)
         if found:
             return found

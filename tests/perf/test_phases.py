@@ -19,8 +19,8 @@ SOURCES = "".join(path.read_text() for path in (ROOT / "bench" / "engines" / "fu
             ["load", "fused_avx2::CpuTiles<float, 8>::turn_samples(float*, int)", "outer", "backward"],
             "turning and sums over lanes",
         ),
-        (["low<1, 0, 1>", "sums<1>", "row_sums<(lambda)>", "readout"], "turning and sums over lanes"),
-        (["operator()", "row_sums<(lambda)>", "readout", "backward"], "gradients over samples"),
+        (["low<1, 0, 1>", "sums<1>", "add_lanes", "complete", "errors_of"], "turning and sums over lanes"),
+        (["load", "both<T<float>::Biases, 4>", "rows<T<float>::Biases, 8>", "outer", "backward"], "gradients over samples"),
         (
             [
                 "factor_of",
