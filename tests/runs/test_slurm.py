@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
 import bench
 from bench.machine.child import environment
 from bench.runs.executors import jobs, slurm
-from bench.runs.executors.api import ClusterError
+from bench.runs.executors.api import ClusterError, Wanted
 from bench.runs.inquiry import Diagnose
+from bench.runs.training import Training
 from bench.store import provenance
 from bench.store.cut import cuts
 from bench.store.parts import Store
@@ -166,6 +169,25 @@ def test_a_job_that_is_cancelled_is_one_line_and_what_had_ended_is_kept(tmp_path
     assert isinstance(running.error, ClusterError) and 0 < kept < len(cells)
     told = f"SLURM job {job}: {len(cells) - kept} cells have no result: shard 0, 1 CANCELLED (it was cancelled)"
     assert str(running.error) == told
+
+
+@pytest.mark.exhaustive
+def test_a_job_whose_time_is_over_is_cancelled_and_what_had_ended_is_kept(tmp_path, monkeypatch):
+    """As that of a diagnosis, whose cells nobody asks for again."""
+    cells, store = busy(36), Store(tmp_path)
+    store.write_plan(cells)
+    how = bench.Slurm(shards=2, time_min=10)
+    training = Training(store, slurm.OnSlurm(how, Wanted(device="cpu", threads=1), tmp_path), progress=False)
+
+    def clock() -> float:
+        """The time is over when the first have ended."""
+        return math.inf if store.statuses() else 0.0
+
+    monkeypatch.setattr("bench.runs.training.time", SimpleNamespace(perf_counter=clock, monotonic=time.monotonic))
+    training.train(cells, until=1.0)
+    assert ask("squeue", "--noheader", "--states=PENDING,RUNNING,COMPLETING") == ""
+    assert 0 < len(store.statuses()) < len(cells) and training.asked == training.trained
+    assert not (tmp_path / "shards").exists()
 
 
 @pytest.mark.exhaustive
