@@ -13,6 +13,7 @@ from bench.commands.config import config_dir
 from bench.commands.diagnose_module import SETTINGS as MODULE_SETTINGS
 from bench.commands.line import compose
 from bench.commands.main import COMMANDS
+from bench.commands.run_networks import SETTINGS as NETWORK_SETTINGS
 from bench.engines.choice import ENGINES
 from bench.peers.registry import PEERS
 from bench.protocol.cells import DEFAULTS, FIELDS, Status, field_choices
@@ -116,7 +117,8 @@ def test_every_command_that_a_page_names_can_be_given(name):
             settings = [word for word in words[1:] if "=" in word or word == "-m"]
         if any(word.startswith("model=") for word in settings):
             # Of a network of one's own, which has settings of its own.
-            assert {word.partition("=")[0].partition(".")[0] for word in settings} <= set(MODULE_SETTINGS), line
+            own = {"config": NETWORK_SETTINGS, "diagnose": MODULE_SETTINGS}[composed]
+            assert {word.partition("=")[0].partition(".")[0] for word in settings} <= set(own), line
         elif composed and not {"--help", "--version"} & set(words):
             compose(composed, settings)
 

@@ -59,6 +59,9 @@ EXAMPLES = {
     "epochs": "500",
     "flops": "1.0e+9",
     "model": "mynets.small:make",
+    "shapes": "[[8],[1]]",
+    "grid": "",
+    "search": "",
     "model_args": "{width: 16}",
     "data": "batch.npz",
     "noise": "[[64,8],[64,1]]",
@@ -75,6 +78,7 @@ EXAMPLES = {
 TEXTS = {
     "run": """\
 usage: memcap [run] [--table] [grid=NAME] [setting=value ...] [grid.FIELD=[value,value] ...]
+       memcap run [--table] model=package.module:factory shapes=[[INPUTS],[TARGETS]] [setting=value ...]
 
 Trains the networks of a grid, and writes tables, maps and report.html into run_dir. The same command again trains only
 what is missing. Ctrl-C keeps what had finished.
@@ -83,6 +87,7 @@ examples:
   memcap grid=smoke
   memcap run 'grid.depth=[1,2]' 'grid.width=[16,64]' tau=0.1 run_dir=results/mine
   memcap -m grid=smoke,question
+  memcap run model=mynets.small:make 'shapes=[[8],[1]]' 'grid.model_args.width=[8,16]' 'grid.n_samples=[32,64]'
 
   --table                 print the table of results in full, not its first 15 rows
   -m                      a run for every combination of values that are written a,b
@@ -103,7 +108,10 @@ seed. In a shell quote what has brackets, and write no space in a list.
 grid.seed=[0,1,2] sets data_seed and init_seed together. grid.load=[0.5,1] sets n_samples to that times the parameters.
 grid.regularization=[none,dropout] takes names: {regularizations}.
 "grid.variants=[{{}},{{init: orthogonal}}]" repeats the grid with other values.
-{fields}""",
+{fields}
+
+settings of networks of your own on noise; the page stays in run_dir. The file that model= names is run:
+{networks}""",
     "diagnose": """\
 usage: memcap diagnose [--fail] [--table] [field=value ...]
        memcap diagnose [--fail] model=package.module:factory data=FILE [setting=value ...]
@@ -225,6 +233,7 @@ def help_of(command: str) -> str:
             [s._replace(example="HEAD~1") if s.name == "base" else s for s in commented("check_speed")]
         ),
         "module": lambda: _aligned(commented("module")),
+        "networks": lambda: _aligned(networks()),
         "shapes": lambda: _aligned(shapes()),
         "regularizations": lambda: ", ".join(sorted(path.stem for path in (config_dir() / "regularization").glob("*.yaml"))),
     }
@@ -248,6 +257,16 @@ def search() -> list[Setting]:
         "most_cells": "cells that a network trains in all",
     }
     return [Setting(f"search.{name}", str(values[name]), meaning, EXAMPLES[name]) for name, meaning in meanings.items()]
+
+
+def networks() -> list[Setting]:
+    """The settings of a grid of somebody's own networks; of what holds several, one of them."""
+    swept = {"grid": ("grid.n_samples", "[16,32]", "none"), "search": ("search.ratio", "1.3", "1.15")}
+    made = []
+    for setting in commented("networks"):
+        name, example, default = swept.get(setting.name, (setting.name, setting.example, setting.default))
+        made.append(setting._replace(name=name, example="huber" if name == "loss" else example, default=default))
+    return made
 
 
 def shapes() -> list[Setting]:

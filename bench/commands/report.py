@@ -72,6 +72,8 @@ def _report(folders: Sequence[Path], into: Path | None, options: Set[str]) -> No
     from bench.report.index import build_index, runs_in
     from bench.report.module_page import FOUND as DIAGNOSED
     from bench.report.module_page import build_module
+    from bench.report.network_page import FOUND as NETWORKS
+    from bench.report.network_page import report_networks
 
     if into is not None:
         folder = _together(folders, into)
@@ -85,6 +87,8 @@ def _report(folders: Sequence[Path], into: Path | None, options: Set[str]) -> No
         print(f"memcap: report in {build_check(folder)}")
     elif (folder / DIAGNOSED).exists():
         print(f"memcap: report in {build_module(folder)}")
+    elif (folder / NETWORKS).exists():
+        report_networks(folder, table=TABLE in options)
     elif not (folder / "plan.parquet").exists() and runs_in(folder):
         print(f"memcap: index of {len(runs_in(folder))} runs in {build_index(folder)}")
     else:

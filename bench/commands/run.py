@@ -17,8 +17,16 @@ if TYPE_CHECKING:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Train what the arguments ask for, and write its report; the exit status is 0, or 1 where cells failed."""
-    runs = compose("config", [argument for argument in arguments if argument != TABLE])
+    """Train the grid that the arguments ask for, or the networks of somebody's own that `model=` names, and write its report.
+
+    The exit status is 0, or 1 where cells failed.
+    """
+    settings = [argument for argument in arguments if argument != TABLE]
+    if any(argument.startswith("model=") for argument in settings):
+        from bench.commands import run_networks
+
+        return run_networks.main(settings, table=TABLE in arguments)
+    runs = compose("config", settings)
     for chosen in runs:
         for name, value in (("budget_s", chosen.budget_s), ("past_tau", chosen.past_tau)):
             if value is not None:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 
+from bench.modules import capacity_folder
+from bench.modules.grid import asked_of, ran_on
 from bench.modules.networks import quiet
-from bench.modules.probe import MOST_OUTPUTS
-from bench.modules.questions import Question, question
-from bench.modules.training import Trainer
-from bench.modules.trials import Job
-from bench.protocol.grid import GridError
-from bench.runs.search import Search, first_counts, next_counts
+from bench.modules.on_noise import OnNoise, Rows, Setup, searches
+from bench.report.network_page import build_networks
+from bench.runs.search import Search
 from bench.statistics.frontier import Side, fit
 
 
@@ -23,8 +24,9 @@ class Capacity(NamedTuple):
     """N50 and its 95 % interval, as of `bench.statistics.frontier`; NaN where it is `side` ("above" or "below") of all counts.
 
     `rank`: in how many directions small changes of the untrained network's parameters move its outputs, the rank of the
-    Jacobian over more noise than it has parameters; None where that is too large to take. `trained`: `n_samples`, `seed`,
-    `memorized`, `epoch_to_tau` (NaN where it did not), `best_tau` of each training.
+    Jacobian over more noise than it has parameters; None where that is too large to take. `trained`: a row for each training,
+    the columns of the table `network_trainings` (`bench.protocol.columns`). `network`: the name and a hash of what it is;
+    `asked`: how it was trained; `ran`, `took`: where, when, and how many seconds that took.
     """
 
     n50: float
@@ -34,6 +36,25 @@ class Capacity(NamedTuple):
     n_params: int
     rank: int | None
     trained: pd.DataFrame
+    network: Mapping[str, Any]
+    asked: Mapping[str, Any]
+    ran: Mapping[str, Any]
+    took: Mapping[str, Any]
+
+    def save(self, folder: str | Path) -> Path:
+        """Leave tables, figures and a page that works offline in a folder, in place of those of such networks that were there.
+
+        `memcap report FOLDER` makes the page again. Returns its path, FOLDER/report.html.
+
+        Raises:
+            bench.GridError: the folder is another's, or cannot be written to.
+        """
+        folder = Path(folder)
+        with capacity_folder.held(folder, fresh=True):
+            capacity_folder.say(folder, self.network["name"], self.network["identity"], self.asked)
+            capacity_folder.keep(folder, self.trained)
+            capacity_folder.finish(folder, self.asked, self.ran, self.took)
+            return build_networks(folder)
 
     def __str__(self) -> str:
         where = f"{self.n50:.3g} samples" if math.isfinite(self.n50) else f"{self.side} all counts that were tried"
@@ -73,79 +94,35 @@ def capacity(
     >>> found.rank, found.low < 5.5 < found.high
     (5, True)
     """
-    rule, remedy = "must be the shapes of one sample's inputs and targets", "give for example ((8,), (1,))"
-    if not isinstance(shapes, Sequence) or len(shapes) != 2 or not all(isinstance(own, Sequence) for own in shapes):
-        raise GridError("shapes", shapes, rule, remedy)
-    asked_search = search or Search()
-
-    def asked(count: int) -> Question:
-        both = tuple((count, *own) for own in shapes)
-        return question(
-            module,
-            shapes=both,
-            arguments=arguments,
-            loss=loss,
-            optimizer=optimizer,
-            batch_size=batch_size,
-            max_epochs=max_epochs,
-            tau=tau,
-            seeds=(seed,),
-            device=device,
-        )
-
+    began, started = time.perf_counter(), datetime.now(UTC)
+    chosen = search or Search()
+    setup = Setup(shapes, loss, optimizer, batch_size, max_epochs, tau, device=device, first_seed=seed)
+    rows: Rows = {}
     with quiet():
-        dimension, rank, n_params = _dimension(asked, shapes)
-        counts = first_counts(dimension)
-        rows: list[dict[str, Any]] = []
-        trainers: dict[int, tuple[Question, Trainer]] = {}
-        while counts and len(rows) < asked_search.most_cells:
-            counts = counts[: asked_search.most_cells - len(rows)]
-            rows += _trained(counts, seed + len(rows), asked, trainers)
-            n_samples = np.array([row["n_samples"] for row in rows])
-            success = np.array([row["memorized"] for row in rows])
-            counts = next_counts(n_samples, success, dimension, asked_search)
-    table = pd.DataFrame(rows)
-    found = fit(n_samples, success, np.arange(len(rows)), searched=True)
-    return Capacity(found.n50, found.low, found.high, found.side, n_params, rank, table)
-
-
-def _trained(counts: list[int], first: int, asked: Any, trainers: dict[int, tuple[Question, Trainer]]) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = []
-    jobs: dict[int, list[Job]] = {}
-    for number, count in enumerate(counts):
-        if count not in trainers:
-            own = asked(count)
-            trainers[count] = own, Trainer(own.source, own.batch, own.facts, own.device)
-        jobs.setdefault(count, []).append(Job(trainers[count][0].trial, first + number))
-    for count, own_jobs in jobs.items():
-        trainer = trainers[count][1]
-        trainer.train(own_jobs, math.inf)
-        for job in own_jobs:
-            ended = trainer.results[job]
-            epoch = math.nan if ended.epoch_to_tau is None else float(ended.epoch_to_tau)
-            rows.append(
-                {
-                    "n_samples": count,
-                    "seed": job.seed,
-                    "memorized": ended.memorized,
-                    "epoch_to_tau": epoch,
-                    "best_tau": ended.best,
-                }
-            )
-    return rows
-
-
-def _dimension(asked: Any, shapes: Sequence[Sequence[int]]) -> tuple[int, int | None, int]:
-    """(what the search begins from, the rank of the Jacobian over enough noise or None, parameters).
-
-    The rank grows with the samples until it is that of the functions; where that is not seen, parameters stand in for it.
-    """
-    outputs = math.prod(shapes[1]) or 1
-    count, facts = 2, asked(2).facts
-    while facts.rank is not None and facts.rank >= count * outputs and 2 * count * outputs <= MOST_OUTPUTS:
-        count *= 2
-        facts = asked(count).facts
-    known = facts.rank is not None and facts.rank < count * outputs
-    rank = facts.rank if known else None
-    in_samples = (rank if rank is not None else facts.n_params) / outputs
-    return max(1, round(in_samples)), rank, facts.n_params
+        own = OnNoise(module, setup, [arguments or {}])
+        (name,) = own.arguments
+        size = own.size(name)
+        for wanted in searches({(name, own.rate()): size.dimension}, rows, chosen, seed):
+            made: Rows = {}
+            for pack in own.train(wanted):
+                made |= pack
+            rows |= {one: made[one] for one in wanted}
+    table = capacity_folder.table(rows)
+    success = table["memorized"].to_numpy(bool)
+    found = fit(table["n_samples"].to_numpy(int), success, table["seed"].to_numpy(), searched=True)
+    source = own.first.source
+    return Capacity(
+        *(found.n50, found.low, found.high, found.side),
+        n_params=size.n_params,
+        rank=size.rank,
+        trained=table,
+        network={"name": source.name, "identity": capacity_folder.identity({name: source})},
+        asked=asked_of(own, searched=True, cells_per_round=chosen.cells_per_round),
+        ran=ran_on(own),
+        took={
+            "started_at": started.isoformat(timespec="seconds"),
+            "wall_time_s": round(time.perf_counter() - began, 3),
+            "trainings_trained": len(table),
+            "one_after_the_other": own.why_alone,
+        },
+    )

@@ -126,18 +126,24 @@ class Source:
         shapes = {name: tuple(own.shape) for name, own in self.template.named_parameters()}
         return {"name": self.name, "arguments": self.arguments, "shapes": shapes, "hash": self._hash()}
 
+    def sources(self) -> dict[str, str]:
+        """A hash of the source of each class outside torch that it uses, and of the function that makes it, by name."""
+        return {name: hashlib.sha256(text.encode()).hexdigest()[:16] for name, text in self._sources().items()}
+
+    def _sources(self) -> dict[str, str]:
+        outside: dict[str, set[str]] = {}
+        for kind in {own for part in self.template.modules() for own in type(part).__mro__}:
+            if kind.__module__.partition(".")[0] not in ("torch", "builtins"):
+                outside.setdefault(f"{kind.__module__}.{kind.__qualname__}", set()).add(_source(kind))
+        # Classes that functions make may share a name.
+        named = {name: "\n".join(sorted(outside[name])) for name in sorted(outside)}
+        return named if self.is_instance else named | {f"{self.name}()": _source(self.asked)}
+
     def _hash(self) -> str:
         """A hash of what the network is: the function's name and arguments, the repr, shapes, and sources outside torch."""
         said = [self.name, repr(sorted(self.arguments.items())), repr(self.template)]
         said += [f"{name} {tuple(own.shape)} {own.dtype}" for name, own in self.template.named_parameters()]
-        kinds = {type(part) for part in self.template.modules()}
-        for kind in sorted(
-            {own for part in kinds for own in part.__mro__}, key=lambda own: f"{own.__module__}.{own.__qualname__}"
-        ):
-            if kind.__module__.partition(".")[0] not in ("torch", "builtins"):
-                said.append(_source(kind))
-        if not self.is_instance:
-            said.append(_source(self.asked))
+        said += self._sources().values()
         return hashlib.sha256("\n".join(said).encode()).hexdigest()[:16]
 
 

@@ -921,6 +921,64 @@ _MODULE_CURVES = (
     Column("tau", _OF_SCALE, "(loss - floor) / (loss of the best constant - floor)", "modules/losses.py"),
 )
 
+_ON_NOISE = "modules/on_noise.py"
+_OWN = "statistics/own_networks.py"
+_OWN_NETWORK = (
+    Column("model_args", "text", "the arguments of the function that makes the network; empty: none", _ON_NOISE),
+    Column("learning_rate", "1", "of the optimizer", _ON_NOISE),
+)
+_OWN_SIZES = (
+    Column("n_params", "parameters", "of the network", _PROBE_SOURCE),
+    Column(
+        "jacobian_rank",
+        "dimensions",
+        "rank of the Jacobian of the untrained network's outputs, over more noise than it has dimensions: in how many"
+        " directions small changes of its parameters move them; empty: too large to take",
+        _PROBE_SOURCE,
+    ),
+)
+_NETWORK_TRAININGS = (
+    *_OWN_NETWORK,
+    Column("n_samples", "samples", "inputs and targets N(0, 1)", _ON_NOISE),
+    Column("seed", "seed", "of the noise and of the initial weights", _ON_NOISE),
+    Column("memorized", "true or false", "whether tau was reached", "modules/trials.py"),
+    Column("epoch_to_tau", "epochs", "the first epoch at which tau was reached; empty: never", "modules/trials.py"),
+    Column("best_tau", _OF_SCALE, "the least tau of all epochs", "modules/trials.py"),
+    Column("final_tau", _OF_SCALE, "tau when training ended; infinite: diverged", "modules/trials.py"),
+    *_OWN_SIZES,
+    Column("together", "true or false", "whether it trained beside others, stacked", "modules/training.py"),
+)
+_NETWORK_GROUPS = (
+    *_OWN_NETWORK,
+    Column("n_samples", "samples", "inputs and targets N(0, 1)", _ON_NOISE),
+    Column("n_seeds", "seeds", "trainings of the network at this count", _OWN),
+    Column("n_memorized", "seeds", "how many of n_seeds reached tau", _OWN),
+    Column("fraction_memorized", "fraction", "n_memorized / n_seeds", _OWN),
+    *_ends("fraction", "fraction_memorized", "fraction", f"{_SURVIVAL}; {_WILSON}"),
+    _MEDIAN_EPOCH._replace(source=_OWN),
+    Column("median_best_tau", _OF_SCALE, "median of best_tau", _OWN),
+)
+_NETWORK_CAPACITY = (
+    *_OWN_NETWORK,
+    *_OWN_SIZES,
+    Column("n_trainings", "trainings", "of the network, at all sample counts", _OWN),
+    Column("n_seeds", "seeds", "different seeds among them", _OWN),
+    Column("least_n_samples", "samples", "the smallest sample count that was tried", _OWN),
+    Column("most_n_samples", "samples", "the largest sample count that was tried", _OWN),
+    _N50,
+    Column("n50_low", "samples", "low end of the 95 % interval of N50; 0: no lower bound", _PROFILE),
+    Column("n50_high", "samples", "high end of the 95 % interval of N50; infinite: no upper bound", _PROFILE),
+    Column("side", "name", "where N50 likeliest lies: inside, above or below the sample counts tried", _FRONTIER),
+    Column(
+        "stuck",
+        "fraction",
+        "share of seeds that memorize at no count tried; of a search, whose seeds have one count each, the likeliest share",
+        _CAPACITY_SOURCE,
+    ),
+    Column("n50_per_param", "outputs / parameter", "n50 times the outputs of a sample / n_params", _OWN),
+    Column("n50_per_rank", "outputs / dimension", "n50 times the outputs of a sample / jacobian_rank", _OWN),
+)
+
 TABLES = {
     "cells": Table("a cell: one training run", _CELLS),
     "groups": Table("a group of cells that differ in their seeds alone", _GROUPS),
@@ -958,6 +1016,9 @@ TABLES = {
     "module_evidence": Table("the network as asked, or one change (memcap diagnose model=...)", _MODULE_EVIDENCE),
     "module_signal": Table("a part of the untrained network (memcap diagnose model=...)", _MODULE_SIGNAL),
     "module_curves": Table("an epoch of a training that the page draws (memcap diagnose model=...)", _MODULE_CURVES),
+    "network_capacity": Table("a network of one's own, at two sample counts or more (memcap run model=...)", _NETWORK_CAPACITY),
+    "network_groups": Table("a network of one's own at a sample count (memcap run model=...)", _NETWORK_GROUPS),
+    "network_trainings": Table("a training of a network of one's own (memcap run model=...)", _NETWORK_TRAININGS),
 }
 
 

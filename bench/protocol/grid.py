@@ -182,7 +182,7 @@ def _checked_axes(base: Mapping[str, Any], axes: Mapping[str, Any]) -> dict[str,
     lists = {}
     for name, values in axes.items():
         _check_name(f"grid.{name}", name)
-        lists[name] = [_check_value(name, value, of=f"grid.{name}") for value in _values(f"grid.{name}", values)]
+        lists[name] = [_check_value(name, value, of=f"grid.{name}") for value in listed(f"grid.{name}", values)]
     if "load" in lists and "n_samples" in lists:
         raise GridError("grid.load", axes["load"], "replaces n_samples, which is swept too", "sweep one of them")
     for seed in SEEDS:
@@ -238,7 +238,7 @@ def _named_strengths(names: Sequence[str], regularizations: Mapping[str, Mapping
                 remedy = f"choose from: {', '.join(STRENGTHS)}"
                 raise GridError(f"regularization.{name}.{strength}", chosen[strength], "is not a strength", remedy)
         lists = [
-            [_check_value(key, v, of=f"regularization.{name}.{key}") for v in _values(key, value)]
+            [_check_value(key, v, of=f"regularization.{name}.{key}") for v in listed(key, value)]
             for key, value in chosen.items()
         ]
         settings += [
@@ -247,7 +247,7 @@ def _named_strengths(names: Sequence[str], regularizations: Mapping[str, Mapping
     return settings
 
 
-def _values(name: str, values: Any) -> list[Any]:
+def listed(name: str, values: Any) -> list[Any]:
     """One axis as a list: a scalar is a list of one, the text "range(start, stop, step)" is Python's range."""
     if isinstance(values, Mapping):
         raise GridError(name, dict(values), "is not a list of values", "write [1, 2, 3] or range(start, stop, step)")

@@ -79,7 +79,7 @@ def capacities(table: pd.DataFrame) -> Figure:
             shift = step * (number - (len(kinds) - 1) / 2)
             for row in own[own[other] == kind].to_dict("records"):
                 x = row[across] * (1 + shift) if logarithmic else row[across] + shift
-                _capacity(ax, row, x, signs[kind], top)
+                draw_capacity(ax, row, x, signs[kind], top, row["functional_dim"])
     axes[0].set(ylim=(0, top), xscale="log" if logarithmic else "linear")
     room = (len(kinds) / 2 + 1) * step
     if logarithmic:
@@ -97,15 +97,15 @@ def capacities(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def _capacity(ax: Axes, row: Mapping[Any, Any], x: float, sign: Sign, top: float) -> None:
-    """One network: its N50 with the interval, or the bound that is known."""
-    says, dimensions = what_is_known(row), row["functional_dim"]
+def draw_capacity(ax: Axes, row: Mapping[Any, Any], x: float, sign: Sign, top: float, dimensions: float) -> None:
+    """One network: its N50 over so many dimensions with the interval, or the bound that is known; the axis ends at `top`."""
+    says = what_is_known(row)
     if says == "nothing":
         return
     low, high = row["n50_low"] / dimensions, row["n50_high"] / dimensions
     if says == "value":
         ax.plot([x, x], [low, min(high, top)], color=sign.colour, solid_capstyle="butt", lw=1.3)
-        ax.plot(x, row["n50_per_dim"], sign.marker, ms=5, color=sign.colour, mew=0)
+        ax.plot(x, row["n50"] / dimensions, sign.marker, ms=5, color=sign.colour, mew=0)
         return
     y = low if says == "more" else min(high, (1 - ARROW / 4) * top)
     end = min(y + ARROW * top, top) if says == "more" else max(y - ARROW * top, 0)

@@ -10,6 +10,8 @@ from bench.report.blocks import image, render
 from bench.report.build import DRAWN, FINDINGS
 from bench.report.check_page import FOUND, MARKS
 from bench.report.module_page import FOUND as DIAGNOSED
+from bench.report.network_figures import MAP
+from bench.report.network_page import FOUND as NETWORKS
 from bench.store import provenance
 from bench.store.atomic import write_atomically
 from bench.store.parts import PENDING, Design, Store
@@ -22,7 +24,7 @@ KINDS = {Design.PRODUCT: "grid", Design.SEARCH: "search for frontiers", Design.V
 
 def runs_in(folder: Path) -> list[Path]:
     """The runs and checks right below a folder, by name."""
-    marks = ("plan.parquet", FOUND, DIAGNOSED)
+    marks = ("plan.parquet", FOUND, DIAGNOSED, NETWORKS)
     return sorted(own for own in folder.iterdir() if any((own / mark).exists() for mark in marks))
 
 
@@ -41,6 +43,8 @@ def build_index(folder: Path) -> Path:
 def _entry(folder: Path) -> dict[str, Any]:
     if (folder / FOUND).exists():
         return _check(folder)
+    if (folder / NETWORKS).exists():
+        return _networks(folder)
     return _module(folder) if (folder / DIAGNOSED).exists() else _run(folder)
 
 
@@ -57,19 +61,38 @@ def _module(folder: Path) -> dict[str, Any]:
     }
 
 
+def _networks(folder: Path) -> dict[str, Any]:
+    """What the index tells of networks of one's own on noise."""
+    found = json.loads((folder / NETWORKS).read_text(encoding="utf-8"))
+    drawn = folder / "figures" / f"{MAP}.png"
+    return {
+        **_about(folder),
+        "kind": f"networks of {found['model']} on noise",
+        "cells": "",
+        "verdict": "",
+        "findings": _told(folder),
+        "picture": {**image(drawn), "alt": "A map of networks by sample counts."} if drawn.exists() else None,
+    }
+
+
+def _told(folder: Path) -> list[str]:
+    """The first findings of a report; none without one."""
+    findings = folder / FINDINGS
+    lines = findings.read_text(encoding="utf-8").splitlines() if findings.exists() else []
+    return [line.removeprefix("- ") for line in lines[:TOLD]]
+
+
 def _run(folder: Path) -> dict[str, Any]:
     """What the index tells of a run; without a report nothing of its findings."""
     store = Store(folder)
     status = store.read_cells()["status"]
     pending = int((status == PENDING).sum())
-    findings = folder / FINDINGS
-    lines = findings.read_text(encoding="utf-8").splitlines() if findings.exists() else []
     return {
         **_about(folder),
         "kind": KINDS[store.design()[0]],
         "cells": f"{len(status):,} cells" + (f", {pending:,} of them without a result yet" if pending else ""),
         "verdict": "",
-        "findings": [line.removeprefix("- ") for line in lines[:TOLD]],
+        "findings": _told(folder),
         "picture": _first_picture(folder / "figures"),
     }
 

@@ -39,9 +39,9 @@ def epoch_ends(groups: pd.DataFrame) -> tuple[float, float]:
     return max(1.0, min(float(finite.min()) if len(finite) else 1.0, top / 2)), top
 
 
-def note(group: Mapping[Any, Any]) -> str:
+def note(group: Mapping[Any, Any], *, counted: bool = False) -> str:
     """What a map's cell says: the median epoch, or how it ended where that is not the budget, which the key tells; and the
-    seeds that memorized, where they disagree.
+    seeds that memorized, where they disagree, or always (`counted`).
     """
     if group["n_seeds"] == 0:
         return "failed" if group["n_failed"] else "pending"
@@ -52,7 +52,7 @@ def note(group: Mapping[Any, Any]) -> str:
         lines.append("diverged")
     elif group["n_early_stopped"] > group["n_censored"]:
         lines.append("stopped")
-    if 0 < group["n_memorized"] < group["n_seeds"]:
+    if counted or 0 < group["n_memorized"] < group["n_seeds"]:
         lines.append(f"{group['n_memorized']}/{group['n_seeds']}")
     return "\n".join(lines)
 
@@ -88,8 +88,10 @@ def ceiling(shown: Mapping[Slot, Mapping[Any, Any]], shape: tuple[int, int]) -> 
     return segments + [((j + 1, i), (j + 1, i + 1)) for i, j in right]
 
 
-def spell_tick(value: float | np.integer) -> str:
+def spell_tick(value: float | np.integer | str) -> str:
     """A value of an axis; strengths are off at 0, and constraints where they are infinitely loose."""
+    if isinstance(value, str):
+        return value
     return "off" if value in (0.0, math.inf) and isinstance(value, float) else f"{value:g}"
 
 

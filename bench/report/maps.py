@@ -92,6 +92,8 @@ def heatmaps(
     title: str,
     number: str = "median epoch",
     marks: Mapping[tuple[Any, Any], Marks] = MappingProxyType({}),
+    counted: bool = False,
+    border: str | None = None,
 ) -> Figure:
     """Median epoch_to_tau as one heatmap for each value of `panels`.
 
@@ -106,8 +108,10 @@ def heatmaps(
         title: the figure's first line.
         number: what the number in a cell is, for the key.
         marks: what to draw over a column of a panel, by (panel, column); for rows of n_samples.
+        counted: each cell says how many seeds memorized, also where they agree.
+        border: what the sample count at the red line is called, if not as for the cells of a grid.
     """
-    values = {name: sorted(groups[name].unique().tolist()) for name in (rows, columns, panels)}
+    values = {name: _in_order(groups[name]) for name in (rows, columns, panels)}
     across_ticks, up_ticks = ([spell_tick(value) for value in values[name]] for name in (columns, rows))
     shown: dict[Any, dict[Slot, Mapping]] = {panel: {} for panel in values[panels]}
     for group in groups.to_dict("records"):
@@ -117,7 +121,10 @@ def heatmaps(
     bar_gap, bar_width = BAR_GAP, BAR_WIDTH
     right = bar_gap + bar_width + BAR_NAME + text_inches(f"{_ends(norm)[1]:.0f}", SMALLEST_FONT) + MARGIN
     for brief in (False, True):
-        said = {panel: {slot: _said(group, brief=brief) for slot, group in own.items()} for panel, own in shown.items()}
+        said = {
+            panel: {slot: _said(group, brief=brief, counted=counted) for slot, group in own.items()}
+            for panel, own in shown.items()
+        }
         texts = {line for own in said.values() for text in own.values() for line in text.split("\n")}
         widest = max(text_inches(text, SMALLEST_FONT) for text in (*texts, *across_ticks))
         cell = max(LEAST_CELL, AIR + lane + widest)
@@ -143,7 +150,10 @@ def heatmaps(
     }
     shape = len(up_ticks), len(across_ticks)
     borders = {panel: ceiling(own, shape) for panel, own in shown.items()}
-    key = _key_lines(groups, texts, number, width - 2 * MARGIN, marks, bordered=any(borders.values()))
+    entries = key_entries(
+        groups, texts, number, marks, bordered=any(borders.values()), counted=counted, border=border or dimension_name(groups)
+    )
+    key = _key_lines(entries, width - 2 * MARGIN)
     key_top = MARGIN + (lines_inches(heading, TITLE_FONT) if heading else 0)
     top = key_top + KEY_LINE * len(key) + AIR
     height = top + down * (PANEL_TITLE + high + TICKS) + AXIS_NAME + MARGIN
@@ -171,7 +181,8 @@ def heatmaps(
             ground.text(x + wide / 2, y + high + TICKS, axis_name(columns), **below)
         if k % across == 0:
             for i, tick in enumerate(up_ticks):
-                ground.text(x - TICK_PAD, y + high - (i + 0.5) * cell_height, tick, fontsize=TICK_FONT, ha="right", va="center")
+                place = (x - TICK_PAD, y + high - (i + 0.5) * cell_height)
+                ground.text(*place, tick, fontsize=TICK_FONT, ha="right", va="center", parse_math=False)
             ground.text(MARGIN + AXIS_NAME / 2, y + high / 2, axis_name(rows), rotation=90, ha="center", va="center")
     _colour_bar(figure, box(bar_left, top + PANEL_TITLE, bar_width, high), norm, ticks=round(high / BAR_TICK), named=not brief)
     ground.text(MARGIN, MARGIN, heading, fontsize=TITLE_FONT, va="top", parse_math=False)
@@ -180,9 +191,15 @@ def heatmaps(
     return figure
 
 
-def _said(group: Mapping[Any, Any], *, brief: bool) -> str:
+def _in_order(values: pd.Series) -> list[Any]:
+    """The values of an axis: numbers from the least on, texts as they come."""
+    return sorted(values.unique().tolist()) if pd.api.types.is_numeric_dtype(values) else list(dict.fromkeys(values))
+
+
+def _said(group: Mapping[Any, Any], *, brief: bool, counted: bool) -> str:
     """What stands in a cell; in brief one line: the seeds that memorized where they disagree, else the median epoch."""
-    return note(group).rpartition("\n")[2] if brief else note(group)
+    text = note(group, counted=counted)
+    return text.rpartition("\n")[2] if brief else text
 
 
 def _map(
@@ -271,17 +288,26 @@ def _colour_bar(figure: Figure, box: tuple[float, float, float, float], norm: Lo
 
 
 def key_entries(
-    groups: pd.DataFrame, texts: Collection[str], number: str, marks: Mapping[tuple[Any, Any], Marks], *, bordered: bool
+    groups: pd.DataFrame,
+    texts: Collection[str],
+    number: str,
+    marks: Mapping[tuple[Any, Any], Marks],
+    *,
+    bordered: bool,
+    counted: bool = False,
+    border: str,
 ) -> list[tuple[str, str]]:
-    """What the signs of a map mean, (sign, meaning); `texts` stand in its cells, and `number` is what their numbers are."""
-    border = dimension_name(groups)
+    """What the signs of a map mean, (sign, meaning); `texts` stand in its cells, and `number` is what their numbers are.
+
+    `border`: what the sample count at the red line is called.
+    """
     entries = [("number", number)]
     if not np.isfinite(groups["median_epoch_to_tau"]).all():
         budgets = [f"{value:g}" for value in sorted(set(groups["max_epochs"]))]
         within = " or ".join(budgets[:: len(budgets) - 1 or 1])
         entries.append(("hatched", f"fewer than half of the seeds got there in {within} epochs"))
     if fraction := next((text for text in sorted(texts) if "/" in text), ""):
-        entries.append((fraction, "seeds that did, where they disagree"))
+        entries.append((fraction, f"seeds that did{'' if counted else ', where they disagree'}"))
     if any(text.startswith("stopped") for text in texts):
         entries.append(("stopped", "by early stopping"))
     least, most = groups["n_samples"].min(), groups["n_samples"].max()
@@ -295,17 +321,8 @@ def key_entries(
     return entries
 
 
-def _key_lines(
-    groups: pd.DataFrame,
-    texts: set[str],
-    number: str,
-    inches: float,
-    marks: Mapping[tuple[Any, Any], Marks],
-    *,
-    bordered: bool,
-) -> list[list[tuple[str, str]]]:
+def _key_lines(entries: list[tuple[str, str]], inches: float) -> list[list[tuple[str, str]]]:
     """What the signs of these maps mean, (sign, meaning) in lines no wider than this."""
-    entries = key_entries(groups, texts, number, marks, bordered=bordered)
     if sheet().paper:
         entries = [(sign, SHORT.get(sign, "seeds that did")) for sign, _ in entries]
     lines: list[list[tuple[str, str]]] = [[]]

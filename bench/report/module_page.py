@@ -174,8 +174,13 @@ def _facts(found: Mapping[str, Any], run: Mapping[str, Any]) -> list[tuple[str, 
 
 def _command(run: Mapping[str, Any]) -> str:
     config = run.get("config") or {}
-    words = [f"{name}={_spelled(value)}" for name, value in config.items() if value not in (None, {})]
+    words = words_of(config)
     return shlex.join(["memcap", "diagnose", *words]) if words else ""
+
+
+def words_of(config: Mapping[str, Any]) -> list[str]:
+    """The settings of a command as Hydra takes them on a command line; what is not set is left out."""
+    return [f"{name}={_spelled(value)}" for name, value in config.items() if value not in (None, {})]
 
 
 def _spelled(value: Any) -> str:

@@ -124,7 +124,8 @@ def _map(sheet: Sheet, title: str, marks: Mapping[tuple[Any, Any], Marks], norm:
     span = f" By {by} in the median." if len(medians) else ""
     alt = f"Maps of {sheet.columns} by {sheet.rows}, one for each {sheet.panels}. {title}{span}"
     texts = {line for group in groups.to_dict("records") for line in note(group).split("\n")}
-    entries = maps.key_entries(groups, texts, number, marks, bordered=True)
+    name = theory.dimension_name(groups)
+    entries = maps.key_entries(groups, texts, number, marks, bordered=True, border=name)
     explained = "; ".join(f"{SIGNS_IN_WORDS.get(sign, sign)}: {meaning}" for sign, meaning in entries)
     return Picture(sheet.name, f"{title} {explained}.", alt, "groups", figure, MAPS)
 

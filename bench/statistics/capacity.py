@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool
+from jaxtyping import Bool, Int, Shaped
 
 from bench.protocol.cells import SEEDS, Status
 from bench.protocol.columns import columns_of
 from bench.statistics.clusters import clusters, kinds
-from bench.statistics.frontier import fit
+from bench.statistics.frontier import Frontier, fit
 from bench.statistics.rates import at_default_rate, best_over_rates
 from bench.statistics.settings import label_settings
 from bench.statistics.survival import CURVE_FIELDS, GROUP_FIELDS, measured, searched
@@ -89,13 +89,10 @@ def _row(cells: pd.DataFrame, rates: str) -> dict[str, object]:
     seeds = clusters(cells)
     success = (cells["status"] == Status.MEMORIZED).to_numpy()
     counts = np.unique(cells["n_samples"])
-    found = fit(cells["n_samples"].to_numpy(), success, kinds(cells), searched=of_search)
-    stuck = found.stuck if of_search else _stuck(cells, success)
-    if success.any() and stuck > MOST_STUCK:
-        # What half of the seeds memorize hangs on how many are stuck; the others' frontier is beyond it.
-        found = found._replace(n50=math.nan, low=0.0, high=math.inf if found.side == "above" else found.high)
-    # An estimate whose error nothing bounds is none.
-    n50 = found.n50 if found.low > 0 and math.isfinite(found.high) else math.nan
+    found, stuck = frontier_of(
+        cells["n_samples"].to_numpy(), success, kinds(cells), [cells[name].to_numpy() for name in SEEDS], of_search=of_search
+    )
+    n50 = found.n50
     bits_per_sample = math.log2(1 / first["tau"]) / 2 if first["target"] == "normal" else math.nan
     return {
         **{name: first[name] for name in ("setting", *CURVE_FIELDS, "n_params", "functional_dim")},
@@ -117,10 +114,32 @@ def _row(cells: pd.DataFrame, rates: str) -> dict[str, object]:
     }
 
 
-def _stuck(cells: pd.DataFrame, success: Bool[np.ndarray, " cell"]) -> float:
-    """The share of seeds of which no cell memorized, at whatever sample count."""
-    seeds = [cells[name].to_numpy() for name in SEEDS]
-    return float((~pd.Series(success).groupby(seeds).any()).mean())
+def frontier_of(
+    n_samples: Int[np.ndarray, " cell"],
+    success: Bool[np.ndarray, " cell"],
+    cluster: Shaped[np.ndarray, "cell *kind"],
+    seeds: Sequence[np.ndarray],
+    *,
+    of_search: bool,
+) -> tuple[Frontier, float]:
+    """(the frontier of cells of one curve as tables tell it, the share of seeds that are stuck at every count).
+
+    N50 is NaN where its interval has an open end, and where more than MOST_STUCK of the seeds are stuck.
+
+    Args:
+        n_samples, success, cluster: as of `bench.statistics.frontier.fit`.
+        seeds: of the cells, each kind by itself.
+        of_search: the cells are those of a search.
+    """
+    found = fit(n_samples, success, cluster, searched=of_search)
+    # The share of seeds of which no cell memorized, at whatever sample count.
+    stuck = found.stuck if of_search else float((~pd.Series(success).groupby(list(seeds)).any()).mean())
+    if success.any() and stuck > MOST_STUCK:
+        # What half of the seeds memorize hangs on how many are stuck; the others' frontier is beyond it.
+        found = found._replace(n50=math.nan, low=0.0, high=math.inf if found.side == "above" else found.high)
+    # An estimate whose error nothing bounds is none.
+    known = found.low > 0 and math.isfinite(found.high)
+    return (found if known else found._replace(n50=math.nan)), stuck
 
 
 def what_is_known(capacity: Mapping[Any, Any] | pd.Series) -> Known:
