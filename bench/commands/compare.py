@@ -25,8 +25,6 @@ from bench.store.claims import claim
 from bench.store.folder import writable
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from bench.engines.choice import EngineSpec
 
 COUNTS = ("rounds", "networks", "epochs")
@@ -149,12 +147,7 @@ def _measured(values: dict[str, Any], shapes: list[Cell], peers: list[str], spec
     print(f"\n{block_text(terminal.comparison_block(summary), screen())}\n\nmemcap: tables and figure in {folder}")
     failed, wrong = table[table["error"].notna()], comparison.disagreeing(table)
     for _, row in failed.iterrows():
-        print(f"memcap: at {_spell_shape(row)} {row['label']} failed: {row['error']}", file=sys.stderr)
+        print(f"memcap: at {terminal.spelled_shape(row)} {row['label']} failed: {row['error']}", file=sys.stderr)
     for _, row in wrong.iterrows():
-        difference = f"{row['loss_difference']:.2g}"
-        print(f"memcap: at {_spell_shape(row)} the losses of {row['label']} differ by {difference}", file=sys.stderr)
+        print(f"memcap: at {terminal.spelled_shape(row)} {comparison.spelled_difference(row)}", file=sys.stderr)
     return failed.empty and wrong.empty
-
-
-def _spell_shape(row: pd.Series) -> str:
-    return ", ".join(f"{name} {row[name]}" for name in SHAPE)

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, cast
 from omegaconf import OmegaConf
 
 from bench.commands.config import config_dir
+from bench.peers.registry import SHAPE
 from bench.protocol.cells import DEFAULTS, SEEDS, field_choices
 from bench.protocol.fields import FIELD_LIST
 
@@ -169,7 +170,7 @@ examples:
 settings:
 {compare}
 
-shapes of the networks, each a list; shapes=table has 4 shapes, shapes=speed 120.
+shapes of the networks, each a list; shapes=table has 4 shapes, shapes=speed 120, shapes=dropout 6.
 "shapes.variants=[{{width: 8, depth: 1}},{{width: 64, depth: 4}}]" names them one by one:
 {shapes}""",
     "check": """\
@@ -271,8 +272,7 @@ def networks() -> list[Setting]:
 def shapes() -> list[Setting]:
     """What tells one shape of a comparison from another."""
     named = {field.name: field for field in FIELD_LIST}
-    names = ("d_in", "width", "depth", "n_samples")
-    return [Setting(f"shapes.{n}", "those of shapes=NAME", named[n].meaning, f"[{named[n].example}]") for n in names]
+    return [Setting(f"shapes.{n}", "those of shapes=NAME", named[n].meaning, f"[{named[n].example}]") for n in SHAPE]
 
 
 def fields(config_name: str) -> dict[str, list[Setting]]:

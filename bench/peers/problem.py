@@ -20,7 +20,10 @@ BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
 class Problem:
     """Relu networks of one shape, each with its own data, trained by full-batch Adam on the mean squared error.
 
-    `weights` and `biases` hold the initial values layer by layer, the readout last.
+    `weights` and `biases` hold the initial values layer by layer, the readout last. Each hidden unit's output is dropped with
+    the probability `dropout` in every training step, by masks of the library's own. Losses are those in evaluation mode,
+    without masks, before each epoch over the whole training set: without dropout the training step has them, with dropout every
+    side makes a forward pass for them.
     """
 
     cells: tuple[Cell, ...]
@@ -30,6 +33,7 @@ class Problem:
     weights: tuple[Float32[np.ndarray, "cell out in"], ...]
     biases: tuple[Float32[np.ndarray, "cell out"], ...]
     learning_rate: float
+    dropout: float
 
     def __len__(self) -> int:
         return len(self.cells)
@@ -58,4 +62,5 @@ def problem_of(cells: Sequence[Cell], epochs: int) -> Problem:
         weights=tuple(np.stack([layer.weight for layer in same]).astype(np.float32) for same in layers),
         biases=tuple(np.stack([layer.bias for layer in same]).astype(np.float32) for same in layers),
         learning_rate=cells[0].learning_rate,
+        dropout=cells[0].dropout,
     )

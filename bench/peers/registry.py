@@ -39,7 +39,7 @@ PEERS = {
 EXTRA = "peers"
 
 # What tells one shape of networks from another.
-SHAPE = ("d_in", "width", "depth", "n_samples")
+SHAPE = ("d_in", "width", "depth", "n_samples", "dropout")
 
 # This program's: the others are held against the first of these that takes part.
 OURS = ("native", "cuda", "torch", "cuda_3xtf32")

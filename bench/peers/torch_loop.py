@@ -11,7 +11,7 @@ from bench.peers.problem import BETA1, BETA2, EPS, Problem
 
 
 def train(problem: Problem, device: str) -> Float32[np.ndarray, "cell epoch"]:
-    """The loss of every network before each of its epochs."""
+    """The loss of every network before each of its epochs; with dropout by a pass in evaluation mode before the step."""
     return np.stack([_train_one(problem.part(i, i + 1), torch.device(device)) for i in range(len(problem))])
 
 
@@ -22,11 +22,17 @@ def _train_one(problem: Problem, device: torch.device) -> Float32[np.ndarray, " 
     loss_of = nn.MSELoss()
     losses = torch.empty(problem.epochs, device=device)
     for epoch in range(problem.epochs):
+        if problem.dropout:
+            model.eval()
+            with torch.no_grad():
+                losses[epoch] = loss_of(model(x)[:, 0], y)
+            model.train()
         loss = loss_of(model(x)[:, 0], y)
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
-        losses[epoch] = loss.detach()
+        if not problem.dropout:
+            losses[epoch] = loss.detach()
     return losses.cpu().numpy()
 
 
@@ -38,5 +44,5 @@ def network(problem: Problem) -> nn.Sequential:
         with torch.no_grad():
             linear.weight.copy_(torch.from_numpy(weight[0]))
             linear.bias.copy_(torch.from_numpy(bias[0]))
-        layers += [linear, nn.ReLU()]
-    return nn.Sequential(*layers[:-1])
+        layers += [linear, nn.ReLU(), nn.Dropout(problem.dropout)] if problem.dropout else [linear, nn.ReLU()]
+    return nn.Sequential(*layers[: layers.index(linear) + 1])

@@ -22,9 +22,6 @@ from bench.peers.problem import problem_of
 from bench.peers.registry import PEERS
 from bench.protocol.cells import Cell
 
-# Losses are compared as far as rounding has not yet led most float32 trainings apart.
-LOSSES_KEPT = 6
-
 # A process that waits for work ends within this.
 CLOSE_S = 2.0
 
@@ -32,7 +29,7 @@ CLOSE_S = 2.0
 class Trained(NamedTuple):
     """What one call took and gave.
 
-    `losses` are the first of every network; `energy_j` is the whole machine's, `peak_memory_mb` (1e6 bytes) the process's with
+    `losses` are those before each epoch; `energy_j` is the whole machine's, `peak_memory_mb` (1e6 bytes) the process's with
     its libraries; both are NaN where the system does not tell.
     """
 
@@ -122,4 +119,4 @@ def _train(name: str, device: str, cells: Sequence[Cell], epochs: int, pack: int
     time_s = time.perf_counter() - started
     used_j = joules() - energy_j
     # A counter that has begun again from zero says nothing.
-    return Trained(time_s, np.concatenate(losses)[:, :LOSSES_KEPT], peak_memory_mb(), used_j if used_j > 0 else math.nan)
+    return Trained(time_s, np.concatenate(losses), peak_memory_mb(), used_j if used_j > 0 else math.nan)

@@ -151,8 +151,12 @@ def compared_shape(table: pd.DataFrame) -> str:
         f"{row['peer']} {row['gflops']:.3g}" if pd.isna(row["error"]) else f"{row['peer']}: {row['error']}"
         for _, row in table.iterrows()
     ]
-    shape = ", ".join(f"{name} {table[name].iloc[0]}" for name in SHAPE)
-    return f"{shape}: GFLOP/s of {', '.join(sides)}"
+    return f"{spelled_shape(table.iloc[0])}: GFLOP/s of {', '.join(sides)}"
+
+
+def spelled_shape(row: pd.Series) -> str:
+    """The shape of a row of a comparison; without dropout none is named."""
+    return ", ".join(f"{name} {row[name]}" for name in SHAPE if name != "dropout" or row[name])
 
 
 def comparison_block(summary: pd.DataFrame) -> Block:

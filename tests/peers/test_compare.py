@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import mmap
+import re
 
 import numpy as np
 import pandas as pd
@@ -14,7 +16,7 @@ from bench.engines.packs import epoch_flops
 from bench.engines.peak import peak_gflops, peak_name
 from bench.machine import usage
 from bench.machine.cores import available_cores
-from bench.peers import comparison
+from bench.peers import comparison, registry
 from bench.peers.problem import problem_of
 from bench.peers.registry import OURS, PEERS, why_not
 from bench.peers.worker import PeerError, Trained, Worker, _train
@@ -30,6 +32,8 @@ EPOCHS = 6
 
 # What this process has loaded anyway is asked here; the others each have a process of their own.
 HERE = ("native", "torch", "vmap", "loop")
+
+CPU = [name for name, peer in PEERS.items() if "cpu" in peer.devices]
 
 # A program in C++ is compiled for each size of pack, Keras and Hydra take seconds to start.
 SLOW = ("compile", "keras", "multirun")
@@ -65,6 +69,87 @@ def test_every_peer_trains_the_networks_of_the_plain_loop(name):
         assert mine.shape == (3, EPOCHS)
         assert known.sum() >= 3 * (5 if name in OURS else EPOCHS)
         assert mine[known] == pytest.approx(losses[known], rel=1e-4)
+
+
+# Fields of a shape at which dropping tells; 16 networks and 100 epochs take a peer in Python some seconds.
+DROPPING = Cell(d_in=3, width=16, depth=2, n_samples=40, dropout=0.1, regularization="dropout")
+
+
+class Peer:
+    """Trains by a peer, in this process, what a change makes of the cells."""
+
+    def __init__(self, name: str, change=lambda cell: cell):
+        self.name, self.change = name, change
+
+    def train(self, cells, epochs, pack):
+        return _train(self.name, "cpu", [self.change(cell) for cell in cells], epochs, pack)
+
+
+def dropping(name: str, worker, epochs: int = 100) -> comparison._Side:
+    """A side that has been timed once and checked, with so many epochs."""
+    made = comparison._Side(name, worker, networks=4, pack=4, gflops=[8.0, 4.0], joules_per_tflop=[2.0, math.nan])
+    comparison._check(made, DROPPING, flops=epochs * comparison.CHECKED * epoch_flops(DROPPING))
+    if made.error is None:
+        made.last = Trained(1.0, made.checked[:4], 100.0, math.nan)
+    return made
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.exhaustive] * (name in SLOW)) for name in CPU])
+def test_every_peer_drops_and_measures_without_masks(name):
+    pytest.importorskip("bench.engines._native", reason=NOT_BUILT)
+    reason = why_not(name, "cpu")
+    if reason is not None:
+        pytest.skip(f"{PEERS[name].label} {reason}")
+    worker = Peer(name) if name in HERE else Worker(name, "cpu")
+    try:
+        # The engine's masks are held to the witness's elsewhere.
+        one, engine = dropping(name, worker), dropping("native", Peer("native"))
+    finally:
+        if isinstance(worker, Worker):
+            worker.close()
+    assert one.error is None
+    assert one.checked[:, 0] == pytest.approx(engine.checked[:, 0], rel=1e-5)
+    off, allowed = comparison._later(engine, engine.checked, one.checked)
+    assert abs(math.log1p(off)) <= math.log1p(allowed) < 0.1
+
+
+def test_a_peer_that_forgets_dropout_or_measures_with_masks_is_named():
+    def forgets(cell: Cell) -> Cell:
+        return dataclasses.replace(cell, dropout=0.0, regularization="none")
+
+    class Masked(Peer):
+        """Gives losses that are off before the first update, as those under masks are."""
+
+        def train(self, cells, epochs, pack):
+            trained = super().train(cells, epochs, pack)
+            return trained._replace(losses=trained.losses * np.where(np.arange(epochs) == 0, 1.05, 1).astype(np.float32))
+
+    sides = [dropping("vmap", Peer("vmap")), dropping("loop", Peer("vmap", forgets)), dropping("keras", Masked("vmap"))]
+    native = dropping("native", Peer("torch"))
+    wrong = comparison.disagreeing(pd.DataFrame(comparison._rows(DROPPING, 100, [*sides, native], [100.0, 50.0], "cpu")))
+    assert wrong["peer"].tolist() == ["loop", "keras"]
+    said = [comparison.spelled_difference(row) for _, row in wrong.iterrows()]
+    assert re.fullmatch(r"the later losses of torch loop are off by -0\.\d+, where chance explains 0\.\d+", said[0])
+    assert said[1] == "the losses of Keras fit differ by 0.05"
+
+
+def test_a_side_that_cannot_drop_has_a_reason_and_no_speed():
+    class Refuses(Peer):
+        def train(self, cells, epochs, pack):
+            raise PeerError("NotImplementedError: dropout")
+
+    table = pd.DataFrame(comparison._rows(DROPPING, 100, [dropping("vmap", Refuses("vmap"))], [100.0, 50.0], "cpu"))
+    assert table["error"].tolist() == ["NotImplementedError: dropout"]
+    assert comparison.disagreeing(table).empty
+    assert terminal.compared_shape(table).startswith(
+        "d_in 3, width 16, depth 2, n_samples 40, dropout 0.1: GFLOP/s of vmap: Not"
+    )
+
+
+def test_without_dropout_nothing_is_checked_beside_the_timed_calls():
+    table = table_of(side("native", [80.0, 40.0], SAME), side("loop", [8.0, 2.0], SAME))
+    assert table[["late_difference", "late_allowed"]].isna().all(axis=None)
+    assert comparison.disagreeing(table).empty
 
 
 def test_a_peer_that_raises_says_why_and_its_process_goes_on():
@@ -239,8 +324,19 @@ def test_a_failure_or_losses_that_differ_are_an_exit_status(loop, message, tmp_p
     assert f"memcap: at d_in 3, width 12, depth 2, n_samples 40 {message}" in capsys.readouterr().err
 
 
+def test_the_help_names_every_part_of_a_shape(memcap):
+    printed = memcap("compare", "--help").out
+    assert all(f" shapes.{name}=[" in printed for name in registry.SHAPE)
+
+
 def test_the_command_leaves_tables_a_figure_and_provenance(memcap, tmp_path):
-    small = ["rounds=1", "networks=2", "epochs=8", "shapes.variants=[{width: 4, depth: 1, n_samples: 8}]"]
+    small = [
+        "rounds=1",
+        "networks=2",
+        "epochs=8",
+        "shapes.variants=[{width: 4, depth: 1, n_samples: 8}]",
+        "shapes.dropout=[0, 0.1]",
+    ]
     command = ["compare", "peers=[torch,loop]", *small, "run_dir=out"]
     (tmp_path / "out").mkdir()
     with claim(tmp_path / "out", "compare"):
@@ -250,9 +346,12 @@ def test_the_command_leaves_tables_a_figure_and_provenance(memcap, tmp_path):
     done = memcap(*command)
     assert done.status == 0, done.err
     assert "torch loop" in done.out
+    assert "n_samples 8: GFLOP/s" in done.out and "n_samples 8, dropout 0.1: GFLOP/s" in done.out
     table = pd.read_csv(tmp_path / "out/tables/comparison.csv")
-    assert table["peer"].tolist() == ["torch", "loop"]
+    assert table["peer"].tolist() == ["torch", "loop"] * 2
+    assert table["dropout"].tolist() == [0, 0, 0.1, 0.1]
     assert table["loss_difference"].max() < 1e-3
+    assert table["late_allowed"].isna().tolist() == [True, True, False, False]
     for name in (
         "tables/summary.csv",
         "tables/README.md",
@@ -280,11 +379,11 @@ def test_the_command_leaves_tables_a_figure_and_provenance(memcap, tmp_path):
         ("round=3", "memcap: round: is not a setting; did you mean rounds?"),
         (
             "run_dir=/dev/null",
-            "memcap: run_dir=/dev/null: cannot be written to (Not a directory); name a folder that you can write to",
+            "memcap: run_dir=/dev/null: cannot be written to (File exists); name a folder that you can write to",
         ),
         (
             "shapes.variants=[{width: 4, activation: tanh}]",
-            "memcap: shapes.variants=activation: is not part of a shape; a shape is d_in, width, depth, n_samples; all else is the same for every peer",
+            "memcap: shapes.variants=activation: is not part of a shape; a shape is d_in, width, depth, n_samples, dropout; all else is the same for every peer",
         ),
         ("shapes.widht=3", "memcap: shapes.widht: is not a setting; did you mean shapes.width?"),
     ],

@@ -25,6 +25,7 @@ from bench.protocol.cells import NO_TAU
 from bench.report.build import build
 from tests.engines.idle_device import NOT_THE_HOSTS, IdleDevice, host_part
 from tests.engines.training import engine_named, native_builds
+from tests.perf.default_grid import default_cells, measured
 from tests.report.synthetic import ten_thousand, write_run
 
 SPEED = yaml.safe_load((config_dir() / "shapes" / "speed.yaml").read_text())
@@ -105,6 +106,14 @@ def measure(benchmark, engine, fields: dict, count: int, threads: int) -> float:
         f"\n{benchmark.name}: {gflops:.1f} useful GFLOP/s, {gflops / peak:.0%} of the {peak_name('cpu')} peak of {threads} threads"
     )
     return gflops / peak
+
+
+def test_default_grid(benchmark):
+    """What everybody trains, once, on every core. What it says first is the README's first line of speed."""
+    cells = default_cells()
+    done = benchmark.pedantic(lambda: measured(cells), rounds=1)
+    benchmark.extra_info |= done._asdict()
+    print(f"\nthe default grid: {done.spelled()}, {done.of_peak:.0%} of the {done.peak} peak of {done.threads} threads")
 
 
 @pytest.fixture(scope="module")

@@ -17,11 +17,11 @@ from bench.report.build import build
 from bench.statistics.survival import groups
 from bench.store.parts import Store
 from tests.engines.training import engine_named, native_builds, train
+from tests.perf.grid_part import NO_TAU, PART
 
 NATIVE = native_builds()[0]
 
-# Below what float32 reaches, so that no cell ends before its epochs are spent.
-NO_TAU, LEAST_EPOCHS = 1e-30, 20
+LEAST_EPOCHS = 20
 
 # Useful FLOPs of a call, so few that another process's call comes soon after it: some hundredths of a second on one thread.
 FLOPS, TORCH_FLOPS = 4e9, 2e8
@@ -59,7 +59,22 @@ def test_gated_training(benchmark, timed, group, fields):
 AXES = dict(depth=[1, 2, 4, 8], width=[8, 16, 32, 64, 128], n_samples=[2**k for k in range(5, 10)], seed=range(10))
 
 
-@pytest.mark.benchmark(group="planning")
+# A part of the grid takes a second: of so few calls most find the machine at rest, too.
+GRID_CALLS = 7
+
+
+@pytest.mark.benchmark(group="default grid")
+def test_gated_default_grid(timed):
+    """A part of the default grid, with its mix of widths and regularizations, on one thread."""
+    engine = engine_named(NATIVE, threads=1)
+    cells = [pick.cell(seed) for seed, pick in enumerate(PART)]
+    (pack,) = packs.plan(cells, kind=engine.kind, slots=engine.slots, workers=1)
+    done = timed(lambda: sum(report.flops for report in engine.train(pack)), GRID_CALLS)
+    assert done == sum(packs.budget_flops(cell) for cell in cells)
+
+
+# Planning of a run is in the counts, too (tests/perf/counted.py).
+@pytest.mark.benchmark(group="planning and store")
 def test_planning(timed):
     """Expanding, hashing and packing 1,000 cells."""
 
@@ -77,7 +92,7 @@ def outcomes():
     return list(train(bench.expand(depth=1, width=8, n_samples=16, seed=range(1000), max_epochs=50, tau=0.1)).values())
 
 
-@pytest.mark.benchmark(group="store")
+@pytest.mark.benchmark(group="planning and store")
 def test_store_writes(timed, outcomes, tmp_path):
     """One part of 1,000 outcomes with their curves."""
     store = Store(tmp_path)
@@ -113,7 +128,7 @@ def test_gated_report(timed, small_run):
     assert timed(report, CALLS).exists()
 
 
-@pytest.mark.benchmark(group="store")
+@pytest.mark.benchmark(group="planning and store")
 def test_store_reads_and_groups(timed, outcomes, tmp_path):
     """A folder of 250 cells in 5 parts, and its statistics."""
     store = Store(tmp_path)
