@@ -114,10 +114,19 @@ def _maps(tables: Tables) -> Iterator[Drawing]:
 
 
 def _map(sheet: Sheet, title: str, marks: Mapping[tuple[Any, Any], Marks], norm: maps.LogNorm) -> Picture:
-    groups, axes = sheet.groups, {"rows": sheet.rows, "columns": sheet.columns, "panels": sheet.panels}
+    groups = sheet.groups
     taus = ", ".join(f"{tau:g}" for tau in groups["tau"].unique())
     number = f"epoch by which half of the seeds had reached tau {taus}"
-    figure = maps.heatmaps(groups, **axes, norm=norm, title=title.removesuffix("."), number=number, marks=marks)
+    figure = maps.heatmaps(
+        groups,
+        rows=sheet.rows,
+        columns=sheet.columns,
+        panels=sheet.panels,
+        norm=norm,
+        title=title.removesuffix("."),
+        number=number,
+        marks=marks,
+    )
     medians = groups.loc[groups["fraction_memorized"] >= MAJORITY, "median_epoch_to_tau"]
     low, high = f"{medians.min():.0f}", f"{medians.max():.0f}"
     by = f"epoch {low}" if low == high else f"epochs {low} to {high}"
