@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -94,7 +95,7 @@ def grid_of(
         rates = listed("grid.learning_rate", given["learning_rate"])
     shown = "grid.learning_rate" if "learning_rate" in given else "learning_rate"
     for rate in rates:
-        if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate < math.inf:
+        if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate <= sys.float_info.max:
             raise GridError(shown, rate, "must be a positive number", "give for example 0.01")
     counts = listed("grid.n_samples", given["n_samples"]) if "n_samples" in given else []
     for count in counts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import hashlib
 import importlib
 import inspect
@@ -148,10 +149,16 @@ class Source:
 
 
 def _source(of: Any) -> str:
+    """The text of a class or function; of what holds one, as a `functools.partial` does, that of what it holds or is of."""
+    if isinstance(of, functools.partial):
+        return f"{_source(of.func)}{of.args!r}{sorted(of.keywords.items())!r}"
     try:
         return inspect.getsource(of)
-    except (OSError, TypeError):
-        return repr(getattr(of, "__qualname__", of))
+    except OSError:
+        return getattr(of, "__qualname__", type(of).__qualname__)
+    except TypeError:
+        # Not its repr, which may hold an address: the next process has another.
+        return getattr(of, "__qualname__", None) or _source(type(of))
 
 
 def _takes_generator(function: Any) -> bool:

@@ -134,7 +134,7 @@ _CELLS = (
     ),
     Column("reason", "text", "why a cell failed, diverged or stopped early", "engines/record.py, runs/executors/local.py"),
     Column("epoch_to_tau", "epochs", f"{_TO_TAU} tau; empty: never", _MEASURED),
-    Column("steps_to_tau", "optimizer steps", "optimizer steps up to epoch_to_tau", "store/parts.py"),
+    Column("steps_to_tau", "optimizer steps", "optimizer steps up to epoch_to_tau", "store/schema.py"),
     *(
         Column(
             f"epoch_to_{rung:g}",
@@ -162,9 +162,9 @@ _CELLS = (
         "bits",
         "n_samples * log2(1 / final_tau) / 2, what the fit proves stored; 0 where final_tau is above 1, infinite where it"
         " is 0, empty for targets that are not normal",
-        f"store/parts.py; {_RATE_DISTORTION}",
+        f"store/schema.py; {_RATE_DISTORTION}",
     ),
-    Column("bits_per_param", "bits / parameter", "memorized_bits / n_params", "store/parts.py"),
+    Column("bits_per_param", "bits / parameter", "memorized_bits / n_params", "store/schema.py"),
     Column(
         "jacobian_rank",
         "dimensions",
@@ -933,7 +933,7 @@ _OWN_SIZES = (
         "jacobian_rank",
         "dimensions",
         "rank of the Jacobian of the untrained network's outputs, over more noise than it has dimensions: in how many"
-        " directions small changes of its parameters move them; empty: too large to take",
+        " directions small changes of its parameters move them; empty: more than the noise tells that is taken for it",
         _PROBE_SOURCE,
     ),
 )

@@ -45,8 +45,9 @@ def _most(capacity: pd.DataFrame, name: str, within: str, *, several_rates: bool
     known = [what_is_known(row) for row in rows]
     beyond = [row for row, own in zip(rows, known, strict=True) if own == "more" and row["side"] == "above"]
     valued = [row for row, own in zip(rows, known, strict=True) if own == "value"]
-    if beyond:
-        most = max(row["most_n_samples"] for row in beyond)
+    most = max(row["most_n_samples"] for row in rows)
+    # One that was tried with few samples says nothing of those that others hold.
+    if any(row["most_n_samples"] == most for row in beyond):
         full = [row for row in beyond if row["most_n_samples"] == most]
         own = called(full[0], name, several_rates=several_rates)
         who = f"{len(full)} of {len(rows)} networks hold" if len(full) > 1 else f"{own} holds"
@@ -56,8 +57,11 @@ def _most(capacity: pd.DataFrame, name: str, within: str, *, several_rates: bool
         best = max(valued, key=lambda row: row["n50"])
         bars = interval(_samples(best["n50_low"]), _samples(best["n50_high"]))
         held = f"half of the draws memorize {_samples(best['n50'])} samples of noise {bars} {within}"
-        most = f"Of {len(rows)} networks {{}} holds the most" if len(rows) > 1 else "{}"
-        return f"{most.format(called(best, name, several_rates=several_rates))}: {held}."
+        who = "{}"
+        if len(rows) > 1:
+            alone = f"{{}}, the only one of {len(rows)} networks whose N50 is known"
+            who = f"Of {len(valued)} networks whose N50 is known {{}} has the largest" if len(valued) > 1 else alone
+        return f"{who.format(called(best, name, several_rates=several_rates))}: {held}."
     one = called(rows[0], name, several_rates=several_rates) if len(rows) == 1 else ""
     if set(known) == {"less"}:
         least = max(row["n50_high"] for row in rows)

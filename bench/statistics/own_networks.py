@@ -71,7 +71,8 @@ def capacities(trainings: pd.DataFrame, *, searched: bool, outputs: int) -> pd.D
         found, stuck = frontier_of(
             counts, own["memorized"].to_numpy(bool), own["seed"].to_numpy(), [own["seed"].to_numpy()], of_search=searched
         )
-        n_params, rank = int(own["n_params"].iloc[0]), float(own["jacobian_rank"].iloc[0])
+        n_params, rank = int(own["n_params"].iloc[0]), own["jacobian_rank"].iloc[0]
+        rank = math.nan if pd.isna(rank) else float(rank)
         rows.append(
             dict(zip(NETWORK, key, strict=True))  # pyright: ignore[reportArgumentType]
             | {

@@ -47,14 +47,14 @@ from bench.machine.signals import Stopped, listen, unbroken
 listen()
 try:
     with unbroken():
-        signal.raise_signal(signal.SIGHUP)
+        signal.raise_signal(signal.SIGTERM)
         signal.raise_signal(signal.SIGINT)
         print("written")
     print("gone on")
 except Stopped as stopped:
     print(stopped.status)
 """)
-    assert (done.stdout, done.stderr) == ("written\n129\n", "\nmemcap: stopping\n")
+    assert (done.stdout, done.stderr) == ("written\n143\n", "\nmemcap: stopping\n")
 
 
 def test_a_stop_that_was_lost_is_asked_for_again_by_the_next_signal():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import html
 import json
 import math
@@ -11,10 +12,13 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from torch import nn
 
 import bench
+from bench.modules import on_noise
 from bench.modules.on_noise import OnNoise, Setup
+from bench.modules.sources import Source
 from bench.modules.training import Trainer
 from tests.report.chrome import INSTALL, find
 
@@ -310,6 +314,28 @@ def test_the_page_fits_a_desk_and_a_phone(memcap, tmp_path):
             assert browser.execute_script("return document.documentElement.scrollWidth") <= width
 
 
+def test_a_network_whose_rank_is_not_known_has_its_n50_and_page(memcap, tmp_path, monkeypatch):
+    """Its Jacobian is too large to take over enough noise."""
+    monkeypatch.setattr(on_noise, "MOST_OUTPUTS", 4)
+    asked = ["grid.n_samples=[2,64]", "grid.seed=range(3)", "max_epochs=50", "run_dir=mine"]
+    assert memcap("run", "model=own_grid:make", "shapes=[[2],[1]]", *asked).status == 0
+    capacity = table(tmp_path / "mine", "capacity")
+    assert capacity["jacobian_rank"].isna().all() and capacity["n50_per_rank"].isna().all() and (capacity["n_params"] > 0).all()
+    assert (tmp_path / "mine" / "report.html").exists()
+    assert memcap("report", "mine").status == 0
+
+
+def test_what_makes_a_network_is_known_by_its_text_and_not_by_its_address():
+    class Makes:
+        def __call__(self, width):
+            return torch.nn.Linear(width, 1)
+
+    for made in (functools.partial(torch.nn.Linear, 3), Makes()):
+        arguments = {"out_features": 1} if isinstance(made, functools.partial) else {"width": 3}
+        source = Source(made, arguments)
+        assert not any(" at 0x" in text for text in source._sources().values())
+
+
 def test_a_map_of_a_search_has_bands_that_hold_every_training():
     from bench.statistics.own_networks import MOST_COUNTS, in_bands, mapped
 
@@ -344,6 +370,14 @@ def test_a_map_of_a_search_has_bands_that_hold_every_training():
         ([("inside", math.nan, 0.0, math.inf)], "N50 of make() is not known from so few trainings."),
         ([("inside", math.nan, 0.0, math.inf)] * 2, "N50 of no network is known from so few trainings."),
         ([("above", math.nan, 9.0, math.inf)] * 2, "2 of 2 networks hold more than 64 samples of noise"),
+        (
+            [("above", math.nan, 9.0, math.inf, 32), ("inside", 40.0, 30.0, 50.0)],
+            "make(), the only one of 2 networks whose N50 is known: half of the draws memorize 40 samples",
+        ),
+        (
+            [("inside", 20.0, 15.0, 30.0), ("inside", 40.0, 30.0, 50.0)],
+            "Of 2 networks whose N50 is known make() has the largest: half of the draws memorize 40 samples",
+        ),
     ],
 )
 def test_the_first_sentence_says_what_is_known_of_n50(known, sentence):
@@ -351,8 +385,8 @@ def test_the_first_sentence_says_what_is_known_of_n50(known, sentence):
 
     rows = [
         {"model_args": "", "learning_rate": 0.1, "side": side, "n50": n50, "n50_low": low, "n50_high": high}
-        | {"most_n_samples": 64, "n50_per_rank": math.nan, "n50_per_param": n50 / 50}
-        for side, n50, low, high in known
+        | {"most_n_samples": most[0] if most else 64, "n50_per_rank": math.nan, "n50_per_param": n50 / 50}
+        for side, n50, low, high, *most in known
     ]
     groups = pd.DataFrame({"learning_rate": [0.1], "n_samples": [64], "n_memorized": [1], "n_seeds": [2]})
     told = findings(groups, pd.DataFrame(rows), "make", {"max_epochs": 60, "tau": 0.1})

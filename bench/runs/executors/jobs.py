@@ -55,8 +55,8 @@ class Jobs(Protocol):
         """What becomes of the tasks when nobody waits for them any more, in words, if they go on."""
         ...
 
-    def cancel(self) -> None:
-        """End the tasks. They keep what had ended."""
+    def cancel(self) -> bool:
+        """End the tasks, which keep what had ended; whether that was taken."""
         ...
 
 
@@ -127,10 +127,11 @@ class _SlurmJobs:
     def stop(self) -> str | None:
         return f"SLURM job {self.id} goes on; the same command waits for it again, scancel {self.id} ends it"
 
-    def cancel(self) -> None:
+    def cancel(self) -> bool:
         asked = subprocess.run(["scancel", self.id], capture_output=True, text=True)
         if asked.returncode:
             print(f"memcap: SLURM job {self.id} goes on, since scancel failed: {_refusal(asked.stderr)}", flush=True)
+        return not asked.returncode
 
 
 class _LocalJobs:
@@ -145,9 +146,10 @@ class _LocalJobs:
     def stop(self) -> str | None:
         self.cancel()
 
-    def cancel(self) -> None:
+    def cancel(self) -> bool:
         for job in self._jobs:
             job.cancel()
+        return True
 
 
 def _parameters(how: Slurm) -> dict[str, Any]:

@@ -121,11 +121,15 @@ class OnSlurm:
         """End a job, and what it was dealt once its tasks have written what had ended."""
         from bench.runs.executors.jobs import alive
 
-        jobs.cancel()
         until = time.monotonic() + CANCELLED_IN_S
-        while alive(jobs.states()) and time.monotonic() < until:
+        ends = jobs.cancel()
+        while ends and alive(jobs.states()):
+            if time.monotonic() > until:
+                return
             time.sleep(min(LOOK_EVERY_S, 1.0))
-        forget_cuts(self._store.path)
+        # A job that goes on is found, and waited for, by what it was dealt.
+        if ends:
+            forget_cuts(self._store.path)
 
     def _left(self, look: _Look) -> list[Cell]:
         """The cells that nobody has trained yet."""
