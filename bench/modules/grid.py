@@ -8,6 +8,7 @@ import math
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from bench.machine.bar import Bar
 from bench.machine.signals import unbroken
 from bench.modules import capacity_folder
 from bench.modules.networks import quiet
-from bench.modules.on_noise import OnNoise, Rows, Setup, Training, searches, spelled
+from bench.modules.on_noise import LEAST_SAMPLES, OnNoise, Rows, Setup, Training, searches, spelled
 from bench.modules.optimizers import NAMED
 from bench.protocol.cells import MAX_SEED
 from bench.protocol.grid import GridError, listed
@@ -30,6 +31,9 @@ AXES = ("model_args", "learning_rate", "n_samples", "seed")
 
 # Of a grid that names sample counts and no seeds.
 SEEDS = range(5)
+
+# What trains meanwhile is lost where the process is killed.
+KEEP_EVERY_S = 2.0
 
 # Trainings of one grid.
 MOST_TRAININGS = 1_000_000
@@ -99,8 +103,10 @@ def grid_of(
             raise GridError(shown, rate, "must be a positive number", "give for example 0.01")
     counts = listed("grid.n_samples", given["n_samples"]) if "n_samples" in given else []
     for count in counts:
-        if type(count) is not int or count < 2:
-            raise GridError("grid.n_samples", count, "must be a whole number of at least 2", "give for example 64")
+        if type(count) is not int or count < LEAST_SAMPLES:
+            raise GridError(
+                "grid.n_samples", count, f"must be a whole number of at least {LEAST_SAMPLES}", "give for example 64"
+            )
     seeds = listed("grid.seed", given["seed"]) if "seed" in given else SEEDS if counts else ()
     for seed in seeds:
         if type(seed) is not int or not 0 <= seed <= MAX_SEED:
@@ -226,18 +232,23 @@ def _product(grid: Grid, own: OnNoise) -> list[Training]:
 
 
 def _train(own: OnNoise, grid: Grid, rows: Rows, keep: Any) -> None:
-    """Train what has no row yet; each pack's rows are kept as it ends."""
+    """Train what has no row yet; rows of packs that have ended are kept KEEP_EVERY_S apart, and at the end, however it ends."""
     if grid.search is None:
         rounds: Iterable[Sequence[Training]] = [[one for one in _product(grid, own) if one not in rows]]
     else:
         names = {(name, rate): _dimension(own, rows, name) for name in own.arguments for rate in grid.rates}
         rounds = searches(names, rows, grid.search)
-    with Bar(shown=True, stays=False) as bar:
+    kept_at = time.monotonic()
+    with ExitStack() as at_the_end, Bar(shown=True, stays=False) as bar:
+        at_the_end.callback(lambda: rows and keep())
         for number, wanted in enumerate(rounds, start=1):
             done = 0
             for made in own.train(wanted):
                 rows |= made
-                keep()
+                # All rows each time: after every pack of many that would be most of the work.
+                if time.monotonic() - kept_at >= KEEP_EVERY_S:
+                    keep()
+                    kept_at = time.monotonic()
                 done += len(made)
                 of = f"round {number}, " if grid.search is not None else ""
                 # How many rounds a search takes is not known: a bar for each of them would go back.

@@ -19,6 +19,9 @@ from bench.modules.trials import EVAL, Ended, Job
 from bench.protocol.grid import GridError
 from bench.runs.search import Search, first_counts, next_counts
 
+# Of a single sample BatchNorm has no variance.
+LEAST_SAMPLES = 2
+
 # Outputs of noise for each dimension that make a rank known.
 ENOUGH = 2
 
@@ -210,7 +213,7 @@ def _search(
     model_args: str, rate: float, dimension: int, known: Rows, search: Search, first_seed: int
 ) -> Iterator[list[Training]]:
     tried: list[Training] = []
-    counts = first_counts(dimension)
+    counts = first_counts(dimension, LEAST_SAMPLES)
     while counts and len(tried) < search.most_cells:
         counts = counts[: search.most_cells - len(tried)]
         wanted = [Training(model_args, rate, count, first_seed + len(tried) + number) for number, count in enumerate(counts)]
@@ -218,4 +221,4 @@ def _search(
         tried += wanted
         n_samples = np.array([one.n_samples for one in tried])
         success = np.array([known[one]["memorized"] for one in tried])
-        counts = next_counts(n_samples, success, dimension, search)
+        counts = next_counts(n_samples, success, dimension, search, LEAST_SAMPLES)

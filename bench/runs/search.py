@@ -91,18 +91,18 @@ def _next_cells(network: Cell, tried: Sequence[Cell], statuses: Mapping[str, str
     ]
 
 
-def first_counts(dimension: int) -> list[int]:
-    """The sample counts of a first round, for a network of this functional dimension."""
+def first_counts(dimension: int, at_least: int = 1) -> list[int]:
+    """The sample counts of a first round, for a network of this functional dimension; `at_least` so many samples."""
     start = FIRST_LOAD * dimension
-    counts = sorted({max(1, round(start * factor)) for factor in (1 / STRIDE, 1, STRIDE)})
+    counts = sorted({max(at_least, round(start * factor)) for factor in (1 / STRIDE, 1, STRIDE)})
     return [count for count in counts for _ in range(FIRST_SEEDS)]
 
 
-def next_counts(n_samples: np.ndarray, success: np.ndarray, dimension: int, search: Search) -> list[int]:
+def next_counts(n_samples: np.ndarray, success: np.ndarray, dimension: int, search: Search, at_least: int = 1) -> list[int]:
     """Outwards until most succeed at the least count and most fail at the largest; then evenly over the interval."""
     least, most = int(n_samples.min()), int(n_samples.max())
-    if success[n_samples == least].mean() <= 1 / 2 and least > 1:
-        return [max(1, least // STRIDE)] * FIRST_SEEDS
+    if success[n_samples == least].mean() <= 1 / 2 and least > at_least:
+        return [max(at_least, least // STRIDE)] * FIRST_SEEDS
     if success[n_samples == most].mean() >= 1 / 2 and most < MOST_LOAD * dimension:
         return [most * STRIDE] * FIRST_SEEDS
     found = fit(n_samples, success, np.arange(len(n_samples)), searched=True)
@@ -110,4 +110,4 @@ def next_counts(n_samples: np.ndarray, success: np.ndarray, dimension: int, sear
     if narrow(found.low, found.high, search.ratio) or high - low <= 1:
         return []
     shares = (np.arange(search.cells_per_round) + 0.5) / search.cells_per_round
-    return [max(1, round(low * (high / low) ** share)) for share in shares]
+    return [max(at_least, round(low * (high / low) ** share)) for share in shares]

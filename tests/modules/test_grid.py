@@ -314,6 +314,20 @@ def test_the_page_fits_a_desk_and_a_phone(memcap, tmp_path):
             assert browser.execute_script("return document.documentElement.scrollWidth") <= width
 
 
+def test_a_search_asks_for_no_single_sample_of_which_batchnorm_has_no_variance():
+    network = nn.Sequential(nn.Linear(1, 1), nn.BatchNorm1d(1), nn.Linear(1, 1))
+    found = bench.capacity(network, ((1,), (1,)), max_epochs=5, tau=1e-6, search=bench.Search(most_cells=6))
+    assert found.side == "below" and found.trained["n_samples"].min() == 2
+
+
+def test_rows_that_are_not_kept_yet_are_kept_when_the_run_is_stopped(memcap, tmp_path, ended, monkeypatch):
+    monkeypatch.setattr("bench.modules.grid.KEEP_EVERY_S", 1e9)
+    ended["limit"] = 10
+    assert memcap("run", *GRID).status == 130
+    kept = len(pd.read_parquet(tmp_path / "mine" / "trainings.parquet"))
+    assert 0 < kept == ended["trained"] < 16
+
+
 def test_a_network_whose_rank_is_not_known_has_its_n50_and_page(memcap, tmp_path, monkeypatch):
     """Its Jacobian is too large to take over enough noise."""
     monkeypatch.setattr(on_noise, "MOST_OUTPUTS", 4)
