@@ -149,6 +149,7 @@ def test_a_count_does_not_depend_on_how_fast_the_machine_is(monkeypatch):
     assert without[1] == pytest.approx(without[0], rel=0.002)
 
 
+# Instructions are counted of that build alone, since valgrind knows no AVX-512.
 @pytest.mark.skipif("avx2" not in instruction_sets(), reason="this processor has no AVX2")
 def test_the_kernel_that_instructions_are_counted_of_trains_each_shape_in_a_process_of_its_own():
     code = "from tests.perf import one_kernel; one_kernel.FLOPS = 1e6; one_kernel.main()"

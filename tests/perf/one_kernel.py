@@ -35,15 +35,21 @@ def main() -> None:
     stop_the_clock()
     for shape in SHAPES:
         cell = cell_of(shape)
-        process = os.fork()
-        if not process:
-            train(cell)
-            os._exit(0)
-        _, status = os.waitpid(process, 0)
-        if status:
-            raise SystemExit(f"{cell} ended with status {status}")
+        process = trained_apart(cell)
         named = f"width {cell.width}, depth {cell.depth}, {cell.n_samples} samples"
         print(named, cell.max_epochs * epoch_flops(cell), process, flush=True)
+
+
+def trained_apart(cell: Cell) -> int:
+    """Train a cell in a process of its own; the number of that."""
+    process = os.fork()
+    if not process:
+        train(cell)
+        os._exit(0)
+    _, status = os.waitpid(process, 0)
+    if status:
+        raise SystemExit(f"{cell} ended with status {status}")
+    return process
 
 
 def train(cell: Cell) -> None:

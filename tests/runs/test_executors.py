@@ -219,6 +219,7 @@ def test_devices_that_round_differently_are_told_and_counted():
     assert tally.counts() == {"native on cpu avx2": 3, "native on cpu avx512": 1, "torch on cpu": 1}
 
 
+# On any x86 there are two or more; elsewhere there is the portable build alone, and no second machine to stand in for.
 @pytest.mark.skipif(len(native_engine.instruction_sets()) < 2, reason="this processor has one instruction set")
 def test_a_run_on_machines_of_two_instruction_sets_says_so_and_provenance_counts_their_cells(tmp_path, monkeypatch, capsys):
     sets = native_engine.instruction_sets()
