@@ -6,7 +6,7 @@ What stands there is read again, never run.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -54,12 +54,14 @@ def held(folder: Path, *, fresh: bool) -> Iterator[Claim]:
         yield own
 
 
-def identity(sources: Mapping[str, Source]) -> dict[str, dict[str, str]]:
+def identity(sources: Iterable[tuple[str, Source]]) -> dict[str, dict[str, str]]:
     """What results are of: a hash of each network, by its arguments, and of each source that they are made of, by name."""
+    networks: dict[str, str] = {}
     made: dict[str, str] = {}
-    for source in sources.values():
+    for name, source in sources:
+        networks[name] = str(source.identity()["hash"])
         made |= source.sources()
-    return {"networks": {name: str(own.identity()["hash"]) for name, own in sources.items()}, "sources": made}
+    return {"networks": networks, "sources": made}
 
 
 def begin(folder: Path, model: str, own: Mapping[str, Mapping[str, str]], asked: Mapping[str, Any]) -> Rows:
@@ -118,20 +120,22 @@ def _refuse_other(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any
 
 _COLUMNS = list(columns_of("network_trainings"))
 
+# Columns that may be empty.
+_WHOLE, _NUMBERS = ("batch_size", "n_params", "jacobian_rank"), ("epoch_to_tau", "best_tau", "final_tau")
+
 
 def _typed(row: Mapping[Any, Any]) -> dict[str, Any]:
     """A row as `bench.modules.on_noise` gives it; an empty number is no number."""
-    epoch, rank = row["epoch_to_tau"], row["jacobian_rank"]
-    return {
-        **row,
-        "epoch_to_tau": float("nan") if epoch is None else float(epoch),
-        "jacobian_rank": None if rank is None else int(rank),
-    }
+    whole = {name: None if row[name] is None else int(row[name]) for name in _WHOLE}
+    return {**row, **whole, **{name: float("nan") if row[name] is None else float(row[name]) for name in _NUMBERS}}
 
 
 def table(rows: Rows) -> pd.DataFrame:
     """Trainings as the table `network_trainings`."""
-    return pd.DataFrame(list(rows.values()), columns=_COLUMNS).astype({"jacobian_rank": "Int64"})
+    made = pd.DataFrame(list(rows.values()), columns=_COLUMNS)
+    # Where all are empty, too.
+    texts = dict.fromkeys(("status", "engine", "reason"), "string")
+    return made.astype({**dict.fromkeys(_WHOLE, "Int64"), **dict.fromkeys(_NUMBERS, float), **texts})
 
 
 def keep(folder: Path, made: pd.DataFrame) -> None:

@@ -241,19 +241,29 @@ def _shared(tensors: list[Tensor]) -> _Data:
     return _Data(torch.stack(tensors), True)
 
 
-def train(networks: Sequence[Prepared], jobs: Sequence[Job], deadline: float, clock: Clock = time.process_time) -> list[Curve]:
+# What is told of a network that has ended while others train on: its place, and its losses.
+Over = Callable[[int, Curve], None]
+
+
+def train(
+    networks: Sequence[Prepared],
+    jobs: Sequence[Job],
+    deadline: float,
+    clock: Clock = time.process_time,
+    over: Over = lambda place, curve: None,
+) -> list[Curve]:
     """Losses of each network at epochs 0, 1, ..., until all memorized, diverged, were stopped or had their epochs.
 
     Networks and jobs belong to each other; their trials differ in rates, draws, data of one shape and epochs alone. Where the
     time until the deadline by this clock is too short for all, those with the most epochs are cut off, the last of
-    the list first.
+    the list first. `over` is called as a network ends, so that something is known of a pack that is stopped.
 
     Raises:
         CannotStack: torch cannot batch the network, or stacked it gives other losses than alone.
     """
     with quiet():
         stack = _stacked(networks, jobs)
-        return _trained(stack, networks, deadline, clock)
+        return _trained(stack, networks, deadline, clock, over)
 
 
 def _stacked(networks: Sequence[Prepared], jobs: Sequence[Job]) -> _Stack:
@@ -282,10 +292,11 @@ def _stacked(networks: Sequence[Prepared], jobs: Sequence[Job]) -> _Stack:
     return stack
 
 
-def _trained(stack: _Stack, networks: Sequence[Prepared], deadline: float, clock: Clock) -> list[Curve]:
+def _trained(stack: _Stack, networks: Sequence[Prepared], deadline: float, clock: Clock, over: Over) -> list[Curve]:
     jobs = list(stack.jobs)
     kept: list[list[np.ndarray]] = [[] for _ in jobs]
     given_up: set[int] = set()
+    told_of: set[int] = set()
     # Where nothing is trained, one epoch tells all.
     most = max(job.trial.max_epochs for job in jobs) if stack.params else 1
     goals = [own.scale.goal(job.trial.tau) for own, job in zip(networks, jobs, strict=True)]
@@ -315,6 +326,9 @@ def _trained(stack: _Stack, networks: Sequence[Prepared], deadline: float, clock
         each_s = fastest / len(stack.places)
         block = max(1, min(MOST_EPOCHS, 2 * block, int(LOOK_S / max(each_s * len(stack.places), 1e-9))))
         left = [k for k, place in enumerate(stack.places) if not _is_over(kept[place], jobs[place], goals[place])]
+        for place in {*stack.places} - {stack.places[k] for k in left} - told_of:
+            told_of.add(place)
+            over(place, Curve(np.concatenate(kept[place]), False))
         # Many will memorize before their epochs end, so that at first twice the time is planned. The first epoch is slower.
         ahead = {k: jobs[stack.places[k]].trial.max_epochs - epoch for k in left}
         hope = 1 + (deadline - now) / (deadline - begun) if math.isfinite(deadline) else 1.0

@@ -167,7 +167,7 @@ def test_what_does_not_fit_the_memory_of_its_device_is_said_in_one_line(monkeypa
     """As on a GPU that is full: the pack is halved until one network alone is too large."""
     from bench.modules import alone, together
 
-    def full(networks, jobs, deadline, clock):
+    def full(networks, jobs, deadline, clock, over):
         sizes.append(len(jobs))
         raise torch.OutOfMemoryError("CUDA out of memory")
 
@@ -245,7 +245,6 @@ def test_names_that_pandas_would_give_to_doubled_ones_are_columns(tmp_path):
         own.write_text(f"{header}\n1,2,3,4\n")
         with pytest.raises(bench.GridError, match="has the column x twice; name them x1 and x2"):
             read(own)
-
 
 
 def test_the_targets_of_a_table_are_y_y1_y2_and_no_column_is_without_a_name(tmp_path):
