@@ -55,13 +55,20 @@ def held(folder: Path, *, fresh: bool) -> Iterator[Claim]:
 
 
 def identity(sources: Iterable[tuple[str, Source]]) -> dict[str, dict[str, str]]:
-    """What results are of: a hash of each network, by its arguments, and of each source that they are made of, by name."""
+    """What results are of: a hash of each network, by its arguments, and of each source that they are made of, by name.
+
+    Of sources of one name that networks differ in there are the hashes of all, with spaces between.
+    """
     networks: dict[str, str] = {}
     made: dict[str, str] = {}
     for name, source in sources:
         networks[name] = str(source.identity()["hash"])
-        made |= source.sources()
+        made = _united(made, source.sources())
     return {"networks": networks, "sources": made}
+
+
+def _united(one: Mapping[str, str], other: Mapping[str, str]) -> dict[str, str]:
+    return {**one, **{name: " ".join(sorted({*one.get(name, "").split(), *own.split()})) for name, own in other.items()}}
 
 
 def begin(folder: Path, model: str, own: Mapping[str, Mapping[str, str]], asked: Mapping[str, Any]) -> Rows:
@@ -90,7 +97,7 @@ def begin(folder: Path, model: str, own: Mapping[str, Mapping[str, str]], asked:
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             rule = f"holds {FOUND} or {TRAININGS} that cannot be read"
             raise GridError("run_dir", str(folder), rule, REMEDY) from error
-    both = {part: {**before.get(part, {}), **own[part]} for part in own}
+    both = {part: _united(before.get(part, {}), own[part]) for part in own}
     say(folder, model, both, asked)
     rows = trained.astype(object).where(trained.notna(), None).to_dict("records")
     return {Training(*(row[name] for name in Training._fields)): _typed(row) for row in rows}
@@ -109,7 +116,7 @@ def _refuse_other(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any
     for part, what in (("sources", "the source of {}"), ("networks", "the network {}")):
         known, own = before["identity"][part], now["identity"][part]
         for name in sorted(known.keys() & own.keys()):
-            if known[name] != own[name]:
+            if not set(known[name].split()) & set(own[name].split()):
                 told = what.format(name or "without arguments")
                 raise GridError("model", model, f"is not what {folder} holds trainings of: {told} has changed", REMEDY)
     for name, value in now["asked"].items():
