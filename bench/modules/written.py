@@ -1,8 +1,8 @@
 """What somebody wrote that a network is made of: functions, classes and constants by name -> their texts.
 
-Followed are names that a function refers to: of its module, of modules that this imports, of its closure and defaults, and members of
-containers. Not seen is what is found at run time alone (getattr, files that are read), what is not Python, and what packages call
-among themselves.
+Followed are names that a function refers to: of its module, of modules that this imports, of its closure and defaults, and
+members of containers. Not seen is what is found at run time alone (getattr, files that are read), what is not Python, and what
+packages call among themselves.
 """
 
 from __future__ import annotations
