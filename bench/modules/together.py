@@ -5,19 +5,19 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.func import functional_call, grad_and_value, vjp, vmap
-from torch.fx.experimental.proxy_tensor import make_fx
-from torch.fx.graph import CodeGen
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 
 from bench.modules.activations import applied
 from bench.modules.networks import Prepared, quiet
 from bench.modules.orders import batches
+from bench.modules.traced import traced
 from bench.modules.trials import Clock, Curve, Job, stopped_at
 
 # Epochs between looks at the clock and at what was reached: at most so many, and so few that a look comes each so many seconds.
@@ -43,8 +43,7 @@ class CannotStack(Exception):
 
 class _Captured:
     """A function of tensors, traced once to a flat list of operators after so many calls with the same shapes: what torch.func
-    does in Python for each call takes longer than the arithmetic of small networks. torch.jit, as long as torch has it, runs
-    the list without Python, in a fifth of the time.
+    does in Python for each call takes longer than the arithmetic of small networks.
     """
 
     def __init__(self, function: Callable[..., Any], traceable: bool):
@@ -71,21 +70,11 @@ class _Captured:
         def listed(*own: Tensor) -> tuple[Tensor, ...]:
             return tuple(tree_leaves(self._function(*tree_unflatten(list(own), inside))))
 
-        run = None
-        try:
-            run = _same(make_fx(listed)(*flat), flat, gave)
+        # What cannot be traced goes on as it is.
+        with suppress(Exception):
+            run = _same(traced(listed, flat), flat, gave)
             if run is not None:
-                # A list of operators has no names to map its arguments by.
-                run.graph.set_codegen(CodeGen())
-                run.recompile()
-                faster: Any = torch.jit.trace(run, tuple(flat), check_trace=False)
-                run = _same(faster.forward, flat, gave) or run
-        except Exception:
-            # What cannot be traced goes on as it is.
-            pass
-        if run is not None:
-            known = run
-            self._runs[shapes] = lambda own: tree_unflatten(known(*own), outside)
+                self._runs[shapes] = lambda own: tree_unflatten(run(*own), outside)
 
 
 def _flat(given: tuple) -> list[Tensor]:
@@ -93,12 +82,9 @@ def _flat(given: tuple) -> list[Tensor]:
 
 
 def _same(run: Any, flat: list[Tensor], gave: Any) -> Any:
-    """What runs, if it gives these numbers each time; torch.jit changes what it runs when it has seen it twice."""
-    for _ in range(3):
-        pairs = zip(tree_leaves(gave), run(*flat), strict=True)
-        if not all(torch.equal(one.nan_to_num(), other.nan_to_num()) for one, other in pairs):
-            return None
-    return run
+    """What runs, if it gives these numbers."""
+    pairs = zip(tree_leaves(gave), run(*flat), strict=True)
+    return run if all(torch.equal(one.nan_to_num(), other.nan_to_num()) for one, other in pairs) else None
 
 
 class _Stack:
