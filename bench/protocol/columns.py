@@ -967,14 +967,14 @@ _NETWORK_GROUPS = (
 )
 _NETWORK_CAPACITY = (
     *_OWN_NETWORK,
+    _N50,
+    Column("n50_low", "samples", "low end of the 95 % interval of N50; 0: no lower bound", _PROFILE),
+    Column("n50_high", "samples", "high end of the 95 % interval of N50; infinite: no upper bound", _PROFILE),
     *_OWN_SIZES,
     Column("n_trainings", "trainings", "of the network, at all sample counts", _OWN),
     Column("n_seeds", "seeds", "different seeds among them", _OWN),
     Column("least_n_samples", "samples", "the smallest sample count that was tried", _OWN),
     Column("most_n_samples", "samples", "the largest sample count that was tried", _OWN),
-    _N50,
-    Column("n50_low", "samples", "low end of the 95 % interval of N50; 0: no lower bound", _PROFILE),
-    Column("n50_high", "samples", "high end of the 95 % interval of N50; infinite: no upper bound", _PROFILE),
     Column("side", "name", "where N50 likeliest lies: inside, above or below the sample counts tried", _FRONTIER),
     Column(
         "stuck",

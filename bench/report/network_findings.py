@@ -13,7 +13,7 @@ from bench.statistics.capacity import what_is_known
 
 def called(row: Mapping[Any, Any], name: str) -> str:
     """A network as a sentence calls it: as Python would, and how it trains where others train otherwise."""
-    how = f" ({row['trained']})" if row["trained"] else ""
+    how = row["trained"] and (f" at {row['trained']}" if row["trained"].startswith("learning rate") else f" ({row['trained']})")
     return f"{name}({row['model_args']}){how}"
 
 

@@ -174,12 +174,12 @@ TITLES = {
 
 
 def _tables(tables: Mapping[str, pd.DataFrame]) -> list[dict[str, Any]]:
-    """What stands on the page of each table."""
+    """What stands on the page of each table, without columns that are empty in all rows."""
     return [
         {
             "name": name,
             "title": TITLES[name],
-            "html": table_html(own.head(MOST_SHOWN), name.replace("_", "-"), name),
+            "html": table_html(own.dropna(axis="columns", how="all").head(MOST_SHOWN), name.replace("_", "-"), name),
             "more": max(0, len(own) - MOST_SHOWN),
         }
         for name, own in tables.items()

@@ -57,20 +57,22 @@ def memorizes(make: Callable[[], nn.Module], shapes: tuple, settings: dict) -> b
     """Whether a plain loop with each of the seeds reaches tau within half of the epochs, in evaluation mode."""
     for seed in settings["seeds"]:
         batch, name = noise(shapes, seed), settings["optimizer"][0]
+        x, y = batch.inputs[0], batch.targets
+        assert isinstance(y, torch.Tensor)
         torch.manual_seed(seed)
         network = make()
         kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[name]
         optimizer = kind(network.parameters(), lr=settings["optimizer"][1])
-        constant = float(batch.targets.var(correction=0))
+        constant = float(y.var(correction=0))
         size, count = settings.get("batch_size", len(batch)), len(batch)
         for _ in range(EPOCHS // 2):
             for places in torch.randperm(count).split(size):
                 optimizer.zero_grad()
-                nn.functional.mse_loss(network(batch.inputs[0][places]), batch.targets[places]).backward()
+                nn.functional.mse_loss(network(x[places]), y[places]).backward()
                 optimizer.step()
             network.eval()
             with torch.no_grad():
-                left = float(nn.functional.mse_loss(network(batch.inputs[0]), batch.targets))
+                left = float(nn.functional.mse_loss(network(x), y))
             network.train()
             if left <= TAU * constant:
                 break
