@@ -2,7 +2,7 @@
 
 Networks that memorize their noise, and networks of far fewer dimensions than that has numbers, of several kinds, sizes, optimizers
 and batch sizes. A plain loop of torch says which are the first: they memorize within half of their epochs. Of those a diagnosis may
-say nothing, of the others capacity, or that it is undecided. Prints a table in Markdown. It takes about a quarter of an hour.
+say nothing, of the others capacity, or that it is undecided. Prints a table in Markdown. It takes nine minutes of a core.
 """
 
 from __future__ import annotations
