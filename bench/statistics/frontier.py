@@ -110,6 +110,14 @@ def fit(
     )
 
 
+def residuals(
+    n_samples: Int[np.ndarray, " cell"], success: Bool[np.ndarray, " cell"], found: Frontier
+) -> Float[np.ndarray, " cell"]:
+    """What a frontier leaves of each cell: 1 or 0 less the probability of its success. `found` has an N50."""
+    slope = min(found.sharpness, float(SHARPNESS[-1]))
+    return success - _success(np.log(n_samples) - math.log(found.n50), slope, found.stuck)
+
+
 def design_effect(residuals: Float[np.ndarray, " cell"], cluster: Shaped[np.ndarray, " cell"]) -> float:
     """Variance of a sum of residuals over what it were if they were independent within clusters; at least 1.
 
@@ -172,8 +180,10 @@ def _curves(
     Float[np.ndarray, " middle"],
     tuple[tuple[Float[np.ndarray, "middle sharpness count"], Float[np.ndarray, "middle sharpness count"]], ...],
 ]:
-    """(ln of the counts, ln of every N50 considered, for each share of stuck seeds the log-probabilities of a success and of a
-    failure at each count by N50 and sharpness)."""
+    """(ln of the counts, ln of every N50 considered, log-probabilities of a success and of a failure at each count).
+
+    The latter for each share of stuck seeds, by N50 and sharpness.
+    """
     x = np.log(np.array(counts))
     middle = np.arange(x[0] - BEYOND, x[-1] + BEYOND, STEP)
     made = []

@@ -68,9 +68,8 @@ def capacities(trainings: pd.DataFrame, *, searched: bool, outputs: int) -> pd.D
         counts = own["n_samples"].to_numpy()
         if counts.min() == counts.max():
             continue
-        found, stuck = frontier_of(
-            counts, own["memorized"].to_numpy(bool), own["seed"].to_numpy(), [own["seed"].to_numpy()], of_search=searched
-        )
+        seeds = np.unique(own["seed"], return_inverse=True)[1]
+        found, stuck = frontier_of(counts, own["memorized"].to_numpy(bool), seeds, seeds, of_search=searched)
         n_params, rank = int(own["n_params"].iloc[0]), own["jacobian_rank"].iloc[0]
         rank = math.nan if pd.isna(rank) else float(rank)
         rows.append(
