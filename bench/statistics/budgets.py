@@ -201,9 +201,9 @@ def _alike(one: _Point, other: _Point) -> float:
 def growth(table: pd.DataFrame) -> pd.DataFrame:
     """By how much N50 still grows at the end of the budget, over the networks of each setting.
 
-    A censored regression of ln(growth) on nothing but a constant (`bench.statistics.censored`): a value counts with the error
-    of all in the mean square, and where an N50 has no value, what bounds the growth counts as a bound. The interval is that of
-    the mean over networks like these; of a single network it is its own. There is no row where less than LEAST_SHARE of the
+    A censored regression of ln(growth) on nothing but a constant (`bench.statistics.censored`): a value counts by the
+    intervals of its N50s, and where an N50 has no value, what bounds the growth counts as a bound. The interval is that of the
+    mean over networks like these; of a single network it is its own. There is no row where less than LEAST_SHARE of the
     networks have a value, or one of several.
 
     Args:
@@ -217,14 +217,15 @@ def growth(table: pd.DataFrame) -> pd.DataFrame:
     network = own.groupby(["setting", *NETWORK, "max_epochs"], dropna=False, sort=False).ngroup()
     last = ~network.duplicated(keep="last")
     before_last = ~last & ~network[~last].duplicated(keep="last").reindex(own.index, fill_value=True)
-    for (setting, rates, budget), networks in own[last].groupby(["setting", "rates", "budget"], sort=False):
+    for (setting, rates, _), networks in own[last].groupby(["setting", "rates", "budget"], sort=False):
         before = own[before_last & network.isin(network[networks.index])]
         if len(before) < len(networks):  # One epoch has no half.
             continue
+        budget, half = (int(one["budget"].iloc[0]) for one in (networks, before))
         bounds = [
             _bounds(row, other) for row, other in zip(networks.to_dict("records"), before.to_dict("records"), strict=True)
         ]
-        doublings = math.log2(budget / before["budget"].iloc[0])
+        doublings = math.log2(budget / half)
         value, low, high = (np.log(networks[name].to_numpy(float)) for name in GROWTH)
         least, most = (np.array(ends) / doublings for ends in zip(*bounds, strict=True))
         has_value, above, below = np.isfinite(value), np.isfinite(least), np.isfinite(most)
@@ -234,19 +235,27 @@ def growth(table: pd.DataFrame) -> pd.DataFrame:
         if n_known == 1:
             found = (float(value[0]), float(low[0]), float(high[0]))
         else:
-            # One error for all: a growth that comes out small has a small error too, and would weigh too much by it.
-            errors = (high - low)[has_value] / (2 * Z95)
+            # As if budgets were independent, less by what they have in common in the median: of a network alone, a growth that
+            # comes out small has them in common most, and would weigh too much by it.
+            apart = np.hypot(_errors(networks), _errors(before))
+            alike = float(np.median(((high - low) / (2 * Z95) / apart)[has_value]))
+            error = np.where(has_value, apart * alike, np.median(apart[has_value]) * alike)
             used = has_value | above | below
-            error = np.full(int(used.sum()), math.sqrt(float(np.mean(errors**2))))
-            known = Measured(value[used], least[used], most[used], error)
+            known = Measured(value[used], least[used], most[used], error[used])
             found = profile(np.ones((int(used.sum()), 1)), known, 0, 0.0)[:3]
         rows.append(
-            {"setting": setting, "rates": rates, "half": int(before["budget"].iloc[0]), "budget": int(budget)}
+            {"setting": setting, "rates": rates, "half": half, "budget": budget}
             | dict(zip(GROWTH, map(math.exp, found), strict=True))
             | {"n_networks": n_known, "n_above": int(above.sum()), "n_below": int(below.sum())}
             | {"n_vague": int((~(has_value | above | below)).sum())}
         )
     return pd.DataFrame(rows, columns=GROWTH_COLUMNS)
+
+
+def _errors(capacities: pd.DataFrame) -> Float[np.ndarray, " network"]:
+    """Standard errors of ln(N50), by their intervals."""
+    with np.errstate(divide="ignore"):
+        return np.log((capacities["n50_high"] / capacities["n50_low"]).to_numpy(float)) / (2 * Z95)
 
 
 def _bounds(row: Mapping[Any, Any], before: Mapping[Any, Any]) -> tuple[float, float]:

@@ -142,7 +142,7 @@ def make(store: Store, told: Callable[[str, float], None] = lambda name, share: 
         ratios=made("ratios", lambda: ratios(capacity, keyed)),
         scaling=made("scaling", lambda: laws()[0]),
         scaling_residuals=made("scaling_residuals", lambda: laws()[1]),
-        published=made("published", lambda: published(cells, capacity), not variants),
+        published=made("published", lambda: published(cells, capacity, known()), not variants),
         theory=made("theory", lambda: theory.table(groups), not variants),
         # And its rates were tried at sample counts and seeds of their own.
         learning_rates=made("learning_rates", lambda: compare_rates(groups.head(0) if searched else groups)),
