@@ -118,20 +118,22 @@ def draw_capacity(ax: Axes, row: Mapping[Any, Any], x: float, sign: Sign, top: f
 
 
 def budgets(table: pd.DataFrame) -> Figure:
-    """N50 against the budget with its interval, a panel for each setting, choice of rates and depth, a line for each network.
+    """N50 against the budget with its interval: a line for each network, by width, or by depth where that alone varies; a panel
+    for each setting and choice of rates, and for each depth where lines are widths.
 
     A bound is a hollow sign with an arrow. `table` is that of `bench.statistics.budgets.capacity_by_budget`.
     """
-    place = {setting: number for number, setting in enumerate(dict.fromkeys(table["setting"]))}
-    table = table.assign(place=table["setting"].map(place)).sort_values(["place", "rates", "depth"], kind="stable")
-    titles = _budget_titles(table)
-    labels, widths = list(dict.fromkeys(titles)), sorted(table["width"].unique())
-    signs = {width: _sign(number) for number, width in enumerate(widths)}
-    key = [(f"{signs[width].glyph} width {width}", signs[width].colour) for width in widths]
+    line = budget_line(table)
+    places = {f"{name} place": pd.factorize(table[name])[0] for name in ("setting", "rates")}
+    table = table.assign(**places).sort_values([*places, "depth"], kind="stable")
+    titles = _budget_titles(table, line)
+    labels, kinds = list(dict.fromkeys(titles)), sorted(table[line].unique())
+    signs = {kind: _sign(number) for number, kind in enumerate(kinds)}
+    key = [(f"{signs[kind].glyph} {line} {kind}", signs[kind].colour) for kind in kinds]
     key.append(("Bars: 95 % intervals. Hollow, with an arrow: only a bound is known.", QUIET_COLOUR))
     # A setting in each row, where all have the same depths.
-    depths = table["depth"].nunique()
-    alike = depths <= MOST_ACROSS and len(labels) == depths * len(table[["setting", "rates"]].drop_duplicates())
+    depths = table["depth"].nunique() if line == "width" else 1
+    alike = depths <= MOST_ACROSS and len(labels) == depths * len(table[[*places]].drop_duplicates())
     across = depths if alike and depths > 1 else columns_for(len(labels), MOST_ACROSS)
     figure, axes = panels(labels, across=across, size=BUDGET_PANEL, names=("epochs of training", "N50"), key=key)
     inches = axes[0].get_position().width * figure.get_figwidth()
@@ -141,15 +143,15 @@ def budgets(table: pd.DataFrame) -> Figure:
     low, high, reach = _budget_axis(table)
     for ax, label in zip(axes, labels, strict=True):
         own = table[[title == label for title in titles]]
-        kinds = sorted(own["width"].unique())
-        for number, width in enumerate(kinds):
-            sign, shift = signs[width], step ** (number - (len(kinds) - 1) / 2)
-            rows = own[own["width"] == width].to_dict("records")
-            known = [row for row in rows if what_is_known(row) == "value"]
-            ax.plot([shift * row["budget"] for row in known], [row["n50"] for row in known], color=sign.colour, lw=1.1)
-            for row in rows:
+        here = sorted(own[line].unique())
+        for number, kind in enumerate(here):
+            sign, shift = signs[kind], step ** (number - (len(here) - 1) / 2)
+            network = own[own[line] == kind]
+            # Where it has no value, the line is broken.
+            ax.plot(shift * network["budget"], network["n50"], color=sign.colour, lw=1.1)
+            for row in network.to_dict("records"):
                 _draw_budget(ax, row, shift * row["budget"], sign, (low, high), reach)
-    room = step ** ((len(widths) + 1) / 2)
+    room = step ** ((len(kinds) + 1) / 2)
     axes[0].set(xscale="log", yscale="log", xlim=(first / room, last * room), ylim=(low, high))
     log_axis(axes[0], "x", MOST_BUDGET_TICKS)
     log_axis(axes[0], "y", MOST_TICKS)
@@ -157,16 +159,22 @@ def budgets(table: pd.DataFrame) -> Figure:
     return figure
 
 
+def budget_line(table: pd.DataFrame) -> str:
+    """What the lines of `budgets` differ in."""
+    return "width" if varying(table, among=("width",)) or not varying(table, among=("depth",)) else "depth"
+
+
 def _sign(number: int) -> Sign:
     """No two are alike: where the signs are used up, they go on in other colours."""
     return SIGNS[number % len(SIGNS)]._replace(colour=SIGNS[(number + number // len(SIGNS)) % len(SIGNS)].colour)
 
 
-def _budget_titles(table: pd.DataFrame) -> list[str]:
-    """The panel of each row: its setting, rates and depth, so far as they vary."""
+def _budget_titles(table: pd.DataFrame, line: str) -> list[str]:
+    """The panel of each row: its setting, rates and depth, so far as they vary and are no lines."""
     rates, depths = ([f"{text} {value}" for value in table[name]] for text, name in (("rate:", "rates"), ("depth", "depth")))
     parts = table.assign(rates=rates, depth=depths)
-    shown = varying(parts, among=("setting", "rates", "depth")) or ["depth"]
+    names = [name for name in ("setting", "rates", "depth") if name != line]
+    shown = varying(parts, among=tuple(names)) or [names[-1 if line == "width" else 0]]
     return [", ".join(row) for row in parts[shown].itertuples(index=False, name=None)]
 
 

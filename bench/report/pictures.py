@@ -164,7 +164,8 @@ def _grown(table: pd.DataFrame) -> pd.DataFrame:
     sides = [table["setting"], table["rates"]]
     n_known = table["n50"].notna().groupby([*sides, table["depth"], table["width"], table["d_in"]]).transform("sum")
     told = table[n_known.gt(1).groupby(sides).transform("any")]
-    panels = told.drop_duplicates(["setting", "rates", "depth"]).groupby(["setting", "rates"], sort=False).size().cumsum()
+    panel = ["setting", "rates", *(["depth"] if curves.budget_line(told) == "width" else [])]
+    panels = told.drop_duplicates(panel).groupby(["setting", "rates"], sort=False).size().cumsum()
     shown = panels[panels <= max(MOST_BUDGET_PANELS, panels.min())].index if len(panels) else []
     return told[[pair in shown for pair in zip(told["setting"], told["rates"], strict=True)]]
 

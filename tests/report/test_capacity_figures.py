@@ -152,7 +152,7 @@ def test_a_search_prints_its_capacities_and_draws_no_map(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert re.search(r"all cells +1 +4 +25 +21 +\d+ \(\d+ to \d+\)", printed)
     assert 'id="capacity-table"' in page
-    assert {path.stem for path in (tmp_path / "figures").glob("*.[ps][nv]g")} == {"capacity"}
+    assert {path.stem for path in (tmp_path / "figures").glob("*.[ps][nv]g")} == {"capacity", "budgets"}
     assert "* The search knows the N50 of 2 of 2 networks to a ratio of 2, or to one sample." in printed
     assert "A search for the frontier of each network" in page
 
