@@ -22,7 +22,10 @@ CAPACITY_PANEL, INCIDENCE_PANEL, BUDGET_PANEL = (2.9, 2.6), (2.35, 1.7), (2.35, 
 
 ENDS = {"memorized": (BELOW_COLOUR, "-"), "early_stopped": ("#b35900", "--"), "diverged": (LINE_COLOUR, ":")}
 
-MOST_TICKS, MOST_BUDGET_TICKS = 7, 5
+MOST_TICKS = 7
+
+# Inches that a number of epochs takes on an axis.
+TICK_INCHES = 0.45
 
 # Panels of budgets beside each other.
 MOST_ACROSS = 4
@@ -153,7 +156,7 @@ def budgets(table: pd.DataFrame) -> Figure:
                 _draw_budget(ax, row, shift * row["budget"], sign, (low, high), reach)
     room = step ** ((len(kinds) + 1) / 2)
     axes[0].set(xscale="log", yscale="log", xlim=(first / room, last * room), ylim=(low, high))
-    log_axis(axes[0], "x", MOST_BUDGET_TICKS)
+    log_axis(axes[0], "x", max(2, int(inches / TICK_INCHES)))
     log_axis(axes[0], "y", MOST_TICKS)
     sns.despine(figure)
     return figure
@@ -170,11 +173,11 @@ def _sign(number: int) -> Sign:
 
 
 def _budget_titles(table: pd.DataFrame, line: str) -> list[str]:
-    """The panel of each row: its setting, rates and depth, so far as they vary and are no lines."""
+    """The panel of each row: its depth, setting and rates, so far as they vary and are no lines."""
     rates, depths = ([f"{text} {value}" for value in table[name]] for text, name in (("rate:", "rates"), ("depth", "depth")))
     parts = table.assign(rates=rates, depth=depths)
-    names = [name for name in ("setting", "rates", "depth") if name != line]
-    shown = varying(parts, among=tuple(names)) or [names[-1 if line == "width" else 0]]
+    names = tuple(name for name in ("depth", "setting", "rates") if name != line)
+    shown = varying(parts, among=names) or [names[0]]
     return [", ".join(row) for row in parts[shown].itertuples(index=False, name=None)]
 
 

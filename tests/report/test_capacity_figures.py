@@ -307,7 +307,7 @@ def test_no_two_widths_have_one_sign_and_a_setting_has_a_row_of_its_own():
     made = tables(rows_of(cells, lambda c: 40 if c.n_samples <= 32 else 90 if c.n_samples <= 64 else None))
     (picture,) = [picture for picture in draw(made) if picture.name == "budgets"]
     assert [ax.get_title() for ax in picture.figure.axes] == [
-        f"{setting}, depth {depth}" for setting in ("no regularization", "dropout 0.1") for depth in (1, 2)
+        f"depth {depth}, {setting}" for setting in ("no regularization", "dropout 0.1") for depth in (1, 2)
     ]
     assert len({round(ax.get_position().x0, 3) for ax in picture.figure.axes}) == 2
     keys = {(text.get_text()[0], text.get_color()) for text in picture.figure.texts if " width " in text.get_text()}
