@@ -24,8 +24,8 @@ ENDS = {"memorized": (BELOW_COLOUR, "-"), "early_stopped": ("#b35900", "--"), "d
 
 MOST_TICKS = 7
 
-# Inches that a number of epochs takes on an axis.
-TICK_INCHES = 0.45
+# Inches that a number of epochs takes on an axis; how many numbers there are at most, and where they have no room.
+TICK_INCHES, MOST_BUDGET_TICKS, FEW_TICKS = 0.45, 5, 2
 
 # Panels of budgets beside each other.
 MOST_ACROSS = 4
@@ -156,7 +156,7 @@ def budgets(table: pd.DataFrame) -> Figure:
                 _draw_budget(ax, row, shift * row["budget"], sign, (low, high), reach)
     room = step ** ((len(kinds) + 1) / 2)
     axes[0].set(xscale="log", yscale="log", xlim=(first / room, last * room), ylim=(low, high))
-    log_axis(axes[0], "x", max(2, int(inches / TICK_INCHES)))
+    log_axis(axes[0], "x", MOST_BUDGET_TICKS if inches > MOST_BUDGET_TICKS * TICK_INCHES else FEW_TICKS)
     log_axis(axes[0], "y", MOST_TICKS)
     sns.despine(figure)
     return figure
