@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
-from bench.commands.exits import exit_status
+from bench.commands.exits import NO, exit_status
 from bench.commands.own_network import by_their_own_name, check_texts, composed_settings
 from bench.protocol.grid import GridError
 
@@ -28,15 +29,18 @@ SETTINGS = (
 )
 
 # Of a network's samples: what one training is, as `bench.modules.on_noise.Setup` has it.
-_OF_TRAINING = ("loss", "optimizer", "batch_size", "max_epochs", "tau", "measured", "device")
+_OF_TRAINING = ("loss", "max_epochs", "tau", "measured", "device")
 
 STOPPED = "finished trainings are kept, and the same command goes on from there"
 
 
 def main(arguments: Sequence[str], *, table: bool) -> int:
-    """Train what the arguments ask for, and leave its report; `table`: print the table of N50 in full."""
+    """Train what the arguments ask for, and leave its report; `table`: print the table of N50 in full.
 
-    def run() -> None:
+    The exit status is 0, or 1 where trainings failed.
+    """
+
+    def run() -> int:
         asked = composed_settings("networks", arguments, SETTINGS)
         for number, values in enumerate(asked):
             if values["run_dir"] in [other["run_dir"] for other in asked[:number]]:
@@ -44,13 +48,14 @@ def main(arguments: Sequence[str], *, table: bool) -> int:
                 raise GridError(
                     "run_dir", values["run_dir"], rule, "sweep grid.NAME=[...] in one run, or name a folder for each"
                 )
-        for values in asked:
-            _run(values, table=table)
+        failed = [_run(values, table=table) for values in asked]
+        return NO if any(failed) else 0
 
     return exit_status(run, SETTINGS, stopped=STOPPED)
 
 
-def _run(values: dict[str, Any], *, table: bool) -> None:
+def _run(values: dict[str, Any], *, table: bool) -> bool:
+    """Train and report; whether trainings failed."""
     check_texts(values, ("model", "loss", "optimizer", "run_dir"), "run")
     if values["device"] is not None:
         check_texts(values, ("device",), "run")
@@ -72,11 +77,16 @@ def _run(values: dict[str, Any], *, table: bool) -> None:
         model_args=values["model_args"] or {},
         optimizer=values["optimizer"],
         learning_rate=values["learning_rate"],
+        batch_size=values["batch_size"],
         search=values["search"] or None,
     )
-    setup = Setup(values["shapes"], **{name: values[name] for name in _OF_TRAINING})
+    of_training = {name: values[name] for name in _OF_TRAINING}
+    setup = Setup(values["shapes"], optimizer=grid.optimizers[0], batch_size=grid.batch_sizes[0], **of_training)
     # A factory may import what lies beside it when it is called.
     with importable(), by_their_own_name():
         module = imported(values["model"])
         folder = run_grid(module, values["model"], grid, setup, values["run_dir"], fresh=values["fresh"], config=values)
-    report_networks(folder, table=table)
+    told = report_networks(folder, table=table)
+    if told:
+        print(f"memcap: {told}", file=sys.stderr)
+    return bool(told)

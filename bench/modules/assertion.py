@@ -62,7 +62,7 @@ def assert_memorizes(
     started = time.monotonic()
     given = dict(shapes=shapes, arguments=arguments, loss=loss, optimizer=optimizer, device=device)
     with quiet():
-        asked = question(module, batch, tau=tau, max_epochs=within_epochs, seeds=(seed,), **given)  # pyright: ignore[reportArgumentType]
+        asked = question(module, batch, tau=tau, max_epochs=within_epochs, seeds=(seed,), ranked=False, **given)  # pyright: ignore[reportArgumentType]
         trainer = Trainer(asked.source, asked.batch, asked.facts, asked.device, time.monotonic)
         trial = dataclasses.replace(asked.trial, dropout=False, measured=EVAL)
         off = ["dropout"] if asked.facts.random else []

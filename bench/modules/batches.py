@@ -148,11 +148,12 @@ def _held(path: Path) -> Any:
     if path.suffix == ".parquet" and not path.read_bytes().startswith(b"PAR1"):
         raise GridError("data", str(path), "is no .parquet file", "write it with table.to_parquet(path)")
     table = pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
-    for name in map(str, table):
-        # What pandas makes of a name that stands there again.
-        again = re.fullmatch(r"(.+)\.\d+", name)
-        if again and again[1] in table and path.suffix == ".csv":
-            raise GridError("data", str(path), f"has the column {again[1]} twice", f"name them {again[1]}1 and {again[1]}2")
+    # pandas gives a name that stands there again a number, so that it is looked for in the header itself.
+    header = pd.read_csv(path, header=None, nrows=1, dtype=str).iloc[0] if path.suffix == ".csv" else pd.Series(dtype=str)
+    again = header[header.notna() & header.duplicated()]
+    if len(again):
+        first = again.iloc[0]
+        raise GridError("data", str(path), f"has the column {first} twice", f"name them {first}1 and {first}2")
     unnamed = [str(name) for name in table if not str(name).strip() or re.fullmatch(r"Unnamed: \d+", str(name))]
     if unnamed:
         rule, remedy = "has a column without a name, as the row numbers of pandas are", "name it, or write it with index=False"

@@ -15,6 +15,8 @@ from bench.modules import capacity_folder
 from bench.modules.grid import asked_of, ran_on
 from bench.modules.networks import quiet
 from bench.modules.on_noise import OnNoise, Rows, Setup, searches
+from bench.protocol.cells import Status
+from bench.protocol.grid import GridError
 from bench.report.network_page import build_networks
 from bench.runs.search import Search
 from bench.statistics.frontier import Side, fit
@@ -102,13 +104,17 @@ def capacity(
         own = OnNoise(module, setup, [arguments or {}])
         (name,) = own.arguments
         size = own.size(name)
-        for wanted in searches({(name, own.rate()): size.dimension}, rows, chosen, seed):
+        for wanted in searches({own.way(name): size.dimension}, rows, chosen, seed):
             made: Rows = {}
             for pack in own.train(wanted):
                 made |= pack
             rows |= {one: made[one] for one in wanted}
+            for row in made.values():
+                if row["status"] == Status.FAILED:
+                    rule = f"{row['reason']} (of {row['n_samples']} samples)"
+                    raise GridError("module", own.first.source.name, rule, "mend it, or its shapes")
     table = capacity_folder.table(rows)
-    success = table["memorized"].to_numpy(bool)
+    success = (table["status"] == Status.MEMORIZED).to_numpy(bool)
     found = fit(table["n_samples"].to_numpy(int), success, table["seed"].to_numpy(), searched=True)
     source = own.first.source
     return Capacity(
@@ -116,7 +122,7 @@ def capacity(
         n_params=size.n_params,
         rank=size.rank,
         trained=table,
-        network={"name": source.name, "identity": capacity_folder.identity({name: source})},
+        network={"name": source.name, "identity": capacity_folder.identity([(name, source)])},
         asked=asked_of(own, searched=True, cells_per_round=chosen.cells_per_round),
         ran=ran_on(own),
         took={

@@ -6,7 +6,7 @@ What stands there is read again, never run.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -54,12 +54,21 @@ def held(folder: Path, *, fresh: bool) -> Iterator[Claim]:
         yield own
 
 
-def identity(sources: Mapping[str, Source]) -> dict[str, dict[str, str]]:
-    """What results are of: a hash of each network, by its arguments, and of each source that they are made of, by name."""
+def identity(sources: Iterable[tuple[str, Source]]) -> dict[str, dict[str, str]]:
+    """What results are of: a hash of each network, by its arguments, and of each source that they are made of, by name.
+
+    Of sources of one name that networks differ in there are the hashes of all, with spaces between.
+    """
+    networks: dict[str, str] = {}
     made: dict[str, str] = {}
-    for source in sources.values():
-        made |= source.sources()
-    return {"networks": {name: str(own.identity()["hash"]) for name, own in sources.items()}, "sources": made}
+    for name, source in sources:
+        networks[name] = str(source.identity()["hash"])
+        made = _united(made, source.sources())
+    return {"networks": networks, "sources": made}
+
+
+def _united(one: Mapping[str, str], other: Mapping[str, str]) -> dict[str, str]:
+    return {**one, **{name: " ".join(sorted({*one.get(name, "").split(), *own.split()})) for name, own in other.items()}}
 
 
 def begin(folder: Path, model: str, own: Mapping[str, Mapping[str, str]], asked: Mapping[str, Any]) -> Rows:
@@ -88,7 +97,7 @@ def begin(folder: Path, model: str, own: Mapping[str, Mapping[str, str]], asked:
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             rule = f"holds {FOUND} or {TRAININGS} that cannot be read"
             raise GridError("run_dir", str(folder), rule, REMEDY) from error
-    both = {part: {**before.get(part, {}), **own[part]} for part in own}
+    both = {part: _united(before.get(part, {}), own[part]) for part in own}
     say(folder, model, both, asked)
     rows = trained.astype(object).where(trained.notna(), None).to_dict("records")
     return {Training(*(row[name] for name in Training._fields)): _typed(row) for row in rows}
@@ -107,7 +116,7 @@ def _refuse_other(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any
     for part, what in (("sources", "the source of {}"), ("networks", "the network {}")):
         known, own = before["identity"][part], now["identity"][part]
         for name in sorted(known.keys() & own.keys()):
-            if known[name] != own[name]:
+            if not set(known[name].split()) & set(own[name].split()):
                 told = what.format(name or "without arguments")
                 raise GridError("model", model, f"is not what {folder} holds trainings of: {told} has changed", REMEDY)
     for name, value in now["asked"].items():
@@ -118,20 +127,22 @@ def _refuse_other(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any
 
 _COLUMNS = list(columns_of("network_trainings"))
 
+# Columns that may be empty.
+_WHOLE, _NUMBERS = ("batch_size", "n_params", "jacobian_rank"), ("epoch_to_tau", "best_tau", "final_tau")
+
 
 def _typed(row: Mapping[Any, Any]) -> dict[str, Any]:
     """A row as `bench.modules.on_noise` gives it; an empty number is no number."""
-    epoch, rank = row["epoch_to_tau"], row["jacobian_rank"]
-    return {
-        **row,
-        "epoch_to_tau": float("nan") if epoch is None else float(epoch),
-        "jacobian_rank": None if rank is None else int(rank),
-    }
+    whole = {name: None if row[name] is None else int(row[name]) for name in _WHOLE}
+    return {**row, **whole, **{name: float("nan") if row[name] is None else float(row[name]) for name in _NUMBERS}}
 
 
 def table(rows: Rows) -> pd.DataFrame:
     """Trainings as the table `network_trainings`."""
-    return pd.DataFrame(list(rows.values()), columns=_COLUMNS).astype({"jacobian_rank": "Int64"})
+    made = pd.DataFrame(list(rows.values()), columns=_COLUMNS)
+    # Where all are empty, too.
+    texts = dict.fromkeys(("status", "engine", "reason"), "string")
+    return made.astype({**dict.fromkeys(_WHOLE, "Int64"), **dict.fromkeys(_NUMBERS, float), **texts})
 
 
 def keep(folder: Path, made: pd.DataFrame) -> None:

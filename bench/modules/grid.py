@@ -19,15 +19,16 @@ from bench.machine.bar import Bar
 from bench.machine.signals import unbroken
 from bench.modules import capacity_folder
 from bench.modules.networks import quiet
-from bench.modules.on_noise import LEAST_SAMPLES, OnNoise, Rows, Setup, Training, searches, spelled
+from bench.modules.on_noise import LEAST_SAMPLES, OnNoise, Rows, Setup, Training, Way, searches, spelled
 from bench.modules.optimizers import NAMED
-from bench.protocol.cells import MAX_SEED
+from bench.modules.questions import check_whole
+from bench.protocol.cells import MAX_SEED, Status
 from bench.protocol.grid import GridError, listed
 from bench.protocol.names import did_you_mean
 from bench.runs.search import Search
 
 # What a grid sweeps beside the arguments of the function.
-AXES = ("model_args", "learning_rate", "n_samples", "seed")
+AXES = ("model_args", "optimizer", "learning_rate", "batch_size", "n_samples", "seed")
 
 # Of a grid that names sample counts and no seeds.
 SEEDS = range(5)
@@ -41,34 +42,44 @@ MOST_TRAININGS = 1_000_000
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Grid:
-    """What to train: networks by their arguments, rates, and sample counts with seeds; or a search in place of these."""
+    """What to train: networks by their arguments, optimizers with their rates, samples of a step (None: all), and sample counts
+    with seeds; or a search in place of these.
+    """
 
     networks: tuple[Mapping[str, Any], ...]
-    rates: tuple[float, ...]
+    optimizers: tuple[tuple[str, float], ...]
+    batch_sizes: tuple[int | None, ...]
     n_samples: tuple[int, ...]
     seeds: tuple[int, ...]
     search: Search | None
 
 
 def grid_of(
-    axes: Mapping[str, Any], *, model_args: Mapping[str, Any], optimizer: str, learning_rate: float | None, search: Any
+    axes: Mapping[str, Any],
+    *,
+    model_args: Mapping[str, Any],
+    optimizer: str,
+    learning_rate: float | None,
+    batch_size: int | None,
+    search: Any,
 ) -> Grid:
     """The grid that settings ask for, every value checked.
 
     Args:
         axes: lists of values by the names of AXES, those of `model_args` by the names of arguments; None: not swept.
         model_args: arguments that all networks share.
-        optimizer: a name of `bench.modules.optimizers`.
+        optimizer: where it is not swept, a name of `bench.modules.optimizers`, or NAME:RATE.
         learning_rate: where it is not swept; None: torch's own for that optimizer.
+        batch_size: where it is not swept; None: all samples.
         search: None, or the fields of `bench.Search`; for a grid without sample counts.
 
     Raises:
         bench.GridError: a value that cannot be.
 
     >>> made = grid_of({"model_args": {"hidden": [8, 16]}, "n_samples": [4], "seed": "range(2)"}, model_args={"depth": 1},
-    ...                optimizer="adam", learning_rate=None, search=None)
-    >>> made.networks, made.rates, made.seeds
-    (({'depth': 1, 'hidden': 8}, {'depth': 1, 'hidden': 16}), (0.001,), (0, 1))
+    ...                optimizer="adam", learning_rate=None, batch_size=None, search=None)
+    >>> made.networks, made.optimizers, made.seeds
+    (({'depth': 1, 'hidden': 8}, {'depth': 1, 'hidden': 16}), (('adam', 0.001),), (0, 1))
     """
     for name in axes:
         if name not in AXES:
@@ -87,20 +98,8 @@ def grid_of(
     choices = [listed(f"grid.model_args.{name}", values) for name, values in swept.items()]
     _refuse_many(choices)
     networks = [{**model_args, **dict(zip(swept, point, strict=True))} for point in itertools.product(*choices)]
-    if optimizer not in NAMED:
-        raise GridError(
-            "optimizer", optimizer, "is no optimizer", did_you_mean(optimizer, NAMED, f"choose from {', '.join(NAMED)}")
-        )
-    rates: Iterable[Any] = (NAMED[optimizer][1] if learning_rate is None else learning_rate,)
-    if "learning_rate" in given:
-        if learning_rate is not None:
-            rule = "is swept by this grid, so one value has no effect"
-            raise GridError("learning_rate", learning_rate, rule, "give grid.learning_rate alone")
-        rates = listed("grid.learning_rate", given["learning_rate"])
-    shown = "grid.learning_rate" if "learning_rate" in given else "learning_rate"
-    for rate in rates:
-        if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate <= sys.float_info.max:
-            raise GridError(shown, rate, "must be a positive number", "give for example 0.01")
+    optimizers = _optimizers(given, optimizer, learning_rate)
+    sizes = _batch_sizes(given, batch_size)
     counts = listed("grid.n_samples", given["n_samples"]) if "n_samples" in given else []
     for count in counts:
         if type(count) is not int or count < LEAST_SAMPLES:
@@ -115,13 +114,64 @@ def grid_of(
         raise GridError("grid.seed", given["seed"], "is what a search chooses", "give grid.n_samples too, or leave it out")
     made = Grid(
         tuple({spelled(own): own for own in networks}.values()),
-        tuple(dict.fromkeys(map(float, rates))),
+        optimizers,
+        sizes,
         tuple(dict.fromkeys(counts)),
         tuple(dict.fromkeys(seeds)),
         _search(search, searching=not counts),
     )
-    _refuse_many([made.networks, made.rates, made.n_samples or (0,), made.seeds or (0,)])
+    _refuse_many([made.networks, made.optimizers, made.batch_sizes, made.n_samples or (0,), made.seeds or (0,)])
     return made
+
+
+def _optimizers(given: Mapping[str, Any], optimizer: str, learning_rate: float | None) -> tuple[tuple[str, float], ...]:
+    """Each optimizer at each rate; one that is written NAME:RATE at its own."""
+    if "learning_rate" in given and learning_rate is not None:
+        rule = "is swept by this grid, so one value has no effect"
+        raise GridError("learning_rate", learning_rate, rule, "give grid.learning_rate alone")
+    shown = "grid.learning_rate" if "learning_rate" in given else "learning_rate"
+    rates = listed(shown, given["learning_rate"]) if "learning_rate" in given else []
+    rates = rates if learning_rate is None else [learning_rate]
+    for rate in rates:
+        _check_rate(shown, rate)
+    named = "grid.optimizer" if "optimizer" in given else "optimizer"
+    found: dict[tuple[str, float], None] = {}
+    for one in listed(named, given.get("optimizer", optimizer)):
+        name, colon, own = str(one).partition(":")
+        if name not in NAMED:
+            raise GridError(named, one, "is no optimizer", did_you_mean(name, NAMED, f"choose from {', '.join(NAMED)}"))
+        if colon and rates:
+            raise GridError(named, one, f"has a rate of its own beside {shown}", "give one of them")
+        if colon:
+            try:
+                own_rates: list[Any] = [float(own)]
+            except ValueError:
+                own_rates = [own]
+            _check_rate(named, own_rates[0])
+        else:
+            own_rates = rates or [NAMED[name][1]]
+        found |= dict.fromkeys((name, float(rate)) for rate in own_rates)
+    return tuple(found)
+
+
+def _check_rate(name: str, rate: object) -> None:
+    if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate <= sys.float_info.max:
+        raise GridError(name, rate, "must be a positive number", "give for example 0.01")
+
+
+def _batch_sizes(given: Mapping[str, Any], batch_size: int | None) -> tuple[int | None, ...]:
+    if "batch_size" not in given:
+        if batch_size is not None:
+            check_whole("batch_size", batch_size)
+        return (batch_size,)
+    if batch_size is not None:
+        rule = "is swept by this grid, so one value has no effect"
+        raise GridError("batch_size", batch_size, rule, "give grid.batch_size alone")
+    sizes = listed("grid.batch_size", given["batch_size"])
+    for size in sizes:
+        if size is not None:
+            check_whole("grid.batch_size", size)
+    return tuple(dict.fromkeys(sizes))
 
 
 def _refuse_many(choices: Iterable[Sequence[Any]]) -> None:
@@ -155,11 +205,13 @@ def run_grid(
 ) -> Path:
     """Train a grid of networks on noise, each training once, into a folder (`bench.report.network_page` makes its page).
 
+    A training that raises has a row that says why; such rows that the folder holds are tried again.
+
     Args:
         module: a function that makes a network.
         model: its name, as the folder keeps it.
         grid: what to train.
-        setup: how; its optimizer is a name.
+        setup: how, beside what the grid says; its optimizer and batch size are the first of the grid.
         run_dir: the folder; trainings that it holds are not repeated.
         fresh: forget what it holds.
         config: the settings, for config.yaml.
@@ -168,7 +220,7 @@ def run_grid(
         The folder.
 
     Raises:
-        bench.GridError: a value that cannot be, a network that raises, or a folder of others.
+        bench.GridError: a value that cannot be, networks that all raise, or a folder of others.
         bench.store.claims.Claimed: another process writes there.
     """
     folder, started, started_at = Path(run_dir), time.perf_counter(), datetime.now(UTC)
@@ -176,13 +228,14 @@ def run_grid(
         # What cannot be is told before anything that the folder holds is forgotten.
         own = OnNoise(module, setup, grid.networks)
         asked = asked_of(own, searched=grid.search is not None, cells_per_round=grid.search and grid.search.cells_per_round)
-        identity = capacity_folder.identity(own.sources)
+        identity = capacity_folder.identity(own.sources())
     with quiet(), capacity_folder.held(folder, fresh=fresh) as claim:
-        rows = capacity_folder.begin(folder, model, identity, asked)
+        known = capacity_folder.begin(folder, model, identity, asked)
+        rows = {one: row for one, row in known.items() if row["status"] != Status.FAILED}
         kept = len(rows)
         print(f"memcap: {_told(grid, rows, own)}, results in {run_dir}", flush=True)
         try:
-            _train(own, grid, rows, lambda: (claim.check(), capacity_folder.keep(folder, capacity_folder.table(rows))))
+            _train(own, grid, rows, lambda: (claim.check(), capacity_folder.keep(folder, capacity_folder.table(known | rows))))
         finally:
             with unbroken():
                 took = {
@@ -208,8 +261,6 @@ def asked_of(own: OnNoise, *, searched: bool, cells_per_round: int | None) -> di
     return {
         "shapes": [list(shape) for shape in own.setup.shapes],
         "loss": trial.loss.name,
-        "optimizer": trial.recipe.kind.__name__,
-        "batch_size": trial.batch_size,
         "max_epochs": trial.max_epochs,
         "tau": trial.tau,
         "measured": trial.measured,
@@ -220,15 +271,20 @@ def asked_of(own: OnNoise, *, searched: bool, cells_per_round: int | None) -> di
 
 def _told(grid: Grid, rows: Rows, own: OnNoise) -> str:
     if grid.search is not None:
-        count = len(grid.networks) * len(grid.rates)
+        count = len(_ways(grid, own))
         return f"{count} network{'s' if count > 1 else ''} to search{f', {len(rows)} trainings are there' if rows else ''}"
     wanted = _product(grid, own)
     done = sum(one in rows for one in wanted)
     return f"{len(wanted)} trainings" + (f", {done} of them done already" if done else "")
 
 
+def _ways(grid: Grid, own: OnNoise) -> list[Way]:
+    points = itertools.product(own.arguments, grid.optimizers, grid.batch_sizes)
+    return [Way(name, *optimizer, size) for name, optimizer, size in points]
+
+
 def _product(grid: Grid, own: OnNoise) -> list[Training]:
-    return [Training(*point) for point in itertools.product(own.arguments, grid.rates, grid.n_samples, grid.seeds)]
+    return [Training(*way, *point) for way in _ways(grid, own) for point in itertools.product(grid.n_samples, grid.seeds)]
 
 
 def _train(own: OnNoise, grid: Grid, rows: Rows, keep: Any) -> None:
@@ -236,8 +292,7 @@ def _train(own: OnNoise, grid: Grid, rows: Rows, keep: Any) -> None:
     if grid.search is None:
         rounds: Iterable[Sequence[Training]] = [[one for one in _product(grid, own) if one not in rows]]
     else:
-        names = {(name, rate): _dimension(own, rows, name) for name in own.arguments for rate in grid.rates}
-        rounds = searches(names, rows, grid.search)
+        rounds = searches({way: _dimension(own, rows, way.model_args) for way in _ways(grid, own)}, rows, grid.search)
     kept_at = time.monotonic()
     with ExitStack() as at_the_end, Bar(shown=True, stays=False) as bar:
         at_the_end.callback(lambda: rows and keep())
@@ -259,7 +314,11 @@ def _train(own: OnNoise, grid: Grid, rows: Rows, keep: Any) -> None:
 def _dimension(own: OnNoise, rows: Rows, model_args: str) -> int:
     """Where the search of a network begins; what is known of it from before is not measured again."""
     for one, row in rows.items():
-        if one.model_args == model_args:
+        if one.model_args == model_args and row["status"] != Status.FAILED:
             known = row["jacobian_rank"] if row["jacobian_rank"] is not None else row["n_params"]
             return max(1, round(known / own.setup.outputs))
-    return own.size(model_args).dimension
+    try:
+        return own.size(model_args).dimension
+    except Exception:
+        # The user's module: it may raise anything, and its first training tells what.
+        return 1

@@ -174,12 +174,11 @@ def prepared(
 def quiet() -> Iterator[None]:
     """Within, attention is computed by operators that can be stacked, and torch does not warn of what is said here anyway."""
     with warnings.catch_warnings(), sdpa_kernel(SDPBackend.MATH):
-        # Operators that are slow where they are stacked; targets of another shape; a recurrent layer of one; what runs a trace.
+        # Operators that are slow where they are stacked; targets of another shape; a recurrent layer of one.
         for message in (
             "There is a performance drop",
             "Using a target size",
             "dropout option adds dropout after all but last",
-            "`torch.jit.trace",
         ):
             warnings.filterwarnings("ignore", message=message)
         yield

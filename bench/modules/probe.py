@@ -82,8 +82,8 @@ class Facts(NamedTuple):
     kept: str | None
 
 
-def probe(network: nn.Module, batch: Batch, loss: Loss, mode: str) -> Facts:
-    """Look at a network that was drawn for it.
+def probe(network: nn.Module, batch: Batch, loss: Loss, mode: str, *, ranked: bool = True) -> Facts:
+    """Look at a network that was drawn for it; `ranked`: the Jacobian is taken too, most of the work where it is large.
 
     Raises:
         GridError: the network or the loss raises, or gives what cannot be.
@@ -134,7 +134,7 @@ def probe(network: nn.Module, batch: Batch, loss: Loss, mode: str) -> Facts:
         n_outputs=sum(tensor.numel() for _, _, tensor in gave),
         numbers=any(own.is_floating_point() for own in batch.inputs),
         n_norms=sum(isinstance(part, nn.modules.batchnorm._NormBase) for part in network.modules()),
-        rank=_rank(network, batch),
+        rank=rank(network, batch) if ranked else None,
         constant_output=isinstance(calm, Tensor) and len(batch) > 1 and _across(calm) == 0,
         kept=changed_by_a_pass(network, batch),
     )
@@ -249,19 +249,20 @@ def _halfway(network: nn.Module, one: tuple[Tensor, ...], other: tuple[Tensor, .
     return bool(torch.allclose((first + second) / 2, between, rtol=1e-8, atol=1e-10 * float(first.abs().max())))
 
 
-def _rank(network: nn.Module, batch: Batch) -> int | None:
+def rank(network: nn.Module, batch: Batch) -> int | None:
     """The rank of the Jacobian of all outputs for the batch by all trained parameters, in float64 and evaluation mode."""
     own = copy.deepcopy(network).double()
     set_mode(own, EVAL)
-    params = {key: value.detach() for key, value in own.named_parameters() if value.requires_grad}
-    rest = {key: value.detach() for key, value in own.named_parameters() if not value.requires_grad} | dict(own.named_buffers())
     inputs = tuple(x.double() if x.is_floating_point() else x for x in batch.inputs)
-    count = sum(value.numel() for value in params.values())
     with torch.no_grad():
         try:
+            # A lazy part takes its shapes from it.
             shown = own(*(x[:1] for x in inputs))
         except (RuntimeError, TypeError, ValueError, IndexError):
             return None
+    params = {key: value.detach() for key, value in own.named_parameters() if value.requires_grad}
+    rest = {key: value.detach() for key, value in own.named_parameters() if not value.requires_grad} | dict(own.named_buffers())
+    count = sum(value.numel() for value in params.values())
     if not isinstance(shown, Tensor) or not count:
         return None
     outputs = len(batch) * shown.numel()
@@ -286,7 +287,12 @@ def _rank(network: nn.Module, batch: Batch) -> int | None:
         matrix = _one_by_one(own, inputs)
     if not torch.isfinite(matrix).all():
         return None
-    return int(torch.linalg.matrix_rank(matrix))
+    few, many = sorted(matrix.shape)
+    tolerance = many * torch.finfo(matrix.dtype).eps
+    if many > 2 * few:
+        # A triangle of the same singular values, which takes a fraction of the time that the whole does.
+        matrix = torch.linalg.qr(matrix if len(matrix) == many else matrix.T, mode="r").R
+    return int(torch.linalg.matrix_rank(matrix, rtol=tolerance))
 
 
 def _one_by_one(network: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:

@@ -58,8 +58,9 @@ def question(
     measured: str = EVAL,
     seeds: Iterable[int] | int = SEEDS,
     device: str | None = None,
+    ranked: bool = True,
 ) -> Question:
-    """The question that these arguments ask; they are those of `bench.diagnose`.
+    """The question that these arguments ask; they are those of `bench.diagnose`. `ranked`: as of `bench.modules.probe`.
 
     Raises:
         GridError: a value that cannot be, or a network that raises on the batch.
@@ -91,7 +92,7 @@ def question(
     network = source.draw(drawn_seeds[0]).to(where)
     mode = TRAIN if source.template.training else EVAL
     shown = shown.map(lambda own: own.to(where), lambda own: own.to(where))
-    facts = probe(network, shown, own_loss, mode)
+    facts = probe(network, shown, own_loss, mode, ranked=ranked)
     owner = module if isinstance(module, nn.Module) else source.template
     recipe = recipe_of(optimizer, owner, instance=source.is_instance)
     # noinspection: what a stopping rule is was checked above.

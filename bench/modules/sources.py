@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import functools
 import hashlib
 import importlib
 import inspect
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 
 from bench.modules.losses import first_line
 from bench.modules.randomness import drawn
+from bench.modules.written import class_text, written
 from bench.protocol.grid import GridError
 from bench.protocol.names import did_you_mean
 
@@ -128,37 +128,30 @@ class Source:
         return {"name": self.name, "arguments": self.arguments, "shapes": shapes, "hash": self._hash()}
 
     def sources(self) -> dict[str, str]:
-        """A hash of the source of each class outside torch that it uses, and of the function that makes it, by name."""
-        return {name: hashlib.sha256(text.encode()).hexdigest()[:16] for name, text in self._sources().items()}
+        """Hashes of what it is made of by name: its classes outside torch, what makes it, and functions that these call."""
+        return {name: _digest(text) for name, text in self._sources().items()}
 
     def _sources(self) -> dict[str, str]:
-        outside: dict[str, set[str]] = {}
-        for kind in {own for part in self.template.modules() for own in type(part).__mro__}:
-            if kind.__module__.partition(".")[0] not in ("torch", "builtins"):
-                outside.setdefault(f"{kind.__module__}.{kind.__qualname__}", set()).add(_source(kind))
-        # Classes that functions make may share a name.
-        named = {name: "\n".join(sorted(outside[name])) for name in sorted(outside)}
-        return named if self.is_instance else named | {f"{self.name}()": _source(self.asked)}
+        kinds = {own for part in self.template.modules() for own in type(part).__mro__}
+        # What is followed first hangs on no order of a set.
+        outside = sorted((own for own in kinds if _is_outside(own)), key=lambda own: (own.__module__, own.__qualname__))
+        return written(outside) if self.is_instance else written(outside, self.asked, f"{self.name}()")
 
     def _hash(self) -> str:
         """A hash of what the network is: the function's name and arguments, the repr, shapes, and sources outside torch."""
         said = [self.name, repr(sorted(self.arguments.items())), repr(self.template)]
         said += [f"{name} {tuple(own.shape)} {own.dtype}" for name, own in self.template.named_parameters()]
+        said += [class_text(type(part)) for part in self.template.modules() if _is_outside(type(part))]
         said += self._sources().values()
-        return hashlib.sha256("\n".join(said).encode()).hexdigest()[:16]
+        return _digest("\n".join(said))
 
 
-def _source(of: Any) -> str:
-    """The text of a class or function; of what holds one, as a `functools.partial` does, that of what it holds or is of."""
-    if isinstance(of, functools.partial):
-        return f"{_source(of.func)}{of.args!r}{sorted(of.keywords.items())!r}"
-    try:
-        return inspect.getsource(of)
-    except OSError:
-        return getattr(of, "__qualname__", type(of).__qualname__)
-    except TypeError:
-        # Not its repr, which may hold an address: the next process has another.
-        return getattr(of, "__qualname__", None) or _source(type(of))
+def _is_outside(kind: type) -> bool:
+    return kind.__module__.partition(".")[0] not in ("torch", "builtins")
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _takes_generator(function: Any) -> bool:

@@ -5,19 +5,19 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.func import functional_call, grad_and_value, vjp, vmap
-from torch.fx.experimental.proxy_tensor import make_fx
-from torch.fx.graph import CodeGen
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 
 from bench.modules.activations import applied
 from bench.modules.networks import Prepared, quiet
 from bench.modules.orders import batches
+from bench.modules.traced import traced
 from bench.modules.trials import Clock, Curve, Job, stopped_at
 
 # Epochs between looks at the clock and at what was reached: at most so many, and so few that a look comes each so many seconds.
@@ -43,8 +43,7 @@ class CannotStack(Exception):
 
 class _Captured:
     """A function of tensors, traced once to a flat list of operators after so many calls with the same shapes: what torch.func
-    does in Python for each call takes longer than the arithmetic of small networks. torch.jit, as long as torch has it, runs
-    the list without Python, in a fifth of the time.
+    does in Python for each call takes longer than the arithmetic of small networks.
     """
 
     def __init__(self, function: Callable[..., Any], traceable: bool):
@@ -71,21 +70,11 @@ class _Captured:
         def listed(*own: Tensor) -> tuple[Tensor, ...]:
             return tuple(tree_leaves(self._function(*tree_unflatten(list(own), inside))))
 
-        run = None
-        try:
-            run = _same(make_fx(listed)(*flat), flat, gave)
+        # What cannot be traced goes on as it is.
+        with suppress(Exception):
+            run = _same(traced(listed, flat), flat, gave)
             if run is not None:
-                # A list of operators has no names to map its arguments by.
-                run.graph.set_codegen(CodeGen())
-                run.recompile()
-                faster: Any = torch.jit.trace(run, tuple(flat), check_trace=False)
-                run = _same(faster.forward, flat, gave) or run
-        except Exception:
-            # What cannot be traced goes on as it is.
-            pass
-        if run is not None:
-            known = run
-            self._runs[shapes] = lambda own: tree_unflatten(known(*own), outside)
+                self._runs[shapes] = lambda own: tree_unflatten(run(*own), outside)
 
 
 def _flat(given: tuple) -> list[Tensor]:
@@ -93,12 +82,9 @@ def _flat(given: tuple) -> list[Tensor]:
 
 
 def _same(run: Any, flat: list[Tensor], gave: Any) -> Any:
-    """What runs, if it gives these numbers each time; torch.jit changes what it runs when it has seen it twice."""
-    for _ in range(3):
-        pairs = zip(tree_leaves(gave), run(*flat), strict=True)
-        if not all(torch.equal(one.nan_to_num(), other.nan_to_num()) for one, other in pairs):
-            return None
-    return run
+    """What runs, if it gives these numbers."""
+    pairs = zip(tree_leaves(gave), run(*flat), strict=True)
+    return run if all(torch.equal(one.nan_to_num(), other.nan_to_num()) for one, other in pairs) else None
 
 
 class _Stack:
@@ -241,19 +227,29 @@ def _shared(tensors: list[Tensor]) -> _Data:
     return _Data(torch.stack(tensors), True)
 
 
-def train(networks: Sequence[Prepared], jobs: Sequence[Job], deadline: float, clock: Clock = time.process_time) -> list[Curve]:
+# What is told of a network that has ended while others train on: its place, and its losses.
+Over = Callable[[int, Curve], None]
+
+
+def train(
+    networks: Sequence[Prepared],
+    jobs: Sequence[Job],
+    deadline: float,
+    clock: Clock = time.process_time,
+    over: Over = lambda place, curve: None,
+) -> list[Curve]:
     """Losses of each network at epochs 0, 1, ..., until all memorized, diverged, were stopped or had their epochs.
 
     Networks and jobs belong to each other; their trials differ in rates, draws, data of one shape and epochs alone. Where the
     time until the deadline by this clock is too short for all, those with the most epochs are cut off, the last of
-    the list first.
+    the list first. `over` is called as a network ends, so that something is known of a pack that is stopped.
 
     Raises:
         CannotStack: torch cannot batch the network, or stacked it gives other losses than alone.
     """
     with quiet():
         stack = _stacked(networks, jobs)
-        return _trained(stack, networks, deadline, clock)
+        return _trained(stack, networks, deadline, clock, over)
 
 
 def _stacked(networks: Sequence[Prepared], jobs: Sequence[Job]) -> _Stack:
@@ -282,10 +278,11 @@ def _stacked(networks: Sequence[Prepared], jobs: Sequence[Job]) -> _Stack:
     return stack
 
 
-def _trained(stack: _Stack, networks: Sequence[Prepared], deadline: float, clock: Clock) -> list[Curve]:
+def _trained(stack: _Stack, networks: Sequence[Prepared], deadline: float, clock: Clock, over: Over) -> list[Curve]:
     jobs = list(stack.jobs)
     kept: list[list[np.ndarray]] = [[] for _ in jobs]
     given_up: set[int] = set()
+    told_of: set[int] = set()
     # Where nothing is trained, one epoch tells all.
     most = max(job.trial.max_epochs for job in jobs) if stack.params else 1
     goals = [own.scale.goal(job.trial.tau) for own, job in zip(networks, jobs, strict=True)]
@@ -315,6 +312,9 @@ def _trained(stack: _Stack, networks: Sequence[Prepared], deadline: float, clock
         each_s = fastest / len(stack.places)
         block = max(1, min(MOST_EPOCHS, 2 * block, int(LOOK_S / max(each_s * len(stack.places), 1e-9))))
         left = [k for k, place in enumerate(stack.places) if not _is_over(kept[place], jobs[place], goals[place])]
+        for place in {*stack.places} - {stack.places[k] for k in left} - told_of:
+            told_of.add(place)
+            over(place, Curve(np.concatenate(kept[place]), False))
         # Many will memorize before their epochs end, so that at first twice the time is planned. The first epoch is slower.
         ahead = {k: jobs[stack.places[k]].trial.max_epochs - epoch for k in left}
         hope = 1 + (deadline - now) / (deadline - begun) if math.isfinite(deadline) else 1.0

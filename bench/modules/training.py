@@ -17,7 +17,7 @@ from bench.modules.probe import Facts
 from bench.modules.randomness import drawn, stream
 from bench.modules.sources import Source
 from bench.modules.together import CannotStack
-from bench.modules.trials import TRAIN, Clock, Ended, Job, Trial, ended
+from bench.modules.trials import TRAIN, Clock, Curve, Ended, Job, Trial, ended
 from bench.protocol.grid import GridError
 
 # Numbers that a pack of networks may hold: parameters with gradients and the optimizer's state, and what the layers give,
@@ -125,15 +125,20 @@ class Trainer:
 
     def _together(self, jobs: Sequence[Job], deadline: float) -> list[Job]:
         networks = [self.prepare(job) for job in jobs]
+
+        def over(place: int, curve: Curve) -> None:
+            own, job = networks[place], jobs[place]
+            self.results[job] = ended(curve, job.trial, own.scale, to_end=job.to_end, together=True)
+
         try:
-            curves = together.train(networks, jobs, deadline, self.clock)
+            curves = together.train(networks, jobs, deadline, self.clock, over)
         except torch.OutOfMemoryError as error:
             if len(jobs) == 1:
                 raise _too_large(self.source.name, self.device) from error
             half = len(jobs) // 2
             return [*self._together(jobs[:half], deadline), *self._together(jobs[half:], deadline)]
-        for own, job, curve in zip(networks, jobs, curves, strict=True):
-            self.results[job] = ended(curve, job.trial, own.scale, to_end=job.to_end, together=True)
+        for place, curve in enumerate(curves):
+            over(place, curve)
         return [job for job, curve in zip(jobs, curves, strict=True) if curve.cut]
 
     def _alone(self, jobs: Sequence[Job], deadline: float) -> list[Job]:

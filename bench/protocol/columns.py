@@ -971,7 +971,9 @@ _ON_NOISE = "modules/on_noise.py"
 _OWN = "statistics/own_networks.py"
 _OWN_NETWORK = (
     Column("model_args", "text", "the arguments of the function that makes the network; empty: none", _ON_NOISE),
+    Column("optimizer", "name", "by which it trains, with torch's settings", _ON_NOISE),
     Column("learning_rate", "1", "of the optimizer", _ON_NOISE),
+    Column("batch_size", "samples", "samples of a step; empty: all", _ON_NOISE),
 )
 _OWN_SIZES = (
     Column("n_params", "parameters", "of the network", _PROBE_SOURCE),
@@ -987,17 +989,22 @@ _NETWORK_TRAININGS = (
     *_OWN_NETWORK,
     Column("n_samples", "samples", "inputs and targets N(0, 1)", _ON_NOISE),
     Column("seed", "seed", "of the noise and of the initial weights", _ON_NOISE),
-    Column("memorized", "true or false", "whether tau was reached", "modules/trials.py"),
+    Column("status", "name", "how it ended: memorized (tau was reached), censored, diverged, failed (an error)", _ON_NOISE),
     Column("epoch_to_tau", "epochs", "the first epoch at which tau was reached; empty: never", "modules/trials.py"),
     Column("best_tau", _OF_SCALE, "the least tau of all epochs", "modules/trials.py"),
     Column("final_tau", _OF_SCALE, "tau when training ended; infinite: diverged", "modules/trials.py"),
     *_OWN_SIZES,
-    Column("together", "true or false", "whether it trained beside others, stacked", "modules/training.py"),
+    Column(
+        "engine", "name", "stacked: beside others under torch.func.vmap; alone: a plain loop of torch", "modules/training.py"
+    ),
+    Column("device", "name", "where it trained, as torch names it", "modules/training.py"),
+    Column("reason", "text", "why it failed; empty: it did not", _ON_NOISE),
 )
 _NETWORK_GROUPS = (
     *_OWN_NETWORK,
     Column("n_samples", "samples", "inputs and targets N(0, 1)", _ON_NOISE),
-    Column("n_seeds", "seeds", "trainings of the network at this count", _OWN),
+    Column("n_seeds", "seeds", "trainings of the network at this count that came to an end", _OWN),
+    Column("n_failed", "trainings", "how many failed; they count in no other column", _OWN),
     Column("n_memorized", "seeds", "how many of n_seeds reached tau", _OWN),
     Column("fraction_memorized", "fraction", "n_memorized / n_seeds", _OWN),
     *_ends("fraction", "fraction_memorized", "fraction", f"{_SURVIVAL}; {_WILSON}"),
@@ -1006,14 +1013,14 @@ _NETWORK_GROUPS = (
 )
 _NETWORK_CAPACITY = (
     *_OWN_NETWORK,
+    _N50,
+    Column("n50_low", "samples", "low end of the 95 % interval of N50; 0: no lower bound", _PROFILE),
+    Column("n50_high", "samples", "high end of the 95 % interval of N50; infinite: no upper bound", _PROFILE),
     *_OWN_SIZES,
     Column("n_trainings", "trainings", "of the network, at all sample counts", _OWN),
     Column("n_seeds", "seeds", "different seeds among them", _OWN),
     Column("least_n_samples", "samples", "the smallest sample count that was tried", _OWN),
     Column("most_n_samples", "samples", "the largest sample count that was tried", _OWN),
-    _N50,
-    Column("n50_low", "samples", "low end of the 95 % interval of N50; 0: no lower bound", _PROFILE),
-    Column("n50_high", "samples", "high end of the 95 % interval of N50; infinite: no upper bound", _PROFILE),
     Column("side", "name", "where N50 likeliest lies: inside, above or below the sample counts tried", _FRONTIER),
     Column(
         "stuck",

@@ -96,5 +96,5 @@ def spell_tick(value: float | np.integer | str) -> str:
 
 
 def axis_name(field: str) -> str:
-    """What an axis of this field is called."""
-    return {"n_samples": "samples N", "load": "load N / P"}.get(field, field.replace("_", " "))
+    """What an axis of this field is called; nothing where its values say it."""
+    return {"n_samples": "samples N", "load": "load N / P", "trained": ""}.get(field, field.replace("_", " "))

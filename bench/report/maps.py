@@ -171,7 +171,7 @@ def heatmaps(
         _map(ax, own, said[panel], shape, (cell, lane, cell_height), norm)
         _border(ax, borders[panel])
         _draw_marks(ax, over[panel], values[rows], 1 - (lane + AIR / 2) / 2 / cell)
-        ax.set_title(f"{axis_name(panels)} {spell_tick(panel)}", y=1.0, pad=5)
+        ax.set_title(f"{axis_name(panels)} {spell_tick(panel)}".lstrip(), y=1.0, pad=5)
         # An axis of matplotlib takes several times as long as the texts that are all it would show here.
         ax.set_axis_off()
         below: dict[str, Any] = {"ha": "center", "va": "top"}

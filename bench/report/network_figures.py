@@ -16,6 +16,7 @@ from bench.report.maps import epoch_norm, heatmaps
 from bench.report.panels import panels
 from bench.report.pictures import Picture
 from bench.report.style import LINE_COLOUR, QUIET_COLOUR, log_axis
+from bench.report.words import TRAINED, trained_how
 from bench.statistics.capacity import what_is_known
 
 MAP, CAPACITY = "map", "capacity"
@@ -36,7 +37,7 @@ DODGE = 0.06
 def map_picture(
     shown: pd.DataFrame, ranks: pd.Series, name: str, asked: Mapping[str, Any], outputs: int, *, banded: bool
 ) -> Picture:
-    """A heatmap for each learning rate: networks go up, sample counts across.
+    """A heatmap for each way to train: networks go up, sample counts across.
 
     Args:
         shown: as `bench.statistics.own_networks.mapped` gives it.
@@ -47,7 +48,9 @@ def map_picture(
         banded: the counts of `shown` are the upper ends of bands.
     """
     first = list(dict.fromkeys(shown["model_args"]))[:MOST_ROWS]
-    own = shown[shown["model_args"].isin(first)]
+    # Maps in the order of rates, whatever the first network trained at.
+    own = shown.assign(trained=trained_how(shown)).sort_values(list(TRAINED), kind="stable", na_position="first")
+    own = own[own["model_args"].isin(first)]
     labels = {text: shortened(text or name, NAMED) for text in first}
     if len(set(labels.values())) < len(labels):
         labels = {text: text or name for text in first}
@@ -57,7 +60,7 @@ def map_picture(
         max_epochs=asked["max_epochs"],
         # Of a draw's rank before training it cannot be said that no fit exists beyond it.
         loss="",
-        **dict.fromkeys(("n_failed", "n_diverged", "n_early_stopped", "n_censored"), 0),
+        **dict.fromkeys(("n_diverged", "n_early_stopped", "n_censored"), 0),
     )
     title = "Noise memorized: seeds of each network, by sample count"
     if banded:
@@ -67,7 +70,7 @@ def map_picture(
         groups,
         rows="network",
         columns="n_samples",
-        panels="learning_rate",
+        panels="trained",
         norm=epoch_norm(groups),
         title=title,
         number=f"epoch by which half of the seeds had reached tau {asked['tau']:g}",
@@ -81,7 +84,7 @@ def map_picture(
         f" colours: the epoch by which half had. Hatched: fewer than half did. Red line: N = {border}."
         + (f" {left} more networks are in the table alone." if left else "")
     )
-    alt = f"A map of networks by sample counts for each learning rate. {hits} of {count} trainings memorized."
+    alt = f"A map of networks by sample counts for each way to train. {hits} of {count} trainings memorized."
     return Picture(MAP, caption, alt, "network_groups", figure, MAP)
 
 
@@ -103,9 +106,10 @@ def capacity_picture(table: pd.DataFrame, outputs: int) -> Picture:
 
 def capacities(table: pd.DataFrame, outputs: int) -> Figure:
     """The figure of `capacity_picture`."""
-    rates = sorted(table["learning_rate"].unique())
-    signs = {rate: SIGNS[k % len(SIGNS)] for k, rate in enumerate(rates)}
-    key = [(f"{signs[rate].glyph} learning rate {rate:g}", signs[rate].colour) for rate in rates]
+    table = table.assign(trained=trained_how(table)).sort_values(list(TRAINED), kind="stable", na_position="first")
+    ways = list(dict.fromkeys(table["trained"]))
+    signs = {way: SIGNS[k % len(SIGNS)] for k, way in enumerate(ways)}
+    key = [(f"{signs[way].glyph} {way}", signs[way].colour) for way in ways]
     key.append(("Red: as many samples as dimensions. Hollow, with an arrow: only a bound is known.", QUIET_COLOUR))
     shown = {column: what for column, what in AGAINST.items() if table[column].notna().any()}
     names = ("dimensions", "N50 / dimensions" if outputs == 1 else f"N50 x {outputs} outputs / dimensions")
@@ -123,8 +127,8 @@ def capacities(table: pd.DataFrame, outputs: int) -> Figure:
         ax.axhline(1, color=LINE_COLOUR, lw=1.2, zorder=1)
     for ax, row, x in points:
         # Signs of one place stand beside each other.
-        shift = 1 + DODGE * (rates.index(row["learning_rate"]) - (len(rates) - 1) / 2)
-        draw_capacity(ax, row, x * shift, signs[row["learning_rate"]], top, x / outputs)
+        shift = 1 + DODGE * (ways.index(row["trained"]) - (len(ways) - 1) / 2)
+        draw_capacity(ax, row, x * shift, signs[row["trained"]], top, x / outputs)
     sizes = np.array([x for _, _, x in points])
     axes[0].set(ylim=(0, top), xscale="log", xlim=(sizes.min() / BESIDE, sizes.max() * BESIDE))
     log_axis(axes[0], "x", MOST_TICKS)

@@ -7,14 +7,14 @@ from typing import Any
 
 import pandas as pd
 
-from bench.report.words import interval
+from bench.report.words import interval, trained_how
 from bench.statistics.capacity import what_is_known
 
 
-def called(row: Mapping[Any, Any], name: str, *, several_rates: bool) -> str:
-    """A network as a sentence calls it: as Python would, and its rate where that is swept."""
-    rate = f" at learning rate {row['learning_rate']:g}" if several_rates else ""
-    return f"{name}({row['model_args']}){rate}"
+def called(row: Mapping[Any, Any], name: str) -> str:
+    """A network as a sentence calls it: as Python would, and how it trains where others train otherwise."""
+    how = row["trained"] and (f" at {row['trained']}" if row["trained"].startswith("learning rate") else f" ({row['trained']})")
+    return f"{name}({row['model_args']}){how}"
 
 
 def findings(groups: pd.DataFrame, capacity: pd.DataFrame, name: str, asked: Mapping[str, Any]) -> list[str]:
@@ -27,19 +27,21 @@ def findings(groups: pd.DataFrame, capacity: pd.DataFrame, name: str, asked: Map
     """
     hits, count = int(groups["n_memorized"].sum()), int(groups["n_seeds"].sum())
     within = f"within {asked['max_epochs']:,} epochs to tau {asked['tau']:g}"
-    several_rates = len(groups["learning_rate"].unique()) > 1
+    if not count:
+        return [f"No training came to its end: all {int(groups['n_failed'].sum())} failed."]
     if capacity.empty:
         counts = " and ".join(f"{value:,}" for value in sorted(groups["n_samples"].unique()))
         return [
             f"{hits} of {count} trainings memorized {counts} samples of noise {within}; N50 takes two sample counts or more."
         ]
-    sentences = [_most(capacity, name, within, several_rates=several_rates)]
+    how = trained_how(capacity)
+    sentences = [_most(capacity.assign(trained=how if len(set(how)) > 1 else ""), name, within)]
     sentences += _over_rank(capacity)
     sentences.append(f"In all, {hits} of {count} trainings memorized.")
     return sentences
 
 
-def _most(capacity: pd.DataFrame, name: str, within: str, *, several_rates: bool) -> str:
+def _most(capacity: pd.DataFrame, name: str, within: str) -> str:
     """What holds the most, or that it is more or less than was tried."""
     rows = capacity.to_dict("records")
     known = [what_is_known(row) for row in rows]
@@ -49,7 +51,7 @@ def _most(capacity: pd.DataFrame, name: str, within: str, *, several_rates: bool
     # One that was tried with few samples says nothing of those that others hold.
     if any(row["most_n_samples"] == most for row in beyond):
         full = [row for row in beyond if row["most_n_samples"] == most]
-        own = called(full[0], name, several_rates=several_rates)
+        own = called(full[0], name)
         who = f"{len(full)} of {len(rows)} networks hold" if len(full) > 1 else f"{own} holds"
         held = f"more than {most:,} samples of noise, the most that were tried"
         return f"{who} {held}: over half of the draws memorize them {within}."
@@ -61,8 +63,8 @@ def _most(capacity: pd.DataFrame, name: str, within: str, *, several_rates: bool
         if len(rows) > 1:
             alone = f"{{}}, the only one of {len(rows)} networks whose N50 is known"
             who = f"Of {len(valued)} networks whose N50 is known {{}} has the largest" if len(valued) > 1 else alone
-        return f"{who.format(called(best, name, several_rates=several_rates))}: {held}."
-    one = called(rows[0], name, several_rates=several_rates) if len(rows) == 1 else ""
+        return f"{who.format(called(best, name))}: {held}."
+    one = called(rows[0], name) if len(rows) == 1 else ""
     if set(known) == {"less"}:
         least = max(row["n50_high"] for row in rows)
         holds = f"{one} holds fewer than {least:,.0f}" if one else f"No network holds {least:,.0f}"

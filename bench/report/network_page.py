@@ -16,13 +16,15 @@ from bench.protocol.columns import columns_of
 from bench.report.blocks import image, inlined, render, table_html, where
 from bench.report.build import FINDINGS
 from bench.report.drawing import draw
+from bench.report.failures import failures
 from bench.report.lines import MOST_ROWS, Block, block_text, screen, wrapped
 from bench.report.module_page import words_of
 from bench.report.network_figures import capacity_picture, map_picture
 from bench.report.network_findings import findings
 from bench.report.pictures import Picture
+from bench.report.words import trained_how
 from bench.statistics.capacity import spell
-from bench.statistics.own_networks import capacities, groups, in_bands, mapped
+from bench.statistics.own_networks import NETWORK, capacities, groups, in_bands, mapped
 from bench.store import provenance
 from bench.store.atomic import write_atomically
 from bench.store.folder import held_for_report
@@ -45,8 +47,12 @@ def read_trainings(folder: Path) -> pd.DataFrame:
     return pd.read_parquet(folder / TRAININGS)[list(columns_of("network_trainings"))]
 
 
-def report_networks(folder: Path, *, table: bool) -> None:
-    """Write the report of a folder, and print the findings, the page's path and N50 of each network, all rows with `table`."""
+def report_networks(folder: Path, *, table: bool) -> str:
+    """Write the report of a folder, and print the findings, the page's path and N50 of each network, all rows with `table`.
+
+    Returns:
+        A line on the trainings that failed; nothing where none did.
+    """
     path, shown = build_networks(folder), screen()
     print()
     for number, line in enumerate((folder / FINDINGS).read_text(encoding="utf-8").splitlines()):
@@ -56,6 +62,11 @@ def report_networks(folder: Path, *, table: bool) -> None:
     capacity = pd.read_csv(folder / "tables" / "network_capacity.csv", dtype={"model_args": str})
     if len(capacity):
         print(f"\n{block_text(_block(capacity), shown, None if table else MOST_ROWS)}")
+    return _failed(read_trainings(folder))
+
+
+def _failed(trainings: pd.DataFrame) -> str:
+    return failures(trainings, "trainings", "tables/network_trainings.csv")
 
 
 def build_networks(folder: Path) -> Path:
@@ -90,7 +101,11 @@ def _page(folder: Path, found: Mapping[str, Any], tables: Mapping[str, pd.DataFr
     capacity, trainings = tables["network_capacity"], tables["network_trainings"]
     outputs = math.prod(asked["shapes"][1])
     sentences = findings(tables["network_groups"], capacity, name, asked)
-    drawings = [partial(map_picture, mapped(trainings), _ranks(trainings), name, asked, outputs, banded=in_bands(trainings))]
+    if failed := _failed(trainings):
+        sentences.append(f"{failed}.")
+    drawings: list[Any] = [
+        partial(map_picture, mapped(trainings), _ranks(trainings), name, asked, outputs, banded=in_bands(trainings))
+    ]
     drawings += [partial(capacity_picture, capacity, outputs)] if len(capacity) else []
     (folder / "figures").mkdir(exist_ok=True)
     drawn = draw(drawings, folder / "figures", processes=1)
@@ -107,8 +122,8 @@ def _page(folder: Path, found: Mapping[str, Any], tables: Mapping[str, pd.DataFr
         images={one.name: image(folder / "figures" / f"{one.name}.png") for one in pictures},
         tables=_tables(tables),
         tau=f"{asked['tau']:g}",
-        facts=_facts(found, run),
-        command=_command(run),
+        facts=_facts(found, run, trainings),
+        command=_commands(folder),
         style=inlined("told.css"),
     )
     lines = "".join(f"- {sentence}\n" for sentence in sentences)
@@ -120,12 +135,17 @@ def _page(folder: Path, found: Mapping[str, Any], tables: Mapping[str, pd.DataFr
 def _ordered(trainings: pd.DataFrame) -> pd.DataFrame:
     """By network, in the order in which these were asked for, then rate, samples and seed."""
     place = {name: number for number, name in enumerate(dict.fromkeys(trainings["model_args"]))}
-    keys = ["model_args", "learning_rate", "n_samples", "seed"]
-    return trainings.sort_values(keys, key=lambda own: own.map(place) if own.name == "model_args" else own, ignore_index=True)
+    return trainings.sort_values(
+        [*NETWORK, "n_samples", "seed"],
+        na_position="first",
+        key=lambda own: own.map(place) if own.name == "model_args" else own,
+        ignore_index=True,
+    )
 
 
 def _ranks(trainings: pd.DataFrame) -> pd.Series:
-    return trainings.drop_duplicates("model_args").set_index("model_args")["jacobian_rank"].astype("Float64")
+    """Of each network; of one all of whose trainings failed it may not be known."""
+    return trainings.groupby("model_args", sort=False)["jacobian_rank"].first().astype("Float64")
 
 
 def _block(capacity: pd.DataFrame) -> Block:
@@ -134,7 +154,7 @@ def _block(capacity: pd.DataFrame) -> Block:
     shown = pd.DataFrame(
         {
             "network": ["" if pd.isna(row["model_args"]) else row["model_args"] for row in rows],
-            "learning_rate": [f"{row['learning_rate']:g}" for row in rows],
+            "trained": list(trained_how(capacity)),
             "n_params": [f"{row['n_params']:,}" for row in rows],
             "rank": ["" if pd.isna(row["jacobian_rank"]) else f"{row['jacobian_rank']:,.0f}" for row in rows],
             "N50 (95 %)": [spell(row) for row in rows],
@@ -154,12 +174,12 @@ TITLES = {
 
 
 def _tables(tables: Mapping[str, pd.DataFrame]) -> list[dict[str, Any]]:
-    """What stands on the page of each table."""
+    """What stands on the page of each table, without columns that are empty in all rows."""
     return [
         {
             "name": name,
             "title": TITLES[name],
-            "html": table_html(own.head(MOST_SHOWN), name.replace("_", "-"), name),
+            "html": table_html(own.dropna(axis="columns", how="all").head(MOST_SHOWN), name.replace("_", "-"), name),
             "more": max(0, len(own) - MOST_SHOWN),
         }
         for name, own in tables.items()
@@ -168,25 +188,29 @@ def _tables(tables: Mapping[str, pd.DataFrame]) -> list[dict[str, Any]]:
 
 
 def _subtitle(trainings: pd.DataFrame, name: str, asked: Mapping[str, Any]) -> str:
-    networks = trainings.drop_duplicates(["model_args", "learning_rate"])
-    sizes = networks["n_params"]
+    networks, sizes = trainings.drop_duplicates(NETWORK), trainings["n_params"].dropna()
     size = f"{sizes.min():,}" if sizes.min() == sizes.max() else f"{sizes.min():,} to {sizes.max():,}"
     many = "s" if len(networks) > 1 else ""
-    trained = f"{asked['loss']}, {asked['optimizer']}, up to {asked['max_epochs']:,} epochs"
-    of = f"{len(networks)} network{many} of {size} parameters, {len(trainings):,} trainings"
+    trained = f"{asked['loss']}, {_optimizers(trainings)}, up to {asked['max_epochs']:,} epochs"
+    of = f"{len(networks)} network{many}{f' of {size} parameters' if len(sizes) else ''}, {len(trainings):,} trainings"
     return f"{name}: {of} on N(0, 1) inputs and targets; {trained}."
 
 
-def _facts(found: Mapping[str, Any], run: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _optimizers(trainings: pd.DataFrame) -> str:
+    return " and ".join(dict.fromkeys(trainings["optimizer"]))
+
+
+def _facts(found: Mapping[str, Any], run: Mapping[str, Any], trainings: pd.DataFrame) -> list[tuple[str, str]]:
     asked, identity = found["asked"], found["identity"]
-    size = "all samples" if asked["batch_size"] is None else f"{asked['batch_size']:,} samples"
+    sizes = trainings["batch_size"].drop_duplicates().sort_values(na_position="first")
+    size = " or ".join("all samples" if pd.isna(own) else f"{own:,} samples" for own in sizes)
     inputs, targets = (tuple(shape) for shape in asked["shapes"])
     facts = {
         "Network": found["model"],
         "Hashes of its sources": ", ".join(f"{name} {own}" for name, own in identity["sources"].items()),
         "Data": f"N(0, 1), drawn anew for each seed: a sample's inputs {inputs}, its targets {targets}",
         "Loss": asked["loss"],
-        "Training": f"{asked['optimizer']}, {size} a step, {asked['max_epochs']:,} epochs",
+        "Training": f"{_optimizers(trainings)}, {size} a step, {asked['max_epochs']:,} epochs",
         "Measured": f"in {asked['measured']} mode, to tau {asked['tau']:g}",
         "Sample counts": "searched" if asked["searched"] else "as asked",
     }
@@ -199,11 +223,15 @@ def _facts(found: Mapping[str, Any], run: Mapping[str, Any]) -> list[tuple[str, 
     return [(key, text) for key, text in facts.items() if text]
 
 
-def _command(run: Mapping[str, Any]) -> str:
-    """How to ask again; nothing where no command did."""
-    config = dict(run.get("config") or {})
-    if "model" not in config:
-        return ""
+def _commands(folder: Path) -> str:
+    """How to make all that the folder holds again, a line for each command that added to it; nothing where no command did."""
+    configs = [dict(run.get("config") or {}) for run in provenance.read(folder)]
+    return "\n".join(dict.fromkeys(_command(config) for config in configs if "model" in config))
+
+
+def _command(config: dict[str, Any]) -> str:
+    # Into the folder as it stands; what a line forgot is not there any more.
+    config.pop("fresh", None)
     for group in ("grid", "search"):
         config |= {f"{group}.{name}": value for name, value in (config.pop(group, None) or {}).items()}
     swept = config.pop("grid.model_args", None) or {}

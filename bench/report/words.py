@@ -20,6 +20,9 @@ MOST_FIELDS = 4
 # What fields are called whose names are no words.
 FIELDS_IN_WORDS = {"n_samples": "samples", "d_in": "inputs", "n_val": "validation samples", "lr_schedule": "schedule"}
 
+# What tells how somebody's own networks train.
+TRAINED = ("optimizer", "learning_rate", "batch_size")
+
 MINUS, TIMES = "\u2212", "\u00d7"
 
 
@@ -125,6 +128,23 @@ def percent(low: float, high: float) -> str:
     '(95 %: 89 to 95 %)'
     """
     return interval(f"{100 * low:.0f}", f"{100 * high:.0f} %")
+
+
+def trained_how(table: pd.DataFrame) -> pd.Series:
+    """Of each row what its training differs in from others, of optimizer, rate and samples of a step; the rate where none does.
+
+    >>> own = pd.DataFrame({"optimizer": "adam", "learning_rate": 0.1, "batch_size": [None, 8]})
+    >>> trained_how(own).tolist()
+    ['all samples a step', '8 samples a step']
+    """
+    varied = [name for name in TRAINED if len(table[name].unique()) > 1]
+    said = {
+        "optimizer": str,
+        "learning_rate": lambda value: f"learning rate {value:g}",
+        "batch_size": lambda value: "all samples a step" if pd.isna(value) else f"{value:.0f} samples a step",
+    }
+    parts = [table[name].astype(object).map(said[name]) for name in varied or ["learning_rate"]]
+    return pd.Series([", ".join(own) for own in zip(*parts, strict=True)], table.index, dtype=object)
 
 
 def signed(text: str) -> str:

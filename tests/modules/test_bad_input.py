@@ -167,7 +167,7 @@ def test_what_does_not_fit_the_memory_of_its_device_is_said_in_one_line(monkeypa
     """As on a GPU that is full: the pack is halved until one network alone is too large."""
     from bench.modules import alone, together
 
-    def full(networks, jobs, deadline, clock):
+    def full(networks, jobs, deadline, clock, over):
         sizes.append(len(jobs))
         raise torch.OutOfMemoryError("CUDA out of memory")
 
@@ -234,6 +234,17 @@ def test_a_file_that_holds_no_batch_is_told_in_one_line(name, text, told, tmp_pa
     with pytest.raises(bench.GridError) as error:
         read(Path(name))
     assert str(error.value) == f"data={name}: {told}"
+
+
+def test_names_that_pandas_would_give_to_doubled_ones_are_columns(tmp_path):
+    """x and x.1 are two columns; a name that stands there twice is none, whatever stands beside it."""
+    own = tmp_path / "own.csv"
+    own.write_text("\ufeff\nx,x.1,y\n1,2,3\n4,5,6\n", encoding="utf-8")
+    assert read(own).inputs[0].tolist() == [[1.0, 2.0], [4.0, 5.0]]
+    for header in ("x,x,x.1,y", "x,x.1,x,y", '"x",x,x.2,y'):
+        own.write_text(f"{header}\n1,2,3,4\n")
+        with pytest.raises(bench.GridError, match="has the column x twice; name them x1 and x2"):
+            read(own)
 
 
 def test_the_targets_of_a_table_are_y_y1_y2_and_no_column_is_without_a_name(tmp_path):

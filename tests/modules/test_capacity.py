@@ -38,6 +38,6 @@ def test_more_noise_than_a_linear_layer_has_weights_is_not_memorized():
     found = bench.capacity(nn.Linear(4, 1), ((4,), (1,)), optimizer=("adam", 0.1), search=bench.Search(most_cells=24))
     assert found.rank == 5 and found.n_params == 5
     trained = found.trained
-    assert trained.loc[trained["n_samples"] <= 5, "memorized"].all()
-    assert not trained.loc[trained["n_samples"] >= 8, "memorized"].any()
+    assert (trained.loc[trained["n_samples"] <= 5, "status"] == "memorized").all()
+    assert not (trained.loc[trained["n_samples"] >= 8, "status"] == "memorized").any()
     assert str(found).startswith("N50 is ") and len(np.unique(trained["seed"])) == len(trained)

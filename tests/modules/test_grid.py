@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import functools
+import gc
 import html
 import json
 import math
 import re
+import shlex
 import sys
+import weakref
 
 import numpy as np
 import pandas as pd
@@ -16,8 +19,8 @@ import torch
 from torch import nn
 
 import bench
-from bench.modules import on_noise
-from bench.modules.on_noise import OnNoise, Setup
+from bench.modules import on_noise, probe, together
+from bench.modules.on_noise import OnNoise, Setup, Training
 from bench.modules.sources import Source
 from bench.modules.training import Trainer
 from tests.report.chrome import INSTALL, find
@@ -102,6 +105,179 @@ def test_each_combination_is_trained_once_and_the_same_command_goes_on(memcap, t
     assert ended["trained"] == trained + 4 and len(table(folder, "trainings")) == 20
 
 
+def test_the_order_of_arguments_makes_no_other_network(memcap, tmp_path, ended):
+    words = ["model=own_grid:make", "shapes=[[2],[1]]", "grid.n_samples=[2]", "grid.seed=[0]", "max_epochs=5", "run_dir=mine"]
+    assert memcap("run", *words, "model_args.width=4", "model_args.act=relu").status == 0
+    assert memcap("run", *words, "model_args.act=relu", "grid.model_args.width=[4]").status == 0 and ended["trained"] == 1
+    assert table(tmp_path / "mine", "trainings")["model_args"].tolist() == ["act='relu', width=4"]
+
+
+RAISES = """
+from pathlib import Path
+
+from torch import nn
+
+
+class Picky(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.parts = nn.Sequential(nn.Linear(2, width), nn.Tanh(), nn.Linear(width, 1))
+
+    def forward(self, x):
+        if self.parts[0].out_features == 6 and len(x) == 12:
+            raise ValueError("no dozen")
+        if self.parts[0].out_features == 7 and len(x) == 12:
+            raise MemoryError
+        return self.parts(x)
+
+
+def make(width):
+    if width == 5 and not Path("five").exists():
+        raise ValueError("no five")
+    return Picky(width)
+"""
+
+
+def test_a_network_that_raises_is_a_failed_row_beside_the_others_and_is_tried_again(memcap, tmp_path, factory, ended):
+    factory.write_text(RAISES)
+    words = [own for own in GRID if not own.startswith(("grid.model_args", "grid.learning_rate"))]
+    words += ["grid.model_args.width=[5,4,6,7]", "learning_rate=0.03"]
+    done = memcap("run", *words)
+    folder = tmp_path / "mine"
+    assert done.status == 1, done.err
+    assert "memcap: 8 of 16 trainings failed, 4 by raised ValueError: no five in" in done.err
+    assert "2 by raised ValueError: no dozen, 2 by raised MemoryError; the same command tries them again" in done.err
+    rows = table(folder, "trainings")
+    failed = rows[rows["status"] == "failed"]
+    assert set(zip(failed["model_args"], failed["n_samples"], strict=True)) == {
+        *(("width=5", 2), ("width=5", 12), ("width=6", 12), ("width=7", 12)),
+    }
+    assert failed["reason"].notna().all() and failed[["best_tau", "final_tau", "epoch_to_tau", "engine"]].isna().all().all()
+    others = rows[rows["status"] != "failed"]
+    assert len(others) == 8 and others["best_tau"].notna().all() and others["reason"].isna().all()
+    groups = table(folder, "groups").set_index(["model_args", "n_samples"])
+    assert groups.loc[("width=6", 12), ["n_seeds", "n_failed"]].tolist() == [0, 2]
+    assert math.isnan(groups.loc[("width=6", 12), "fraction_memorized"])
+    assert ">failed<" in (folder / "figures" / "map.svg").read_text()
+    assert "8 of 16 trainings failed" in (folder / "report.html").read_text()
+    # The same command tries these again: what stood in the way is gone.
+    (tmp_path / "five").touch()
+    done = memcap("run", *words)
+    assert done.status == 1 and "memcap: 4 of 16 trainings failed" in done.err and ended["trained"] == 12
+    again = table(folder, "trainings")
+    others = [own[own["model_args"] != "width=5"] for own in (again, rows)]
+    pd.testing.assert_frame_equal(*others, check_dtype=False)
+    # Whoever asks for others keeps them.
+    assert memcap("run", *words, "grid.model_args.width=[4]").status == 1 and len(table(folder, "trainings")) == 16
+
+
+def test_a_network_whose_every_training_fails_and_a_search_that_fails_end_with_a_line(memcap, tmp_path, factory):
+    factory.write_text(RAISES)
+    words = ["model=own_grid:make", "shapes=[[2],[1]]", "max_epochs=20", "tau=0.1", "run_dir=mine", "search.most_cells=12"]
+    done = memcap("run", *words, "grid.model_args.width=[5,4]")
+    assert done.status == 1 and "trainings failed" in done.err
+    rows = table(tmp_path / "mine", "trainings")
+    assert (rows[rows["model_args"] == "width=5"]["status"] == "failed").all()
+    assert (rows["model_args"] == "width=4").sum() == 12
+    done = memcap("run", *words, "model_args.width=5", "run_dir=other")
+    assert done.status == 2 and "raised ValueError: no five" in done.err and not (tmp_path / "other").exists()
+
+
+def test_a_seed_that_raises_takes_no_other_with_it(monkeypatch):
+    """The pack as a whole raises; each of its trainings is then tried by itself."""
+    own = OnNoise(lambda: nn.Linear(2, 1), Setup(((2,), (1,)), max_epochs=5), [{}])
+    train = Trainer.train
+
+    def some(self, jobs, deadline):
+        if any(job.seed == 1 for job in jobs):
+            raise RuntimeError("out of memory\nat length")
+        return train(self, jobs, deadline)
+
+    monkeypatch.setattr(Trainer, "train", some)
+    wanted = [Training(*own.way(""), 4, seed) for seed in range(3)]
+    (rows,) = own.train(wanted)
+    assert [rows[one]["status"] for one in wanted] == ["censored", "failed", "censored"]
+    assert rows[wanted[1]]["reason"] == "raised RuntimeError: out of memory"
+
+
+def test_what_has_ended_in_a_pack_is_kept_when_it_is_stopped(memcap, tmp_path, monkeypatch):
+    """Of four trainings in one pack two memorize within some epochs, the others train on."""
+    epoch = together._Stack.epoch
+
+    def stopped(self, number):
+        if number == 50:
+            raise KeyboardInterrupt
+        return epoch(self, number)
+
+    words = [*GRID, "grid.model_args.width=[16]", "grid.n_samples=[2]", "max_epochs=300", "tau=0.1"]
+    with monkeypatch.context() as patched:
+        patched.setattr(together._Stack, "epoch", stopped)
+        assert memcap("run", *words).status == 130
+    kept = pd.read_parquet(tmp_path / "mine" / "trainings.parquet")
+    assert kept["learning_rate"].tolist() == [0.03, 0.03] and (kept["status"] == "memorized").all()
+    assert memcap("run", *words).status == 0
+    assert memcap("run", *words, "run_dir=other").status == 0
+    pd.testing.assert_frame_equal(table(tmp_path / "mine", "trainings"), table(tmp_path / "other", "trainings"))
+
+
+def test_optimizers_with_their_rates_and_batch_sizes_are_swept_like_the_others(memcap, tmp_path):
+    words = [own for own in GRID if not own.startswith(("grid.model_args", "grid.learning_rate"))]
+    words += ["model_args.width=4", "grid.optimizer=[adam:0.03,sgd:0.1]", "grid.batch_size=[null,3]"]
+    done = memcap("run", *words)
+    assert done.status == 0, done.err
+    folder = tmp_path / "mine"
+    rows = table(folder, "trainings")
+    assert len(rows) == 16 and set(zip(rows["optimizer"], rows["learning_rate"], strict=True)) == {("adam", 0.03), ("sgd", 0.1)}
+    assert rows["batch_size"].isna().sum() == 8 and set(rows["engine"]) == {"stacked"} and set(rows["device"]) == {"cpu"}
+    assert len(table(folder, "groups")) == 8 and len(table(folder, "capacity")) == 4
+    drawn = (folder / "figures" / "map.svg").read_text()
+    for words_of_it in ("adam, learning rate 0.03, all samples a step", "sgd, learning rate 0.1, 3 samples a step"):
+        assert f">{words_of_it}<" in drawn
+    # Each is the training that bench.diagnose and its own command make of these settings.
+    alone = [*words[:-2], "optimizer=sgd:0.1", "batch_size=3", "run_dir=alone"]
+    assert memcap("run", *alone).status == 0
+    few = rows[(rows["optimizer"] == "sgd") & rows["batch_size"].notna()].reset_index(drop=True)
+    pd.testing.assert_frame_equal(few, table(tmp_path / "alone", "trainings"), check_dtype=False)
+    # More of it goes into the same folder.
+    assert memcap("run", *alone, "run_dir=mine", "learning_rate=0.2", "optimizer=sgd").status == 0
+    assert len(table(folder, "trainings")) == 20
+
+
+def test_the_page_tells_every_command_that_made_the_folder(memcap, tmp_path):
+    small = [*GRID, "grid.model_args.width=[4]", "grid.n_samples=[2]"]
+    for more in (["fresh=true"], [], ["grid.model_args.width=[16]"], ["grid.n_samples=[12]"]):
+        assert memcap("run", *small, *more).status == 0
+    (told,) = re.findall(r"<pre>(memcap run [^<]+)</pre>", (tmp_path / "mine" / "report.html").read_text())
+    commands = html.unescape(told).splitlines()
+    assert len(commands) == 3 and not any("fresh" in one for one in commands)
+    for command in commands:
+        name, _, *words = shlex.split(command)
+        assert name == "memcap" and memcap("run", *words, "run_dir=again").status == 0
+    pd.testing.assert_frame_equal(table(tmp_path / "mine", "trainings"), table(tmp_path / "again", "trainings"))
+
+
+def test_each_question_is_asked_without_a_jacobian_and_each_network_has_one_rank(monkeypatch):
+    ranked = []
+    for module in (on_noise, probe):
+        rank = module.rank
+        monkeypatch.setattr(module, "rank", lambda network, batch, rank=rank: ranked.append(len(batch)) or rank(network, batch))
+    made_of, asked = [], on_noise.question
+
+    def noted(*given, **named):
+        made = asked(*given, **named)
+        made_of.append(weakref.ref(made.source))
+        return made
+
+    monkeypatch.setattr(on_noise, "question", noted)
+    own = OnNoise(lambda width: nn.Linear(width, 1), Setup(((1,), (1,)), max_epochs=2), [{"width": 1}])
+    for count in (2, 3, 4, 5, 6):
+        list(own.train([Training(*own.way("width=1"), count, seed) for seed in (0, 1)]))
+    assert ranked == [2, 4]
+    # No network of a sample count is held when it is over: of them all the first alone.
+    gc.collect()
+    assert len(made_of) > 5 and [own() is not None for own in made_of] == [True, *[False] * (len(made_of) - 1)]
+
+
 def test_the_tables_say_what_the_trainings_did(memcap, tmp_path):
     assert memcap("run", *GRID).status == 0
     folder = tmp_path / "mine"
@@ -109,9 +285,9 @@ def test_the_tables_say_what_the_trainings_did(memcap, tmp_path):
     by = rows.groupby(["model_args", "learning_rate", "n_samples"])
     for group in groups.to_dict("records"):
         own = by.get_group((group["model_args"], group["learning_rate"], group["n_samples"]))
-        assert (group["n_seeds"], group["n_memorized"]) == (2, own["memorized"].sum())
+        assert (group["n_seeds"], group["n_memorized"]) == (2, (own["status"] == "memorized").sum())
         assert group["fraction_low"] < group["fraction_memorized"] or group["n_memorized"] == 0
-    reached = rows["memorized"]
+    reached = rows["status"] == "memorized"
     assert (rows.loc[reached, "best_tau"] <= 0.1).all() and (rows.loc[~reached, "best_tau"] > 0.1).all()
     assert rows.loc[reached, "epoch_to_tau"].between(0, 60).all() and rows.loc[~reached, "epoch_to_tau"].isna().all()
     assert 0 < reached.sum() < 16
@@ -128,7 +304,7 @@ def test_the_answer_comes_first_and_the_page_is_made_again_without_running_the_m
     assert 1 <= len(sentences) <= 3 and sentences[0].removeprefix("- ") in done.out
     shown = html.unescape(text)
     assert shown.index(sentences[0].removeprefix("- ")) < shown.index('id="figure-map"') < shown.index('id="network-capacity"')
-    assert f"{table(folder, 'trainings')['memorized'].sum()} of 16 trainings memorized" in shown
+    assert f"{(table(folder, 'trainings')['status'] == 'memorized').sum()} of 16 trainings memorized" in shown
     assert {path.name for path in (folder / "figures").iterdir()} == {
         *("map.png", "map.svg", "capacity.png", "capacity.svg"),
     }
@@ -163,7 +339,7 @@ def test_another_model_other_sources_and_another_training_are_refused_and_fresh_
         "model=own_grid:linear": "memcap: model=own_grid:linear: is not own_grid:make, which mine holds trainings of",
         "tau=0.2": "memcap: tau=0.2: is not 0.1, with which the networks in mine were trained",
         "max_epochs=61": "memcap: max_epochs=61: is not 60, with which the networks in mine were trained",
-        "optimizer=sgd": 'memcap: optimizer=SGD: is not "Adam", with which the networks in mine were trained',
+        "loss=mae": 'memcap: loss=mae: is not "mse", with which the networks in mine were trained',
     }
     for word, message in cases.items():
         more = ["shapes=[[4],[1]]", "grid.model_args.width=null", "grid.model_args={}"] if "linear" in word else []
@@ -203,7 +379,7 @@ def test_without_sample_counts_n50_is_searched_as_bench_capacity_does(memcap, tm
         tau=0.05,
         search=bench.Search(most_cells=20),
     )
-    names = ["n_samples", "seed", "memorized", "epoch_to_tau"]
+    names = ["n_samples", "seed", "status", "epoch_to_tau"]
     own = table(tmp_path / "mine", "trainings")[names].sort_values("seed", ignore_index=True)
     pd.testing.assert_frame_equal(own, found.trained[names], check_dtype=False)
     assert (row["n50"], row["n50_low"], row["n50_high"]) == pytest.approx((found.n50, found.low, found.high))
@@ -233,7 +409,7 @@ def test_the_rank_of_a_relu_network_is_seen_with_enough_noise():
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["grid.widht=[3]"], "grid.widht=[3]: is none of model_args, learning_rate, n_samples, seed; an argument of the model"),
+        (["grid.widht=[3]"], "grid.widht=[3]: is none of model_args, optimizer, learning_rate, batch_size, n_samples, seed;"),
         (["grid.learning_rat=[1]"], "seed; did you mean learning_rate?"),
         (["grid.learning_rate=[0]"], "grid.learning_rate=0: must be a positive number; give for example 0.01"),
         (["learning_rate=fast"], "learning_rate=fast: must be a positive number; give for example 0.01"),
@@ -250,6 +426,11 @@ def test_the_rank_of_a_relu_network_is_seen_with_enough_noise():
         (["grid.seed=range(2000000)", "grid.n_samples=[8]"], "has 2,000,000 trainings, and at most 1,000,000 are kept"),
         (["grid=smoke"], "grid: cannot be chosen in this command"),
         (["optimizer=adm"], "optimizer=adm: is no optimizer; did you mean adam?"),
+        (["grid.optimizer=[adam,sdg:0.1]"], "grid.optimizer=sdg:0.1: is no optimizer; did you mean sgd?"),
+        (["grid.optimizer=[sgd:fast]"], "grid.optimizer=fast: must be a positive number; give for example 0.01"),
+        (["grid.optimizer=[sgd:0.1]", "learning_rate=1"], "grid.optimizer=sgd:0.1: has a rate of its own beside learning_rate"),
+        (["grid.batch_size=[8,0]"], "grid.batch_size=0: must be a whole number of at least 1; give for example 100"),
+        (["grid.batch_size=[8]", "batch_size=4"], "batch_size=4: is swept by this grid, so one value has no effect"),
         (["optimizer="], "optimizer=: must be a text; memcap run --help lists the settings"),
         (["shapes=[[8]]"], "shapes=[[8]]: must be the shapes of one sample's inputs and targets"),
         (["shapes=[[0],[1]]"], "shapes=[[0], [1]]: must be the shapes of one sample's inputs and targets"),
@@ -357,10 +538,12 @@ def test_a_map_of_a_search_has_bands_that_hold_every_training():
     trained = pd.DataFrame(
         {
             "model_args": "",
+            "optimizer": "adam",
             "learning_rate": 0.1,
+            "batch_size": None,
             "n_samples": counts,
             "seed": counts,
-            "memorized": counts < 20,
+            "status": np.where(counts < 20, "memorized", "censored"),
             "epoch_to_tau": np.where(counts < 20, 10.0, math.nan),
             "best_tau": 0.5,
         }
@@ -398,11 +581,20 @@ def test_the_first_sentence_says_what_is_known_of_n50(known, sentence):
     from bench.report.network_findings import findings
 
     rows = [
-        {"model_args": "", "learning_rate": 0.1, "side": side, "n50": n50, "n50_low": low, "n50_high": high}
+        {
+            "model_args": "",
+            "optimizer": "adam",
+            "learning_rate": 0.1,
+            "batch_size": None,
+            "side": side,
+            "n50": n50,
+            "n50_low": low,
+            "n50_high": high,
+        }
         | {"most_n_samples": most[0] if most else 64, "n50_per_rank": math.nan, "n50_per_param": n50 / 50}
         for side, n50, low, high, *most in known
     ]
-    groups = pd.DataFrame({"learning_rate": [0.1], "n_samples": [64], "n_memorized": [1], "n_seeds": [2]})
+    groups = pd.DataFrame({"learning_rate": [0.1], "n_samples": [64], "n_memorized": [1], "n_seeds": [2], "n_failed": 0})
     told = findings(groups, pd.DataFrame(rows), "make", {"max_epochs": 60, "tau": 0.1})
     assert told[0].startswith(sentence), told[0]
     assert told[-1] == "In all, 1 of 2 trainings memorized."

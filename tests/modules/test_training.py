@@ -5,13 +5,17 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import random
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+import bench
 from bench.modules import alone, together
 from bench.modules.batches import Batch, noise
 from bench.modules.losses import Scale
@@ -19,6 +23,7 @@ from bench.modules.networks import quiet
 from bench.modules.orders import batches
 from bench.modules.questions import question
 from bench.modules.randomness import drawn
+from bench.modules.traced import traced
 from bench.modules.training import Trainer
 from bench.modules.trials import Curve, Job, Stop, ended, stopped_at
 from bench.protocol.cells import Cell
@@ -160,6 +165,42 @@ def test_what_is_traced_after_so_many_steps_trains_as_each_does_alone(kind, batc
             np.testing.assert_allclose(own, other, rtol=1e-6)
     # What was traced gave the same numbers, and was used.
     assert sum(one is not None for one in kept) >= 1
+
+
+WARNED = """
+import warnings, torch, bench
+from bench.modules import together
+torch.set_num_threads(1)
+warnings.simplefilter("error", DeprecationWarning)
+warnings.simplefilter("error", FutureWarning)
+kept, same = [], together._same
+together._same = lambda *given: kept.append(same(*given)) or kept[-1]
+net = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Tanh(), torch.nn.Linear(8, 1))
+found = bench.capacity(net, ((4,), (1,)), max_epochs=120, search=bench.Search(most_cells=6))
+print(any(kept), str(found)[:3])
+print(bench.diagnose(net, shapes=((4, 4), (4, 1)), max_epochs=120, optimizer=("adam", 0.03)).verdict.cause)
+"""
+
+
+def test_nothing_is_deprecated_that_a_user_would_be_warned_of():
+    done = subprocess.run([sys.executable, "-c", WARNED], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "") and done.stdout.startswith("True N50"), done.stderr
+    assert not any("torch.jit" in path.read_text(encoding="utf-8") for path in Path(bench.__file__).parent.glob("modules/*.py"))
+
+
+def test_a_traced_function_leaves_out_what_does_nothing_and_never_gives_its_argument_itself():
+    def function(x, y):
+        return x.expand(3, 2) * 1, x.T.T.view(3, 2) + y.view(3, 2), (x + y) * (x + y)
+
+    x, y = torch.randn(3, 2, generator=DRAWS), torch.randn(3, 2, generator=DRAWS)
+    run = traced(function, [x, y])
+    gave = run(x, y)
+    for own, other in zip(gave, function(x, y), strict=True):
+        assert torch.equal(own, other)
+    assert gave[0].data_ptr() != x.data_ptr()
+    # What writes over its argument is left as it is.
+    changed = traced(lambda own: (own.clone().relu_() * 1,), [x])(x)
+    assert torch.equal(changed[0], x.relu())
 
 
 def test_a_linear_layer_meets_the_least_squares():
