@@ -15,15 +15,20 @@ template <int BYTES> struct Lanes;
   typedef Word Words __attribute__((vector_size(BYTES), aligned(sizeof(Word)), may_alias));   \
   typedef unsigned long long Wide __attribute__((vector_size(BYTES)));                        \
   typedef long long Whole __attribute__((vector_size(BYTES)));                                \
-  typedef double Double __attribute__((vector_size(BYTES)));
+  typedef double Double __attribute__((vector_size(BYTES)));                                  \
+  typedef unsigned short Halves __attribute__((vector_size(BYTES)));                          \
+  typedef int Int __attribute__((vector_size(BYTES)));                                        \
+  typedef float Float __attribute__((vector_size(BYTES)));
 
 template <> struct Lanes<8> {
   FUSED_VECTORS(8)
+  static FUSED_FN Words zip(Wide even, Wide odd) { return (Words)((even & 0xFFFFFFFFull) | odd << 32); }
   static FUSED_FN Wide product(Wide a, Wide b) { return (a & 0xFFFFFFFFull) * (b & 0xFFFFFFFFull); }
   static FUSED_FN Double root_of(Double x) { return Double{root(x[0])}; }
 };
 template <> struct Lanes<16> {
   FUSED_VECTORS(16)
+  static FUSED_FN Words zip(Wide even, Wide odd) { return (Words)((even & 0xFFFFFFFFull) | odd << 32); }
 #if defined(__AVX2__)
   static FUSED_FN Wide product(Wide a, Wide b) { return (Wide)_mm_mul_epu32((__m128i)a, (__m128i)b); }
 #else
@@ -34,6 +39,7 @@ template <> struct Lanes<16> {
 #if defined(__AVX2__)
 template <> struct Lanes<32> {
   FUSED_VECTORS(32)
+  static FUSED_FN Words zip(Wide even, Wide odd) { return (Words)_mm256_blend_epi32((__m256i)even, (__m256i)(odd << 32), 0xAA); }
   static FUSED_FN Wide product(Wide a, Wide b) { return (Wide)_mm256_mul_epu32((__m256i)a, (__m256i)b); }
   static FUSED_FN Double root_of(Double x) { return (Double)_mm256_sqrt_pd((__m256d)x); }
 };
@@ -41,6 +47,9 @@ template <> struct Lanes<32> {
 #if defined(__AVX512F__)
 template <> struct Lanes<64> {
   FUSED_VECTORS(64)
+  static FUSED_FN Words zip(Wide even, Wide odd) {
+    return (Words)_mm512_mask_shuffle_epi32((__m512i)even, 0xAAAA, (__m512i)odd, _MM_PERM_CCAA);
+  }
   static FUSED_FN Wide product(Wide a, Wide b) { return (Wide)_mm512_mul_epu32((__m512i)a, (__m512i)b); }
   static FUSED_FN Double root_of(Double x) { return (Double)_mm512_sqrt_pd((__m512d)x); }
 };
@@ -51,6 +60,7 @@ template <int BYTES> struct CpuDraws : Lanes<BYTES> {
   typedef Lanes<BYTES> L;
   typedef typename L::Words Words;
   typedef typename L::Wide Wide;
+  static constexpr Word FIRST = 0xD2511F53u, THIRD = 0xCD9E8D57u;  // multipliers of the first and the third word
   typedef typename L::Double Double;
   struct Drawn {
     Words w[4];
@@ -60,27 +70,55 @@ template <int BYTES> struct CpuDraws : Lanes<BYTES> {
   };
 
   static FUSED_FN void round(Counters& at, Word k0, Word k1) {
-    const Wide first = L::product(at.c[0], Wide{} + 0xD2511F53u), third = L::product(at.c[2], Wide{} + 0xCD9E8D57u);
+    const Wide first = L::product(at.c[0], Wide{} + FIRST), third = L::product(at.c[2], Wide{} + THIRD);
     at.c[0] = third >> 32 ^ at.c[1] ^ k0;
     at.c[2] = first >> 32 ^ at.c[3] ^ k1;
     at.c[1] = third;
     at.c[3] = first;
   }
 
+  // Ten rounds. The first three are done by hand: the samples are in the last word alone, and what they have not reached is one number
+  // for all lanes, so a compiler takes it out of a loop over samples.
   static FUSED_FN Drawn draw(Word step, Word layer, Word call, const int* samples, const Word* key) {
-    const Wide both = (Wide)*(const Words*)samples, none = {};
-    Counters even = {{none + step, none + layer, none + call, both}}, odd = {{none + step, none + layer, none + call, both >> 32}};
-    Word k0 = key[0], k1 = key[1];
+    const Words all = *(const Words*)samples;
+    Word k[10][2];
     FUSED_UNROLL for (int i = 0; i < 10; i++) {
-      round(even, k0, k1);
-      round(odd, k0, k1);
-      k0 += 0x9E3779B9u;
-      k1 += 0xBB67AE85u;
+      k[i][0] = key[0] + (Word)i * 0x9E3779B9u;
+      k[i][1] = key[1] + (Word)i * 0xBB67AE85u;
+    }
+    typedef unsigned long long Product;
+    const Product step1 = (Product)FIRST * step, call1 = (Product)THIRD * call;
+    const Word c0 = (Word)(call1 >> 32) ^ layer ^ k[0][0];
+    const Product step2 = (Product)FIRST * c0;
+    const Word c2 = (Word)(step2 >> 32) ^ (Word)step1 ^ k[1][1];
+    const Product call3 = (Product)THIRD * c2;
+    Counters at[2];
+    FUSED_UNROLL for (int odd = 0; odd < 2; odd++) {
+      const Wide samples1 = (odd ? (Wide)all >> 32 : (Wide)all) ^ ((Word)(step1 >> 32) ^ k[0][1]);
+      const Wide third = L::product(samples1, Wide{} + THIRD);
+      const Wide samples2 = third >> 32 ^ ((Word)call1 ^ k[1][0]);
+      const Wide first = L::product(samples2, Wide{} + FIRST);
+      at[odd] = {{third ^ ((Word)(call3 >> 32) ^ k[2][0]), Wide{} + (Word)call3, first >> 32 ^ ((Word)step2 ^ k[2][1]), first}};
+    }
+    FUSED_UNROLL for (int i = 3; i < 10; i++) {
+      round(at[0], k[i][0], k[i][1]);
+      round(at[1], k[i][0], k[i][1]);
     }
     Drawn drawn;
-    FUSED_UNROLL for (int k = 0; k < 4; k++) drawn.w[k] = (Words)((even.c[k] & 0xFFFFFFFFull) | odd.c[k] << 32);
+    FUSED_UNROLL for (int k = 0; k < 4; k++) drawn.w[k] = L::zip(at[0].c[k], at[1].c[k]);
     return drawn;
   }
+
+  // Bits of the units that a call keeps: those of word k's lower half, and 16 above it of its upper half, are bit k.
+  static FUSED_FN Words kept(const Drawn& drawn, Word below) {
+    typedef typename L::Halves Halves;
+    const Halves least = (Halves)(Words{} + below * 0x10001u);
+    Words bits = {};
+    FUSED_UNROLL for (int k = 0; k < 4; k++) bits |= (Words)((Halves)drawn.w[k] >= least) & (0x10001u << k);
+    return below < HALF_WORDS ? bits : Words{};
+  }
+  static FUSED_FN Word unit_bit(int unit) { return UNIT_BITS[unit % UNITS_PER_CALL]; }
+  static constexpr Word UNIT_BITS[UNITS_PER_CALL] = {1, 1 << 16, 2, 2 << 16, 4, 4 << 16, 8, 8 << 16};
 
   // In (0, 1), from the upper 23 bits of the lower halves.
   static FUSED_FN Double uniform_of(Wide words) {
