@@ -25,6 +25,7 @@ template <> struct Lanes<8> {
   static FUSED_FN Words zip(Wide even, Wide odd) { return (Words)((even & 0xFFFFFFFFull) | odd << 32); }
   static FUSED_FN Wide product(Wide a, Wide b) { return (a & 0xFFFFFFFFull) * (b & 0xFFFFFFFFull); }
   static FUSED_FN Double root_of(Double x) { return Double{root(x[0])}; }
+  static FUSED_FN Float root_of(Float x) { return Float{root(x[0]), root(x[1])}; }
 };
 template <> struct Lanes<16> {
   FUSED_VECTORS(16)
@@ -35,6 +36,7 @@ template <> struct Lanes<16> {
   static FUSED_FN Wide product(Wide a, Wide b) { return (a & 0xFFFFFFFFull) * (b & 0xFFFFFFFFull); }
 #endif
   static FUSED_FN Double root_of(Double x) { return Double{root(x[0]), root(x[1])}; }
+  static FUSED_FN Float root_of(Float x) { return Float{root(x[0]), root(x[1]), root(x[2]), root(x[3])}; }
 };
 #if defined(__AVX2__)
 template <> struct Lanes<32> {
@@ -42,6 +44,7 @@ template <> struct Lanes<32> {
   static FUSED_FN Words zip(Wide even, Wide odd) { return (Words)_mm256_blend_epi32((__m256i)even, (__m256i)(odd << 32), 0xAA); }
   static FUSED_FN Wide product(Wide a, Wide b) { return (Wide)_mm256_mul_epu32((__m256i)a, (__m256i)b); }
   static FUSED_FN Double root_of(Double x) { return (Double)_mm256_sqrt_pd((__m256d)x); }
+  static FUSED_FN Float root_of(Float x) { return (Float)_mm256_sqrt_ps((__m256)x); }
 };
 #endif
 #if defined(__AVX512F__)
@@ -52,6 +55,7 @@ template <> struct Lanes<64> {
   }
   static FUSED_FN Wide product(Wide a, Wide b) { return (Wide)_mm512_mul_epu32((__m512i)a, (__m512i)b); }
   static FUSED_FN Double root_of(Double x) { return (Double)_mm512_sqrt_pd((__m512d)x); }
+  static FUSED_FN Float root_of(Float x) { return (Float)_mm512_sqrt_ps((__m512)x); }
 };
 #endif
 
@@ -62,6 +66,8 @@ template <int BYTES> struct CpuDraws : Lanes<BYTES> {
   typedef typename L::Wide Wide;
   static constexpr Word FIRST = 0xD2511F53u, THIRD = 0xCD9E8D57u;  // multipliers of the first and the third word
   typedef typename L::Double Double;
+  typedef typename L::Int Int;
+  typedef typename L::Float Float;
   struct Drawn {
     Words w[4];
   };
@@ -134,6 +140,46 @@ template <int BYTES> struct CpuDraws : Lanes<BYTES> {
     const Double length = L::root_of(-2 * log_<Double, typename L::Whole>(uniform_of(radius)));
     const auto turned = turn_by<Double, typename L::Whole>(uniform_of(turn));
     return {length * turned.cosine, length * turned.sine};
+  }
+
+  static FUSED_FN Float floats(Int x) { return __builtin_convertvector(x, Float); }
+
+  // A pair of normal numbers from the words for radius and turn, in float: of all words each is within 4e-7 of its radius. The
+  // polynomials are minimax ones, of the logarithm in relative error.
+  struct Singles {
+    Float cosine, sine;
+  };
+  static FUSED_FN Singles singles(Words radius, Words turn) {
+    typedef Bits<float> B;
+    const float ulp = 1.0f / (1 << 23);
+    // u = 2**e (1 + f), sqrt(1/2) <= 1 + f < sqrt 2, and -2 ln(1 + f) = -2 f + f**2 + f**3 p(f).
+    const Int bits = (Int)(floats((Int)(radius >> 9)) * ulp + ulp / 2);
+    const Int e = (bits - bits_of<int>(0.70710678f)) >> B::MANTISSA;
+    const Float f = (Float)(bits - (e << B::MANTISSA)) - 1, square = f * f;
+    Float p = Float{} - 0.178376271f;
+    p = p * f + 0.286992794f;
+    p = p * f - 0.297527328f;
+    p = p * f + 0.331313921f;
+    p = p * f - 0.399309330f;
+    p = p * f + 0.500034907f;
+    p = p * f - 0.666677120f;
+    const Float log = floats(e) * -1.38629436f + ((p * f + 1) * square - 2 * f);
+    // Half turns are taken off v: what is left are the lower 22 bits with their sign, and the next bit above and the sign itself say whether
+    // the number of half turns is odd, for cosine and sine alike. t is a quarter turn at most.
+    const Float t = floats((Int)(turn << 1) >> 10) * ulp + ulp / 2, z = t * t;
+    const Float length = (Float)((Int)L::root_of(log) ^ (Int)((turn ^ turn << 1) & 0x80000000u));
+    Float c = Float{} - 24.9822379f;
+    c = c * z + 60.1440151f;
+    c = c * z - 85.4535716f;
+    c = c * z + 64.9393466f;
+    c = c * z - 19.7392085f;
+    c = c * z + 1;
+    Float s = Float{} + 39.7616176f;
+    s = s * z - 76.5813965f;
+    s = s * z + 81.6024851f;
+    s = s * z - 41.3416807f;
+    s = s * z + 6.28318528f;
+    return {length * c, length * (s * t)};
   }
 };
 

@@ -59,9 +59,14 @@ template <class Real_, int VL, int V, int TM, int W, bool ROUNDED = false> struc
     Vector cosine, sine;
   };
   static FUSED_FN Normals normals(Draw radius, Draw turn) {
-    typedef typename Draws::Wide Wide;
-    const auto even = Draws::normals((Wide)radius, (Wide)turn), odd = Draws::normals((Wide)radius >> 32, (Wide)turn >> 32);
-    return {zipped(even.cosine, odd.cosine, Lanes{}), zipped(even.sine, odd.sine, Lanes{})};
+    if constexpr (sizeof(Real) == sizeof(float)) {
+      const auto pair = Draws::singles(radius, turn);
+      return {(Vector)pair.cosine, (Vector)pair.sine};
+    } else {
+      typedef typename Draws::Wide Wide;
+      const auto even = Draws::normals((Wide)radius, (Wide)turn), odd = Draws::normals((Wide)radius >> 32, (Wide)turn >> 32);
+      return {zipped(even.cosine, odd.cosine, Lanes{}), zipped(even.sine, odd.sine, Lanes{})};
+    }
   }
   template <class Double, int... J> static FUSED_FN Vector zipped(Double even, Double odd, Places<J...>) {
     return Vector{(Real)(J % 2 ? odd : even)[J / 2]...};
