@@ -351,17 +351,24 @@ template <class Real_, int VL, int V, int TM, int W, bool ROUNDED = false> struc
     if constexpr (W >= 2) if (vectors == 2) return rows<Product<2>, TM>(count, args);
     rows<Product<1>, 8>(count, args);
   }
+  // Groups of vectors of samples, from place `s` to `end`, and rows from `row` on.
   template <class Args> struct From {
     Args args;
-    int row, s;
+    int row, s, end;
   };
   template <class Product> struct Of {
     template <int N> struct Vectors {
-      template <int T, class Args> static FUSED_FN void tile(const From<Args>& from, int at) {
-        Product::template tile<T, N>(from.args, from.row + at, from.s);
+      template <int T, class Args> static FUSED_FN void tile(const From<Args>& from, int at, int s) {
+        Product::template tile<T, N>(from.args, from.row + at, s);
       }
+      static constexpr int STEP = N * VL;
     };
   };
+  // All groups in one call: what a tile of narrow layers takes is no more than what a call takes.
+  template <class Tile, int T, class Args> static FUSED_APART void each_tile(const From<Args> from, int at, int tiles) {
+    for (int s = from.s; s < from.end; s += Tile::STEP)
+      for (int t = 0; t < tiles; t++) Tile::template tile<T>(from, at + t * T, s);
+  }
   // The block's samples in groups of nearly equal size, at most W vectors; a strip of rows for all of them before the next strip, so
   // that its weights come from memory once. The last strip may be nearly two: a few rows would make small tiles.
   static constexpr int STRIP = 4 * TM;
@@ -369,13 +376,11 @@ template <class Real_, int VL, int V, int TM, int W, bool ROUNDED = false> struc
     const int vectors = (n + VL - 1) / VL, groups = (vectors + W - 1) / W;
     // A single row has registers for more vectors: for those of a whole block.
     if constexpr (V <= 8) if (count == 1 && vectors == V) return Product::template tile<1, V>(args, 0, 0);
+    const int size = (vectors + groups - 1) / groups, large = vectors - groups * (size - 1), left = large * size * VL;
     for (int first = 0, strip; first < count; first += strip) {
       strip = count - first < 2 * STRIP ? count - first : STRIP;
-      for (int g = 0, at = 0; g < groups; g++) {
-        const int size = (vectors - at + groups - g - 1) / (groups - g);
-        with_vectors<Of<Product>::template Vectors>(size, strip, From<Args>{args, first, at * VL});
-        at += size;
-      }
+      with_vectors<Of<Product>::template Vectors>(size, strip, From<Args>{args, first, 0, left});
+      if (large < groups) with_vectors<Of<Product>::template Vectors>(size - 1, strip, From<Args>{args, first, left, vectors * VL});
     }
   }
 };
