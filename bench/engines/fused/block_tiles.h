@@ -31,11 +31,11 @@ template <class Real_, int BLOCK_, int TM, bool ROUNDED = false> struct BlockTil
   typedef Word Draw;
   typedef Real Numbers;
   static constexpr int DRAWS = 1;
-  static FUSED_FN Words draw(Word step, Word layer, Word call, const int* samples, const Word* key) {
+  static FUSED_FN Words draw(Word step, Word layer, Word call, const int* samples, const Word* key, bool = true) {
     return philox(step, layer, call, (Word)*samples, key[0], key[1]);
   }
   // A bit for each unit that a call keeps, in order.
-  static FUSED_FN Word kept(const Words& drawn, Word below) {
+  static FUSED_FN Word kept(const Words& drawn, Word below, bool) {
     Word bits = 0;
     for (int k = 0; k < 4; k++) {
       bits |= (drawn.w[k] & 0xFFFFu) >= below ? 1u << (2 * k) : 0;

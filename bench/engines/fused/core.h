@@ -339,8 +339,9 @@ template <class Tiles> class Core {
     const int span = padded(n, BLOCK / 4);
     Word* bits = kept_of(layer);
     FUSED_DRAWS(call, calls_of(c), s, span) {
-      const auto drawn = Tiles::draw((Word)step, (Word)layer, (Word)call, samples + s, c.dropout_key);
-      *(typename Tiles::Draw*)(bits + call * BLOCK + s) = Tiles::kept(drawn, below);
+      const bool all_four = c.width - call * UNITS_PER_CALL > UNITS_PER_CALL / 2;
+      const auto drawn = Tiles::draw((Word)step, (Word)layer, (Word)call, samples + s, c.dropout_key, all_four);
+      *(typename Tiles::Draw*)(bits + call * BLOCK + s) = Tiles::kept(drawn, below, all_four);
     }
     Tiles::sync();
   }
@@ -447,8 +448,8 @@ template <class Tiles> class Core {
     if (shuffled) FUSED_EACH(s, BLOCK) samples[s] = a.order[first + (s < n ? s : 0)];
     else FUSED_EACH(s, BLOCK) samples[s] = first + (s < n ? s : 0);
     Tiles::sync();
-    const Inputs in = batch_of(first, n, shuffled);
-    if (c.input_noise > 0) shake(n, step);
+    Inputs in = batch_of(first, n, shuffled);
+    if (c.input_noise > 0) in = shake(in, n, step);
     forward(in.first, in.row, n, drops(), step, begun);
     subtract(batch_targets, n);
     Tiles::sync();
@@ -456,9 +457,9 @@ template <class Tiles> class Core {
   }
 
   // The inputs and targets of a block of a batch, zero beyond the n-th sample: a copy where the batch is shuffled, ends within a block
-  // of samples, or is changed.
+  // of samples, or is changed where it is.
   FUSED_CALL Inputs batch_of(int first, int n, bool shuffled) {
-    if (!shuffled && c.batch_size == c.n_samples && !(c.input_noise > 0)) {
+    if (!shuffled && c.batch_size == c.n_samples && !(Tiles::STAGED && c.input_noise > 0)) {
       FUSED_EACH(s, BLOCK) batch_targets[s] = a.train.targets[first + s];
       return inputs_of(a.train, first);
     }
@@ -473,8 +474,9 @@ template <class Tiles> class Core {
     return {batch_inputs, LD};
   }
 
-  // Adds fresh normal noise to a batch's inputs, to all features of a call: a condition would keep compilers from making vectors.
-  FUSED_CALL void shake(int n, int step) {
+  // A batch's inputs with fresh normal noise, in `batch_inputs`: all features of a call, since a condition would keep compilers from making
+  // vectors. Those that a cell does not have are made of its last one, and nobody reads them.
+  FUSED_CALL Inputs shake(const Inputs& in, int n, int step) {
     typedef typename Tiles::Numbers Numbers;
     const Real amount = (Real)c.input_noise;
     FUSED_DRAWS(call, input_rows(c) / NORMALS_PER_CALL, s, n) {
@@ -482,11 +484,18 @@ template <class Tiles> class Core {
       for (int pair = 0; pair < 2; pair++) {
         const auto normals = Tiles::normals(drawn.w[2 * pair], drawn.w[2 * pair + 1]);
         Real* to = batch_inputs + (call * NORMALS_PER_CALL + 2 * pair) * LD + s;
-        *(Numbers*)to += amount * normals.cosine;
-        *(Numbers*)(to + LD) += amount * normals.sine;
+        if constexpr (Tiles::STAGED) {
+          *(Numbers*)to += amount * normals.cosine;
+          *(Numbers*)(to + LD) += amount * normals.sine;
+        } else {
+          const int feature = call * NORMALS_PER_CALL + 2 * pair, last = c.d_in - 1;
+          *(Numbers*)to = *(const Numbers*)(in.first + (feature < last ? feature : last) * in.row + s) + amount * normals.cosine;
+          *(Numbers*)(to + LD) = *(const Numbers*)(in.first + (feature < last ? feature + 1 : last) * in.row + s) + amount * normals.sine;
+        }
       }
     }
     Tiles::sync();
+    return {batch_inputs, LD};
   }
 
   // Adds the gradient of a block's residuals, which are scaled to their part of the mean over `count` samples, to that of a share.

@@ -84,9 +84,9 @@ template <int BYTES> struct CpuDraws : Lanes<BYTES> {
   }
 
   // Ten rounds. The first three are done by hand: the samples are in the last word alone, and what they have not reached is one number
-  // for all lanes, so a compiler takes it out of a loop over samples.
-  static FUSED_FN Drawn draw(Word step, Word layer, Word call, const int* samples, const Word* key) {
-    const Words all = *(const Words*)samples;
+  // for all lanes, so a compiler takes it out of a loop over samples. The last one makes the second half of the words only if asked.
+  static FUSED_FN Drawn draw(Word step, Word layer, Word call, const int* samples, const Word* key, bool all_four) {
+    const Words places = *(const Words*)samples;
     Word k[10][2];
     FUSED_UNROLL for (int i = 0; i < 10; i++) {
       k[i][0] = key[0] + (Word)i * 0x9E3779B9u;
@@ -100,27 +100,34 @@ template <int BYTES> struct CpuDraws : Lanes<BYTES> {
     const Product call3 = (Product)THIRD * c2;
     Counters at[2];
     FUSED_UNROLL for (int odd = 0; odd < 2; odd++) {
-      const Wide samples1 = (odd ? (Wide)all >> 32 : (Wide)all) ^ ((Word)(step1 >> 32) ^ k[0][1]);
+      const Wide samples1 = (odd ? (Wide)places >> 32 : (Wide)places) ^ ((Word)(step1 >> 32) ^ k[0][1]);
       const Wide third = L::product(samples1, Wide{} + THIRD);
       const Wide samples2 = third >> 32 ^ ((Word)call1 ^ k[1][0]);
       const Wide first = L::product(samples2, Wide{} + FIRST);
       at[odd] = {{third ^ ((Word)(call3 >> 32) ^ k[2][0]), Wide{} + (Word)call3, first >> 32 ^ ((Word)step2 ^ k[2][1]), first}};
     }
-    FUSED_UNROLL for (int i = 3; i < 10; i++) {
+    FUSED_UNROLL for (int i = 3; i < 9; i++) {
       round(at[0], k[i][0], k[i][1]);
       round(at[1], k[i][0], k[i][1]);
     }
-    Drawn drawn;
-    FUSED_UNROLL for (int k = 0; k < 4; k++) drawn.w[k] = L::zip(at[0].c[k], at[1].c[k]);
+    const Counters &even = at[0], &odd = at[1];
+    const Wide third[2] = {L::product(even.c[2], Wide{} + THIRD), L::product(odd.c[2], Wide{} + THIRD)};
+    Drawn drawn = {{L::zip(third[0] >> 32 ^ even.c[1] ^ k[9][0], third[1] >> 32 ^ odd.c[1] ^ k[9][0]), L::zip(third[0], third[1])}};
+    if (all_four) {
+      const Wide first[2] = {L::product(even.c[0], Wide{} + FIRST), L::product(odd.c[0], Wide{} + FIRST)};
+      drawn.w[2] = L::zip(first[0] >> 32 ^ even.c[3] ^ k[9][1], first[1] >> 32 ^ odd.c[3] ^ k[9][1]);
+      drawn.w[3] = L::zip(first[0], first[1]);
+    }
     return drawn;
   }
 
   // Bits of the units that a call keeps: those of word k's lower half, and 16 above it of its upper half, are bit k.
-  static FUSED_FN Words kept(const Drawn& drawn, Word below) {
+  static FUSED_FN Words kept(const Drawn& drawn, Word below, bool all_four) {
     typedef typename L::Halves Halves;
     const Halves least = (Halves)(Words{} + below * 0x10001u);
     Words bits = {};
-    FUSED_UNROLL for (int k = 0; k < 4; k++) bits |= (Words)((Halves)drawn.w[k] >= least) & (0x10001u << k);
+    FUSED_UNROLL for (int k = 0; k < 2; k++) bits |= (Words)((Halves)drawn.w[k] >= least) & (0x10001u << k);
+    if (all_four) FUSED_UNROLL for (int k = 2; k < 4; k++) bits |= (Words)((Halves)drawn.w[k] >= least) & (0x10001u << k);
     return below < HALF_WORDS ? bits : Words{};
   }
   static FUSED_FN Word unit_bit(int unit) { return UNIT_BITS[unit % UNITS_PER_CALL]; }

@@ -50,10 +50,10 @@ template <class Real_, int VL, int V, int TM, int W, bool ROUNDED = false> struc
   typedef typename Draws::Words Draw;
   typedef Vector Numbers;
   static constexpr int DRAWS = VL;
-  static FUSED_FN auto draw(Word step, Word layer, Word call, const int* samples, const Word* key) {
-    return Draws::draw(step, layer, call, samples, key);
+  static FUSED_FN auto draw(Word step, Word layer, Word call, const int* samples, const Word* key, bool all_four = true) {
+    return Draws::draw(step, layer, call, samples, key, all_four);
   }
-  static FUSED_FN Draw kept(const typename Draws::Drawn& drawn, Word below) { return Draws::kept(drawn, below); }
+  static FUSED_FN Draw kept(const typename Draws::Drawn& drawn, Word below, bool all_four) { return Draws::kept(drawn, below, all_four); }
   static FUSED_FN Word unit_bit(int unit) { return Draws::unit_bit(unit); }
   struct Normals {
     Vector cosine, sine;
