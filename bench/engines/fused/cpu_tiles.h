@@ -376,11 +376,12 @@ template <class Real_, int VL, int V, int TM, int W, bool ROUNDED = false> struc
     const int vectors = (n + VL - 1) / VL, groups = (vectors + W - 1) / W;
     // A single row has registers for more vectors: for those of a whole block.
     if constexpr (V <= 8) if (count == 1 && vectors == V) return Product::template tile<1, V>(args, 0, 0);
-    const int size = (vectors + groups - 1) / groups, large = vectors - groups * (size - 1), left = large * size * VL;
+    // So many groups of `size`, to place `left`, then those of a vector less.
+    const int size = (vectors + groups - 1) / groups, left = (vectors - groups * (size - 1)) * size * VL, all = vectors * VL;
     for (int first = 0, strip; first < count; first += strip) {
       strip = count - first < 2 * STRIP ? count - first : STRIP;
-      with_vectors<Of<Product>::template Vectors>(size, strip, From<Args>{args, first, 0, left});
-      if (large < groups) with_vectors<Of<Product>::template Vectors>(size - 1, strip, From<Args>{args, first, left, vectors * VL});
+      for (int s = 0, end = left, of = size; s < all; s = end, end = all, of--)
+        with_vectors<Of<Product>::template Vectors>(of, strip, From<Args>{args, first, s, end});
     }
   }
 };
