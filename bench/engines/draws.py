@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import NamedTuple, TypeVar
@@ -39,7 +40,7 @@ class Samples(NamedTuple):
     def arrays(self, cell: Cell) -> list[Float64[np.ndarray, " number"]]:
         """The four, flat."""
         counts = sample_counts(cell)
-        return [self.piece[at : at + count] for at, count in zip(side_by_side(counts).tolist(), counts, strict=False)]
+        return [self.piece[at : at + count] for at, count in zip(_places(counts), counts, strict=False)]
 
 
 class Draws:
@@ -93,16 +94,22 @@ def side_by_side(counts: tuple[int, ...]) -> Int[np.ndarray, " place"]:
     return np.cumsum([0, *(-(-count // ALIGNMENT) * ALIGNMENT for count in counts)])
 
 
+@functools.lru_cache
+def _places(counts: tuple[int, ...]) -> list[int]:
+    """The same as a list, since most cells have the counts of others."""
+    return side_by_side(counts).tolist()
+
+
 def _weights(cell: Cell) -> tuple[Float64[np.ndarray, " param"], int]:
-    params = np.concatenate([part.ravel() for layer in initial_layers(cell) for part in layer])
+    params = np.concatenate([part for layer in initial_layers(cell) for part in layer], axis=None)
     return params, params.nbytes
 
 
 def _samples(cell: Cell) -> tuple[Samples, int]:
     sets = [training_data(cell), *([validation_data(cell)] if cell.n_val else [])]
     arrays = [array.ravel() for data in sets for array in data[:2]]
-    places = side_by_side(sample_counts(cell))
+    places = _places(sample_counts(cell))
     piece = np.zeros(places[-1])
-    for at, array in zip(places.tolist(), arrays, strict=False):
+    for at, array in zip(places, arrays, strict=False):
         piece[at : at + len(array)] = array
     return Samples(piece, sets[0].target_variance), piece.nbytes

@@ -33,6 +33,9 @@ class Scaling(NamedTuple):
     scale: float
 
 
+_UNSCALED = Scaling(0.0, 1.0)
+
+
 def training_data(cell: Cell) -> Data:
     """The cell's training set: inputs ~ N(0, I), targets independent of them, scaled as the cell says.
 
@@ -43,7 +46,7 @@ def training_data(cell: Cell) -> Data:
     inputs = generator(cell, "inputs", INPUT_FIELDS).standard_normal((cell.n_samples, cell.d_in))
     raw = _raw_targets(cell, "targets", cell.n_samples)
     targets = _apply(_scaling(cell, raw), raw)
-    return Data(inputs, targets, float(np.var(targets)) or 1.0)
+    return Data(inputs, targets, _variance(targets) or 1.0)
 
 
 def validation_data(cell: Cell) -> Data:
@@ -55,7 +58,7 @@ def validation_data(cell: Cell) -> Data:
     scaling = _scaling(cell, raw_training)
     inputs = generator(cell, "validation inputs", INPUT_FIELDS).standard_normal((cell.n_val, cell.d_in))
     targets = _apply(scaling, _raw_targets(cell, "validation targets", cell.n_val))
-    return Data(inputs, targets, float(np.var(_apply(scaling, raw_training))) or 1.0)
+    return Data(inputs, targets, _variance(_apply(scaling, raw_training)) or 1.0)
 
 
 def validation_variance(cell: Cell) -> float:
@@ -63,7 +66,13 @@ def validation_variance(cell: Cell) -> float:
 
     NaN for a single sample, which has none.
     """
-    return float(np.var(validation_data(cell).targets)) if cell.n_val > 1 else math.nan
+    return _variance(validation_data(cell).targets) if cell.n_val > 1 else math.nan
+
+
+def _variance(values: Float[np.ndarray, " sample"]) -> float:
+    """What `np.var` gives, to the bit, in a third of the time for a few values: every cell has some."""
+    deviations = values - np.add.reduce(values) / len(values)
+    return float(np.add.reduce(deviations * deviations) / len(values))
 
 
 def _raw_targets(cell: Cell, purpose: str, count: int) -> Float[np.ndarray, " sample"]:
@@ -82,7 +91,7 @@ def _scaling(cell: Cell, raw: Float[np.ndarray, " sample"]) -> Scaling:
     """Fitted to the training targets; targets that do not vary are only centred."""
     match cell.target_scaling:
         case "none":
-            return Scaling(0.0, 1.0)
+            return _UNSCALED
         case "standardize":
             return Scaling(float(raw.mean()), float(raw.std()) or 1.0)
         case "minmax":
@@ -90,4 +99,4 @@ def _scaling(cell: Cell, raw: Float[np.ndarray, " sample"]) -> Scaling:
 
 
 def _apply(scaling: Scaling, raw: Float[np.ndarray, " sample"]) -> Float[np.ndarray, " sample"]:
-    return (raw - scaling.shift) / scaling.scale
+    return raw if scaling == _UNSCALED else (raw - scaling.shift) / scaling.scale

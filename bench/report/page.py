@@ -30,6 +30,9 @@ from bench.store.schema import RUNG_COLUMNS
 # Findings that stand out; the others follow in smaller type.
 PROMINENT = 3
 
+# Rows that the page itself holds of cells and of groups: with a million it would be of 50 MB. All are in tables/.
+MOST_CELLS, MOST_GROUPS = 50_000, 10_000
+
 # The sections of figures, in their order on the page.
 SECTIONS = {
     "maps": "Maps",
@@ -106,8 +109,9 @@ def page(store: Store, made: Tables, pictures: Sequence[Picture], sentences: Seq
         log_rank=_log_rank_html(made) if len(made.log_rank) else "",
         published=_published_html(made.published) if len(made.published) else "",
         claims=int(made.published["p_holm"].notna().sum()) if len(made.published) else 0,
-        groups=_table_html(groups[list(dict.fromkeys(columns))], "groups"),
+        groups=_table_html(groups[list(dict.fromkeys(columns))].head(MOST_GROUPS), "groups"),
         n_groups=len(groups),
+        told_groups=min(len(groups), MOST_GROUPS),
         cells=_cells(cells, groups, store.read_curves()),
         lines=_lines(made.theory),
         bound=theory.in_words(groups) if len(made.theory) else "",
@@ -192,21 +196,31 @@ def _run(run: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _cells(cells: pd.DataFrame, groups: pd.DataFrame, curves: pd.DataFrame) -> dict[str, str]:
-    """What the table of cells shows, as JSON: what varies, and what came of it, floats to four digits; groups and curves."""
+    """What the table of cells shows, as JSON: what varies, and what came of it, floats to four digits; groups and curves.
+
+    Of more than MOST_CELLS cells those whose seeds come first in their groups.
+    """
     same = cells["data_seed"].equals(cells["init_seed"])
     fields = [*swept_fields(groups), *varying(cells, among=SEEDS[:1] if same else SEEDS)]
     measures = [name for name in CELL_MEASURES if name in cells and cells[name].notna().any()]
-    shown = cells[list(dict.fromkeys([*fields, *measures]))]
+    of_groups = cells.groupby(list(GROUP_FIELDS), sort=False, dropna=False)
+    turns = of_groups.cumcount().to_numpy()
+    kept = np.sort(np.argsort(turns, kind="stable")[:MOST_CELLS])
+    told = cells.iloc[kept]
+    shown = told[list(dict.fromkeys([*fields, *measures]))]
     rows = list(zip(*([_rounded(value) for value in shown[name].tolist()] for name in shown), strict=True))
+    ids = told["cell_id"].tolist()
+    own_curves = curves if len(told) == len(cells) else curves[curves["cell_id"].isin(ids)]
     data = {
         "columns": [{"title": name, "about": tooltip("cells", str(name))} for name in shown],
         "rows": rows,
-        "groups": cells.groupby(list(GROUP_FIELDS), sort=False, dropna=False).ngroup().tolist(),
-        "curves": sparks.sparks(curves, cells["cell_id"].tolist(), int(groups["max_epochs"].max())),
+        "groups": of_groups.ngroup().to_numpy()[kept].tolist(),
+        "curves": sparks.sparks(own_curves, ids, int(groups["max_epochs"].max())),
         "points": sparks.POINTS - 1,
         "threshold": sparks.depth(float(groups["tau"].min())),
     }
-    return {"data": as_json(data), "count": f"{len(rows):,}"}
+    count = f"{len(cells):,}"
+    return {"data": as_json(data), "count": count if len(told) == len(cells) else f"{len(told):,} of {count}"}
 
 
 def _rounded(value: Any) -> Any:

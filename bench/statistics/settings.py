@@ -68,7 +68,10 @@ def _label(row: pd.Series, names: list[str]) -> str:
 
 def changed_fields(row: pd.Series, first: pd.Series) -> list[str]:
     """The fields of a cell, but for its seeds, in which two rows differ."""
-    return [name for name in GROUP_FIELDS if not same(row[name], first[name])]
+    names = list(GROUP_FIELDS)
+    return [
+        name for name, own, other in zip(names, row[names].tolist(), first[names].tolist(), strict=True) if not same(own, other)
+    ]
 
 
 def _change(row: pd.Series, first: pd.Series) -> str:

@@ -31,8 +31,8 @@ from bench.store.schema import (
     VERSION_KEY,
     Origin,
     cells_of,
+    columns_of,
     completed,
-    row_of,
 )
 
 # In the metadata of plan.parquet: what its cells are.
@@ -124,8 +124,7 @@ class Store:
             self._write_part("curves", pa.Table.from_pydict(points, schema=SCHEMAS["curves"]))
         if predictions:
             self._write_part("predictions", pa.Table.from_pylist(predictions, schema=SCHEMAS["predictions"]))
-        rows = [row_of(o, cell_id) for cell_id, o in zip(ids, outcomes, strict=True)]
-        self._write_part("cells", pa.Table.from_pylist(rows, schema=SCHEMAS["cells"]))
+        self._write_part("cells", pa.Table.from_pydict(columns_of(outcomes, ids), schema=SCHEMAS["cells"]))
 
     def write_plan(
         self,

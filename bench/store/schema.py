@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -116,20 +118,31 @@ def memorized_bits(cell: Cell, final_tau: float | None) -> float | None:
 
 # Columns that are fields of an outcome.
 _MEASURED = [name for name in Outcome._fields if name in SCHEMAS["cells"].names]
+_fields_of, _measures_of = attrgetter(*FIELDS), attrgetter(*_MEASURED)
 
 
-def row_of(outcome: Outcome, cell_id: str) -> dict:
-    cell = outcome.cell
-    bits = memorized_bits(cell, outcome.final_tau)
+def columns_of(outcomes: Sequence[Outcome], ids: Sequence[str]) -> dict[str, Sequence[object]]:
+    """The rows of outcomes as columns: a million of them are nothing unusual. `ids` are those of their cells."""
+    cells = [outcome.cell for outcome in outcomes]
+    params = list(map(n_params, cells))
+    bits = [memorized_bits(cell, outcome.final_tau) for cell, outcome in zip(cells, outcomes, strict=True)]
     return {
-        "cell_id": cell_id,
-        **{name: getattr(cell, name) for name in FIELDS},
-        **{name: getattr(outcome, name) for name in _MEASURED},
-        "status": str(outcome.status),
-        "n_params": n_params(cell),
-        "functional_dim": functional_dim(cell),
-        "steps_to_tau": None if outcome.epoch_to_tau is None else outcome.epoch_to_tau * cell.steps_per_epoch,
-        **dict(zip(RUNG_COLUMNS, outcome.rung_epochs, strict=True)),
+        "cell_id": ids,
+        **_named(FIELDS, map(_fields_of, cells)),
+        **_named(_MEASURED, map(_measures_of, outcomes)),
+        "status": [outcome.status.value for outcome in outcomes],
+        "n_params": params,
+        "functional_dim": list(map(functional_dim, cells)),
+        "steps_to_tau": [
+            None if outcome.epoch_to_tau is None else outcome.epoch_to_tau * outcome.cell.steps_per_epoch
+            for outcome in outcomes
+        ],
+        **_named(RUNG_COLUMNS, (outcome.rung_epochs for outcome in outcomes)),
         "memorized_bits": bits,
-        "bits_per_param": None if bits is None else bits / n_params(cell),
+        "bits_per_param": [None if own is None else own / count for own, count in zip(bits, params, strict=True)],
     }
+
+
+def _named(names: Sequence[str], rows: Iterable[Sequence[object]]) -> dict[str, Sequence[object]]:
+    """Rows as columns with these names."""
+    return dict(zip(names, zip(*rows, strict=True), strict=True))

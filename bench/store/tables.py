@@ -26,14 +26,17 @@ def write_tables(folder: Path, tables: Mapping[str, pd.DataFrame]) -> None:
         if stale.stem not in tables:
             stale.unlink()
     for name, table in tables.items():
-        safe = table.assign(**{str(name): own.map(_no_formula) for name, own in table.items() if _may_be_text(own)})
+        safe = table.assign(**{str(name): own.map(_no_formula) for name, own in table.items() if _has_formulas(own)})
         write_atomically(folder / f"{name}.csv", lambda partial, table=safe: table.to_csv(partial, index=False, na_rep=""))
     text = readme({name: [str(column) for column in tables[name]] for name in TABLES if name in tables})
     write_atomically(folder / "README.md", lambda partial: partial.write_text(text, encoding="utf-8"))
 
 
-def _may_be_text(column: pd.Series) -> bool:
-    return not (pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column))
+def _has_formulas(column: pd.Series) -> bool:
+    """Looked for among the different values, which are few in tables of many rows."""
+    if pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
+        return False
+    return any(_no_formula(value) is not value for value in column.unique())
 
 
 def _no_formula(value: object) -> object:

@@ -45,7 +45,7 @@ def checked(rng: np.random.Generator, **world) -> tuple[pd.DataFrame, int]:
     raise AssertionError("the last look ends the rounds")
 
 
-@pytest.mark.parametrize("checks", [25, pytest.param(2000, marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize("checks", [25, pytest.param(1000, marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize("slower", [1.0, 1.05])
 def test_a_head_within_the_margin_is_rarely_called_slower(slower, checks):
     """Where nothing is slower, and at the margin itself: no more than the level and three standard errors."""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 import math
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -12,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from bench.protocol.cells import Cell
+from bench.protocol.cells import FIELDS, Cell, TargetScaling, canonical
 from bench.protocol.networks import initial_layers
 from bench.protocol.noise import training_data, validation_data
 from bench.protocol.philox import dropout_masks, normals, permutation, philox4x32
@@ -234,3 +237,19 @@ def test_orthogonal_weights_are_orthonormal_up_to_their_gain(width):
     weight = initial_layers(Cell(init="orthogonal", init_scale=3.0, d_in=10, width=width, depth=1))[0].weight
     gram = weight @ weight.T if width < 10 else weight.T @ weight
     assert gram == pytest.approx(9 * np.eye(len(gram)), abs=1e-12)
+
+
+@pytest.mark.parametrize("fields", [(), ("init_seed",), ("init_scale", "init", "max_norm", "batch_size", "shuffle"), FIELDS])
+@pytest.mark.parametrize("changes", [{}, {"init_scale": 1, "max_norm": 2}, {"regularization": 'a"\u00e9\\', "shuffle": True}])
+def test_a_stream_s_key_is_the_hash_of_its_purpose_and_fields_in_json(changes, fields):
+    cell = Cell(**changes)
+    named = ["inputs", *[[name, canonical(name, getattr(cell, name))] for name in fields]]
+    digest = hashlib.sha256(json.dumps(named).encode()).digest()
+    assert stream_key(cell, "inputs", fields) == int.from_bytes(digest[:16], "little")
+
+
+@pytest.mark.parametrize("scaling", get_args(TargetScaling))
+@pytest.mark.parametrize("n_samples", [1, 2, 7, 8, 129, 4097])
+def test_the_variance_that_tau_divides_by_is_numpy_s_to_the_bit(n_samples, scaling):
+    data = training_data(Cell(n_samples=n_samples, target_scaling=scaling, n_val=3))
+    assert data.target_variance == (np.var(data.targets) or 1.0)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import re
 import resource
 import subprocess
 import sys
 import time
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -16,6 +19,8 @@ import bench
 from bench.engines import packs
 from bench.engines.torch_engine import TorchEngine
 from bench.protocol import grid
+from bench.report import page
+from bench.report.build import build
 from bench.statistics.survival import groups
 from bench.store.parts import Store
 from bench.store.schema import SCHEMAS
@@ -94,6 +99,23 @@ def test_reading_the_tables_of_finished_cells_takes_no_longer_than_a_second_for_
     assert len(grouped) == count // 5
     assert grouped["n_censored"].sum() == count
     assert elapsed < most_s
+
+
+def test_a_page_of_very_many_cells_tells_the_first_seeds_of_each_group(tmp_path, monkeypatch):
+    monkeypatch.setattr(page, "MOST_CELLS", 5)
+    monkeypatch.setattr(page, "MOST_GROUPS", 2)
+    bench.run(bench.expand(depth=1, width=2, n_samples=[2, 4, 6], seed=range(4), max_epochs=3), run_dir=tmp_path, device="cpu")
+    text = build(tmp_path).read_text()
+    told = json.loads(re.search(r'id="cells-data">(.*?)</script>', text).group(1))
+    names = [column["title"] for column in told["columns"]]
+    rows = [dict(zip(names, row, strict=True)) for row in told["rows"]]
+    assert [(row["n_samples"], row["data_seed"]) for row in rows] == [(2, 0), (2, 1), (4, 0), (4, 1), (6, 0)]
+    assert told["groups"] == [0, 0, 1, 1, 2]
+    assert all(told["curves"]) and len(told["curves"]) == 5
+    assert "5 of 12 cells" in text
+    assert "3 groups of cells that differ in their seeds alone; the first 2" in text
+    assert len(pd.read_csv(tmp_path / "tables" / "cells.csv")) == 12
+    assert len(pd.read_csv(tmp_path / "tables" / "groups.csv")) == 3
 
 
 @pytest.mark.exhaustive

@@ -176,6 +176,11 @@ def test_a_shard_beyond_the_last_is_refused(tmp_path):
             " requeues, cpus_per_task, mem_gb, partition, gres, constraint, qos, account, cluster",
         ),
         (["executor=ray", "executor.ray.num_cpus=0"], "executor.ray.num_cpus=0: must be at least 1; give 1 or more"),
+        (
+            ["executor=ray", "executor.ray.address=ray://head:10001"],
+            "executor.ray.address=ray://head:10001: is an address of Ray Client, through which a task says nothing before it has "
+            "ended; run memcap on a node of the cluster, with auto or the host:port of its head",
+        ),
         (["executor=ray", "device=cuda:3"], "device=cuda:3: names a GPU of one machine; choose auto, cpu or cuda"),
     ],
 )

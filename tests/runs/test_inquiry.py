@@ -46,8 +46,8 @@ def test_where_every_change_succeeds_as_often_as_none_no_cause_is_named(chance):
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("chance", [0.2, 0.3, 0.5])
-@pytest.mark.parametrize("n_rows", [20, 40, 60])
-def test_nor_in_two_hundred_diagnoses_with_ladders_of_20_to_60_rows(n_rows, chance):
+@pytest.mark.parametrize("n_rows", [20, 60])
+def test_nor_in_two_hundred_diagnoses_with_ladders_of_20_and_60_rows(n_rows, chance):
     """At a rate of 0.05 more than 18 of 200 come in one of a hundred tests."""
     assert false_causes(n_rows, chance, range(1000, 1200)) <= 18
 
@@ -65,7 +65,7 @@ def test_a_change_that_works_is_found(place):
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("place", ["single", "pair", "network"])
-@pytest.mark.parametrize("n_rows", [20, 40, 60])
+@pytest.mark.parametrize("n_rows", [20, 60])
 def test_a_change_that_works_is_found_in_two_hundred_diagnoses(n_rows, place):
     (singles, pairs), networks = stages(n_rows)
     remedy = {"single": singles[3], "pair": pairs[2], "network": networks[0]}[place]

@@ -311,6 +311,8 @@ def test_a_signal_stops_within_a_second_keeps_what_is_finished_and_says_how_to_g
         "max_epochs=600000",
         f"engine={engine}",
         "grid.depth=[1,8]",
+        # So that some end soon, by an engine that is slow too.
+        "tau=0.5",
         f"threads={threads}",
         f"run_dir={tmp_path}",
     ]

@@ -27,6 +27,9 @@ namespace {
 typedef bool (*Train)(void*, const bool*, const bool*, int*);
 typedef std::chrono::steady_clock Clock;
 
+// Waking a thread takes as long as preparing a small cell: while cells come fast, it is done no more often than this.
+constexpr double WAKE_EVERY_S = 1e-3;
+
 double seconds_since(Clock::time_point then) { return std::chrono::duration<double>(Clock::now() - then).count(); }
 
 bool runs_here(const std::string& isa) {
@@ -222,6 +225,8 @@ class Queue {
       const std::lock_guard<std::mutex> lock(mutex_);
       waiting_.push_back(std::move(job));
     }
+    if (seconds_since(woken_) < WAKE_EVERY_S) return;  // The next call of push or poll wakes.
+    woken_ = Clock::now();
     changed_.notify_one();
   }
 
@@ -231,6 +236,7 @@ class Queue {
   nb::tuple poll(double timeout_s, double save_every_s) {
     std::vector<std::unique_ptr<Job>> done;
     nb::list ended, progress, saved;
+    changed_.notify_all();
     {
       nb::gil_scoped_release release;
       std::unique_lock<std::mutex> lock(mutex_);
@@ -275,6 +281,7 @@ class Queue {
   bool stop_ = false;
   std::mutex mutex_;
   std::condition_variable changed_, finished_;
+  Clock::time_point woken_;
   std::deque<std::unique_ptr<Job>> waiting_;
   std::vector<Job*> running_;
   std::vector<std::unique_ptr<Job>> done_;

@@ -74,6 +74,10 @@ class Ray:
         _check(self)
         for name in ("num_cpus", "num_gpus"):
             _at_least(self, name, 1)
+        if "://" in (self.address or ""):
+            rule = "is an address of Ray Client, through which a task says nothing before it has ended"
+            remedy = "run memcap on a node of the cluster, with auto or the host:port of its head"
+            raise GridError("executor.ray.address", self.address, rule, remedy)
 
 
 Options = Local | Slurm | Ray

@@ -162,7 +162,7 @@ def _knock(address: str | None) -> None:
     Raises:
         OSError, ValueError: nothing does, or it is none.
     """
-    host, colon, port = (address or "").removeprefix("ray://").rpartition(":")
+    host, colon, port = (address or "").rpartition(":")
     if colon:
         socket.create_connection((host, int(port)), timeout=ANSWERS_IN_S).close()
 
