@@ -297,6 +297,52 @@ _CAPACITY = (
     ),
 )
 
+_BUDGETS_SOURCE = "statistics/budgets.py"
+_GROWTH_SOURCE = f"{_BUDGETS_SOURCE}, statistics/agreement.py; Zou and Donner 2008"
+_POOLED = f"{_BUDGETS_SOURCE}, statistics/censored.py"
+_BY_NAME_OF_CAPACITY = {column.name: column for column in _CAPACITY}
+_CAPACITY_BY_BUDGET = (
+    _SETTING,
+    _RATES,
+    *_fields("learning_rate", "d_in", "depth", "width"),
+    *_SIZES,
+    *_fields("tau", "max_epochs"),
+    Column(
+        "budget",
+        "epochs",
+        "the epochs after which training is taken to have ended: max_epochs, a half of them, and so on",
+        _BUDGETS_SOURCE,
+    ),
+    _BY_NAME_OF_CAPACITY["n_cells"],
+    Column("n_memorized", "cells", "how many of n_cells had reached tau within the budget", _BUDGETS_SOURCE),
+    _N50,
+    *(_BY_NAME_OF_CAPACITY[name] for name in ("n50_low", "n50_high", "side", "at_edge", "stuck")),
+    Column(
+        "growth",
+        "1",
+        "n50 over that of the budget before, for each doubling of the budget; empty where one of them has no value",
+        _BUDGETS_SOURCE,
+    ),
+    *_ends("growth", "growth, with what makes two budgets of the same cells alike", "1", _GROWTH_SOURCE),
+)
+_BUDGET_GROWTH = (
+    _SETTING,
+    _RATES,
+    Column("half", "epochs", "the budget before the last", _BUDGETS_SOURCE),
+    Column("budget", "epochs", "the last budget: all epochs that were trained", _BUDGETS_SOURCE),
+    Column(
+        "growth",
+        "1",
+        "N50 at budget over that at half of it, in the geometric mean over networks; a bound counts as a bound",
+        f"{_POOLED}; Tobin 1958",
+    ),
+    *_ends("growth", "growth (profile likelihood; of one network its own)", "1", f"{_POOLED}; Venzon and Moolgavkar 1988"),
+    Column("n_networks", "networks", "networks whose N50 has a value at both budgets: at least a third", _BUDGETS_SOURCE),
+    Column("n_above", "networks", "networks of which only a lower bound of the growth is known", _BUDGETS_SOURCE),
+    Column("n_below", "networks", "networks of which only an upper bound of the growth is known", _BUDGETS_SOURCE),
+    Column("n_vague", "networks", "networks that are left out, because no bound of the growth is known", _BUDGETS_SOURCE),
+)
+
 _BANDS_SOURCE = "statistics/bands.py"
 _BANDS = (
     _SETTING,
@@ -990,6 +1036,8 @@ TABLES = {
     "cells": Table("a cell: one training run", _CELLS),
     "groups": Table("a group of cells that differ in their seeds alone", _GROUPS),
     "capacity": Table("a network and how it trains, at two sample counts or more", _CAPACITY),
+    "capacity_by_budget": Table("a network and how it trains, had it ended after so many epochs", _CAPACITY_BY_BUDGET),
+    "budget_growth": Table("a setting: how N50 grows with the budget at its end", _BUDGET_GROWTH),
     "bands": Table("a setting and a band of samples for each dimension: how many cells memorized there", _BANDS),
     "ratios": Table("a network whose N50 is known under a setting and under the first", _RATIOS),
     "thresholds": Table("a group of seeds at one threshold. Of the fields it has those that vary", _THRESHOLDS),

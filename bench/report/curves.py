@@ -18,14 +18,20 @@ from bench.statistics.capacity import what_is_known
 from bench.statistics.settings import varying
 
 # Inches.
-CAPACITY_PANEL, INCIDENCE_PANEL = (2.9, 2.6), (2.35, 1.7)
+CAPACITY_PANEL, INCIDENCE_PANEL, BUDGET_PANEL = (2.9, 2.6), (2.35, 1.7), (2.35, 2.0)
 
 ENDS = {"memorized": (BELOW_COLOUR, "-"), "early_stopped": ("#b35900", "--"), "diverged": (LINE_COLOUR, ":")}
 
 MOST_TICKS = 7
 
+# Inches that a number of epochs takes on an axis; how many numbers there are at most, and where they have no room.
+TICK_INCHES, MOST_BUDGET_TICKS, FEW_TICKS = 0.45, 5, 2
+
+# Panels of budgets beside each other.
+MOST_ACROSS = 4
+
 # Inches between signs of one place; the length of an arrow, as a share of the axis.
-DODGE, ARROW = 0.09, 0.08
+DODGE, BUDGET_DODGE, ARROW = 0.09, 0.055, 0.08
 
 
 class Sign(NamedTuple):
@@ -112,6 +118,93 @@ def draw_capacity(ax: Axes, row: Mapping[Any, Any], x: float, sign: Sign, top: f
     arrow = {"arrowstyle": "-|>", "lw": 0.9, "color": sign.colour, "shrinkA": 3, "shrinkB": 0, "mutation_scale": 6}
     ax.annotate("", (x, end), (x, y), arrowprops=arrow, annotation_clip=False)
     ax.plot(x, y, sign.marker, ms=5, mfc="white", mec=sign.colour, mew=1.1, clip_on=False)
+
+
+def budgets(table: pd.DataFrame) -> Figure:
+    """N50 against the budget with its interval: a line for each network, by width, or by depth where that alone varies; a panel
+    for each setting and choice of rates, and for each depth where lines are widths.
+
+    A bound is a hollow sign with an arrow. `table` is that of `bench.statistics.budgets.capacity_by_budget`.
+    """
+    line = budget_line(table)
+    places = {f"{name} place": pd.factorize(table[name])[0] for name in ("setting", "rates")}
+    table = table.assign(**places).sort_values([*places, "depth"], kind="stable")
+    titles = _budget_titles(table, line)
+    labels, kinds = list(dict.fromkeys(titles)), sorted(table[line].unique())
+    signs = {kind: _sign(number) for number, kind in enumerate(kinds)}
+    key = [(f"{signs[kind].glyph} {line} {kind}", signs[kind].colour) for kind in kinds]
+    key.append(("Bars: 95 % intervals. Hollow, with an arrow: only a bound is known.", QUIET_COLOUR))
+    # A setting in each row, where all have the same depths.
+    depths = table["depth"].nunique() if line == "width" else 1
+    alike = depths <= MOST_ACROSS and len(labels) == depths * len(table[[*places]].drop_duplicates())
+    across = depths if alike and depths > 1 else columns_for(len(labels), MOST_ACROSS)
+    figure, axes = panels(labels, across=across, size=BUDGET_PANEL, names=("epochs of training", "N50"), key=key)
+    inches = axes[0].get_position().width * figure.get_figwidth()
+    first, last = int(table["budget"].min()), int(table["budget"].max())
+    # Signs of one budget stand beside each other.
+    step = max(last / first, 2) ** (BUDGET_DODGE / inches)
+    low, high, reach = _budget_axis(table)
+    for ax, label in zip(axes, labels, strict=True):
+        own = table[[title == label for title in titles]]
+        here = sorted(own[line].unique())
+        for number, kind in enumerate(here):
+            sign, shift = signs[kind], step ** (number - (len(here) - 1) / 2)
+            network = own[own[line] == kind]
+            # Where it has no value, the line is broken.
+            ax.plot(shift * network["budget"], network["n50"], color=sign.colour, lw=1.1)
+            for row in network.to_dict("records"):
+                _draw_budget(ax, row, shift * row["budget"], sign, (low, high), reach)
+    room = step ** ((len(kinds) + 1) / 2)
+    axes[0].set(xscale="log", yscale="log", xlim=(first / room, last * room), ylim=(low, high))
+    log_axis(axes[0], "x", MOST_BUDGET_TICKS if inches > MOST_BUDGET_TICKS * TICK_INCHES else FEW_TICKS)
+    log_axis(axes[0], "y", MOST_TICKS)
+    sns.despine(figure)
+    return figure
+
+
+def budget_line(table: pd.DataFrame) -> str:
+    """What the lines of `budgets` differ in."""
+    return "width" if varying(table, among=("width",)) or not varying(table, among=("depth",)) else "depth"
+
+
+def _sign(number: int) -> Sign:
+    """No two are alike: where the signs are used up, they go on in other colours."""
+    return SIGNS[number % len(SIGNS)]._replace(colour=SIGNS[(number + number // len(SIGNS)) % len(SIGNS)].colour)
+
+
+def _budget_titles(table: pd.DataFrame, line: str) -> list[str]:
+    """The panel of each row: its depth, setting and rates, so far as they vary and are no lines."""
+    rates, depths = ([f"{text} {value}" for value in table[name]] for text, name in (("rate:", "rates"), ("depth", "depth")))
+    parts = table.assign(rates=rates, depth=depths)
+    names = tuple(name for name in ("depth", "setting", "rates") if name != line)
+    shown = varying(parts, among=names) or [names[0]]
+    return [", ".join(row) for row in parts[shown].itertuples(index=False, name=None)]
+
+
+def _budget_axis(table: pd.DataFrame) -> tuple[float, float, float]:
+    """(the ends of an axis that shows all N50s, intervals and bounds, by what factor an arrow goes on from a bound)."""
+    shown = {"value": ("n50", "n50_low", "n50_high"), "more": ("n50_low",), "less": ("n50_high",), "nothing": ()}
+    rows = [(row, what_is_known(row)) for row in table.to_dict("records")]
+    values = [row[name] for row, says in rows for name in shown[says]]
+    reach = max(max(values) / min(values), 2) ** ARROW
+    values += [row["n50_low"] * reach for row, says in rows if says == "more"]
+    values += [row["n50_high"] / reach for row, says in rows if says == "less"]
+    return min(values) / reach**0.5, max(values) * reach**0.5, reach
+
+
+def _draw_budget(ax: Axes, row: Mapping[Any, Any], x: float, sign: Sign, ends: tuple[float, float], reach: float) -> None:
+    """N50 of a network at a budget, or the bound that is known."""
+    says, (low, high) = what_is_known(row), ends
+    if says == "nothing":
+        return
+    if says == "value":
+        ax.plot([x, x], [max(row["n50_low"], low), min(row["n50_high"], high)], color=sign.colour, lw=1, alpha=0.6)
+        ax.plot(x, row["n50"], sign.marker, ms=4, color=sign.colour, mew=0)
+        return
+    y, way = (row["n50_low"], reach) if says == "more" else (row["n50_high"], 1 / reach)
+    arrow = {"arrowstyle": "-|>", "lw": 0.8, "color": sign.colour, "shrinkA": 2.5, "shrinkB": 0, "mutation_scale": 5}
+    ax.annotate("", (x, y * way), (x, y), arrowprops=arrow, annotation_clip=False)
+    ax.plot(x, y, sign.marker, ms=4, mfc="white", mec=sign.colour, mew=0.9, clip_on=False)
 
 
 def _top(table: pd.DataFrame) -> float:

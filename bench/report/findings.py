@@ -5,6 +5,7 @@ from __future__ import annotations
 from bench.protocol.theory import dimension_name
 from bench.report.answers import answered
 from bench.report.blindness import blind, dead
+from bench.report.budgets import grown, untold
 from bench.report.headline import banded, ceiling_name, counted
 from bench.report.hindrances import literature, ranked, slowed
 from bench.report.holds import MOST_FRONTIERS, held, searched
@@ -45,6 +46,8 @@ def findings(tables: Tables) -> list[str]:
             lambda: as_findings(Worth.ACCOUNT, searched(tables.capacity, tables.search_ratio)),
             lambda: _held(tables),
             lambda: _compared(tables),
+            lambda: grown(worded(tables.budget_growth, tables.groups)),
+            lambda: as_findings(Worth.ACCOUNT, untold(tables.capacity)),
         ]
     parts += [
         lambda: as_findings(Worth.EFFECT, rate_matters(tables.learning_rates, tables.variants)),

@@ -105,6 +105,7 @@ def page(store: Store, made: Tables, pictures: Sequence[Picture], sentences: Seq
         evidence=_evidence_html(made.evidence) if made.variants else "",
         capacity=_capacity_html(made.capacity) if len(made.capacity) else "",
         ratios=_ratios_html(made.ratios) if len(made.ratios) else "",
+        growth=_growth_html(made.budget_growth) if len(made.budget_growth) else "",
         laws=_laws_html(made.scaling) if len(made.scaling) else "",
         log_rank=_log_rank_html(made) if len(made.log_rank) else "",
         published=_published_html(made.published) if len(made.published) else "",
@@ -250,6 +251,17 @@ def _ratios_html(ratios: pd.DataFrame) -> str:
     intervals = [_interval(row, "ratio") for _, row in ratios.iterrows()]
     shown = ratios[["setting", "over", *rates, *sizes]].assign(ratio=intervals, n_shared=ratios["n_shared"])
     return shown.rename(columns={"ratio": "ratio (95 %)"}).pipe(table_html, "ratios", "ratios", {"ratio (95 %)": ("ratio",)})
+
+
+def _growth_html(growth: pd.DataFrame) -> str:
+    rates = ["rates"] if (growth["rates"] != "as asked").any() else []
+    intervals = [_interval(row, "growth") for _, row in growth.iterrows()]
+    shown = growth[["setting", *rates, "half", "budget"]].assign(
+        **{"growth (95 %)": intervals, "networks": growth["n_networks"], "bounds": growth["n_above"] + growth["n_below"]},
+        n_vague=growth["n_vague"],
+    )
+    columns = {"growth (95 %)": ("growth",), "networks": ("n_networks",), "bounds": ("n_above", "n_below")}
+    return shown.pipe(table_html, "growth", "budget_growth", columns)
 
 
 def _laws_html(scaling: pd.DataFrame) -> str:

@@ -21,7 +21,7 @@ from bench.statistics.tables import Tables
 from bench.statistics.verdict import verdict
 from bench.store.parts import Design
 
-MOST_VARIANTS = 12
+MOST_VARIANTS, MOST_BUDGET_PANELS = 12, 16
 
 MAPS = "maps"
 
@@ -67,6 +67,9 @@ def drawings(tables: Tables) -> Iterator[Drawing]:
     shown = _compared(tables.capacity)
     if len(shown):
         yield partial(_capacity, tables, shown)
+    grown = _grown(tables.capacity_by_budget)
+    if len(grown):
+        yield partial(_budgets, tables, grown)
     if len(tables.regularizers) > 1:
         yield partial(_ranking, tables.regularizers)
     if len(tables.log_rank):
@@ -153,6 +156,20 @@ def _compared(capacity: pd.DataFrame) -> pd.DataFrame:
     return several[several["setting"].isin(several["setting"].unique()[:MOST_VARIANTS])]
 
 
+def _grown(table: pd.DataFrame) -> pd.DataFrame:
+    """N50 by budget of the first settings that have a network with N50s at two budgets or more: fewer are no line."""
+    if table.empty:
+        return table
+    table = table[table["rates"] != "swept"]
+    sides = [table["setting"], table["rates"]]
+    n_known = table["n50"].notna().groupby([*sides, table["depth"], table["width"], table["d_in"]]).transform("sum")
+    told = table[n_known.gt(1).groupby(sides).transform("any")]
+    panel = ["setting", "rates", *(["depth"] if curves.budget_line(told) == "width" else [])]
+    panels = told.drop_duplicates(panel).groupby(["setting", "rates"], sort=False).size().cumsum()
+    shown = panels[panels <= max(MOST_BUDGET_PANELS, panels.min())].index if len(panels) else []
+    return told[[pair in shown for pair in zip(told["setting"], told["rates"], strict=True)]]
+
+
 def _said(table: pd.DataFrame, tables: Tables) -> pd.DataFrame:
     """A table with its settings in words; variants are named as they are asked for."""
     return table if tables.variants else worded(table, tables.groups)
@@ -190,6 +207,24 @@ def _capacity(tables: Tables, shown: pd.DataFrame) -> Picture:
     span = f"; N50 is {shares.min():.2g} to {shares.max():.2g} times the functional dimension" if len(shares) else ""
     alt = f"Capacities: {len(with_n50)} of {len(shown)} N50, of each network under each setting, are known{span}."
     return Picture("capacity", caption, alt, "capacity", curves.capacities(_said(shown, tables)), "capacities")
+
+
+def _budgets(tables: Tables, shown: pd.DataFrame) -> Picture:
+    told = tables.capacity_by_budget[tables.capacity_by_budget["rates"] != "swept"]
+    left = told["setting"].nunique() - shown["setting"].nunique()
+    caption = (
+        "N50 had training ended after so many epochs: a cell counts as memorized where its epoch to tau is no later. Both axes"
+        " are logarithmic. A hollow sign with an arrow is a bound: N50 lies beyond it."
+    )
+    if left:
+        caption += f" {left} of {left + shown['setting'].nunique()} settings are in the table alone."
+    whole = shown[shown["budget"] == shown["max_epochs"]]
+    known = whole["growth"].dropna()
+    span = f"; the last doubling makes {known.min():.2f} to {known.max():.2f} times as much of it" if len(known) else ""
+    alt = (
+        f"N50 against the budget of {len(whole)} networks, of {int(whole['n50'].notna().sum())} with a value at the end{span}."
+    )
+    return Picture("budgets", caption, alt, "capacity_by_budget", curves.budgets(_said(shown, tables)), "capacities")
 
 
 def _incidence(tables: Tables) -> Picture:

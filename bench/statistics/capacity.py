@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Int, Shaped
 
-from bench.protocol.cells import SEEDS, Status
+from bench.protocol.cells import Status
 from bench.protocol.columns import columns_of
-from bench.statistics.clusters import clusters, kinds
+from bench.statistics.clusters import clusters, kinds, pairs
 from bench.statistics.frontier import Frontier, fit
 from bench.statistics.rates import at_default_rate, best_over_rates
 from bench.statistics.settings import label_settings
@@ -49,6 +49,24 @@ def capacities(cells: pd.DataFrame) -> pd.DataFrame:
     Returns:
         The columns of `capacity` (`bench.protocol.columns`). `learning_rate` is empty in rows at the best rate.
     """
+    return of_curves(curves(cells), cells)
+
+
+def of_curves(known: Iterable[tuple[str, pd.DataFrame]], cells: pd.DataFrame) -> pd.DataFrame:
+    """The same, of the `curves` of these cells."""
+    made = pd.DataFrame([_row(curve, rates) for rates, curve in known], columns=COLUMNS)
+    # A table without rows would make these columns of objects.
+    numbers = dict.fromkeys(
+        ("n50", "n50_low", "n50_high", "sharpness", "n50_per_param", "n50_per_dim", "bits_per_param"), float
+    )
+    return made.astype({name: cells[name].dtype for name in CURVE_FIELDS} | numbers)
+
+
+def curves(cells: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """The cells behind each row of `capacities`, in its order, and before them what the row says of rates.
+
+    Cells of a curve have their `setting`, and whether they are `searched`.
+    """
     known = measured(cells)
     if "setting" not in known:
         known = known.assign(setting=label_settings(known))
@@ -65,47 +83,36 @@ def capacities(cells: pd.DataFrame) -> pd.DataFrame:
         "best": best_over_rates(rates_of),
         "swept": rates_of,
     }
-    tables = []
-    for rates, chosen in parts.items():
+    for name, chosen in parts.items():
         own = known.merge(chosen[list(GROUP_FIELDS)], on=list(GROUP_FIELDS), how="inner")
-        if rates in ("default", "best") and len(own):
+        if name in ("default", "best") and len(own):
             own = own.assign(setting=label_settings(own.assign(learning_rate=0.0)))
-        if rates == "best":
+        if name == "best":
             own = own.assign(learning_rate=math.nan)
-        curves = own.groupby(list(CURVE_FIELDS), sort=False, dropna=False)
-        rows = [_row(curve, rates) for _, curve in curves if curve["n_samples"].min() < curve["n_samples"].max()]
-        tables.append(pd.DataFrame(rows, columns=COLUMNS))
-    made = pd.concat(tables, ignore_index=True)
-    # A part without rows would make these columns of objects.
-    numbers = dict.fromkeys(
-        ("n50", "n50_low", "n50_high", "sharpness", "n50_per_param", "n50_per_dim", "bits_per_param"), float
-    )
-    return made.astype({name: cells[name].dtype for name in CURVE_FIELDS} | numbers)
+        for _, curve in own.groupby(list(CURVE_FIELDS), sort=False, dropna=False):
+            if curve["n_samples"].min() < curve["n_samples"].max():
+                yield name, curve
 
 
 def _row(cells: pd.DataFrame, rates: str) -> dict[str, object]:
     first = cells.iloc[0]
-    of_search = bool(first["searched"])
-    seeds = clusters(cells)
     success = (cells["status"] == Status.MEMORIZED).to_numpy()
-    counts = np.unique(cells["n_samples"])
-    found, stuck = frontier_of(
-        cells["n_samples"].to_numpy(), success, kinds(cells), [cells[name].to_numpy() for name in SEEDS], of_search=of_search
-    )
+    n_samples = cells["n_samples"].to_numpy()
+    found, stuck = frontier_of(n_samples, success, kinds(cells), pairs(cells), of_search=bool(first["searched"]))
     n50 = found.n50
     bits_per_sample = math.log2(1 / first["tau"]) / 2 if first["target"] == "normal" else math.nan
     return {
         **{name: first[name] for name in ("setting", *CURVE_FIELDS, "n_params", "functional_dim")},
         "rates": rates,
         "n_cells": len(cells),
-        "n_seeds": len(np.unique(seeds)),
-        "least_n_samples": cells["n_samples"].min(),
-        "most_n_samples": cells["n_samples"].max(),
+        "n_seeds": len(np.unique(clusters(cells))),
+        "least_n_samples": n_samples.min(),
+        "most_n_samples": n_samples.max(),
         "n50": n50,
         "n50_low": found.low,
         "n50_high": found.high,
         "side": found.side,
-        "at_edge": bool(n50 < counts[1] or n50 > counts[-2] or found.low < counts[0] or found.high > counts[-1]),
+        "at_edge": at_edge(found, np.unique(n_samples)),
         "stuck": stuck,
         "sharpness": found.sharpness,
         "n50_per_param": n50 / first["n_params"],
@@ -114,11 +121,16 @@ def _row(cells: pd.DataFrame, rates: str) -> dict[str, object]:
     }
 
 
+def at_edge(found: Frontier, counts: Int[np.ndarray, " count"]) -> bool:
+    """Whether an N50 lies beyond the second of the counts tried from either end, or its interval goes on beyond them all."""
+    return bool(found.n50 < counts[1] or found.n50 > counts[-2] or found.low < counts[0] or found.high > counts[-1])
+
+
 def frontier_of(
     n_samples: Int[np.ndarray, " cell"],
     success: Bool[np.ndarray, " cell"],
     cluster: Shaped[np.ndarray, "cell *kind"],
-    seeds: Sequence[np.ndarray],
+    seeds: Int[np.ndarray, " cell"],
     *,
     of_search: bool,
 ) -> tuple[Frontier, float]:
@@ -128,12 +140,12 @@ def frontier_of(
 
     Args:
         n_samples, success, cluster: as of `bench.statistics.frontier.fit`.
-        seeds: of the cells, each kind by itself.
+        seeds: which cells have all seeds in common, as labels from 0.
         of_search: the cells are those of a search.
     """
     found = fit(n_samples, success, cluster, searched=of_search)
     # The share of seeds of which no cell memorized, at whatever sample count.
-    stuck = found.stuck if of_search else float((~pd.Series(success).groupby(list(seeds)).any()).mean())
+    stuck = found.stuck if of_search else float((np.bincount(seeds, weights=success) == 0).mean())
     if success.any() and stuck > MOST_STUCK:
         # What half of the seeds memorize hangs on how many are stuck; the others' frontier is beyond it.
         found = found._replace(n50=math.nan, low=0.0, high=math.inf if found.side == "above" else found.high)

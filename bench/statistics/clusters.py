@@ -32,6 +32,12 @@ def kinds(cells: pd.DataFrame) -> Int[np.ndarray, "cell kind"]:
     return clusters(cells)[:, None]
 
 
+def pairs(cells: pd.DataFrame) -> Int[np.ndarray, " cell"]:
+    """Which cells have both seeds in common, as labels from 0."""
+    (data, _), (init, n_init) = (_labels(cells[name].to_numpy()) for name in SEEDS)
+    return _labels(data * n_init + init)[0]
+
+
 def _labels(values: Shaped[np.ndarray, " cell"]) -> tuple[Int[np.ndarray, " cell"], int]:
     """Each value as a number from 0, and how many there are."""
     unique, labels = np.unique(values, return_inverse=True)

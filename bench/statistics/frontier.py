@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Literal, NamedTuple
 
@@ -86,9 +87,8 @@ def fit(
     """
     counts, place = np.unique(n_samples, return_inverse=True)
     hits, tries = np.bincount(place, weights=success), np.bincount(place)
-    x = np.log(counts)
-    middle = np.arange(x[0] - BEYOND, x[-1] + BEYOND, STEP)
-    likelihood = _log_likelihood(x, hits, tries, middle)
+    x, middle, outcomes = _curves(tuple(counts.tolist()))
+    likelihood = np.stack([made @ hits + missed @ (tries - hits) for made, missed in outcomes], axis=-1)
     profile = likelihood.max(axis=(1, 2))
     likely = np.flatnonzero(profile >= profile.max() - EQUAL)
     best = float(middle[likely].mean())
@@ -108,6 +108,14 @@ def fit(
         side=side,
         stuck=stuck,
     )
+
+
+def residuals(
+    n_samples: Int[np.ndarray, " cell"], success: Bool[np.ndarray, " cell"], found: Frontier
+) -> Float[np.ndarray, " cell"]:
+    """What a frontier leaves of each cell: 1 or 0 less the probability of its success. `found` has an N50."""
+    slope = min(found.sharpness, float(SHARPNESS[-1]))
+    return success - _success(np.log(n_samples) - math.log(found.n50), slope, found.stuck)
 
 
 def design_effect(residuals: Float[np.ndarray, " cell"], cluster: Shaped[np.ndarray, " cell"]) -> float:
@@ -163,21 +171,31 @@ def _logit(x, slope, stuck: float):
     return -slope * x - math.log1p(-2 * stuck)
 
 
-def _log_likelihood(
-    x: Float[np.ndarray, " count"],
-    hits: Float[np.ndarray, " count"],
-    tries: Int[np.ndarray, " count"],
-    middle: Float[np.ndarray, " middle"],
-) -> Float[np.ndarray, "middle sharpness stuck"]:
-    """Binomial log-likelihood of every N50, sharpness and share of stuck seeds."""
+# Of one grid, whose networks have their sample counts in common; of one search, whose networks have budgets.
+@functools.lru_cache(maxsize=1)
+def _curves(
+    counts: tuple[float, ...],
+) -> tuple[
+    Float[np.ndarray, " count"],
+    Float[np.ndarray, " middle"],
+    tuple[tuple[Float[np.ndarray, "middle sharpness count"], Float[np.ndarray, "middle sharpness count"]], ...],
+]:
+    """(ln of the counts, ln of every N50 considered, log-probabilities of a success and of a failure at each count).
+
+    The latter for each share of stuck seeds, by N50 and sharpness.
+    """
+    x = np.log(np.array(counts))
+    middle = np.arange(x[0] - BEYOND, x[-1] + BEYOND, STEP)
     made = []
     for stuck in STUCK.tolist():
         logit = _logit(x - middle[:, None, None], SHARPNESS[:, None], stuck)
         free = log_expit(logit)
         # Of a success (1 - stuck) p; of a failure 1 - (1 - stuck) p, or 1 - p where none is stuck, too small for a difference.
         failure = np.log1p((stuck - 1) * np.exp(free)) if stuck else free - logit
-        made.append((free + math.log1p(-stuck)) @ hits + failure @ (tries - hits))
-    return np.stack(made, axis=-1)
+        made.append((free + math.log1p(-stuck), failure))
+    for array in (x, middle, *(part for pair in made for part in pair)):
+        array.flags.writeable = False
+    return x, middle, tuple(made)
 
 
 def _inside(middle: Float[np.ndarray, " middle"], loss: Float[np.ndarray, " middle"], most: float) -> tuple[float, float]:
@@ -195,6 +213,7 @@ def _inside(middle: Float[np.ndarray, " middle"], loss: Float[np.ndarray, " midd
     )
 
 
+@functools.lru_cache(maxsize=256)
 def _critical(n_clusters: float) -> float:
     """What a deviance may be within a 95 % interval; infinite for one cluster, which has no spread to see."""
     if n_clusters < 2:

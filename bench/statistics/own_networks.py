@@ -73,8 +73,9 @@ def capacities(trainings: pd.DataFrame, *, searched: bool, outputs: int) -> pd.D
         counts = own["n_samples"].to_numpy()
         if counts.min() == counts.max():
             continue
+        seeds = np.unique(own["seed"], return_inverse=True)[1]
         success = (own["status"] == Status.MEMORIZED).to_numpy(bool)
-        found, stuck = frontier_of(counts, success, own["seed"].to_numpy(), [own["seed"].to_numpy()], of_search=searched)
+        found, stuck = frontier_of(counts, success, seeds, seeds, of_search=searched)
         n_params, rank = int(own["n_params"].iloc[0]), own["jacobian_rank"].iloc[0]
         rank = math.nan if pd.isna(rank) else float(rank)
         rows.append(

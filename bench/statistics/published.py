@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,9 @@ from bench.protocol.cells import SEEDS
 from bench.protocol.columns import columns_of
 from bench.protocol.networks import HOMOGENEOUS
 from bench.statistics.agreement import agreement, holm_correction, mean_interval, p_outside, ratio_interval
+from bench.statistics.budgets import capacity_by_budget, growth
 from bench.statistics.capacity import Known, what_is_known
+from bench.statistics.capacity import curves as curves_of
 from bench.statistics.clusters import clusters
 from bench.statistics.settings import regularized
 from bench.statistics.survival import GROUP_FIELDS, measured, median_with_censoring
@@ -47,6 +49,10 @@ ALGEBRA = "least squares on Gaussian noise: a Beta distribution"
 BELKIN = "Belkin, Hsu, Ma and Mandal, PNAS 2019"
 GEIGER = "Geiger et al., Phys. Rev. E 100, 012115 (2019), arXiv 1809.09349"
 ARPIT = "Arpit et al., ICML 2017"
+EXPOSED = "Allen-Zhu and Li, ICLR 2025, arXiv 2404.05405: language models, knowledge"
+
+# How often the models of Allen-Zhu and Li saw each piece of knowledge.
+EXPOSURES = (100, 1000)
 
 COLUMNS = list(columns_of("published"))
 
@@ -54,7 +60,9 @@ COLUMNS = list(columns_of("published"))
 NO_MARGIN = "none: a bound"
 
 
-def published(cells: pd.DataFrame, capacity: pd.DataFrame) -> pd.DataFrame:
+def published(
+    cells: pd.DataFrame, capacity: pd.DataFrame, known: Iterable[tuple[str, pd.DataFrame]] | None = None
+) -> pd.DataFrame:
     """A row for each published claim that a run has cells for, and network where the claim is about one.
 
     Cells speak to a claim by their fields, and only without regularization. Failed and pending cells enter nothing,
@@ -73,18 +81,22 @@ def published(cells: pd.DataFrame, capacity: pd.DataFrame) -> pd.DataFrame:
       theirs below and above 0.
     - *bits for each parameter*: the largest among the networks at one tau, for orientation: the published ones are of other
       tasks.
+    - *bits for each parameter grow with exposures*: N50 after EXPOSURES[1] epochs over that after EXPOSURES[0], over the
+      networks of each setting (`bench.statistics.budgets.growth`); at one tau bits are proportional to N50. For orientation:
+      theirs are lower bounds, of other networks, each trained on a schedule that ends with its exposures.
 
     Args:
         cells: one row for each cell.
         capacity: of the same cells (`bench.statistics.capacity.capacities`).
+        known: the curves of these cells (`bench.statistics.capacity.curves`), where they are known.
 
     Returns:
         The columns of `published` (`bench.protocol.columns`). Each claim has an equivalence margin, with its reason; `agree` is
         that of `bench.statistics.agreement.agreement`, a "no" after Holm's correction over all lines that are judged. One seed
         has no interval, and decides nothing.
     """
-    known = measured(cells)
-    plain = known[~regularized(known)]
+    results = measured(cells)
+    plain = results[~regularized(results)]
     curves = capacity[~regularized(capacity) & ~capacity["rates"].isin(["default", "swept"])] if len(capacity) else capacity
     rows = [*_least_squares(plain)]
     if len(curves):
@@ -92,7 +104,7 @@ def published(cells: pd.DataFrame, capacity: pd.DataFrame) -> pd.DataFrame:
         rows += [*_linear_thresholds(exact), *_ceilings(exact), *_transitions(exact)]
     rows += [*_trend(plain, "width"), *_trend(plain, "n_samples")]
     if len(curves):
-        rows += [*_bits(curves)]
+        rows += [*_bits(curves), *_exposures(cells, curves_of(cells) if known is None else known)]
     return _judged(pd.DataFrame(rows, columns=COLUMNS))
 
 
@@ -331,6 +343,36 @@ def _bits(curves: pd.DataFrame) -> Iterator[dict[str, Any]]:
             they=" / ".join(f"{bits:g}" for bits in theory.BITS_PER_PARAM),
             here=f"{_spell(interval)}, {_protocol(best)}",
             n_cells=best["n_cells"],
+        ) | {"agree": "for orientation", "p_value": math.nan}
+
+
+def _exposures(cells: pd.DataFrame, known: Iterable[tuple[str, pd.DataFrame]]) -> Iterator[dict[str, Any]]:
+    """Of the settings without regularization whose rate is asked for: what was swept has another rate at each budget."""
+    few, many = EXPOSURES
+    own = []
+    for rates, curve in known:
+        first = curve.head(1)
+        if rates == "as asked" and not (regularized(first) | _linear(first) | (first["target"] != "normal")).iloc[0]:
+            own.append((rates, curve))
+    table = capacity_by_budget(cells, own, lambda most: (many, few) if most >= many else ())
+    for row in growth(table).to_dict("records"):
+        doublings = math.log2(many / few)
+        interval = tuple(row[name] ** doublings for name in ("growth", "growth_low", "growth_high"))
+        networks = table[(table["setting"] == row["setting"]) & (table["budget"] == many)]
+        bounds = row["n_above"] + row["n_below"]
+        yield _row(
+            (interval[0], interval[1], interval[2]),
+            (math.nan, math.nan),
+            (math.nan, math.nan),
+            "",
+            row["n_networks"],
+            claim="bits for each parameter grow with exposures",
+            about=f"{row['n_networks']} of {_count(len(networks), 'network')}"
+            + (f", {_count(bounds, 'bound')}" if bounds else ""),
+            source=EXPOSED,
+            they=f"at least 1 after {few} exposures, at least 2 after {many}",
+            here=f"N50 after {many} epochs is {_spell(interval)} times that after {few}, tau {_span(networks['tau'])}",
+            n_cells=int(networks["n_cells"].sum()),
         ) | {"agree": "for orientation", "p_value": math.nan}
 
 

@@ -13,7 +13,8 @@ from bench.protocol.columns import columns_of
 from bench.protocol.noise import VALIDATION_FIELDS, validation_variance
 from bench.protocol.signal import dead_layers, propagation
 from bench.statistics.bands import bands
-from bench.statistics.capacity import capacities
+from bench.statistics.budgets import capacity_by_budget, growth
+from bench.statistics.capacity import curves, of_curves
 from bench.statistics.evidence import evidence
 from bench.statistics.fans import fans
 from bench.statistics.incidence import incidence, log_rank
@@ -56,6 +57,8 @@ class Tables:
     groups: pd.DataFrame
     evidence: pd.DataFrame
     capacity: pd.DataFrame
+    capacity_by_budget: pd.DataFrame
+    budget_growth: pd.DataFrame
     bands: pd.DataFrame
     ratios: pd.DataFrame
     scaling: pd.DataFrame
@@ -122,7 +125,9 @@ def make(store: Store, told: Callable[[str, float], None] = lambda name, share: 
             failures.append(f"table {name} ({type(error).__name__}: {error})")
             return pd.DataFrame(columns=list(columns_of(name)))
 
-    capacity = made("capacity", lambda: capacities(keyed), not variants)
+    known = cache(lambda: list(curves(keyed)))
+    capacity = made("capacity", lambda: of_curves(known(), keyed), not variants)
+    by_budget = made("capacity_by_budget", lambda: capacity_by_budget(keyed, known()), not variants)
     laws = cache(lambda: scaling(capacity))
     return Tables(
         design=design,
@@ -131,11 +136,13 @@ def make(store: Store, told: Callable[[str, float], None] = lambda name, share: 
         groups=groups,
         evidence=made("evidence", lambda: evidence(groups, cells), variants),
         capacity=capacity,
+        capacity_by_budget=by_budget,
+        budget_growth=made("budget_growth", lambda: growth(by_budget), len(by_budget) > 0),
         bands=made("bands", lambda: bands(keyed), product),
         ratios=made("ratios", lambda: ratios(capacity, keyed)),
         scaling=made("scaling", lambda: laws()[0]),
         scaling_residuals=made("scaling_residuals", lambda: laws()[1]),
-        published=made("published", lambda: published(cells, capacity), not variants),
+        published=made("published", lambda: published(cells, capacity, known()), not variants),
         theory=made("theory", lambda: theory.table(groups), not variants),
         # And its rates were tried at sample counts and seeds of their own.
         learning_rates=made("learning_rates", lambda: compare_rates(groups.head(0) if searched else groups)),

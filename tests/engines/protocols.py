@@ -37,6 +37,9 @@ ACTIVATIONS = ("relu", "leaky_relu", "tanh", "gelu", "silu", "sigmoid")
 OTHERS = {
     "batches in order": {"batch_size": 10},
     "batches shuffled, with dropout and noise": {"batch_size": 10, "shuffle": True, "dropout": 0.1, "input_noise": 0.1},
+    "batches in order, with noise": {"batch_size": 10, "input_noise": 0.1},
+    "several blocks, with dropout and noise": {"n_samples": 150, "dropout": 0.1, "input_noise": 0.1},
+    "dropout of half a call": {"width": 12, "dropout": 0.1},
     "readout": {"trainable": "readout"},
     "readout with everything": {
         "trainable": "readout",

@@ -12,6 +12,7 @@ import pytest
 
 import bench
 from bench.report import terminal
+from bench.report.budgets import grown
 from bench.report.build import build
 from bench.report.curves import SIGNS
 from bench.report.findings import findings
@@ -151,7 +152,7 @@ def test_a_search_prints_its_capacities_and_draws_no_map(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert re.search(r"all cells +1 +4 +25 +21 +\d+ \(\d+ to \d+\)", printed)
     assert 'id="capacity-table"' in page
-    assert {path.stem for path in (tmp_path / "figures").glob("*.[ps][nv]g")} == {"capacity"}
+    assert {path.stem for path in (tmp_path / "figures").glob("*.[ps][nv]g")} == {"capacity", "budgets"}
     assert "* The search knows the N50 of 2 of 2 networks to a ratio of 2, or to one sample." in printed
     assert "A search for the frontier of each network" in page
 
@@ -249,6 +250,106 @@ def test_a_bound_is_the_same_in_both_tables():
     (row,) = made.published[made.published["claim"] == "linear networks memorize up to N = p"].to_dict("records")
     assert spell(capacity) == f"< {capacity['n50_high']:.0f}"
     assert row["here"].startswith(f"N50 < {capacity['n50_high']:.3g}, ")
+
+
+HELD = {4: (8, 8, 8), 8: (16, 32, 64), 16: (64, 64, 999), 32: (32, 64, 128)}
+
+
+@pytest.fixture(scope="module")
+def budgets():
+    """Of depth 2 all widths, of depth 1 the same with half; they hold so many samples after 100, 300 and 900 of 1000 epochs."""
+
+    def epoch(cell: bench.Cell) -> int | None:
+        held = [most * cell.depth // 2 for most in HELD[cell.width]]
+        return next((e for e, most in zip((100, 300, 900), held, strict=True) if cell.n_samples <= most), None)
+
+    cells = bench.expand(depth=[1, 2], width=list(HELD), n_samples=COUNTS, seed=range(5), max_epochs=1000)
+    return tables(rows_of(cells, epoch))
+
+
+def test_n50_is_drawn_at_each_budget_with_its_interval_and_a_bound_as_one(budgets):
+    (picture,) = [picture for picture in draw(budgets) if picture.name == "budgets"]
+    assert picture.section == "capacities" and picture.table == "capacity_by_budget"
+    axes = {ax.get_title(): ax for ax in picture.figure.axes}
+    assert list(axes) == ["depth 1", "depth 2"]
+    assert all(ax.get_xscale() == ax.get_yscale() == "log" for ax in axes.values())
+    table = budgets.capacity_by_budget
+    for depth in (1, 2):
+        rows = table[table["depth"] == depth].to_dict("records")
+        says = [what_is_known(row) for row in rows]
+        ax = axes[f"depth {depth}"]
+        signs = [line for line in ax.lines if line.get_marker() not in ("None", "", None)]
+        low, high = ax.get_ylim()
+        colours = {width: SIGNS[k].colour for k, width in enumerate(HELD)}
+        filled = {(round(line.get_ydata()[0], 6), line.get_color()) for line in signs if line.get_markerfacecolor() != "white"}
+        values = [row for row, known in zip(rows, says, strict=True) if known == "value"]
+        assert filled == {(round(row["n50"], 6), colours[row["width"]]) for row in values}
+        # Signs of a budget stand beside each other, nearer to it than to the next.
+        assert all(min(abs(math.log2(line.get_xdata()[0] / row["budget"])) for row in rows) < 0.5 for line in signs)
+        bars = {
+            (*line.get_ydata(), line.get_color()) for line in ax.lines if len(set(line.get_xdata())) == 1 and line.get_alpha()
+        }
+        assert bars == {(max(r["n50_low"], low), min(r["n50_high"], high), colours[r["width"]]) for r in values}
+        hollow = sorted(line.get_ydata()[0] for line in signs if line.get_markerfacecolor() == "white")
+        ends = {"more": "n50_low", "less": "n50_high"}
+        bounds = [(row[ends[known]], known) for row, known in zip(rows, says, strict=True) if known in ends]
+        assert hollow == pytest.approx(sorted(end for end, _ in bounds)) and hollow
+        arrows = [(text.xyann[1], "more" if text.xy[1] > text.xyann[1] else "less") for text in ax.texts if not text.get_text()]
+        assert sorted(arrows) == sorted(bounds)
+        assert all(low <= text.xy[1] <= high for text in ax.texts)
+    assert {"more", "less"} <= {what_is_known(row) for row in table.to_dict("records")}
+
+
+def test_no_two_widths_have_one_sign_and_a_setting_has_a_row_of_its_own():
+    """Ten widths; each with and without dropout."""
+    fields = {"depth": [1, 2], "width": list(range(4, 14)), "n_samples": COUNTS, "regularization": ["none", "dropout"]}
+    cells = bench.expand(**fields, seed=range(3), max_epochs=100)
+    made = tables(rows_of(cells, lambda c: 40 if c.n_samples <= 32 else 90 if c.n_samples <= 64 else None))
+    (picture,) = [picture for picture in draw(made) if picture.name == "budgets"]
+    assert [ax.get_title() for ax in picture.figure.axes] == [
+        f"depth {depth}, {setting}" for setting in ("no regularization", "dropout 0.1") for depth in (1, 2)
+    ]
+    assert len({round(ax.get_position().x0, 3) for ax in picture.figure.axes}) == 2
+    keys = {(text.get_text()[0], text.get_color()) for text in picture.figure.texts if " width " in text.get_text()}
+    assert len(keys) == 10
+    picture.figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in picture.figure.texts]
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[i + 1 :])
+
+
+def test_a_sentence_tells_whether_n50_still_grows_at_the_end_and_by_how_much(budgets):
+    growth = {"setting": "all networks", "rates": "as asked", "half": 2500, "budget": 5000, "growth": 1.1}
+    counts = {"n_networks": 9, "n_above": 1, "n_below": 0, "n_vague": 2}
+    ends = [("EFFECT", 1.02, 1.18), ("UNDECIDED", 0.98, 1.22), ("NUMBER", 0.99, 1.03)]
+    heads = {
+        "EFFECT": "N50 still grows at the budget's end: ",
+        "UNDECIDED": "Whether N50 still grows at the budget's end these cells do not tell: ",
+        "NUMBER": "At the budget's end a doubling of it raises N50 by less than 5 %: ",
+    }
+    for worth, low, high in ends:
+        ((found, text),) = grown(pd.DataFrame([growth | counts | {"growth_low": low, "growth_high": high}]))
+        assert found.name == worth
+        numbers = f"1.10 times (95 %: {low:.2f} to {high:.2f}) from 2500 to 5000 epochs, 9 of 12 networks and 1 bound."
+        assert text == heads[worth] + numbers
+    rows = pd.DataFrame([growth | counts | {"growth_low": low, "growth_high": high} for _, low, high in ends])
+    assert [found.worth.name for found in grown(rows)] == ["EFFECT", "NUMBER", "UNDECIDED"]
+    assert grown(rows.head(0)) == []
+    (row,) = budgets.budget_growth.to_dict("records")
+    sentences = [sentence for sentence in findings(budgets) if "budget's end" in sentence]
+    assert [f"{row['growth']:.2f} times (95 %: " in sentence for sentence in sentences] == [True]
+
+
+def test_what_hangs_on_its_budget_is_not_drawn_and_a_line_says_why(budgets):
+    for fields, why in (
+        ({"lr_schedule": "cosine"}, "is stretched over the budget"),
+        ({"patience": 9, "n_val": 8}, "early stopping"),
+    ):
+        made = tables(budgets.cells.assign(**fields))
+        assert made.capacity_by_budget.empty and made.budget_growth.empty
+        assert "budgets" not in {picture.name for picture in draw(made)}
+        (line,) = [sentence for sentence in findings(made) if "smaller budgets" in sentence]
+        assert line.startswith("N50 at smaller budgets is not told: ") and why in line
+    assert not any("smaller budgets" in sentence for sentence in findings(budgets))
 
 
 def test_the_ceiling_is_named_where_it_is_drawn_and_for_what_it_bounds():

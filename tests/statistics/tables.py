@@ -11,6 +11,7 @@ from bench.protocol.cells import DEFAULTS, Cell
 from bench.protocol.networks import functional_dim, n_params
 from bench.report.pictures import Picture, drawings
 from bench.statistics.bands import bands
+from bench.statistics.budgets import capacity_by_budget, growth
 from bench.statistics.capacity import capacities
 from bench.statistics.evidence import evidence
 from bench.statistics.incidence import incidence, log_rank
@@ -76,6 +77,7 @@ def tables(cells: pd.DataFrame, *, variants: bool = False, validation: pd.DataFr
     grouped, none = labelled(cells, variants=variants), pd.DataFrame()
     keyed = cells.merge(grouped[["setting", *GROUP_FIELDS]], on=list(GROUP_FIELDS), how="left")
     capacity = none if variants else capacities(keyed)
+    by_budget = none if variants else capacity_by_budget(keyed)
     laws, left = scaling(capacity)
     return Tables(
         design=Design.VARIANTS if variants else Design.PRODUCT,
@@ -84,6 +86,8 @@ def tables(cells: pd.DataFrame, *, variants: bool = False, validation: pd.DataFr
         groups=grouped,
         evidence=evidence(grouped, cells) if variants else none,
         capacity=capacity,
+        capacity_by_budget=by_budget,
+        budget_growth=growth(by_budget) if len(by_budget) else none,
         bands=none if variants else bands(keyed),
         ratios=ratios(capacity, keyed),
         scaling=laws,

@@ -390,4 +390,29 @@ def test_the_shipped_grid_has_cells_for_every_claim_and_is_a_grid():
         "wider networks memorize sooner": 1,
         "more samples take longer": 1,
         "bits for each parameter": 2,
+        "bits for each parameter grow with exposures": 1,
     }
+
+
+def test_bits_at_tenfold_exposures_stand_beside_those_of_language_models_for_orientation():
+    """Three networks that hold 24 samples after 100 epochs and 96 after 1000; of a fourth only bounds are known."""
+    held = {8: (32, 128), 16: (32, 128), 32: (32, 128), 4: (8, 8)}
+    rows = [
+        {"width": width, "depth": 1, "max_epochs": 2000, "n_samples": n, "data_seed": seed, "init_seed": seed}
+        | ({"status": "censored"} if n > many else {"status": "memorized", "epoch_to_tau": 90 if n <= few else 900})
+        for width, (few, many) in held.items()
+        for n in (16, 32, 64, 128, 256)
+        for seed in range(5)
+    ]
+    claim = "bits for each parameter grow with exposures"
+    made = claims(*rows)
+    (row,) = made[made["claim"] == claim].to_dict("records")
+    assert row["value"] == pytest.approx(4, rel=0.02) and row["low"] < 4 < row["high"]
+    assert (row["about"], row["agree"]) == ("3 of 4 networks", "for orientation")
+    assert math.isnan(row["p_holm"]) and math.isnan(row["theirs_low"])
+    assert row["they"] == "at least 1 after 100 exposures, at least 2 after 1000"
+    assert row["here"].startswith("N50 after 1000 epochs is 4.01 (") and "times that after 100, tau 0.01" in row["here"]
+    # Fewer epochs, dropout or a schedule say nothing of it, and neither do bounds alone.
+    for fields in ({"max_epochs": 999}, {"dropout": 0.1, "regularization": "dropout"}, {"lr_schedule": "cosine"}):
+        assert not (claims(*[row | fields for row in rows])["claim"] == claim).any()
+    assert not (claims(*[row for row in rows if row["width"] == 4])["claim"] == claim).any()

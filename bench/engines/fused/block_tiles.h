@@ -18,6 +18,7 @@ template <class Real_, int BLOCK_, int TM, bool ROUNDED = false> struct BlockTil
   static constexpr int LD = BLOCK + 4;  // so that threads at neighbouring units meet in different banks of shared memory
   static constexpr int AT_ONCE = 4;     // numbers that a thread takes of an array at a time
   static constexpr bool IN_PLACE = true;
+  static constexpr bool MEASURED_BESIDE = false, DROPS = false;
   static constexpr int SHARES = 8, SHARE_SAMPLES = 256;
   static constexpr bool STAGED = true;  // inputs are brought on chip first: there all rows are LD apart
 
@@ -30,9 +31,19 @@ template <class Real_, int BLOCK_, int TM, bool ROUNDED = false> struct BlockTil
   typedef Word Draw;
   typedef Real Numbers;
   static constexpr int DRAWS = 1;
-  static FUSED_FN Words draw(Word step, Word layer, Word call, const int* samples, const Word* key) {
+  static FUSED_FN Words draw(Word step, Word layer, Word call, const int* samples, const Word* key, bool = true) {
     return philox(step, layer, call, (Word)*samples, key[0], key[1]);
   }
+  // A bit for each unit that a call keeps, in order.
+  static FUSED_FN Word kept(const Words& drawn, Word below, bool) {
+    Word bits = 0;
+    for (int k = 0; k < 4; k++) {
+      bits |= (drawn.w[k] & 0xFFFFu) >= below ? 1u << (2 * k) : 0;
+      bits |= (drawn.w[k] >> 16) >= below ? 2u << (2 * k) : 0;
+    }
+    return bits;
+  }
+  static FUSED_FN Word unit_bit(int unit) { return 1u << (unit % UNITS_PER_CALL); }
   struct Normals {
     Real cosine, sine;
   };

@@ -140,7 +140,7 @@ template <class Tiles> class Core {
     turned = squares + 2 * BLOCK;
     lanes = turned + Tiles::TURNED;
     kept = (Word*)(lanes + lanes_size<Tiles>(c));
-    apart = c.batch_size < c.n_samples || (c.dropout > 0 && c.depth > 0) || c.input_noise > 0;
+    apart = c.batch_size < c.n_samples || (!Tiles::MEASURED_BESIDE && draws());
     size = n_padded_params<Tiles>(c);
     // A trained readout alone leaves the layers below it as they are.
     first_trained = c.readout && c.depth ? layer_of<Tiles>(c, c.depth).weights : 0;
@@ -193,17 +193,24 @@ template <class Tiles> class Core {
   int* samples;  // of a batch's block: places in the training set
   Word* kept;    // a bit for each unit of a call: [layer][call][sample]
 
+  FUSED_FN bool drops() const { return c.dropout > 0 && c.depth > 0; }
+  FUSED_FN bool draws() const { return drops() || c.input_noise > 0; }
+  // Whether products drop from their results as they leave the registers.
+  FUSED_FN bool drops_at_once(bool dropping) const { return Tiles::DROPS && dropping && c.activation == RELU; }
+  FUSED_FN Real scale_kept() const { return (Real)((double)HALF_WORDS / (HALF_WORDS - drop_threshold(c.dropout))); }
+  FUSED_FN Word* kept_of(int layer) const { return kept + layer * calls_of(c) * BLOCK; }
+
   // One thread of a team writes what is for the host.
   static FUSED_FN bool writes() { return Tiles::rank() == 0 && Tiles::tid() == 0; }
 
-  // Takes the measures of this epoch; whether the cell goes on. In plain full batches the gradient comes with them.
+  // Takes the measures of this epoch; whether the cell goes on. In full batches the gradient comes with them, unless `apart`.
   template <class Host> FUSED_CALL bool measure_epoch(Host& host, Progress& at) {
     const bool last = at.epoch == c.max_epochs;
-    const Real tau = errors_of(host, false, !apart && !last) / (Real)c.variance;
+    const Real tau = errors_of(host, false, !apart && !last, at.step) / (Real)c.variance;
     if (writes()) a.tau[at.epoch - a.first] = tau;
     bool goes_on = tau > (Real)c.tau && is_finite(tau) && !last;
     if (c.n_val) {
-      const Real val = errors_of(host, true, false);
+      const Real val = errors_of(host, true, false, at.step);
       if (writes()) a.val_mse[at.epoch - a.first] = val;
       if (val < (Real)at.best_val) {
         at.best_val = val;
@@ -251,15 +258,26 @@ template <class Tiles> class Core {
       }
   }
 
-  // Outputs of a block into `residual`; what the backward pass needs stays in acts, pre and fed.
-  FUSED_CALL void forward(const Real* in, int in_row, int n, bool dropping, int step = 0) {
+  // Outputs of a block into `residual`; what the backward pass needs stays in acts, pre and fed. `begun`: the first layer is as the
+  // same inputs have left it.
+  FUSED_CALL void forward(const Real* in, int in_row, int n, bool dropping, int step = 0, bool begun = false) {
     const int span = padded(n, BLOCK / 4);
     for (int l = 0; l < c.depth; l++) {
       const Layer at = layer_of<Tiles>(c, l);
       Real* z = pre + l * layer_numbers;
       Real* out = acts + l * layer_numbers;
       const Real *weights = a.params + at.weights, *biases = a.params + at.biases;
-      if (c.activation == RELU) {
+      if (begun && l == 0) {
+      } else if (drops_at_once(dropping)) {
+        if constexpr (Tiles::DROPS) {
+          Real* dropped = fed + l * layer_numbers;
+          draw_kept(l, n, step);
+          Tiles::affine_dropped(dropped, weights, at.row, biases, in, in_row, at.fan_out, at.fan_in, n, kept_of(l), scale_kept());
+          in = dropped;
+          in_row = LD;
+          continue;
+        }
+      } else if (c.activation == RELU) {
         Tiles::template affine<true>(out, weights, at.row, biases, in, in_row, at.fan_out, at.fan_in, n);
         Tiles::sync();
       } else {
@@ -317,29 +335,24 @@ template <class Tiles> class Core {
 
   // Which units of a layer are kept at this step.
   FUSED_CALL void draw_kept(int layer, int n, int step) {
-    typedef typename Tiles::Draw Draw;
-    const Draw below = Draw{} + drop_threshold(c.dropout), none = Draw{};
+    const Word below = drop_threshold(c.dropout);
     const int span = padded(n, BLOCK / 4);
-    Word* bits = kept + layer * calls_of(c) * BLOCK;
+    Word* bits = kept_of(layer);
     FUSED_DRAWS(call, calls_of(c), s, span) {
-      const auto drawn = Tiles::draw((Word)step, (Word)layer, (Word)call, samples + s, c.dropout_key);
-      Draw all = none;
-      for (int k = 0; k < 4; k++) {
-        all |= (drawn.w[k] & 0xFFFFu) >= below ? none + (1u << (2 * k)) : none;
-        all |= (drawn.w[k] >> 16) >= below ? none + (2u << (2 * k)) : none;
-      }
-      *(Draw*)(bits + call * BLOCK + s) = all;
+      const bool all_four = c.width - call * UNITS_PER_CALL > UNITS_PER_CALL / 2;
+      const auto drawn = Tiles::draw((Word)step, (Word)layer, (Word)call, samples + s, c.dropout_key, all_four);
+      *(typename Tiles::Draw*)(bits + call * BLOCK + s) = Tiles::kept(drawn, below, all_four);
     }
     Tiles::sync();
   }
 
   // to = from, scaled up, where the unit is kept, else 0.
   FUSED_FN void drop(const Real* from, Real* to, int layer, int units, int n) {
-    const Real scale = (Real)((double)HALF_WORDS / (HALF_WORDS - drop_threshold(c.dropout)));
+    const Real scale = scale_kept();
     const int span = padded(n, BLOCK / 4);
     for (int u = Tiles::row(); u < units; u += Tiles::rows()) {
-      const Word* bits = kept + (layer * calls_of(c) + u / UNITS_PER_CALL) * BLOCK;
-      const Word bit = 1u << (u % UNITS_PER_CALL);
+      const Word* bits = kept_of(layer) + u / UNITS_PER_CALL * BLOCK;
+      const Word bit = Tiles::unit_bit(u);
       for (int s = Tiles::lane(); s < span; s += Tiles::lanes()) {
         const Real scaled = from[u * LD + s] * scale;  // read in any case: so the loop vectorizes
         to[u * LD + s] = bits[s] & bit ? scaled : 0;
@@ -361,9 +374,10 @@ template <class Tiles> class Core {
   }
 
   // Loss over the validation samples or the training samples, in evaluation mode: the mean of the squared residuals, of which `a.sums`
-  // has a number for each share. With `gradient`, adds the gradient of that loss to those of the shares. What can be told from a few
+  // has a number for each share. With `gradient`, that of the same samples, by the draws of this step if there are any, comes into those
+  // of the shares: each block is still at hand, and dropout begins behind a first layer that is known. What can be told from a few
   // numbers is told again where it is needed: what lives across the calls costs them registers.
-  template <class Host> FUSED_CALL Real errors_of(Host& host, bool validation, bool gradient) {
+  template <class Host> FUSED_CALL Real errors_of(Host& host, bool validation, bool gradient, int step) {
     const Data<Real>& data = validation ? a.val : a.train;
     const int count = validation ? c.n_val : c.n_samples, shares = shares_of<Tiles>(count);
     Real* sums = a.sums + (validation ? Tiles::SHARES : 0);
@@ -378,7 +392,8 @@ template <class Tiles> class Core {
         subtract(data.targets + start, n);
         FUSED_EACH(s, BLOCK) squares[s] += residual[s] * residual[s];
         Tiles::sync();
-        if (gradient) backward(share, in.first, in.row, n, count, false);
+        if (gradient && Tiles::MEASURED_BESIDE && draws()) gradient_of_block(share, start, n, count, step, false, !(c.input_noise > 0));
+        else if (gradient) backward(share, in.first, in.row, n, count, false);
       }
       if (gradient) complete(gradient_of(share));
       Tiles::sync();
@@ -416,34 +431,35 @@ template <class Tiles> class Core {
 
   // The gradient of the loss over one batch of an epoch, whose samples are gathered, shaken and dropped from.
   template <class Host> FUSED_CALL void gradient_of_batch(Host& host, int start, int count, int step) {
-    const bool dropping = c.dropout > 0 && c.depth > 0;
     const bool shuffled = c.shuffle && c.batch_size < c.n_samples;
     const int shares = shares_of<Tiles>(count);
     for (int share = Tiles::rank(); share < shares; share += Tiles::team()) {
       clear_gradient(gradient_of(share));
       for (int at = first_of(share, shares, count), end = first_of(share + 1, shares, count); at < end; at += BLOCK) {
         if (host.stopped()) break;
-        const int n = count - at < BLOCK ? count - at : BLOCK;
-        const int first = start + at;
-        if (shuffled) FUSED_EACH(s, BLOCK) samples[s] = a.order[first + (s < n ? s : 0)];
-        else FUSED_EACH(s, BLOCK) samples[s] = first + (s < n ? s : 0);
-        Tiles::sync();
-        const Inputs in = batch_of(first, n, shuffled);
-        if (c.input_noise > 0) shake(n, step);
-        forward(in.first, in.row, n, dropping, step);
-        subtract(batch_targets, n);
-        Tiles::sync();
-        backward(share, in.first, in.row, n, count, dropping);
+        gradient_of_block(share, start + at, count - at < BLOCK ? count - at : BLOCK, count, step, shuffled, false);
       }
       complete(gradient_of(share));
     }
     Tiles::team_sync();
   }
+  // That of a block of it, the n samples from `first` on. `begun`: as in `forward`.
+  FUSED_FN void gradient_of_block(int share, int first, int n, int count, int step, bool shuffled, bool begun) {
+    if (shuffled) FUSED_EACH(s, BLOCK) samples[s] = a.order[first + (s < n ? s : 0)];
+    else FUSED_EACH(s, BLOCK) samples[s] = first + (s < n ? s : 0);
+    Tiles::sync();
+    Inputs in = batch_of(first, n, shuffled);
+    if (c.input_noise > 0) in = shake(in, n, step);
+    forward(in.first, in.row, n, drops(), step, begun);
+    subtract(batch_targets, n);
+    Tiles::sync();
+    backward(share, in.first, in.row, n, count, drops());
+  }
 
   // The inputs and targets of a block of a batch, zero beyond the n-th sample: a copy where the batch is shuffled, ends within a block
-  // of samples, or is changed.
+  // of samples, or is changed where it is.
   FUSED_CALL Inputs batch_of(int first, int n, bool shuffled) {
-    if (!shuffled && c.batch_size == c.n_samples && !(c.input_noise > 0)) {
+    if (!shuffled && c.batch_size == c.n_samples && !(Tiles::STAGED && c.input_noise > 0)) {
       FUSED_EACH(s, BLOCK) batch_targets[s] = a.train.targets[first + s];
       return inputs_of(a.train, first);
     }
@@ -458,8 +474,9 @@ template <class Tiles> class Core {
     return {batch_inputs, LD};
   }
 
-  // Adds fresh normal noise to a batch's inputs, to all features of a call: a condition would keep compilers from making vectors.
-  FUSED_CALL void shake(int n, int step) {
+  // A batch's inputs with fresh normal noise, in `batch_inputs`: all features of a call, since a condition would keep compilers from making
+  // vectors. Those that a cell does not have are made of its last one, and nobody reads them.
+  FUSED_CALL Inputs shake(const Inputs& in, int n, int step) {
     typedef typename Tiles::Numbers Numbers;
     const Real amount = (Real)c.input_noise;
     FUSED_DRAWS(call, input_rows(c) / NORMALS_PER_CALL, s, n) {
@@ -467,11 +484,18 @@ template <class Tiles> class Core {
       for (int pair = 0; pair < 2; pair++) {
         const auto normals = Tiles::normals(drawn.w[2 * pair], drawn.w[2 * pair + 1]);
         Real* to = batch_inputs + (call * NORMALS_PER_CALL + 2 * pair) * LD + s;
-        *(Numbers*)to += amount * normals.cosine;
-        *(Numbers*)(to + LD) += amount * normals.sine;
+        if constexpr (Tiles::STAGED) {
+          *(Numbers*)to += amount * normals.cosine;
+          *(Numbers*)(to + LD) += amount * normals.sine;
+        } else {
+          const int feature = call * NORMALS_PER_CALL + 2 * pair, last = c.d_in - 1;
+          *(Numbers*)to = *(const Numbers*)(in.first + (feature < last ? feature : last) * in.row + s) + amount * normals.cosine;
+          *(Numbers*)(to + LD) = *(const Numbers*)(in.first + (feature < last ? feature + 1 : last) * in.row + s) + amount * normals.sine;
+        }
       }
     }
     Tiles::sync();
+    return {batch_inputs, LD};
   }
 
   // Adds the gradient of a block's residuals, which are scaled to their part of the mean over `count` samples, to that of a share.
@@ -496,6 +520,13 @@ template <class Tiles> class Core {
       Real* out = acts + (l - 1) * layer_numbers;
       Real* below = in_place<Tiles>(c) ? out : delta + l % 2 * layer_numbers;
       const Real* weights = a.params + at.weights;
+      if (drops_at_once(dropping)) {
+        // What has been fed on is positive where a unit is kept and its slope is 1.
+        if constexpr (Tiles::DROPS)
+          Tiles::back_dropped(below, weights, at.row, above, below_fed, at.fan_out, at.fan_in, n, scale_kept());
+        above = below;
+        continue;
+      }
       if (c.activation == RELU) Tiles::template back<true>(below, weights, at.row, above, out, at.fan_out, at.fan_in, n);
       else Tiles::template back<false>(below, weights, at.row, above, out, at.fan_out, at.fan_in, n);
       Tiles::sync();

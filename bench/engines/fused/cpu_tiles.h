@@ -43,22 +43,30 @@ template <class Real_, int VL, int V, int TM, int W, bool ROUNDED = false> struc
   static constexpr bool STAGED = false;  // inputs are read where they are
   static constexpr bool IN_PLACE = false;  // `back` sums in several passes, and asks for activations in the last
   static constexpr int AT_ONCE = 1;        // compilers make vectors themselves
+  static constexpr bool MEASURED_BESIDE = true, DROPS = true;
 
   // Draws for VL samples at a time.
   typedef CpuDraws<VL * (int)sizeof(Word)> Draws;
   typedef typename Draws::Words Draw;
   typedef Vector Numbers;
   static constexpr int DRAWS = VL;
-  static FUSED_FN auto draw(Word step, Word layer, Word call, const int* samples, const Word* key) {
-    return Draws::draw(step, layer, call, samples, key);
+  static FUSED_FN auto draw(Word step, Word layer, Word call, const int* samples, const Word* key, bool all_four = true) {
+    return Draws::draw(step, layer, call, samples, key, all_four);
   }
+  static FUSED_FN Draw kept(const typename Draws::Drawn& drawn, Word below, bool all_four) { return Draws::kept(drawn, below, all_four); }
+  static FUSED_FN Word unit_bit(int unit) { return Draws::unit_bit(unit); }
   struct Normals {
     Vector cosine, sine;
   };
   static FUSED_FN Normals normals(Draw radius, Draw turn) {
-    typedef typename Draws::Wide Wide;
-    const auto even = Draws::normals((Wide)radius, (Wide)turn), odd = Draws::normals((Wide)radius >> 32, (Wide)turn >> 32);
-    return {zipped(even.cosine, odd.cosine, Lanes{}), zipped(even.sine, odd.sine, Lanes{})};
+    if constexpr (sizeof(Real) == sizeof(float)) {
+      const auto pair = Draws::singles(radius, turn);
+      return {(Vector)pair.cosine, (Vector)pair.sine};
+    } else {
+      typedef typename Draws::Wide Wide;
+      const auto even = Draws::normals((Wide)radius, (Wide)turn), odd = Draws::normals((Wide)radius >> 32, (Wide)turn >> 32);
+      return {zipped(even.cosine, odd.cosine, Lanes{}), zipped(even.sine, odd.sine, Lanes{})};
+    }
   }
   template <class Double, int... J> static FUSED_FN Vector zipped(Double even, Double odd, Places<J...>) {
     return Vector{(Real)(J % 2 ? odd : even)[J / 2]...};
@@ -118,12 +126,17 @@ template <class Real_, int VL, int V, int TM, int W, bool ROUNDED = false> struc
   // out[o][s] = bias[o] + sum_i weight[o][i] in[i][s], relu'd if RELU.
   template <bool RELU>
   static void affine(Real* out, const Real* weight, int row, const Real* bias, const Real* in, int in_row, int O, int I, int n) {
-    each_vectors<AffineOf<RELU>>(n, O, Affine{out, weight, row, bias, in, in_row, I});
+    each_vectors<AffineOf<RELU>>(n, O, Affine{out, weight, row, bias, in, in_row, I, nullptr, 1});
+  }
+  // The same relu'd, scaled up where a unit is kept, else 0; `kept` are bits as of draws.
+  static void affine_dropped(Real* out, const Real* weight, int row, const Real* bias, const Real* in, int in_row, int O, int I, int n,
+                             const Word* kept, Real scale) {
+    each_vectors<AffineOf<true, true>>(n, O, Affine{out, weight, row, bias, in, in_row, I, kept, scale});
   }
   struct Affine {
-    Real* out; const Real* weight; int row; const Real* bias; const Real* in; int in_row; int I;
+    Real* out; const Real* weight; int row; const Real* bias; const Real* in; int in_row; int I; const Word* kept; Real scale;
   };
-  template <bool RELU> struct AffineOf {
+  template <bool RELU, bool DROPPED = false> struct AffineOf {
     template <int T, int N> static FUSED_FN void tile(const Affine& a, int o, int s) {
       Vector acc[T][N];
       FUSED_UNROLL for (int q = 0; q < T; q++) FUSED_UNROLL for (int v = 0; v < N; v++) acc[q][v] = Vector{} + a.bias[o + q];
@@ -137,8 +150,14 @@ template <class Real_, int VL, int V, int TM, int W, bool ROUNDED = false> struc
         }
       }
       FUSED_UNROLL for (int q = 0; q < T; q++) FUSED_UNROLL for (int v = 0; v < N; v++) {
-        const Vector z = acc[q][v];
-        store(a.out + (o + q) * LD + s + v * VL, RELU ? (z < 0 ? Vector{} : z) : z);
+        Vector z = acc[q][v];
+        if (RELU) z = z < 0 ? Vector{} : z;
+        if (DROPPED) {
+          const int unit = o + q;
+          const Draw bits = *(const Draw*)(a.kept + unit / UNITS_PER_CALL * BLOCK + s + v * VL) & unit_bit(unit);
+          z = __builtin_convertvector(bits, Mask) != 0 ? z * a.scale : Vector{};
+        }
+        store(a.out + (o + q) * LD + s + v * VL, z);
       }
     }
   };
@@ -147,17 +166,25 @@ template <class Real_, int VL, int V, int TM, int W, bool ROUNDED = false> struc
   // those of as many rows at a time as the processor keeps addresses of, with the sums so far in `below`.
   template <bool RELU>
   static void back(Real* below, const Real* weight, int row, const Real* delta, const Real* activation, int O, int I, int n) {
-    const int fit = (int)(PAGES * PAGE_BYTES / sizeof(Real)) / row, step = fit < 1 ? 1 : fit;
-    for (int first = 0; first < O; first += step) {
-      const int end = O - first > step ? first + step : O;
-      each_vectors<BackOf<RELU>>(n, I, Back{below, weight, row, delta, activation, first, end, end == O});
-    }
+    in_passes<BackOf<RELU>>(Back{below, weight, row, delta, activation, 0, O, false, 1}, I, n);
+  }
+  // The same where RELU, of activations that were dropped from and scaled.
+  static void back_dropped(Real* below, const Real* weight, int row, const Real* delta, const Real* fed, int O, int I, int n, Real scale) {
+    in_passes<BackOf<true, true>>(Back{below, weight, row, delta, fed, 0, O, false, scale}, I, n);
   }
   static constexpr int PAGES = 64, PAGE_BYTES = 4096;  // a nearest translation buffer of 64 pages: Zen's and Intel's
   struct Back {
     Real* below; const Real* weight; int row; const Real* delta; const Real* activation; int first, end; bool last;
+    Real scale;
   };
-  template <bool RELU> struct BackOf {
+  template <class Product> static FUSED_FN void in_passes(Back all, int I, int n) {
+    const int fit = (int)(PAGES * PAGE_BYTES / sizeof(Real)) / all.row, step = fit < 1 ? 1 : fit, O = all.end;
+    for (int first = 0; first < O; first += step) {
+      const int end = O - first > step ? first + step : O;
+      each_vectors<Product>(n, I, Back{all.below, all.weight, all.row, all.delta, all.activation, first, end, end == O, all.scale});
+    }
+  }
+  template <bool RELU, bool DROPPED = false> struct BackOf {
     template <int T, int N> static FUSED_FN void tile(const Back& b, int i, int s) {
       Vector acc[T][N];
       FUSED_UNROLL for (int q = 0; q < T; q++) FUSED_UNROLL for (int v = 0; v < N; v++)
@@ -173,7 +200,7 @@ template <class Real_, int VL, int V, int TM, int W, bool ROUNDED = false> struc
       }
       FUSED_UNROLL for (int q = 0; q < T; q++) FUSED_UNROLL for (int v = 0; v < N; v++) {
         Vector z = acc[q][v];
-        if (RELU && b.last) z = load(b.activation + (i + q) * LD + s + v * VL) <= 0 ? Vector{} : z;
+        if (RELU && b.last) z = load(b.activation + (i + q) * LD + s + v * VL) <= 0 ? Vector{} : DROPPED ? z * b.scale : z;
         store(b.below + (i + q) * LD + s + v * VL, z);
       }
     }
@@ -324,17 +351,24 @@ template <class Real_, int VL, int V, int TM, int W, bool ROUNDED = false> struc
     if constexpr (W >= 2) if (vectors == 2) return rows<Product<2>, TM>(count, args);
     rows<Product<1>, 8>(count, args);
   }
+  // Groups of vectors of samples, from place `s` to `end`, and rows from `row` on.
   template <class Args> struct From {
     Args args;
-    int row, s;
+    int row, s, end;
   };
   template <class Product> struct Of {
     template <int N> struct Vectors {
-      template <int T, class Args> static FUSED_FN void tile(const From<Args>& from, int at) {
-        Product::template tile<T, N>(from.args, from.row + at, from.s);
+      template <int T, class Args> static FUSED_FN void tile(const From<Args>& from, int at, int s) {
+        Product::template tile<T, N>(from.args, from.row + at, s);
       }
+      static constexpr int STEP = N * VL;
     };
   };
+  // All groups in one call: what a tile of narrow layers takes is no more than what a call takes.
+  template <class Tile, int T, class Args> static FUSED_APART void each_tile(const From<Args> from, int at, int tiles) {
+    for (int s = from.s; s < from.end; s += Tile::STEP)
+      for (int t = 0; t < tiles; t++) Tile::template tile<T>(from, at + t * T, s);
+  }
   // The block's samples in groups of nearly equal size, at most W vectors; a strip of rows for all of them before the next strip, so
   // that its weights come from memory once. The last strip may be nearly two: a few rows would make small tiles.
   static constexpr int STRIP = 4 * TM;
@@ -342,13 +376,12 @@ template <class Real_, int VL, int V, int TM, int W, bool ROUNDED = false> struc
     const int vectors = (n + VL - 1) / VL, groups = (vectors + W - 1) / W;
     // A single row has registers for more vectors: for those of a whole block.
     if constexpr (V <= 8) if (count == 1 && vectors == V) return Product::template tile<1, V>(args, 0, 0);
+    // So many groups of `size`, to place `left`, then those of a vector less.
+    const int size = (vectors + groups - 1) / groups, left = (vectors - groups * (size - 1)) * size * VL, all = vectors * VL;
     for (int first = 0, strip; first < count; first += strip) {
       strip = count - first < 2 * STRIP ? count - first : STRIP;
-      for (int g = 0, at = 0; g < groups; g++) {
-        const int size = (vectors - at + groups - g - 1) / (groups - g);
-        with_vectors<Of<Product>::template Vectors>(size, strip, From<Args>{args, first, at * VL});
-        at += size;
-      }
+      for (int s = 0, end = left, of = size; s < all; s = end, end = all, of--)
+        with_vectors<Of<Product>::template Vectors>(of, strip, From<Args>{args, first, s, end});
     }
   }
 };
