@@ -19,6 +19,7 @@ from bench.report.map_layers import BESIDE, OWN
 from bench.report.pictures import MAPS, Picture, drawn
 from bench.report.scope import scope
 from bench.report.words import formula, unbroken, unspelled, worded
+from bench.statistics.by_lm import spelled as spelled_by_lm
 from bench.statistics.evidence import past_tau
 from bench.statistics.settings import swept_fields, varying
 from bench.statistics.survival import GROUP_FIELDS
@@ -102,6 +103,7 @@ def page(store: Store, made: Tables, pictures: Sequence[Picture], sentences: Seq
         evidence=_evidence_html(made.evidence) if made.variants else "",
         capacity=_capacity_html(made.capacity) if len(made.capacity) else "",
         ratios=_ratios_html(made.ratios) if len(made.ratios) else "",
+        by_lm=_by_lm_html(made.by_lm) if len(made.by_lm) else "",
         laws=_laws_html(made.scaling) if len(made.scaling) else "",
         log_rank=_log_rank_html(made) if len(made.log_rank) else "",
         published=_published_html(made.published) if len(made.published) else "",
@@ -236,6 +238,27 @@ def _ratios_html(ratios: pd.DataFrame) -> str:
     intervals = [_interval(row, "ratio") for _, row in ratios.iterrows()]
     shown = ratios[["setting", "over", *rates, *sizes]].assign(ratio=intervals, n_shared=ratios["n_shared"])
     return shown.rename(columns={"ratio": "ratio (95 %)"}).pipe(table_html, "ratios", "ratios", {"ratio (95 %)": ("ratio",)})
+
+
+def _by_lm_html(table: pd.DataFrame) -> str:
+    columns = {
+        "N50/dim": ("n50",),
+        "by lm": ("n50_lm",),
+        "ratio (95 %)": ("ratio",),
+        "gradients": ("n_samples", "gradients", "gradients_lm"),
+    }
+    rows = table.to_dict("records")
+    cells = (
+        [spelled_by_lm(row, "n50") for row in rows],
+        [spelled_by_lm(row, "n50_lm") for row in rows],
+        [
+            "" if math.isnan(row["ratio"]) else f"{row['ratio']:.2f} ({row['ratio_low']:.2f} to {row['ratio_high']:.2f})"
+            for row in rows
+        ],
+        ["" if math.isnan(row["gradients"]) else f"{row['gradients']:.2g}, by lm {row['gradients_lm']:.2g}" for row in rows],
+    )
+    shown = table[["depth", "width", "d_in", "loss", "tau", "optimizer"]].assign(**dict(zip(columns, cells, strict=True)))
+    return shown.pipe(table_html, "by-lm", "by_lm", columns)
 
 
 def _laws_html(scaling: pd.DataFrame) -> str:

@@ -13,6 +13,7 @@ from bench.protocol.columns import columns_of
 from bench.protocol.noise import VALIDATION_FIELDS, validation_variance
 from bench.protocol.signal import dead_layers, propagation
 from bench.statistics.bands import bands
+from bench.statistics.by_lm import by_lm
 from bench.statistics.capacity import capacities
 from bench.statistics.evidence import evidence
 from bench.statistics.fans import fans
@@ -58,6 +59,7 @@ class Tables:
     capacity: pd.DataFrame
     bands: pd.DataFrame
     ratios: pd.DataFrame
+    by_lm: pd.DataFrame
     scaling: pd.DataFrame
     scaling_residuals: pd.DataFrame
     published: pd.DataFrame
@@ -133,6 +135,7 @@ def make(store: Store, told: Callable[[str, float], None] = lambda name, share: 
         capacity=capacity,
         bands=made("bands", lambda: bands(keyed), product),
         ratios=made("ratios", lambda: ratios(capacity, keyed)),
+        by_lm=made("by_lm", lambda: by_lm(capacity, keyed)),
         scaling=made("scaling", lambda: laws()[0]),
         scaling_residuals=made("scaling_residuals", lambda: laws()[1]),
         published=made("published", lambda: published(cells, capacity), not variants),

@@ -21,6 +21,7 @@ from bench.protocol.cells import Cell, Status
 from bench.protocol.jacobian import jacobian
 from bench.protocol.networks import Layer, functional_dim, initial_layers, n_trained
 from bench.protocol.noise import training_data
+from bench.statistics.evidence import Lever, pulled_by
 from tests.engines.training import train, untimed
 from tests.engines.witness import Network, mean_loss
 
@@ -344,6 +345,15 @@ def test_a_run_of_both_gives_each_cell_to_its_engine(engine):
         set(table["status"]) <= {"memorized", "censored"} and (table.query("optimizer == 'lm'")["status"] == "memorized").all()
     )
     assert set(table.query("optimizer == 'lm'")["dtype"]) == {"float64"}
+
+
+def test_lm_is_not_diagnosed_and_as_a_variant_it_is_another_optimizer():
+    with pytest.raises(bench.GridError, match=r"^optimizer=lm: is not diagnosed, since .*; diagnose it by optimizer=adam, or "):
+        bench.diagnose(cell())
+    asked = Cell(batch_size=8, lr_schedule="cosine")
+    assert pulled_by(cell(n_samples=asked.n_samples, d_in=asked.d_in, width=asked.width, tau=asked.tau), asked) == [
+        Lever.OPTIMIZER
+    ]
 
 
 @pytest.mark.gpu_torch

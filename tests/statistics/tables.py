@@ -11,6 +11,7 @@ from bench.protocol.cells import DEFAULTS, Cell
 from bench.protocol.networks import functional_dim, n_params
 from bench.report.pictures import Picture, drawings
 from bench.statistics.bands import bands
+from bench.statistics.by_lm import by_lm
 from bench.statistics.capacity import capacities
 from bench.statistics.evidence import evidence
 from bench.statistics.incidence import incidence, log_rank
@@ -86,6 +87,7 @@ def tables(cells: pd.DataFrame, *, variants: bool = False, validation: pd.DataFr
         capacity=capacity,
         bands=none if variants else bands(keyed),
         ratios=ratios(capacity, keyed),
+        by_lm=by_lm(capacity, keyed),
         scaling=laws,
         scaling_residuals=left,
         published=none if variants else published(cells, capacity),
