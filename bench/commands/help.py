@@ -87,6 +87,7 @@ examples:
   memcap grid=smoke
   memcap run 'grid.depth=[1,2]' 'grid.width=[16,64]' tau=0.1 run_dir=results/mine
   memcap -m grid=smoke,question
+  memcap run grid=frontier optimizer=lm 'grid.regularization=[none]'
   memcap run model=mynets.small:make 'shapes=[[8],[1]]' 'grid.model_args.width=[8,16]' 'grid.n_samples=[32,64]'
 
   --table                 print the table of results in full, not its first 15 rows

@@ -170,6 +170,10 @@ def make_engine(spec: EngineSpec, threads: int = 1) -> Engine:
         from bench.engines.native_engine import NativeEngine
 
         return NativeEngine(threads)
+    if spec.name == "lm":
+        from bench.engines.lm_engine import LmEngine
+
+        return LmEngine(spec.device)
     if spec.name == "cuda":
         from bench.engines.cuda.on_gpus import engine_on
 
@@ -180,5 +184,10 @@ def make_engine(spec: EngineSpec, threads: int = 1) -> Engine:
 
 
 def for_the_rest(spec: EngineSpec) -> EngineSpec:
-    """Who trains the cells that an engine does not support: torch, which supports every cell, on the same device."""
+    """Who trains the cells that an engine does not support: torch, which supports all but optimizer=lm, on the same device."""
     return EngineSpec("torch", _first(spec.device))
+
+
+def for_second_order(spec: EngineSpec) -> EngineSpec:
+    """Who trains the cells of optimizer=lm, whichever engine trains the others."""
+    return EngineSpec("lm", _first(spec.device))

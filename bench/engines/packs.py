@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable
 from typing import NamedTuple
 
-from bench.protocol.cells import Cell
-from bench.protocol.networks import forward_macs
+from bench.protocol.cells import SECOND_ORDER, Cell
+from bench.protocol.networks import forward_macs, layer_sizes, n_trained
 
 # A training step does the multiply-accumulates of a forward pass three times (forward, to the weights, to the inputs), two
 # FLOPs each.
@@ -26,8 +26,20 @@ class Pack(NamedTuple):
 
 
 def epoch_flops(cell: Cell) -> int:
-    """Useful FLOPs of one epoch: 6 * n_samples * multiply-accumulates of one forward pass."""
-    return FLOPS_PER_MAC * cell.n_samples * forward_macs(cell)
+    """Useful FLOPs of one epoch: 6 * n_samples * multiply-accumulates of one forward pass; of optimizer=lm its system too."""
+    passes = FLOPS_PER_MAC * cell.n_samples * forward_macs(cell)
+    return passes + system_flops(cell) if cell.optimizer == SECOND_ORDER else passes
+
+
+def system_flops(cell: Cell) -> int:
+    """FLOPs of the linear system of an iteration of optimizer=lm: to form the smaller of J J' and J' J, and to factor it.
+
+    J J' is formed layer by layer, J' J from J.
+    """
+    size, samples = n_trained(cell), cell.n_samples
+    side = min(size, samples)
+    units = sum(out + fan_in for out, fan_in in layer_sizes(cell))
+    return (2 * samples**2 * units if samples <= size else 2 * samples * size**2) + side**3 // 3
 
 
 def budget_flops(cell: Cell) -> int:

@@ -25,7 +25,7 @@ from bench.engines.record import RecordTable
 from bench.engines.schedules import learning_rates
 from bench.engines.torch_chunk import Chunk, Tables
 from bench.engines.torch_state import DTYPES, Kind, State, initial_state, kind_of
-from bench.protocol.cells import Cell, Checkpoint
+from bench.protocol.cells import SECOND_ORDER, Cell, Checkpoint
 from bench.protocol.philox import permutation
 from bench.protocol.streams import KERNEL_FIELDS, kernel_key
 
@@ -67,8 +67,8 @@ class TorchEngine:
         return torch.cuda.get_device_name(self.device) if self._on_cuda else "cpu"
 
     def supports(self, cell: Cell) -> bool:
-        """Every valid cell."""
-        return True
+        """Every valid cell but those of optimizer=lm."""
+        return cell.optimizer != SECOND_ORDER
 
     def kind(self, cell: Cell) -> Kind:
         return kind_of(cell, CUDA_PADDING_STEPS if self._on_cuda else CPU_PADDING_STEPS)

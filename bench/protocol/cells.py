@@ -25,6 +25,12 @@ NO_TAU = 1e-300
 # they were in all cells before: so these keep their ids, and their folders go on.
 LATER: tuple[str, ...] = ()
 
+# The optimizer that solves for its steps: the method of Levenberg and Marquardt. Its epochs are iterations.
+SECOND_ORDER = "lm"
+
+# Iterations of it at most. A hundred are many; each may take as long as a thousand epochs of the others.
+MOST_ITERATIONS = 500
+
 # Fractions of the target variance whose first epoch every run records on its way to its own `tau`.
 LADDER = (0.5, 0.1, 0.01, 0.001)
 
@@ -34,7 +40,7 @@ Activation = Literal["relu", "leaky_relu", "tanh", "gelu", "silu", "sigmoid"]
 Init = Literal["he_normal", "he_uniform", "xavier_uniform", "orthogonal", "torch_default", "uniform"]
 Trainable = Literal["all", "readout"]
 Loss = Literal["mse", "hinge"]
-Optimizer = Literal["sgd", "adam", "adamw"]
+Optimizer = Literal["sgd", "adam", "adamw", "lm"]
 LrSchedule = Literal["constant", "cosine", "step"]
 Dtype = Literal["float32", "float64", "tf32"]
 

@@ -379,6 +379,42 @@ _RATIOS = (
     ),
 )
 
+_BY_LM_SOURCE = "statistics/by_lm.py"
+_BY_LM = (
+    *_fields("depth", "width", "d_in", "activation", "loss", "tau"),
+    _SIZES[1],
+    *_fields("optimizer"),
+    _RATES,
+    *_fields("max_epochs"),
+    Column("n50", "samples", "N50 by this optimizer; empty: not known, see its ends", _BY_LM_SOURCE),
+    *_ends("n50", "n50", "samples", _PROFILE),
+    Column("max_epochs_lm", "iterations", "the budget by lm", _BY_LM_SOURCE),
+    Column("n50_lm", "samples", "N50 by lm: a lower bound of what the network can hold, as every N50 is", _BY_LM_SOURCE),
+    *(
+        column._replace(name=f"n50_lm_{end}")
+        for end, column in zip(("low", "high"), _ends("n50", "n50_lm", "samples", _PROFILE), strict=True)
+    ),
+    Column("ratio", "1", "n50_lm / n50", _BY_LM_SOURCE),
+    *_ends("ratio", "ratio, with what shared seeds make alike", "1", "statistics/agreement.py; Zou and Donner 2008"),
+    Column("n_shared", "seeds", "seeds that both were trained with; 0: taken to be independent", _BY_LM_SOURCE),
+    Column(
+        "n_samples",
+        "samples",
+        "the largest sample count that half of the seeds memorize by both; costs are at it",
+        _BY_LM_SOURCE,
+    ),
+    Column("epochs", "epochs", "the optimizer's median epoch to tau there", _BY_LM_SOURCE),
+    Column("iterations", "iterations", "the median of lm's iterations to tau there, each of one Jacobian", _BY_LM_SOURCE),
+    Column("gradients", "gradients", "gradients of single samples that the optimizer took: n_samples * epochs", _BY_LM_SOURCE),
+    Column(
+        "gradients_lm",
+        "gradients",
+        "rows of Jacobians, which are gradients of single samples, that lm took: n_samples * iterations; its linear systems are"
+        " not in it",
+        _BY_LM_SOURCE,
+    ),
+)
+
 _SCALING_SOURCE = "statistics/scaling.py"
 _MODEL = Column("model", "name", "what N50 is taken to be a power law in", _SCALING_SOURCE)
 _CENSORED = f"{_SCALING_SOURCE}, statistics/censored.py"
@@ -1040,6 +1076,7 @@ TABLES = {
     "budget_growth": Table("a setting: how N50 grows with the budget at its end", _BUDGET_GROWTH),
     "bands": Table("a setting and a band of samples for each dimension: how many cells memorized there", _BANDS),
     "ratios": Table("a network whose N50 is known under a setting and under the first", _RATIOS),
+    "by_lm": Table("a network that was trained by optimizer=lm and by another optimizer, on the same task", _BY_LM),
     "thresholds": Table("a group of seeds at one threshold. Of the fields it has those that vary", _THRESHOLDS),
     "scaling": Table("a term of a power law through the known N50 of a setting", _SCALING),
     "scaling_residuals": Table("a network in the fit of a power law", _SCALING_RESIDUALS),

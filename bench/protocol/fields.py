@@ -45,7 +45,13 @@ FIELD_LIST = (
         "what training lowers: the mean squared error, or the mean of max(0, 1 - y f)^2 for targets y of -1 and 1",
         "hinge",
     ),
-    Field("optimizer", OPTIMISATION, "name", "the optimizer of torch.optim", "sgd"),
+    Field(
+        "optimizer",
+        OPTIMISATION,
+        "name",
+        "the optimizer of torch.optim; lm: Levenberg and Marquardt's method in float64, whose epochs are iterations",
+        "sgd",
+    ),
     Field("amsgrad", OPTIMISATION, "true or false", "the AMSGrad variant of adam and adamw", "true"),
     Field("learning_rate", OPTIMISATION, "1", "step size of the optimizer", "0.01"),
     Field(

@@ -10,7 +10,18 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from bench.protocol.cells import DEFAULTS, FIELDS, MAX_SEED, SEEDS, STRENGTHS, Cell, field_choices, field_types
+from bench.protocol.cells import (
+    DEFAULTS,
+    FIELDS,
+    MAX_SEED,
+    MOST_ITERATIONS,
+    SECOND_ORDER,
+    SEEDS,
+    STRENGTHS,
+    Cell,
+    field_choices,
+    field_types,
+)
 from bench.protocol.fields import FIELD_LIST
 from bench.protocol.names import did_you_mean, shortened
 from bench.protocol.networks import n_params
@@ -82,14 +93,24 @@ RULES: Mapping[str, Rule] = {
     "max_epochs": _at_least(1),
 }
 
+ADAMS = ("adam", "adamw")
+
+# What stands for the defaults of these fields under optimizer=lm, which has no others.
+OF_SECOND_ORDER: Mapping[str, Any] = {"dtype": "float64", "max_epochs": MOST_ITERATIONS}
+
+# What it does not take: it lowers the loss on all samples, and nothing else.
+NOT_OF_SECOND_ORDER = ("batch_size", *STRENGTHS)
+
 # What a field needs to have any effect. Where a cell's optimizer or depth deprives it of that, it takes its default, so that
 # equal runs are equal cells; where no cell of a grid gives it any, asking for it is an error.
 NEEDS: Mapping[str, tuple[Callable[[Cell], bool], str]] = {
+    "learning_rate": (lambda c: c.optimizer != SECOND_ORDER, "optimizer=sgd, adam or adamw"),
+    "lr_schedule": (lambda c: c.optimizer != SECOND_ORDER, "optimizer=sgd, adam or adamw"),
     "momentum": (lambda c: c.optimizer == "sgd", "optimizer=sgd"),
-    "amsgrad": (lambda c: c.optimizer != "sgd", "optimizer=adam or adamw"),
-    "beta1": (lambda c: c.optimizer != "sgd", "optimizer=adam or adamw"),
-    "beta2": (lambda c: c.optimizer != "sgd", "optimizer=adam or adamw"),
-    "eps": (lambda c: c.optimizer != "sgd", "optimizer=adam or adamw"),
+    "amsgrad": (lambda c: c.optimizer in ADAMS, "optimizer=adam or adamw"),
+    "beta1": (lambda c: c.optimizer in ADAMS, "optimizer=adam or adamw"),
+    "beta2": (lambda c: c.optimizer in ADAMS, "optimizer=adam or adamw"),
+    "eps": (lambda c: c.optimizer in ADAMS, "optimizer=adam or adamw"),
     "dropout": (lambda c: c.depth > 0, "a hidden layer (depth of at least 1)"),
     "activation": (lambda c: c.depth > 0, "a hidden layer (depth of at least 1)"),
     "trainable": (lambda c: c.depth > 0, "a hidden layer (depth of at least 1)"),
@@ -141,7 +162,7 @@ def expand(
             rule = f"has {counted:,} cells{' and more' if variants else ''}, and at most {MOST_CELLS:,} are trained at once"
             raise GridError("grid", "...", rule, "sweep fewer values, or train parts of it in folders of their own")
         for settings in _settings(own_base, lists, names, choices):
-            cell = _coherent(Cell(**settings))
+            cell = _coherent(Cell(**_of_optimizer(settings)))
             idle = {name for name, (has_effect, _) in NEEDS.items() if not has_effect(cell)}
             effective.update(NEEDS.keys() - idle)
             cells[_without(cell, idle.difference(ALWAYS_KEPT))] = None
@@ -354,7 +375,30 @@ def _coherent(cell: Cell) -> Cell:
         raise GridError(
             "loss", cell.loss, "needs targets of -1 and 1", "set target=rademacher and target_scaling=none, or use loss=mse"
         )
+    if cell.optimizer == SECOND_ORDER:
+        _solvable(cell)
     return cell
+
+
+def _solvable(cell: Cell) -> None:
+    """That optimizer=lm takes the cell's fields."""
+    by = f"optimizer={SECOND_ORDER}"
+    for name in NOT_OF_SECOND_ORDER:
+        if (value := getattr(cell, name)) != DEFAULTS[name]:
+            rule = f"is not for {by}, which lowers the loss on all samples and nothing else"
+            raise GridError(name, value, rule, f"leave {name} out, or use optimizer=adam")
+    if cell.dtype != OF_SECOND_ORDER["dtype"]:
+        raise GridError("dtype", cell.dtype, f"is not for {by}, which computes in float64", "set dtype=float64")
+    if cell.max_epochs > MOST_ITERATIONS:
+        rule = f"is more than the {MOST_ITERATIONS} iterations that {by} takes at most"
+        raise GridError("max_epochs", cell.max_epochs, rule, f"give {MOST_ITERATIONS} or less")
+
+
+def _of_optimizer(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings; under optimizer=lm with its own in place of the defaults."""
+    if settings["optimizer"] != SECOND_ORDER:
+        return settings
+    return settings | {name: own for name, own in OF_SECOND_ORDER.items() if settings[name] == DEFAULTS[name]}
 
 
 def _without(cell: Cell, idle: set[str]) -> Cell:

@@ -53,6 +53,11 @@ def n_params(cell: Cell) -> int:
     return cell.width * (cell.d_in + 1) + (cell.depth - 1) * cell.width * (cell.width + 1) + cell.width + 1
 
 
+def n_trained(cell: Cell) -> int:
+    """Number of weights and biases that train."""
+    return cell.width + 1 if cell.trainable == "readout" and cell.depth > 0 else n_params(cell)
+
+
 def functional_dim(cell: Cell) -> int:
     """Upper bound on the dimension of the set of functions that the trained parameters reach.
 
@@ -60,7 +65,7 @@ def functional_dim(cell: Cell) -> int:
     and Wu 2022, arXiv 2209.04036. With a trained readout alone the network is linear in width + 1 parameters.
     """
     if cell.trainable == "readout" and cell.depth > 0:
-        return cell.width + 1
+        return n_trained(cell)
     return n_params(cell) - (cell.depth * cell.width if cell.activation in HOMOGENEOUS else 0)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bench.protocol.cells import SECOND_ORDER
 from bench.protocol.theory import dimension_name
 from bench.report.answers import answered
 from bench.report.blindness import blind, dead
@@ -13,8 +14,9 @@ from bench.report.laws import depth_costs
 from bench.report.tuning import generalized, rate_matters
 from bench.report.words import formula, signed, span, worded
 from bench.report.worth import Finding, Worth, as_findings
+from bench.statistics.by_lm import in_words as by_lm_in_words
 from bench.statistics.published import against_literature
-from bench.statistics.ratios import in_words
+from bench.statistics.ratios import in_words as ratios_in_words
 from bench.statistics.tables import Tables
 from bench.statistics.verdict import verdict
 from bench.store.parts import PENDING
@@ -45,6 +47,7 @@ def findings(tables: Tables) -> list[str]:
             lambda: as_findings(Worth.EFFECT, blind(results, signal)),
             lambda: as_findings(Worth.ACCOUNT, searched(tables.capacity, tables.search_ratio)),
             lambda: _held(tables),
+            lambda: as_findings(Worth.ANSWER, by_lm_in_words(tables.by_lm)),
             lambda: _compared(tables),
             lambda: grown(worded(tables.budget_growth, tables.groups)),
             lambda: as_findings(Worth.ACCOUNT, untold(tables.capacity)),
@@ -79,6 +82,10 @@ def terms(tables: Tables) -> list[tuple[str, str]]:
             f" {span(groups['max_epochs'])} epochs.",
         )
     ]
+    if (groups["optimizer"] == SECOND_ORDER).any():
+        meanings.append(
+            ("Epoch", "of optimizer=lm an iteration: a gradient of every sample, and the solution of a linear system.")
+        )
     name, printed = ceiling_name(tables), formula(dimension_name(groups))
     if name == "ceiling":
         beyond = "" if printed == "functional dimension" else f": N = {printed}"
@@ -101,5 +108,5 @@ def _held(tables: Tables) -> list[Finding]:
 
 def _compared(tables: Tables) -> list[Finding]:
     """N50 under each setting over that under the first; of many settings the table says more."""
-    sentences = in_words(worded(tables.ratios, tables.groups), worded(tables.capacity, tables.groups))
+    sentences = ratios_in_words(worded(tables.ratios, tables.groups), worded(tables.capacity, tables.groups))
     return as_findings(Worth.NUMBER, sentences if len(sentences) <= MOST_FRONTIERS else [])

@@ -19,6 +19,7 @@ from bench.report.map_layers import BESIDE, OWN
 from bench.report.pictures import MAPS, Picture, drawn
 from bench.report.scope import scope
 from bench.report.words import formula, unbroken, unspelled, worded
+from bench.statistics.by_lm import spelled as spelled_by_lm
 from bench.statistics.evidence import past_tau
 from bench.statistics.settings import swept_fields, varying
 from bench.statistics.survival import GROUP_FIELDS
@@ -106,6 +107,7 @@ def page(store: Store, made: Tables, pictures: Sequence[Picture], sentences: Seq
         capacity=_capacity_html(made.capacity) if len(made.capacity) else "",
         ratios=_ratios_html(made.ratios) if len(made.ratios) else "",
         growth=_growth_html(made.budget_growth) if len(made.budget_growth) else "",
+        by_lm=_by_lm_html(made.by_lm) if len(made.by_lm) else "",
         laws=_laws_html(made.scaling) if len(made.scaling) else "",
         log_rank=_log_rank_html(made) if len(made.log_rank) else "",
         published=_published_html(made.published) if len(made.published) else "",
@@ -262,6 +264,27 @@ def _growth_html(growth: pd.DataFrame) -> str:
     )
     columns = {"growth (95 %)": ("growth",), "networks": ("n_networks",), "bounds": ("n_above", "n_below")}
     return shown.pipe(table_html, "growth", "budget_growth", columns)
+
+
+def _by_lm_html(table: pd.DataFrame) -> str:
+    columns = {
+        "N50/dim": ("n50",),
+        "by lm": ("n50_lm",),
+        "ratio (95 %)": ("ratio",),
+        "gradients": ("n_samples", "gradients", "gradients_lm"),
+    }
+    rows = table.to_dict("records")
+    cells = (
+        [spelled_by_lm(row, "n50") for row in rows],
+        [spelled_by_lm(row, "n50_lm") for row in rows],
+        [
+            "" if math.isnan(row["ratio"]) else f"{row['ratio']:.2f} ({row['ratio_low']:.2f} to {row['ratio_high']:.2f})"
+            for row in rows
+        ],
+        ["" if math.isnan(row["gradients"]) else f"{row['gradients']:.2g}, by lm {row['gradients_lm']:.2g}" for row in rows],
+    )
+    shown = table[["depth", "width", "d_in", "loss", "tau", "optimizer"]].assign(**dict(zip(columns, cells, strict=True)))
+    return shown.pipe(table_html, "by-lm", "by_lm", columns)
 
 
 def _laws_html(scaling: pd.DataFrame) -> str:

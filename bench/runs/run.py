@@ -16,7 +16,7 @@ import yaml
 
 from bench.machine.signals import unbroken
 from bench.protocol import grid
-from bench.protocol.cells import Cell
+from bench.protocol.cells import SECOND_ORDER, Cell
 from bench.runs.executors.api import Executor, Wanted
 from bench.runs.executors.choice import make_executor
 from bench.runs.executors.options import Local, Options, Slurm, options
@@ -103,6 +103,9 @@ def run(
     if diagnosis is not None and len({dataclasses.replace(cell, data_seed=0, init_seed=0) for cell in asked}) > 1:
         rule = "describes several networks, and a diagnosis is about one"
         raise grid.GridError("grid", "...", rule, "sweep nothing but the seeds")
+    if diagnosis is not None and asked[0].optimizer == SECOND_ORDER:
+        rule = "is not diagnosed, since the changes that are tried are of trainings by gradients"
+        raise grid.GridError("optimizer", SECOND_ORDER, rule, "diagnose it by optimizer=adam, or train it by memcap run")
     if isinstance(where, Local):
         check_size(asked)
     if run_dir == "":

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Int
 
-from bench.protocol.cells import FIELDS, NO_TAU, SEEDS, Cell, Status
+from bench.protocol.cells import FIELDS, NO_TAU, SECOND_ORDER, SEEDS, Cell, Status
 from bench.protocol.columns import columns_of
 from bench.statistics.confirmation import Answer, memorizable
 from bench.statistics.settings import changed_fields, same
@@ -59,6 +59,9 @@ LEVER_FIELDS = {
     Lever.TASK: ("d_in", "target", "target_scaling", "loss", "tau"),
 }
 LEVER_OF = {name: lever for lever, names in LEVER_FIELDS.items() for name in names}
+
+# What goes with optimizer=lm: it has no schedule and no batches, computes in float64, and its epochs are iterations.
+OF_LM = ("lr_schedule", "batch_size", "shuffle", "dtype", "max_epochs")
 
 # Change nothing of the training: what is watched, a name for strengths that are fields themselves, and which noise is drawn.
 WATCHED = ("n_val", "regularization", "data_seed", "init_seed")
@@ -140,12 +143,13 @@ def pulled(row: pd.Series, asked: pd.Series) -> list[Lever]:
     """The levers between two groups, the smallest change first.
 
     With other n_samples, a batch in proportion and epochs that present no more samples in all belong to that change; with
-    another optimizer, its rate, since rates of different optimizers cannot be compared.
+    another optimizer, its rate, since rates of different optimizers cannot be compared; with lm, all that it alone has.
     """
     size = None if pd.isna(asked["batch_size"]) else int(asked["batch_size"])
     in_proportion = same(row["batch_size"], _in_proportion(size, int(asked["n_samples"]), int(row["n_samples"])))
     no_more = bool(row["n_samples"] * row["max_epochs"] <= asked["n_samples"] * asked["max_epochs"])
-    return _pulled(set(changed_fields(row, asked)), in_proportion=in_proportion, no_more=no_more)
+    solved = SECOND_ORDER in (row["optimizer"], asked["optimizer"])
+    return _pulled(set(changed_fields(row, asked)), in_proportion=in_proportion, no_more=no_more, solved=solved)
 
 
 def pulled_by(cell: Cell, asked: Cell) -> list[Lever]:
@@ -153,16 +157,17 @@ def pulled_by(cell: Cell, asked: Cell) -> list[Lever]:
     changed = {name for name in GROUP_FIELDS if getattr(cell, name) != getattr(asked, name)}
     in_proportion = cell.batch_size == batch_in_proportion(asked, cell.n_samples)
     no_more = cell.n_samples * cell.max_epochs <= asked.n_samples * asked.max_epochs
-    return _pulled(changed, in_proportion=in_proportion, no_more=no_more)
+    solved = SECOND_ORDER in (cell.optimizer, asked.optimizer)
+    return _pulled(changed, in_proportion=in_proportion, no_more=no_more, solved=solved)
 
 
-def _pulled(changed: set[str], *, in_proportion: bool, no_more: bool) -> list[Lever]:
-    """The levers of changed fields; whether the batch is in proportion, and no more samples are presented in all."""
+def _pulled(changed: set[str], *, in_proportion: bool, no_more: bool, solved: bool) -> list[Lever]:
+    """The levers of changed fields; whether the batch is in proportion, no more samples are presented in all, and it is lm."""
     changed = changed - set(WATCHED)
     if "n_samples" in changed:
         changed -= ({"batch_size"} if in_proportion else set()) | ({"max_epochs"} if no_more else set())
     if "optimizer" in changed:
-        changed -= {"learning_rate"}
+        changed -= {"learning_rate", *(OF_LM if solved else ())}
     found = {LEVER_OF[name] for name in changed}
     return [lever for lever in Lever if lever in found]
 

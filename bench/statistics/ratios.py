@@ -50,11 +50,11 @@ def ratios(capacities: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
         return pd.DataFrame(columns=COLUMNS)
     compared = known.loc[sorted({*pairs["index"], *pairs["index_first"]}), list(CURVE_FIELDS)].reset_index()
     curves = compared.merge(measured(cells), on=list(CURVE_FIELDS)).groupby("index")
-    held = {number: _held(curve) for number, curve in curves}
+    seeds = {number: held(curve) for number, curve in curves}
     rows = []
     for row in pairs.to_dict("records"):
         sides = [tuple(float(row[f"{name}{end}"]) for name in ("n50", "n50_low", "n50_high")) for end in ("", "_first")]
-        n_shared, correlation = _shared(held.get(row["index"]), held.get(row["index_first"]))
+        n_shared, correlation = shared_seeds(seeds.get(row["index"]), seeds.get(row["index_first"]))
         ratio, low, high = ratio_interval(
             (sides[0][0], sides[0][1], sides[0][2]), (sides[1][0], sides[1][1], sides[1][2]), correlation
         )
@@ -63,7 +63,7 @@ def ratios(capacities: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _held(curve: pd.DataFrame) -> pd.Series | None:
+def held(curve: pd.DataFrame) -> pd.Series | None:
     """The number of sample counts that each seed of a curve memorizes, by its pair of seeds.
 
     None where that says nothing of the seed: it was not trained at every count, seeds recur in several pairs, or there is one.
@@ -76,7 +76,7 @@ def _held(curve: pd.DataFrame) -> pd.Series | None:
     return hits
 
 
-def _shared(one: pd.Series | None, other: pd.Series | None) -> tuple[int, float]:
+def shared_seeds(one: pd.Series | None, other: pd.Series | None) -> tuple[int, float]:
     """How many seeds two curves share, and how alike what they hold is; nothing where the seeds are not the same."""
     if one is None or other is None or set(one.index) != set(other.index):
         return 0, 0.0

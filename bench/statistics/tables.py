@@ -14,6 +14,7 @@ from bench.protocol.noise import VALIDATION_FIELDS, validation_variance
 from bench.protocol.signal import dead_layers, propagation
 from bench.statistics.bands import bands
 from bench.statistics.budgets import capacity_by_budget, growth
+from bench.statistics.by_lm import by_lm
 from bench.statistics.capacity import curves, of_curves
 from bench.statistics.evidence import evidence
 from bench.statistics.fans import fans
@@ -61,6 +62,7 @@ class Tables:
     budget_growth: pd.DataFrame
     bands: pd.DataFrame
     ratios: pd.DataFrame
+    by_lm: pd.DataFrame
     scaling: pd.DataFrame
     scaling_residuals: pd.DataFrame
     published: pd.DataFrame
@@ -140,6 +142,7 @@ def make(store: Store, told: Callable[[str, float], None] = lambda name, share: 
         budget_growth=made("budget_growth", lambda: growth(by_budget), len(by_budget) > 0),
         bands=made("bands", lambda: bands(keyed), product),
         ratios=made("ratios", lambda: ratios(capacity, keyed)),
+        by_lm=made("by_lm", lambda: by_lm(capacity, keyed)),
         scaling=made("scaling", lambda: laws()[0]),
         scaling_residuals=made("scaling_residuals", lambda: laws()[1]),
         published=made("published", lambda: published(cells, capacity, known()), not variants),

@@ -262,6 +262,8 @@ def not_tried(left_out: Sequence[str]) -> list[str]:
 
 def unlike_torch(asked: pd.Series) -> list[str]:
     """The settings that whoever writes torch.nn.Linear and an optimizer of torch.optim does not get."""
+    if asked["optimizer"] not in CLASSES:
+        return []
     theirs = TORCH | ({"weight_decay": ADAMW_DECAY} if asked["optimizer"] == "adamw" else {})
     other = [f"{spell(name, asked[name])} ({_value(value)})" for name, value in theirs.items() if not same(asked[name], value)]
     by = f"torch.nn.Linear under torch.optim.{CLASSES[asked['optimizer']]}"

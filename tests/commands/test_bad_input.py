@@ -24,6 +24,14 @@ CASES = [
         "grid.learning_rate={from:1}",
         "grid.learning_rate={'from': 1}: is not a list of values; write [1, 2, 3] or range(start, stop, step)",
     ),
+    (
+        "optimizer=lm",
+        "dropout=0.1: is not for optimizer=lm, which lowers the loss on all samples and nothing else; leave dropout out, or use optimizer=adam",
+    ),
+    (
+        "grid.optimizer=[lm,adam]",
+        "dropout=0.1: is not for optimizer=lm, which lowers the loss on all samples and nothing else; leave dropout out, or use optimizer=adam",
+    ),
     ("grid.seed='range(a)'", "grid.seed=range(a): must be a whole number; give a number, for example 1"),
     ("grid.seed='range(0)'", "grid.seed=[]: is empty, so the grid has no cells; give at least one value"),
     ("grid.seed=[-1]", "grid.seed=-1: must be in 0..4294967295; give a seed in that range"),
@@ -160,7 +168,7 @@ def test_a_list_that_the_shell_split_is_told_so(split, written, memcap):
 
 
 def test_an_unknown_grid_is_named_with_those_there_are(memcap):
-    known = "check, default, frontier, learning_rate, precision, published, question, regularization, smoke"
+    known = "check, default, frontier, learning_rate, lm, precision, published, question, regularization, smoke"
     assert memcap("grid=huge") == (2, "", f"memcap: grid=huge: is not in conf/grid; choose from: {known}\n")
 
 

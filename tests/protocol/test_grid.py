@@ -221,3 +221,45 @@ def test_a_dead_layer_is_counted_as_dead():
 
 def test_every_default_is_a_valid_value():
     assert bench.expand(**{name: value for name, value in DEFAULTS.items() if name != "regularization"}) == [Cell()]
+
+
+def test_lm_takes_its_own_defaults_and_no_setting_that_has_no_effect_on_it():
+    (cell,) = bench.expand(optimizer="lm")
+    assert (cell.dtype, cell.max_epochs) == ("float64", 500)
+    (own,) = bench.expand(optimizer="lm", dtype="float64", max_epochs=80)
+    assert own.max_epochs == 80
+    both = bench.expand(optimizer=["adam", "lm"], learning_rate=[0.001, 0.01], max_epochs=5000)
+    assert [(c.optimizer, c.learning_rate, c.max_epochs, c.dtype) for c in both] == [
+        ("adam", 0.001, 5000, "float32"),
+        ("adam", 0.01, 5000, "float32"),
+        ("lm", DEFAULTS["learning_rate"], 500, "float64"),
+    ]
+    for name, value in (("learning_rate", 0.01), ("lr_schedule", "cosine"), ("beta1", 0.8), ("momentum", 0.9)):
+        with pytest.raises(bench.GridError, match=f"^{name}={value}: has no effect without optimizer="):
+            bench.expand(optimizer="lm", **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"batch_size": 8}, "batch_size=8: is not for optimizer=lm, which lowers the loss on all samples and nothing else; leave batch_size out, or use optimizer=adam"),
+        ({"weight_decay": 0.1}, "weight_decay=0.1: is not for optimizer=lm, which lowers the loss on all samples and nothing else; leave weight_decay out, or use optimizer=adam"),
+        ({"patience": 5, "n_val": 9}, "patience=5: is not for optimizer=lm, which lowers the loss on all samples and nothing else; leave patience out, or use optimizer=adam"),
+        ({"dtype": "tf32"}, "dtype=tf32: is not for optimizer=lm, which computes in float64; set dtype=float64"),
+        ({"max_epochs": 501}, "max_epochs=501: is more than the 500 iterations that optimizer=lm takes at most; give 500 or less"),
+    ],
+)  # fmt: skip
+def test_what_lm_does_not_take_is_refused_in_one_line(changes, message):
+    with pytest.raises(bench.GridError) as told:
+        bench.expand(optimizer="lm", **changes)
+    assert str(told.value) == message
+
+
+def test_a_cell_of_lm_that_is_given_whole_has_to_say_what_it_is():
+    with pytest.raises(bench.GridError, match=r"^dtype=float32: is not for optimizer=lm, which computes in float64; set "):
+        bench.run(Cell(optimizer="lm", max_epochs=100))
+
+
+def test_cells_of_the_other_optimizers_keep_their_ids():
+    assert Cell().cell_id == "443e69320b4a3e85"
+    assert Cell(optimizer="sgd", momentum=0.9).cell_id == "7e54a66c2c38ebab"

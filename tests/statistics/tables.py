@@ -12,6 +12,7 @@ from bench.protocol.networks import functional_dim, n_params
 from bench.report.pictures import Picture, drawings
 from bench.statistics.bands import bands
 from bench.statistics.budgets import capacity_by_budget, growth
+from bench.statistics.by_lm import by_lm
 from bench.statistics.capacity import capacities
 from bench.statistics.evidence import evidence
 from bench.statistics.incidence import incidence, log_rank
@@ -90,6 +91,7 @@ def tables(cells: pd.DataFrame, *, variants: bool = False, validation: pd.DataFr
         budget_growth=growth(by_budget) if len(by_budget) else none,
         bands=none if variants else bands(keyed),
         ratios=ratios(capacity, keyed),
+        by_lm=by_lm(capacity, keyed),
         scaling=laws,
         scaling_residuals=left,
         published=none if variants else published(cells, capacity),

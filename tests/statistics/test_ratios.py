@@ -12,7 +12,7 @@ import pytest
 from bench.protocol.cells import Cell
 from bench.statistics.agreement import mean_interval, ratio_interval
 from bench.statistics.capacity import CURVE_FIELDS, capacities
-from bench.statistics.ratios import _shared, in_words, ratios
+from bench.statistics.ratios import in_words, ratios, shared_seeds
 from bench.statistics.survival import Z95
 from tests.statistics.tables import table
 
@@ -97,7 +97,7 @@ def test_a_correlation_that_is_known_from_five_seeds_alone_still_gives_intervals
     for _ in range(runs):
         held = 300 + 60 * rng.standard_normal((5, 2)) @ np.linalg.cholesky([[1, alike], [alike, 1]]).T
         one, other = (pd.Series(side) for side in held.T)
-        n_shared, correlation = _shared(one, other)
+        n_shared, correlation = shared_seeds(one, other)
         assert n_shared == 5
         sides = [tuple(math.exp(end) for end in mean_interval(side.to_numpy() / 300)) for side in (one, other)]
         _, low, high = ratio_interval(*sides, correlation)

@@ -6,11 +6,11 @@ from collections.abc import Generator, Mapping, Sequence
 from functools import cached_property
 
 from bench.engines.api import NONE_BEGUN, Engine, TrainReport
-from bench.engines.choice import EngineSpec, for_the_rest, make_engine, resolve
+from bench.engines.choice import EngineSpec, for_second_order, for_the_rest, make_engine, resolve
 from bench.engines.cost import torch_is_faster
 from bench.engines.packs import plan
 from bench.machine.cores import available_cores
-from bench.protocol.cells import Cell, Checkpoint
+from bench.protocol.cells import SECOND_ORDER, Cell, Checkpoint
 from bench.runs.executors.api import Facts, Wanted
 from bench.runs.executors.local import run_local
 
@@ -30,6 +30,8 @@ class Here:
         self._workers = (wanted.threads or available_cores()) if spec.device == "cpu" else 1
         self.left_to_torch = 0
         self._broken = False
+        # Whether cells were of optimizer=lm, as there were both or either.
+        self._trained: set[bool] = set()
 
     @cached_property
     def _engine(self) -> Engine:
@@ -39,9 +41,12 @@ class Here:
         """Nothing trains on once the iterator is closed."""
 
     def facts(self) -> Facts:
-        """Of the engine itself; cells that it left to torch are counted."""
+        """Of the engine itself, or of that of optimizer=lm where it trained all; cells that were left to torch are counted."""
         left = {"cells_left_to_torch": self.left_to_torch} if self.left_to_torch else {}
-        return Facts(self._spec.name, self._engine.device_name(), self._workers, left)
+        solved_alone = self._trained == {True}
+        spec = for_second_order(self._spec) if solved_alone else self._spec
+        engine = make_engine(spec) if solved_alone else self._engine
+        return Facts(spec.name, engine.device_name(), self._workers, left)
 
     def close(self) -> None:
         """Nothing is kept."""
@@ -52,6 +57,9 @@ class Here:
         Those that the engine does not support, or loses when its GPU or driver breaks, are trained by PyTorch; with `by_cost`
         those too that it trains faster.
         """
+        solved = [cell for cell in cells if cell.optimizer == SECOND_ORDER]
+        cells = [cell for cell in cells if cell.optimizer != SECOND_ORDER] if solved else cells
+        self._trained |= {*[True] * bool(solved), *[False] * bool(cells)}
         own = [cell for cell in cells if self._is_own(cell)]
         held = set(own)
         rest = [cell for cell in cells if cell not in held]
@@ -68,6 +76,8 @@ class Here:
         if rest:
             self.left_to_torch += len(rest)
             yield from self._train(rest, for_the_rest(self._spec), begun)
+        if solved:
+            yield from self._train(solved, for_second_order(self._spec), begun)
 
     def _is_own(self, cell: Cell) -> bool:
         """Whether the engine itself trains the cell."""
