@@ -17,7 +17,7 @@ _ATEN = torch.ops.aten
 _SHAPES = (_ATEN.view.default, _ATEN.expand.default, _ATEN._unsafe_view.default)
 
 # Those that do, with this second argument, where numbers are no whole ones.
-_NEUTRAL = {_ATEN.mul.Scalar: 1, _ATEN.div.Scalar: 1, _ATEN.pow.Tensor_Scalar: 1}
+_NEUTRAL: dict[Any, float] = {_ATEN.mul.Scalar: 1, _ATEN.div.Scalar: 1, _ATEN.pow.Tensor_Scalar: 1}
 
 
 def traced(function: Callable[..., Any], given: list[Tensor]) -> Callable[..., Any]:
