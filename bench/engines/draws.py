@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import NamedTuple, TypeVar
@@ -48,7 +49,8 @@ class Draws:
 
     def __init__(self, kept_bytes: int = KEPT_BYTES):
         self._room = kept_bytes
-        self._kept: dict[tuple[object, ...], tuple[object, int]] = {}
+        # An OrderedDict, since the first of a dict is behind the places of all that were before it.
+        self._kept: OrderedDict[tuple[object, ...], tuple[object, int]] = OrderedDict()
 
     def weights(self, cell: Cell) -> Float64[np.ndarray, " param"]:
         """Initial weights and biases, layer behind layer."""
@@ -65,7 +67,7 @@ class Draws:
             found = self._kept[key] = draw(cell)
             self._room -= found[1]
             while self._room < 0:
-                self._room += self._kept.pop(next(iter(self._kept)))[1]
+                self._room += self._kept.popitem(last=False)[1][1]
         return found[0]  # pyright: ignore[reportReturnType]: the key says who drew it
 
 

@@ -1,8 +1,8 @@
 """What somebody wrote that a network is made of: functions, classes and constants by name -> their texts.
 
 Followed are names that a function refers to: of its module, of modules that this imports, of its closure and defaults, and
-members of containers. Not seen is what is found at run time alone (getattr, files that are read), what is not Python, and what
-packages call among themselves.
+members of containers. Not seen is what is found at run time alone (getattr, files that are read), what objects hold that are
+neither plain nor containers, what is not Python, and what packages call among themselves.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from typing import Any
 
 # So many functions and classes are followed, the nearest first; characters of a constant, and entries of a container.
 MOST_FOLLOWED, MOST_CHARACTERS, MOST_ENTRIES = 500, 10_000, 1000
+
+# Containers within containers.
+MOST_NESTED = 10
 
 # Where others' code lies.
 OTHERS = ("site-packages", "dist-packages")
@@ -84,6 +87,7 @@ def _is_own_file(name: str) -> bool:
 
 def _text(of: Any, waiting: deque[Any]) -> str:
     """The text of a function, a class, or what holds one, as a `functools.partial` does; what it refers to is appended."""
+    of = inspect.unwrap(of) if callable(of) else of
     if isinstance(of, FunctionType):
         return "\n".join(_of_function(of, waiting))
     if isinstance(of, type):
@@ -154,20 +158,26 @@ def _of_class(kind: type, waiting: deque[Any]) -> Iterator[str]:
             yield f"{name} = {_value(value, waiting)}"
 
 
-def _value(value: Any, waiting: deque[Any]) -> str:
-    """What a value is, where it is plain, or a container of such; functions and classes are appended, of others their class."""
+def _value(value: Any, waiting: deque[Any], depth: int = 0) -> str:
+    """What a value is, where it is plain, or a container of such; functions and classes are appended, of others their class.
+
+    `depth`: of the containers that hold it, one in the other; one may hold itself.
+    """
+    value, depth = inspect.unwrap(value) if callable(value) else value, depth + 1
+    if depth > MOST_NESTED:
+        return "..."
     if isinstance(value, _PLAIN):
         return repr(value)[:MOST_CHARACTERS]
     if isinstance(value, dict):
         pairs = list(value.items())[:MOST_ENTRIES]
-        return "{" + ", ".join(f"{_value(key, waiting)}: {_value(own, waiting)}" for key, own in pairs) + "}"
+        return "{" + ", ".join(f"{_value(key, waiting, depth)}: {_value(own, waiting, depth)}" for key, own in pairs) + "}"
     if isinstance(value, list | tuple):
-        return f"({', '.join(_value(own, waiting) for own in value[:MOST_ENTRIES])})"
+        return f"({', '.join(_value(own, waiting, depth) for own in value[:MOST_ENTRIES])})"
     if isinstance(value, set | frozenset):
-        return f"{{{', '.join(sorted(_value(own, waiting) for own in list(value)[:MOST_ENTRIES]))}}}"
+        return f"{{{', '.join(sorted(_value(own, waiting, depth) for own in list(value)[:MOST_ENTRIES]))}}}"
     if isinstance(value, functools.partial):
-        waiting.append(value.func)
-        return f"partial({_value(value.args, waiting)}, {_value(dict(sorted(value.keywords.items())), waiting)})"
+        keywords = dict(sorted(value.keywords.items()))
+        return f"partial({', '.join(_value(own, waiting, depth) for own in (value.func, value.args, keywords))})"
     if isinstance(value, FunctionType | type):
         waiting.append(value)
         return value.__qualname__

@@ -381,6 +381,7 @@ _RATIOS = (
 
 _BY_LM_SOURCE = "statistics/by_lm.py"
 _BY_LM = (
+    _SETTING._replace(meaning="that of the training by the other optimizer: what varies, with its values"),
     *_fields("depth", "width", "d_in", "activation", "loss", "tau"),
     _SIZES[1],
     *_fields("optimizer"),

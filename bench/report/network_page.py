@@ -44,7 +44,10 @@ def read_trainings(folder: Path) -> pd.DataFrame:
         FileNotFoundError: it holds none.
         ValueError: the file is damaged.
     """
-    return pd.read_parquet(folder / TRAININGS)[list(columns_of("network_trainings"))]
+    table, columns = pd.read_parquet(folder / TRAININGS), list(columns_of("network_trainings"))
+    if lacking := [name for name in columns if name not in table]:
+        raise ValueError(f"it has no {', '.join(lacking)}: another version of memcap wrote it")
+    return table[columns]
 
 
 def report_networks(folder: Path, *, table: bool) -> str:
@@ -88,7 +91,12 @@ def _made(folder: Path, found: Mapping[str, Any]) -> dict[str, pd.DataFrame]:
     """The tables of a folder."""
     if not (folder / TRAININGS).exists():
         raise FileNotFoundError(f"{folder}: holds no training that came to its end; the command of its run trains them")
-    trainings, asked = read_trainings(folder), found["asked"]
+    try:
+        trainings = read_trainings(folder)
+    except ValueError as error:
+        remedy = "its command with fresh=true trains them again"
+        raise FileNotFoundError(f"{folder / TRAININGS}: cannot be read, {' '.join(str(error).split())}; {remedy}") from error
+    asked = found["asked"]
     return {
         "network_capacity": capacities(trainings, searched=asked["searched"], outputs=math.prod(asked["shapes"][1])),
         "network_groups": groups(trainings),

@@ -283,7 +283,9 @@ def _by_lm_html(table: pd.DataFrame) -> str:
         ],
         ["" if math.isnan(row["gradients"]) else f"{row['gradients']:.2g}, by lm {row['gradients_lm']:.2g}" for row in rows],
     )
-    shown = table[["depth", "width", "d_in", "loss", "tau", "optimizer"]].assign(**dict(zip(columns, cells, strict=True)))
+    told = [name for name in ("setting", "activation", "rates", "max_epochs_lm") if len(set(table[name])) > 1]
+    shown = table[[*told, "depth", "width", "d_in", "loss", "tau", "optimizer"]]
+    shown = shown.assign(**dict(zip(columns, cells, strict=True)))
     return shown.pipe(table_html, "by-lm", "by_lm", columns)
 
 

@@ -55,7 +55,9 @@ def _least_bytes(cell: Cell) -> dict[str, int]:
     network = "width" if cell.depth and cell.width >= cell.depth else "depth" if cell.depth else "d_in"
     samples = {name: getattr(cell, name) * (cell.d_in + 1) * DRAWN_BYTES for name in ("n_samples", "n_val")}
     if cell.optimizer == SECOND_ORDER:
-        samples["n_samples"] += min(cell.n_samples, n_trained(cell)) ** 2 * COPIES * DRAWN_BYTES
+        size = n_trained(cell)
+        formed = cell.n_samples * size if size < cell.n_samples else 0
+        samples["n_samples"] += (min(cell.n_samples, size) ** 2 * COPIES + formed) * DRAWN_BYTES
     rates = 0 if cell.lr_schedule == "constant" else cell.max_epochs * DRAWN_BYTES
     return {network: n_params(cell) * COPIES * DRAWN_BYTES + cell.depth * LAYER_BYTES, **samples, "max_epochs": rates}
 

@@ -70,7 +70,7 @@ def _row(own: Mapping[Any, Any], lm: Mapping[Any, Any], cells: pd.DataFrame, gro
         n_shared, correlation = shared_seeds(held(_of(cells, lm)), held(_of(cells, own)))
         ratio = ratio_interval((sides[0][0], sides[0][1], sides[0][2]), (sides[1][0], sides[1][1], sides[1][2]), correlation)
     return {
-        **{name: own[name] for name in ("depth", "width", "d_in", "activation", "loss", "tau", "functional_dim")},
+        **{name: own[name] for name in ("setting", "depth", "width", "d_in", "activation", "loss", "tau", "functional_dim")},
         **{name: own[name] for name in ("optimizer", "rates", "max_epochs", "n50", "n50_low", "n50_high")},
         "max_epochs_lm": lm["max_epochs"],
         "n50_lm": lm["n50"],
@@ -89,6 +89,8 @@ def _of(table: pd.DataFrame, curve: Mapping[Any, Any]) -> pd.DataFrame:
         value = curve[name]
         if not pd.isna(value):
             keep &= (table[name] == value).fillna(False).to_numpy(bool)
+        elif name != "learning_rate" or curve["rates"] != "best":
+            keep &= table[name].isna().to_numpy(bool)
     return table[keep]
 
 
@@ -109,8 +111,9 @@ def in_words(table: pd.DataFrame) -> list[str]:
     sentences = []
     for (optimizer, rates, loss, tau), own in table.groupby(["optimizer", "rates", "loss", "tau"], sort=False):
         parts = []
+        several = own.duplicated(["depth", "width"]).any()
         for row in own.to_dict("records"):
-            network = f"depth {row['depth']}, width {row['width']}"
+            network = f"depth {row['depth']}, width {row['width']}" + (f", {row['setting']}" if several else "")
             if not math.isnan(row["ratio"]):
                 parts.append(f"{row['ratio']:.2f} ({row['ratio_low']:.2f} to {row['ratio_high']:.2f}) times at {network}")
         if not parts:

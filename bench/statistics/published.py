@@ -11,7 +11,7 @@ import pandas as pd
 from scipy import stats
 
 from bench.protocol import theory
-from bench.protocol.cells import SEEDS
+from bench.protocol.cells import SECOND_ORDER, SEEDS
 from bench.protocol.columns import columns_of
 from bench.protocol.networks import HOMOGENEOUS
 from bench.statistics.agreement import agreement, holm_correction, mean_interval, p_outside, ratio_interval
@@ -86,7 +86,7 @@ def published(
       theirs are lower bounds, of other networks, each trained on a schedule that ends with its exposures.
 
     Args:
-        cells: one row for each cell.
+        cells: one row for each cell. Those of optimizer=lm do not count.
         capacity: of the same cells (`bench.statistics.capacity.capacities`).
         known: the curves of these cells (`bench.statistics.capacity.curves`), where they are known.
 
@@ -95,17 +95,26 @@ def published(
         that of `bench.statistics.agreement.agreement`, a "no" after Holm's correction over all lines that are judged. One seed
         has no interval, and decides nothing.
     """
+    # The literature's were trained by gradient descent and its kin: what another method reaches says nothing of theirs.
+    cells = cells[cells["optimizer"] != SECOND_ORDER]
     results = measured(cells)
     plain = results[~regularized(results)]
-    curves = capacity[~regularized(capacity) & ~capacity["rates"].isin(["default", "swept"])] if len(capacity) else capacity
+    curves = capacity
+    if len(capacity):
+        others = capacity["rates"].isin(["default", "swept"]) | (capacity["optimizer"] == SECOND_ORDER)
+        curves = capacity[~regularized(capacity) & ~others]
     rows = [*_least_squares(plain)]
     if len(curves):
         exact = curves[(curves["tau"] <= NEAR_ZERO) & (curves["dtype"] == "float64")]
         rows += [*_linear_thresholds(exact), *_ceilings(exact), *_transitions(exact)]
     rows += [*_trend(plain, "width"), *_trend(plain, "n_samples")]
     if len(curves):
-        rows += [*_bits(curves), *_exposures(cells, curves_of(cells) if known is None else known)]
+        rows += [*_bits(curves), *_exposures(cells, curves_of(cells) if known is None else _of_gradients(known))]
     return _judged(pd.DataFrame(rows, columns=COLUMNS))
+
+
+def _of_gradients(known: Iterable[tuple[str, pd.DataFrame]]) -> list[tuple[str, pd.DataFrame]]:
+    return [(rates, curve) for rates, curve in known if curve["optimizer"].iloc[0] != SECOND_ORDER]
 
 
 def _judged(table: pd.DataFrame) -> pd.DataFrame:

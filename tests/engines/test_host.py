@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -245,3 +246,18 @@ def test_clusters_are_as_many_as_the_parts_of_a_chip_hold_and_one_more_cell_gets
     assert dealt([Group(15, 1.0, 8, narrow)], most_blocks=1) == [Teams(15, 1)]
     # The longest cells get what is left over.
     assert dealt([Group(3, 9.0, 8, narrow), Group(14, 1.0, 8, narrow)], most_blocks=8) == [Teams(3, 8), Teams(14, 4)]
+
+
+def test_draws_are_kept_up_to_their_bytes_and_the_oldest_go_at_no_cost():
+    """A hundred thousand are kept and three hundred thousand more come: what goes is found at once."""
+    draws, array = Draws(16_000_000), np.zeros(20)
+
+    def ask(first: int, until: int) -> float:
+        started = time.process_time()
+        for key in range(first, until):
+            draws._get((key,), Cell(), lambda _: (array, array.nbytes))
+        return time.process_time() - started
+
+    filling = ask(0, 100_000)
+    assert ask(100_000, 400_000) < 30 * filling
+    assert list(draws._kept) == [(key,) for key in range(300_000, 400_000)]

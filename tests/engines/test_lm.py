@@ -333,7 +333,8 @@ def test_a_pack_of_two_shapes_is_refused():
 
 def test_no_other_engine_takes_its_cells_and_it_takes_no_others():
     assert LmEngine("cpu").supports(cell()) and not LmEngine("cpu").supports(Cell())
-    assert not make_engine(EngineSpec("torch", "cpu")).supports(cell())
+    for name in ("torch", "native"):
+        assert not make_engine(EngineSpec(name, "cpu")).supports(cell())
 
 
 @pytest.mark.parametrize("engine", ["auto", "torch"])

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from bench.modules.sources import Source
+from bench.modules.written import written
 
 FACTORY = """
 from torch import nn
@@ -180,3 +181,21 @@ def test_networks_of_one_factory_with_classes_of_one_name_go_into_one_folder(tmp
     assert capacity_folder.begin(tmp_path / "own", "own:local", only, {}) == {}
     again = capacity_folder.identity([("once", Source(local, {"kind": "once"}))])
     assert capacity_folder.begin(tmp_path / "own", "own:local", again, {}) == {}
+
+
+def test_what_a_wrapper_keeps_is_followed_and_odd_containers_are_no_error(tmp_path, monkeypatch):
+    """A function under a cache, a callable object in a partial, a container that holds itself."""
+    texts = []
+    for number in (1, 2):
+        (tmp_path / f"wrapped_{number}.py").write_text(
+            "import functools\nfrom torch import nn\n\n"
+            f"@functools.lru_cache\ndef helper(width):\n    return width + {number} - {number}\n\n"
+            "class Start:\n    def __call__(self, a):\n        return a\n\n"
+            "start, held = functools.partial(Start(), a=2), {}\nheld['all'] = [held]\n\n"
+            "def make(width=2):\n    held, start\n    return nn.Linear(2, helper(width))\n"
+        )
+        monkeypatch.syspath_prepend(tmp_path)
+        make = __import__(f"wrapped_{number}").make
+        texts.append("".join(written([], make, "make").values()))
+    assert "+ 1 - 1" in texts[0] and "+ 2 - 2" in texts[1]
+    assert "def __call__" in texts[0]

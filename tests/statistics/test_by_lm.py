@@ -85,3 +85,15 @@ def test_the_sentence_gives_ratio_and_interval_and_says_what_it_bounds():
         f"{row['ratio']:.2f} ({row['ratio_low']:.2f} to {row['ratio_high']:.2f}) times at depth 1, width 16."
         " Where that is more than 1 it is a better lower bound of what the network can hold, never an upper one."
     )
+
+
+def test_a_field_that_is_absent_is_a_value_of_its_own():
+    """Of the full batch and of batches of 16 each counts by itself, and each is named."""
+    (alone,) = compared(curve(ADAM, 3000) + curve(MORE, 60, **LM)).to_dict("records")
+    made = compared(curve(ADAM, 3000) + curve(MORE, 100, batch_size=16) + curve(MORE, 60, **LM))
+    whole, batches = sorted(made.to_dict("records"), key=lambda row: row["n50"])
+    names = ("n50", "ratio", "ratio_low", "ratio_high", "n_shared", "n_samples", "epochs", "gradients")
+    assert [whole[name] for name in names] == [alone[name] for name in names]
+    assert batches["epochs"] == 100 and "batch_size=16" in batches["setting"]
+    (sentence,) = in_words(made)
+    assert "batch_size=null" in sentence and "batch_size=16" in sentence
