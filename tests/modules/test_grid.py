@@ -330,6 +330,15 @@ def test_the_answer_comes_first_and_the_page_is_made_again_without_running_the_m
     assert '<a href="mine/report.html">mine</a>' in index and html.escape(sentences[0].removeprefix("- ")) in index
 
 
+def test_the_report_of_trainings_of_another_version_is_refused_in_one_line(memcap, tmp_path):
+    assert memcap("run", *GRID, "grid.model_args.width=[4]", "grid.n_samples=[2]").status == 0
+    path = tmp_path / "mine" / "trainings.parquet"
+    pd.read_parquet(path).drop(columns=["engine", "device"]).to_parquet(path)
+    done = memcap("report", "mine")
+    message = "cannot be read, it has no engine, device: another version of memcap wrote it; its command with fresh=true trains them again"
+    assert (done.status, done.err) == (2, f"memcap: mine/trainings.parquet: {message}\n")
+
+
 def test_another_model_other_sources_and_another_training_are_refused_and_fresh_begins_anew(memcap, tmp_path, factory, ended):
     small = [*GRID, "grid.model_args.width=[4]", "grid.n_samples=[2]"]
     assert memcap("run", *small).status == 0 and ended["trained"] == 4
