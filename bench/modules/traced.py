@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,12 @@ _SHAPES = (_ATEN.view.default, _ATEN.expand.default, _ATEN._unsafe_view.default)
 
 # Those that do, with this second argument, where numbers are no whole ones.
 _NEUTRAL: dict[Any, float] = {_ATEN.mul.Scalar: 1, _ATEN.div.Scalar: 1, _ATEN.pow.Tensor_Scalar: 1}
+
+
+@functools.cache
+def ready() -> None:
+    """Have torch load what it loads with the first trace of a process, for more than a second."""
+    make_fx(lambda own: own + 1)(torch.zeros(1))
 
 
 def traced(function: Callable[..., Any], given: list[Tensor]) -> Callable[..., Any]:
