@@ -320,5 +320,5 @@ def _dimension(own: OnNoise, rows: Rows, model_args: str) -> int:
     try:
         return own.size(model_args).dimension
     except Exception:
-        # The user's module: it may raise anything, and its first training tells what.
+        # The user's module: it may raise anything, and its first training tells what. 1 is where its search begins, no result.
         return 1

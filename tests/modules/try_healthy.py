@@ -70,6 +70,7 @@ def memorizes(make: Callable[[], nn.Module], shapes: tuple, settings: dict) -> b
                 optimizer.zero_grad()
                 nn.functional.mse_loss(network(x[places]), y[places]).backward()
                 optimizer.step()
+            # As tau is measured: without dropout, and with running statistics.
             network.eval()
             with torch.no_grad():
                 left = float(nn.functional.mse_loss(network(x), y))
