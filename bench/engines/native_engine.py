@@ -12,19 +12,20 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 
 from bench.engines import api
 from bench.engines._native import Queue, instruction_sets
+from bench.engines.ahead import Ahead, Batch, Image, batches
 from bench.engines.api import NONE_BEGUN, TrainReport, goes_on_from
-from bench.engines.draws import Draws
-from bench.engines.packs import Pack, epoch_flops
+from bench.engines.images import Families
+from bench.engines.packs import Pack
 from bench.engines.record import RecordTable
-from bench.engines.task import is_state_of, layers_of, packed_state, prepare, unpacked_state
+from bench.engines.task import is_state_of, layers_of, packed_state, set_draws, unpacked_state
 from bench.protocol.cells import SECOND_ORDER, Cell, Checkpoint, Outcome, Status
 
-# Cells prepared ahead for each thread: enough that none waits, few enough to hold in memory.
-AHEAD = 16
+# Cells handed over ahead for each thread: enough that none waits, and that many are taken in at once where they end at once.
+AHEAD = 64
 
 # Beyond this only as many wait as there are threads.
 BYTES_AHEAD = 1 << 30
@@ -68,44 +69,65 @@ class NativeEngine:
         begun: Mapping[Cell, Checkpoint] = NONE_BEGUN,
     ) -> Iterator[TrainReport]:
         """Train every cell of the pack to its end; see `bench.engines.api.Engine.train`."""
-        queue = Queue(min(self.threads, len(pack.cells)), self.instruction_set)
-        waiting = list(reversed(list(enumerate(pack.cells))))
-        running: dict[int, _Running] = {}
+        families = Families()
+        cells, numbers, refused = families.of(pack.cells)
+        failed = [self._failed(cell, error) for cell, error in refused]
+        if failed:
+            yield TrainReport(failed, 0.0)
+        if not cells:
+            return
+        # The threads are busy with training; one in two may lend its core to what there is to draw.
+        ahead = Ahead(batches(cells, numbers, table := families.table()), self.threads // 2)
+        queue = _Queue(Queue(min(self.threads, len(cells)), self.instruction_set), table, n_predictions, jacobian_rank)
+        epoch_flops = table["epoch_flops"][numbers].tolist()
         records: dict[int, bytes] = {}  # of what was measured of cells before they were saved last
-        draws = Draws()
         # Cells are taken in when they have ended, all epochs at once, and all together that ended since the last look.
-        table = RecordTable(AHEAD * self.threads)
+        record = RecordTable(AHEAD * self.threads)
+        pushed = 0
         try:
-            while waiting or running:
+            while ahead.batches or queue.running:
                 outcomes = []
-                while waiting and self._has_room(running):
-                    number, cell = waiting.pop()
-                    before = goes_on_from(begun, cell, self.name, self.device_name())
-                    before = before if before and is_state_of(cell, before.state) else None
+                while ahead.batches and queue.has_room(self.threads):
+                    batch = ahead.batches[0]
+                    number = pushed + batch.first
                     try:
-                        running[number] = _push(queue, number, cell, draws, n_predictions, jacobian_rank, before)
+                        # Nobody waits for what is drawn while cells train.
+                        image = ahead.image(wait=not queue.running)
+                        if image is None:
+                            break
+                        before = self._before(begun, batch.cells[batch.first])
+                        queue.push(number, batch, image, before)
+                        if before:
+                            records[number] = before.record
                     except (MemoryError, TypeError, ValueError) as error:  # Too large; the cells beside it can train.
-                        outcomes.append(self._failed(cell, f"{type(error).__name__}: {error}"))
-                        continue
-                    if before:
-                        records[number] = before.record
-                ended, progress, saved = queue.poll(REPORT_S, api.CHECKPOINT_S) if running else ([], [], [])
-                flops = sum(epochs * epoch_flops(pack.cells[number]) for number, epochs in progress)
+                        outcomes.append(self._failed(batch.cells[batch.first], error))
+                    batch.first += 1
+                    if batch.first == len(batch.cells):
+                        pushed += len(batch.cells)
+                        ahead.done()
+                ended, progress, saved = queue.poll()
+                flops = sum(epochs * epoch_flops[number] for number, epochs in progress)
                 checkpoints = []
                 for number, *own in saved:
-                    checkpoint = self._checkpoint(pack.cells[number], running[number], records.get(number), own)
+                    checkpoint = self._checkpoint(cells[number], queue.running[number], records.get(number), own)
                     records[number] = checkpoint.record
                     checkpoints.append(checkpoint)
-                over = [(pack.cells[number], running.pop(number), records.pop(number, None), own) for number, *own in ended]
+                over = [(cells[number], queue.take(number), records.pop(number, None), own) for number, *own in ended]
                 outcomes += [
-                    self._failed(cell, "MemoryError: no memory for its arrays")
+                    self._failed(cell, MemoryError("no memory for its arrays"))
                     for cell, *_, (trained, *_) in over
                     if not trained
                 ]
-                outcomes += self._outcomes(table, [one for one in over if one[-1][0]], jacobian_rank)
+                outcomes += self._outcomes(record, [one for one in over if one[-1][0]], jacobian_rank)
                 yield TrainReport(outcomes, flops, checkpoints=checkpoints)
         finally:
+            ahead.close()
             queue.close()
+
+    def _before(self, begun: Mapping[Cell, Checkpoint], cell: Cell) -> Checkpoint | None:
+        """What a cell goes on from, if it had begun."""
+        before = goes_on_from(begun, cell, self.name, self.device_name()) if begun else None
+        return before if before and is_state_of(cell, before.state) else None
 
     def _checkpoint(self, cell: Cell, running: _Running, record: bytes | None, own: list[Any]) -> Checkpoint:
         """Of a cell that was saved, from its record until it was before, and what the queue says since."""
@@ -139,14 +161,9 @@ class NativeEngine:
         layers = [layers_of(cell, np.array(flat)) for cell, flat in zip(cells, params, strict=True)] if jacobian_rank else None
         return table.outcomes(rows, self.name, self.device_name(), pairs, layers)
 
-    def _has_room(self, running: dict[int, _Running]) -> bool:
-        """Whether to prepare another cell: for every thread, and ahead while they take little memory."""
-        if len(running) < self.threads:
-            return True
-        return len(running) < AHEAD * self.threads and sum(one.n_bytes for one in running.values()) < BYTES_AHEAD
-
-    def _failed(self, cell: Cell, reason: str) -> Outcome:
-        return Outcome(cell, Status.FAILED, reason=" ".join(reason.split()), engine=self.name, device=self.device_name())
+    def _failed(self, cell: Cell, error: Exception) -> Outcome:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        return Outcome(cell, Status.FAILED, reason=reason, engine=self.name, device=self.device_name())
 
 
 class _Running(NamedTuple):
@@ -157,13 +174,70 @@ class _Running(NamedTuple):
     n_bytes: int
 
 
-def _push(
-    queue: Queue, number: int, cell: Cell, draws: Draws, n_predictions: int, gives_params: bool, before: Checkpoint | None
-) -> _Running:
-    """Hand a cell to the threads, as it was `before` if it had begun; what is needed to read its results."""
-    prepared = prepare(cell, draws)
-    count = min(n_predictions, cell.n_samples)
-    progress, saved = unpacked_state(cell, before.state) if before else (b"", np.zeros(0))
-    arrays = prepared.params, prepared.inputs, prepared.targets, prepared.val_inputs, prepared.val_targets, prepared.rates
-    queue.push(number, prepared.spec, count, gives_params, *arrays, progress, saved)
-    return _Running(prepared.variance, prepared.targets[:count].astype(cell.storage), prepared.n_bytes)
+class _Queue:
+    """The core's queue, and what is needed of its cells, by number, to read their results."""
+
+    def __init__(self, queue: Queue, table: Shaped[np.ndarray, " family"], n_predictions: int, gives_params: bool):
+        """`table`: of the families of the batches whose cells come."""
+        self.running: dict[int, _Running] = {}
+        self._n_bytes = 0
+        self._queue, self._table = queue, table
+        self._n_predictions, self._gives_params = n_predictions, gives_params
+        self._ready: _Ready | None = None
+
+    def has_room(self, threads: int) -> bool:
+        """Whether to hand over another cell: for every thread, and ahead while they take little memory."""
+        if len(self.running) < threads:
+            return True
+        return len(self.running) < AHEAD * threads and self._n_bytes < BYTES_AHEAD
+
+    def push(self, number: int, batch: Batch, image: Image, before: Checkpoint | None) -> None:
+        """Hand the next cell of a batch to the threads, as it was `before` if it had begun."""
+        ready = self._ready
+        if ready is None or ready.batch is not batch:
+            ready = self._ready = _Ready(batch, image, self._table)
+        place = batch.first
+        params, inputs, targets, val_inputs, val_targets, rates = [
+            image.numbers[begin:end] for begin, end in zip(ready.begins[place], ready.ends[place], strict=True)
+        ]
+        count = min(self._n_predictions, len(targets))
+        progress, saved = unpacked_state(batch.cells[place], before.state) if before else _NOTHING
+        arrays = params, inputs, targets, val_inputs, val_targets, rates
+        self._queue.push(number, ready.specs[place], count, self._gives_params, *arrays, progress, saved)
+        told = targets[:count].astype(batch.cells[place].storage) if count else _NONE
+        n_bytes = ready.n_bytes[place]
+        self.running[number] = _Running(ready.variances[place], told, n_bytes)
+        self._n_bytes += n_bytes
+
+    def poll(self) -> tuple[list[tuple[Any, ...]], list[tuple[int, int]], list[tuple[Any, ...]]]:
+        """What has ended, how far the others are, and what was saved; nothing where no cell is there."""
+        return self._queue.poll(REPORT_S, api.CHECKPOINT_S) if self.running else ([], [], [])
+
+    def take(self, number: int) -> _Running:
+        """A cell that has ended leaves."""
+        own = self.running.pop(number)
+        self._n_bytes -= own.n_bytes
+        return own
+
+    def close(self) -> None:
+        """Nobody waits for what still trains."""
+        self._queue.close()
+
+
+_NONE = np.zeros(0)
+_NOTHING = (b"", _NONE)
+
+
+class _Ready:
+    """A batch as the core takes it, cell by cell: all that is made for many at once."""
+
+    def __init__(self, batch: Batch, image: Image, table: Shaped[np.ndarray, " family"]):
+        self.batch = batch
+        own = table[batch.families]
+        specs = own["spec"]
+        set_draws(specs, batch.cells, image.variances)
+        self.specs = [spec.tobytes() for spec in specs]
+        self.variances: list[float] = image.variances.tolist()
+        self.begins: list[list[int]] = batch.arrays_at.tolist()
+        self.ends: list[list[int]] = (batch.arrays_at + own["counts"]).tolist()
+        self.n_bytes: list[int] = own["image_bytes"].tolist()

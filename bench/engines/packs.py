@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable
+from operator import itemgetter
 from typing import NamedTuple
 
 from bench.protocol.cells import SECOND_ORDER, Cell
@@ -55,22 +56,21 @@ def plan(cells: Iterable[Cell], *, kind: Callable[[Cell], Hashable], slots: Call
         slots: how many cells like this one train best at a time; an engine's choice.
         workers: how many packs train at once.
     """
-    groups: dict[Hashable, list[Cell]] = defaultdict(list)
-    budgets = {}
+    # Beside their budgets, since a cell takes long to look up.
+    groups: dict[Hashable, list[tuple[int, Cell]]] = defaultdict(list)
     for cell in cells:
-        groups[kind(cell)].append(cell)
-        budgets[cell] = budget_flops(cell)
-    total = sum(budgets.values())
+        groups[kind(cell)].append((budget_flops(cell), cell))
+    works = {own: sum(budget for budget, _ in group) for own, group in groups.items()}
     packs = []
-    for group in groups.values():
-        group.sort(key=budgets.__getitem__, reverse=True)
-        own_slots = max(1, slots(group[0]))
+    for own, group in groups.items():
+        group.sort(key=itemgetter(0), reverse=True)
+        own_slots = max(1, slots(group[0][1]))
         # A group that is more than a worker's share of all the work is dealt to several workers.
-        share = -(-workers * sum(budgets[cell] for cell in group) // total)
+        share = -(-workers * works[own] // sum(works.values()))
         size = max(1, min(CELLS_PER_SLOT * own_slots, -(-len(group) // share)))
-        packs += [Pack(tuple(group[i : i + size]), own_slots) for i in range(0, len(group), size)]
-    packs.sort(key=lambda pack: sum(budgets[cell] for cell in pack.cells), reverse=True)
-    return packs
+        parts = [group[i : i + size] for i in range(0, len(group), size)]
+        packs += [(sum(budget for budget, _ in part), Pack(tuple(cell for _, cell in part), own_slots)) for part in parts]
+    return [pack for _, pack in sorted(packs, key=itemgetter(0), reverse=True)]
 
 
 def padded(size: int, granule: int, steps: int) -> int:

@@ -8,12 +8,11 @@ import math
 import struct
 from collections.abc import Sequence
 from operator import attrgetter
-from typing import Any, NamedTuple, get_args
+from typing import Any, get_args
 
 import numpy as np
 from jaxtyping import Float, Shaped
 
-from bench.engines.draws import Draws
 from bench.engines.schedules import learning_rates
 from bench.protocol.cells import Activation, Cell, Dtype, Loss, Optimizer
 from bench.protocol.networks import Layer, layer_sizes, n_params
@@ -78,43 +77,6 @@ class Task(ctypes.Structure):
 # Tasks as arrays of numpy: thousands are written at once.
 TASK: np.dtype[Any] = np.dtype(Task)
 SPEC: np.dtype[Any] = np.dtype(Spec)
-
-
-class Prepared(NamedTuple):
-    """A cell with all that the core takes, in float64. Other cells may have the same arrays."""
-
-    spec: bytes
-    variance: float
-    params: Float[np.ndarray, " param"]
-    inputs: Float[np.ndarray, " number"]
-    targets: Float[np.ndarray, " sample"]
-    val_inputs: Float[np.ndarray, " val_number"]
-    val_targets: Float[np.ndarray, " val_sample"]
-    rates: Float[np.ndarray, " epoch"]
-
-    @property
-    def arrays(self) -> tuple[np.ndarray, ...]:
-        """What the core reads through the pointers of a task, in their order."""
-        return tuple(self[2:])
-
-    @property
-    def n_bytes(self) -> int:
-        """Of all arrays."""
-        return sum(array.nbytes for array in self.arrays)
-
-
-def prepare(cell: Cell, draws: Draws) -> Prepared:
-    """Data, initial weights and learning rates of a cell.
-
-    Raises:
-        ValueError: more parameters or samples than the core can index.
-    """
-    check_size(cell)
-    samples = draws.samples(cell)
-    inputs, targets, val_inputs, val_targets = samples.arrays(cell)
-    spec = packed_spec(cell, samples.target_variance)
-    arrays = (draws.weights(cell), inputs, targets, val_inputs, val_targets, rates_of(cell))
-    return Prepared(spec, samples.target_variance, *arrays)
 
 
 def rates_of(cell: Cell) -> Float[np.ndarray, " epoch"]:

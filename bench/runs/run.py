@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
+from bench.machine.garbage import few_full_collections
 from bench.machine.signals import unbroken
 from bench.protocol import grid
 from bench.protocol.cells import SECOND_ORDER, Cell
@@ -112,6 +113,7 @@ def run(
         raise grid.GridError("run_dir", run_dir, "names no folder", "give a folder")
     wanted = Wanted(engine, device, threads, n_predictions, jacobian_rank)
     with (
+        few_full_collections(),
         closing(make_executor(where, wanted, None if run_dir is None else Path(run_dir))) as trains,
         tempfile.TemporaryDirectory(prefix="memcap-") if run_dir is None else nullcontext(run_dir) as folder,
         held(Path(folder), fresh=fresh) as claim,

@@ -118,7 +118,7 @@ class _Writer:
             self._outcomes += report.outcomes
             self._begun.update({one.cell: one for one in report.checkpoints})
             self._keeps |= bool(report.checkpoints)
-            for outcome in report.outcomes:
+            for outcome in report.outcomes if self._begun else ():
                 self._begun.pop(outcome.cell, None)
 
     def _work(self) -> None:

@@ -99,6 +99,8 @@ class Store:
         self.check = check
         # The last plan that was written: it may be asked for again, and takes long where there are many cells.
         self._planned: tuple[Mapping[bytes, bytes], Sequence[Cell]] | None = None
+        # The ids of its cells: these are looked at again as they end.
+        self._ids: dict[Cell, str] = {}
         # The parts that this object has written, by kind and how often they have been put together.
         self._own: dict[tuple[str, int], list[Path]] = {}
 
@@ -106,7 +108,7 @@ class Store:
         """Add one part of each kind. A cell's row is written last: where it exists, its curve and predictions do too."""
         if not outcomes:
             return
-        ids = [outcome.cell.cell_id for outcome in outcomes]
+        ids = [self._ids.get(outcome.cell) or outcome.cell.cell_id for outcome in outcomes]
         # Columns, since a cell has dozens of points and this is on the way of what feeds a GPU.
         curves = [outcome.curve for outcome in outcomes]
         points = {
@@ -145,8 +147,9 @@ class Store:
             return
         self.check()
         self.path.mkdir(parents=True, exist_ok=True)
-        columns = {"cell_id": [cell.cell_id for cell in cells]}
-        columns |= {name: [getattr(cell, name) for cell in cells] for name in FIELDS}
+        ids = [self._ids.get(cell) or cell.cell_id for cell in cells]
+        self._ids = dict(zip(cells, ids, strict=True))
+        columns = {"cell_id": ids, **{name: [getattr(cell, name) for cell in cells] for name in FIELDS}}
         self._write_table(pa.Table.from_pydict(columns, schema=SCHEMAS["plan"]), self.path / "plan.parquet", about)
         self._planned = about, list(cells)
 

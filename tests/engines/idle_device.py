@@ -149,8 +149,8 @@ class Clock:
 
 def host_part(cells: Iterable[Cell], device: IdleDevice, **wanted: Any) -> tuple[dict[str, float], int]:
     """Microseconds of the feeding thread for a cell, by part, and how many outcomes there were."""
-    from bench.engines import draws, record
-    from bench.engines.cuda import ahead, engine, lane
+    from bench.engines import ahead, draws, record
+    from bench.engines.cuda import engine, lane
 
     parts = {
         "draws": [(draws, "training_data"), (draws, "validation_data"), (draws, "initial_layers")],

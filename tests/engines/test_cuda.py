@@ -223,13 +223,14 @@ def test_a_cell_without_room_waits_and_goes_on_when_others_have_ended():
                 raise MemoryError("refused")
             return super().memory(n_bytes)
 
+    from bench.engines import ahead
     from bench.engines.cuda import lane
 
     cells = [Cell(n_samples=20, init_seed=i, max_epochs=50, tau=1e-9) for i in range(12)]
     device = Refusing(epochs=(10,))
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(lane, "ADMIT_S", 0.0)
-        patched.setattr(lane, "BATCH", 2)
+        patched.setattr(ahead, "BATCH", 2)
         outcomes = train(cells, engine=CudaEngine([device]), n_predictions=3)
     assert device.refused == 1
     assert {cell: untimed(outcome) for cell, outcome in outcomes.items()} == bytes_of(cells, HostDevice())

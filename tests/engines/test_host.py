@@ -11,18 +11,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.engines import draws
-from bench.engines.cuda import ahead, engine, lane
-from bench.engines.cuda.ahead import Ahead
+from bench.engines import ahead, draws
+from bench.engines.ahead import Ahead
+from bench.engines.cuda import engine, lane
 from bench.engines.cuda.engine import CudaEngine
 from bench.engines.cuda.fits import Fits
 from bench.engines.cuda.lane import Lane
 from bench.engines.cuda.teams import Group, Teams, dealt
 from bench.engines.draws import Draws
 from bench.engines.packs import Pack
-from bench.engines.task import prepare
+from bench.engines.schedules import learning_rates
 from bench.protocol.cells import Cell
-from bench.protocol.noise import training_data
+from bench.protocol.networks import initial_layers
+from bench.protocol.noise import training_data, validation_data
 from tests.engines.idle_device import NOT_THE_HOSTS, IdleDevice, host_part
 from tests.engines.test_packing import mixed_cells
 from tests.engines.training import train
@@ -108,12 +109,20 @@ def batches_of(cells: list[Cell]) -> list[ahead.Batch]:
     return list(own._ahead.batches)
 
 
+def drawn(cell: Cell) -> list[np.ndarray]:
+    """A cell's arrays, and the variance of its targets, from the draws themselves."""
+    x, y, variance = training_data(cell)
+    val_x, val_y, _ = validation_data(cell)
+    epochs = np.arange(1 if cell.lr_schedule == "constant" else cell.max_epochs + 1)
+    params = np.concatenate([part.ravel() for layer in initial_layers(cell) for part in layer])
+    return [params, x.ravel(), y, val_x.ravel(), val_y, learning_rates(cell, epochs), np.array([variance])]
+
+
 def arrays_of(batch: ahead.Batch, image: ahead.Image) -> list[bytes]:
     """Each cell's arrays as the core reads them, and its variance."""
-    draws = Draws()
     arrays = []
     for cell, places, variance in zip(batch.cells, batch.arrays_at.tolist(), image.variances, strict=True):
-        counts = [array.size for array in prepare(cell, draws).arrays]
+        counts = [array.size for array in drawn(cell)[:-1]]
         numbers = [image.numbers[at : at + count] for at, count in zip(places, counts, strict=True)]
         arrays.append(np.concatenate([*numbers, [variance]]).tobytes())
     return arrays
@@ -124,7 +133,7 @@ def few_are_enough(monkeypatch):
     """Workers start for a few cells."""
     for name, value in {"DRAWS_WORTH_A_WORKER": 20, "BEGINNING": 1, "AHEAD": 2}.items():
         monkeypatch.setattr(ahead, name, value)
-    monkeypatch.setattr(lane, "BATCH", 10)
+    monkeypatch.setattr(ahead, "BATCH", 10)
 
 
 @needs_memfd
@@ -140,7 +149,6 @@ def test_workers_prepare_what_the_core_takes_and_if_they_end_others_do(few_are_e
     batches = batches_of(cells)
     prepared = Ahead(batches, cores=2)
     assert len(prepared._workers) == 2
-    draws = Draws()
     try:
         for number, batch in enumerate(batches):
             if number == killed_after:
@@ -149,11 +157,7 @@ def test_workers_prepare_what_the_core_takes_and_if_they_end_others_do(few_are_e
                     worker._process.wait()
             image = prepared.image(wait=True)
             assert image is not None
-            expected = [
-                np.concatenate([*own.arrays, [own.variance]]).tobytes()
-                for own in (prepare(cell, draws) for cell in batch.cells)
-            ]
-            assert arrays_of(batch, image) == expected
+            assert arrays_of(batch, image) == [np.concatenate(drawn(cell)).tobytes() for cell in batch.cells]
             prepared.done()
     finally:
         prepared.close()

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import random
+import sys
 import time
 
 import pytest
 
 import bench
+from bench.engines import ahead
 from bench.engines.choice import native_is_built
 from bench.engines.packs import Pack
+from bench.machine import child
 from bench.protocol.cells import Cell, Status
 from tests.engines.test_packing import mixed_cells
 from tests.engines.training import NOT_BUILT, train, untimed
@@ -50,6 +53,27 @@ def test_a_run_that_was_stopped_and_goes_on_ends_as_if_it_had_not_been(build):
     done = {outcome.cell: untimed(outcome) for outcome in first.outcomes}
     rest = bytes_without_predictions([cell for cell in cells if cell not in done], build)
     assert done | rest == bytes_without_predictions(cells, build)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has the memory that workers share")
+@pytest.mark.parametrize("killed", [False, True], ids=["", "killed"])
+def test_what_worker_processes_draw_is_what_the_engine_draws(monkeypatch, killed):
+    """Where there is much to draw they do it while others train; where they die, the engine goes on."""
+    started = []
+
+    def starts(*arguments, **pipes):
+        started.append(child.start(*arguments, **pipes))
+        if killed:
+            started[-1].kill()
+        return started[-1]
+
+    cells = mixed_cells(90, seed=8)
+    by_itself = bytes_of(cells, NativeEngine(1))
+    for name, value in {"DRAWS_WORTH_A_WORKER": 20, "BEGINNING": 1, "AHEAD": 2, "BATCH": 10, "start": starts}.items():
+        monkeypatch.setattr(ahead, name, value)
+    assert bytes_of(cells, NativeEngine(1)) == by_itself and not started  # It was asked for one thread.
+    assert bytes_of(cells, NativeEngine(4)) == by_itself
+    assert len(started) == 2 and all(process.returncode is not None for process in started)
 
 
 def bytes_without_predictions(cells: list[Cell], build: str) -> dict[Cell, str]:

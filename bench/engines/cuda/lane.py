@@ -11,13 +11,14 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int, Shaped
 
 from bench.engines import api
+from bench.engines.ahead import Ahead, Batch, batches
 from bench.engines.api import NONE_BEGUN, TrainReport, goes_on_from
 from bench.engines.cuda import teams
-from bench.engines.cuda.ahead import BATCH, BATCH_BYTES, Ahead, Batch
 from bench.engines.cuda.device import Launch, Memory
-from bench.engines.cuda.families import ARRAYS, Families
+from bench.engines.cuda.families import Families
 from bench.engines.cuda.fits import Fits
 from bench.engines.draws import NUMBER_BYTES
+from bench.engines.images import ARRAYS
 from bench.engines.record import RecordTable
 from bench.engines.task import ENDED, PAUSED, SAVED, TASK, is_state_of, layers_of, packed_state, set_draws, unpacked_state
 from bench.protocol.cells import Cell, Checkpoint, Outcome, Status
@@ -90,7 +91,9 @@ class Lane:
         self._saved_at = time.monotonic()
         self._families = Families(fits)
         self._failed: list[Outcome] = []
-        own, numbers = self._own(cells)
+        own, numbers, refused = self._families.of(cells)
+        for cell, error in refused:
+            self._fail(cell, error)
         self._table = self._families.table()
         slots = min(SLOTS, len(cells))
         self._n_predictions = min(n_predictions, max((cell.n_samples for cell in cells), default=0))
@@ -113,7 +116,7 @@ class Lane:
         self._launched = np.zeros(0, dtype=np.int64)
         self._notes_at = np.zeros(0, dtype=np.int64)
         self._started = 0.0
-        self._ahead = Ahead(self._batches(own, numbers), cores)
+        self._ahead = Ahead(batches(own, numbers, self._table), cores)
 
     @property
     def busy(self) -> bool:
@@ -286,30 +289,6 @@ class Lane:
         self._ahead.close()
         self.device.wait()
 
-    def _own(self, cells: Sequence[Cell]) -> tuple[list[Cell], Int[np.ndarray, " cell"]]:
-        """The cells that the device can train, and their families; the others fail."""
-        own, numbers = [], []
-        for cell in cells:
-            number = self._families.number(cell)
-            if isinstance(number, ValueError):
-                self._fail(cell, number)
-            else:
-                own.append(cell)
-                numbers.append(number)
-        return own, np.array(numbers, dtype=np.int64)
-
-    def _batches(self, cells: list[Cell], families: Int[np.ndarray, " cell"]) -> list[Batch]:
-        """The cells in their order."""
-        sizes = self._table["image_bytes"][families].tolist()
-        firsts, n_bytes = [0], 0
-        for i, size in enumerate(sizes):
-            n_bytes += size
-            if i > firsts[-1] and (n_bytes > BATCH_BYTES or i - firsts[-1] == BATCH):
-                firsts.append(i)
-                n_bytes = size
-        parts = [slice(*ends) for ends in zip(firsts, [*firsts[1:], len(cells)], strict=True)] if cells else []
-        return [Batch(cells[part], families[part], self._table) for part in parts]
-
     def _hold(self, batch: Batch, slots: Int[np.ndarray, " slot"]) -> int:
         """Copy the next cells of a batch to the device; how many of them have left the batch.
 
@@ -346,7 +325,7 @@ class Lane:
         for column, name in enumerate(ARRAYS):
             tasks[name] = memory.address + (batch.arrays_at[part, column] - begin) * NUMBER_BYTES
         tasks["memory"] = memory.address + (end - begin) * NUMBER_BYTES + memory_ends - own["memory_bytes"]
-        tasks["n_rates"] = own["n_rates"]
+        tasks["n_rates"] = own["counts"][:, ARRAYS.index("rates")]
         tasks["n_predictions"] = np.minimum(own["spec"]["n_samples"], self._n_predictions)
         self._tasks[slots] = tasks
         self._family[slots] = batch.families[part]
@@ -391,7 +370,7 @@ class Lane:
         cell, memory = self._record.cells[slot], self._memory[slot]
         assert cell is not None
         assert memory is not None
-        n_bytes = int(self._table["n_params"][self._family[slot]]) * NUMBER_BYTES
+        n_bytes = int(self._table["counts"][self._family[slot]][ARRAYS.index("params")]) * NUMBER_BYTES
         params = memory.read(n_bytes, int(self._tasks["params"][slot]) - memory.address)
         return layers_of(cell, params.view(np.float64))
 

@@ -60,9 +60,9 @@ class Here:
         solved = [cell for cell in cells if cell.optimizer == SECOND_ORDER]
         cells = [cell for cell in cells if cell.optimizer != SECOND_ORDER] if solved else cells
         self._trained |= {*[True] * bool(solved), *[False] * bool(cells)}
-        own = [cell for cell in cells if self._is_own(cell)]
-        held = set(own)
-        rest = [cell for cell in cells if cell not in held]
+        own, rest = [], []
+        for cell in cells:
+            (own if self._is_own(cell) else rest).append(cell)
         if rest and not self._broken:
             if self._spec.by_cost:
                 print(f"memcap: engine=torch trains the {len(rest)} widest cells, which it is faster for")

@@ -1,6 +1,6 @@
-"""Cells prepared for a device, many in one piece of memory; ahead of need, by worker processes, where there is much to draw.
+"""Cells prepared for the core, many in one piece of memory; ahead of need, by worker processes, where there is much to draw.
 
-Processes, because a small cell's draws are mostly Python, which threads would take from the one that feeds the device. They
+Processes, because a small cell's draws are mostly Python, which threads would take from the one that feeds the core. They
 write into memory that they share with it, and end when their pipe does.
 """
 
@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float64, Int, Shaped
 
-from bench.engines.cuda.families import ARRAYS_ALONE
 from bench.engines.draws import NUMBER_BYTES, Draws, n_draws
+from bench.engines.images import ARRAYS_ALONE
 from bench.engines.task import rates_of
 from bench.machine.child import start
 from bench.protocol.cells import FIELDS, Cell
@@ -32,11 +32,11 @@ BATCH_BYTES = 1 << 23
 # A worker takes half a second to start, in which it would draw about so often.
 DRAWS_WORTH_A_WORKER = 5000
 
-# With so many the thread that feeds the device is the slower side.
+# With so many the thread that feeds the core is the slower side.
 MOST_WORKERS = 8
 
 # Batches that a worker may be ahead, all that it prepares in a slice of time, while they take no more than so many bytes. And
-# batches in the beginning that none prepares, so that the device has work before workers have started.
+# batches in the beginning that none prepares, so that there is work before workers have started.
 AHEAD = 24
 AHEAD_BYTES = 1 << 26
 BEGINNING = 8
@@ -56,6 +56,19 @@ class Batch:
         self.arrays_at = self.begins[:-1, None] + own["arrays_at"]
         self.n_bytes = own["image_bytes"] + own["memory_bytes"]
         self.first = 0
+
+
+def batches(cells: Sequence[Cell], families: Int[np.ndarray, " cell"], table: Shaped[np.ndarray, " family"]) -> list[Batch]:
+    """The cells in their order, `families` being rows of the `table`."""
+    sizes = table["image_bytes"][families].tolist()
+    firsts, n_bytes = [0], 0
+    for i, size in enumerate(sizes):
+        n_bytes += size
+        if i > firsts[-1] and (n_bytes > BATCH_BYTES or i - firsts[-1] == BATCH):
+            firsts.append(i)
+            n_bytes = size
+    parts = [slice(*ends) for ends in zip(firsts, [*firsts[1:], len(cells)], strict=True)] if cells else []
+    return [Batch(cells[part], families[part], table) for part in parts]
 
 
 class Image(NamedTuple):
@@ -142,7 +155,7 @@ class _Worker:
         self._rooms = rooms_in(memory, count)
         self._pipe, theirs = Pipe()
         given = (theirs.fileno(), memory)
-        self._process = start("bench.engines.cuda.preparer", *map(str, (*given, count)), pass_fds=given)
+        self._process = start("bench.engines.preparer", *map(str, (*given, count)), pass_fds=given)
         theirs.close()
         os.close(memory)
         for room in range(count):

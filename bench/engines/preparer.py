@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from multiprocessing.connection import Connection
 
-from bench.engines.cuda.ahead import restored, rooms_in, write_image
+from bench.engines.ahead import restored, rooms_in, write_image
 from bench.engines.draws import Draws
 
 
