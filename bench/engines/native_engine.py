@@ -22,6 +22,7 @@ from bench.engines.packs import Pack, epoch_flops
 from bench.engines.record import RecordTable
 from bench.engines.task import is_state_of, layers_of, packed_state, prepare, unpacked_state
 from bench.protocol.cells import SECOND_ORDER, Cell, Checkpoint, Outcome, Status
+from bench.protocol.networks import n_out
 
 # Cells prepared ahead for each thread: enough that none waits, few enough to hold in memory.
 AHEAD = 16
@@ -49,8 +50,8 @@ class NativeEngine:
         return f"cpu {self.instruction_set}"
 
     def supports(self, cell: Cell) -> bool:
-        """Every valid cell but those of optimizer=lm."""
-        return cell.optimizer != SECOND_ORDER
+        """Every valid cell of one output but those of optimizer=lm."""
+        return cell.optimizer != SECOND_ORDER and n_out(cell) == 1
 
     def kind(self, cell: Cell) -> None:
         """Cells of all kinds train together."""
