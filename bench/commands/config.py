@@ -25,6 +25,9 @@ EXECUTION = {
     "jacobian_rank": bool,
 }
 
+# Fields whose default follows from other fields, and is null here.
+BY_OTHERS = ("criterion",)
+
 DEFAULT_OF = {"engine": "auto", "executor": "local"}
 EXAMPLE_OF = {**DEFAULT_OF, "grid": "smoke", "regularization": "[none,dropout]"}
 
@@ -47,7 +50,8 @@ def register_schema() -> None:
     """
     any_of = dict[str, Any]
     grid = [(name, Any, None) for name in (*AXES, "variants")]
-    cell = [(name, Any, DEFAULTS[name]) for name in FIELDS if name != "regularization"]
+    cell = [(name, Any, DEFAULTS[name]) for name in FIELDS if name not in ("regularization", *BY_OTHERS)]
+    cell += [(name, Any, None) for name in BY_OTHERS]
     run = [(name, Any, None) for name in EXECUTION]
     groups = [(name, any_of, dataclasses.field(default_factory=dict)) for name in ("regularization", "engine", "executor")]
     grid_schema = dataclasses.make_dataclass("Grid", grid)
@@ -122,6 +126,7 @@ def settings(config: DictConfig, overrides: Sequence[str] = ()) -> Settings:
         # What the grid file says of n_samples gives way: load stands in for it.
         values["grid"]["n_samples"] = None
     base = {name: values[name] for name in FIELDS if name != "regularization"}
+    base = {name: value for name, value in base.items() if name not in BY_OTHERS or value is not None}
     axes = {name: axis for name, axis in values["grid"].items() if axis is not None and name != "variants"}
     variants = _variants(values["grid"]["variants"])
     search = _search(values["search"], axes)

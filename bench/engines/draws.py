@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float64, Int
 
 from bench.protocol.cells import Cell
-from bench.protocol.networks import INIT_FIELDS, initial_layers
+from bench.protocol.networks import INIT_FIELDS, OUTPUT_FIELDS, initial_layers
 from bench.protocol.noise import INPUT_FIELDS, TARGET_FIELDS, VALIDATION_FIELDS, training_data, validation_data
 
 # What draws take in memory at most; the oldest make room.
@@ -27,7 +27,7 @@ COUNTED = 512
 ALIGNMENT = 64 // NUMBER_BYTES
 
 _Drawn = TypeVar("_Drawn")
-_weights_key = attrgetter(*INIT_FIELDS)
+_weights_key = attrgetter(*INIT_FIELDS, *OUTPUT_FIELDS)
 _data_key = attrgetter("data_seed", "n_samples")
 _samples_key = attrgetter(*dict.fromkeys((*INPUT_FIELDS, *TARGET_FIELDS, *VALIDATION_FIELDS)))
 
@@ -61,7 +61,7 @@ class Draws:
         return self._get(_samples_key(cell), cell, _samples)
 
     def _get(self, key: tuple[object, ...], cell: Cell, draw: Callable[[Cell], tuple[_Drawn, int]]) -> _Drawn:
-        # Keys of weights and of samples are of different lengths.
+        # Where keys of weights have the name of an initialisation, those of samples have the classes.
         found = self._kept.get(key)
         if found is None:
             found = self._kept[key] = draw(cell)
@@ -83,8 +83,9 @@ def n_draws(cells: Sequence[Cell], most: int) -> int:
 
 
 def sample_counts(cell: Cell) -> tuple[int, int, int, int]:
-    """Numbers in each array of a cell's data."""
-    return cell.n_samples * cell.d_in, cell.n_samples, cell.n_val * cell.d_in, cell.n_val
+    """Numbers in each array of a cell's data: of targets, one for each sample and output; a label is one number."""
+    targets = cell.n_outputs
+    return cell.n_samples * cell.d_in, cell.n_samples * targets, cell.n_val * cell.d_in, cell.n_val * targets
 
 
 def side_by_side(counts: tuple[int, ...]) -> Int[np.ndarray, " place"]:

@@ -21,7 +21,7 @@ from bench.engines.api import NONE_BEGUN, TrainReport, goes_on_from
 from bench.engines.images import Families
 from bench.engines.packs import Pack
 from bench.engines.record import RecordTable
-from bench.engines.task import is_state_of, layers_of, packed_state, set_draws, unpacked_state
+from bench.engines.task import is_state_of, layers_of, packed_state, predicted, set_draws, unpacked_state
 from bench.protocol.cells import SECOND_ORDER, Cell, Checkpoint, Outcome, Status
 
 # Cells handed over ahead for each thread: enough that none waits, and that many are taken in at once where they end at once.
@@ -131,14 +131,15 @@ class NativeEngine:
 
     def _checkpoint(self, cell: Cell, running: _Running, record: bytes | None, own: list[Any]) -> Checkpoint:
         """Of a cell that was saved, from its record until it was before, and what the queue says since."""
-        progress, time_s, tau, val_mse, saved = own
+        progress, time_s, tau, val_mse, right, saved = own
         table = RecordTable(1)
         row = np.zeros(1, dtype=np.int64)
         table.begin(row, [cell], np.array([running.variance]))
         if record is not None:
             table.restore(0, record)
         if tau:
-            table.absorb(row, np.array([len(tau)]), row > 0, np.array(tau), np.array(val_mse), np.array([time_s]))
+            measures = np.array(tau), np.array(val_mse), np.array([time_s]), np.array(right, dtype=np.int64)
+            table.absorb(row, np.array([len(tau)]), row > 0, *measures)
         state = packed_state(cell, progress, np.frombuffer(saved))
         return Checkpoint(cell, int(table.epoch[0]), self.name, self.device_name(), table.saved(0), state)
 
@@ -149,17 +150,21 @@ class NativeEngine:
         if not trained:
             return []
         cells, begun, records, own = zip(*trained, strict=True)
-        _, _, time_s, tau, val_mse, predictions, params = zip(*own, strict=True)
+        _, _, time_s, tau, val_mse, right, predictions, params = zip(*own, strict=True)
         rows = np.arange(len(cells))
         table.begin(rows, cells, np.array([one.variance for one in begun]))
         for row, record in enumerate(records):
             if record is not None:
                 table.restore(row, record)
         taus, val_mses = (np.array(list(chain.from_iterable(lists)), dtype=np.float64) for lists in (tau, val_mse))
-        table.absorb(rows, np.array(list(map(len, tau))), rows >= 0, taus, val_mses, np.array(time_s))
-        pairs = [tuple(zip(one.targets.tolist(), made, strict=True)) for one, made in zip(begun, predictions, strict=True)]
-        layers = [layers_of(cell, np.array(flat)) for cell, flat in zip(cells, params, strict=True)] if jacobian_rank else None
-        return table.outcomes(rows, self.name, self.device_name(), pairs, layers)
+        rights = np.array(list(chain.from_iterable(right)), dtype=np.int64)
+        table.absorb(rows, np.array(list(map(len, tau))), rows >= 0, taus, val_mses, np.array(time_s), rights)
+        pairs = [
+            tuple(zip(one.targets.tolist(), predicted(cell, made), strict=True))
+            for cell, one, made in zip(cells, begun, predictions, strict=True)
+        ]
+        layers = [layers_of(cell, np.array(flat)) if flat else None for cell, flat in zip(cells, params, strict=True)]
+        return table.outcomes(rows, self.name, self.device_name(), pairs, layers, ranks=jacobian_rank)
 
     def _failed(self, cell: Cell, error: Exception) -> Outcome:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
@@ -167,7 +172,10 @@ class NativeEngine:
 
 
 class _Running(NamedTuple):
-    """Of a cell in the queue the variance of its targets, those of its predictions, and the bytes handed over."""
+    """Of a cell in the queue the variance of its targets, those of its predictions, and the bytes handed over.
+
+    Of several outputs the targets of the first.
+    """
 
     variance: float
     targets: Float[np.ndarray, " sample"]
@@ -200,11 +208,14 @@ class _Queue:
         params, inputs, targets, val_inputs, val_targets, rates = [
             image.numbers[begin:end] for begin, end in zip(ready.begins[place], ready.ends[place], strict=True)
         ]
-        count = min(self._n_predictions, len(targets))
-        progress, saved = unpacked_state(batch.cells[place], before.state) if before else _NOTHING
+        cell = batch.cells[place]
+        count = min(self._n_predictions, cell.n_samples)
+        progress, saved = unpacked_state(cell, before.state) if before else _NOTHING
         arrays = params, inputs, targets, val_inputs, val_targets, rates
-        self._queue.push(number, ready.specs[place], count, self._gives_params, *arrays, progress, saved)
-        told = targets[:count].astype(batch.cells[place].storage) if count else _NONE
+        # What labels store is told from the final weights.
+        gives_params = self._gives_params or cell.has_labels
+        self._queue.push(number, ready.specs[place], count, gives_params, *arrays, progress, saved)
+        told = targets[:: cell.n_outputs][:count].astype(cell.storage) if count else _NONE
         n_bytes = ready.n_bytes[place]
         self.running[number] = _Running(ready.variances[place], told, n_bytes)
         self._n_bytes += n_bytes

@@ -13,8 +13,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
 from bench.engines.schedules import curve_epochs
-from bench.protocol.cells import LADDER, Cell, Curve, Outcome, Status
+from bench.protocol.cells import LADDER, NEARLY_ALL, Cell, Curve, Outcome, Status
 from bench.protocol.jacobian import rank
+from bench.protocol.labels import stored
 from bench.protocol.networks import Layer
 
 # Where an epoch is not known yet: among numbers there is no None.
@@ -31,8 +32,12 @@ FAR = 1 << 40
 _ENDS = (Status.DIVERGED, Status.MEMORIZED, Status.EARLY_STOPPED, Status.CENSORED)
 
 
+# Of labels: how many were right at the last measure, the first epoch at which all were, and at which NEARLY_ALL were.
+_RIGHT, _TO_RECALL, _TO_NEARLY = range(3)
+
+
 # What a row keeps of its cell.
-_mark = attrgetter("n_val", "dtype", "tau", "max_epochs")
+_mark = attrgetter("n_val", "dtype", "tau", "max_epochs", "criterion", "n_classes")
 
 
 class RecordTable:
@@ -53,6 +58,9 @@ class RecordTable:
         self._measures = (self._tau, self._best_tau, self._val_mse, self._best_val_mse, self._time_s)
         self._of_validation = (self._val_mse, self._best_val_mse, self._best_val_epoch)
         self._threshold = np.zeros(rows)
+        self._labelled, self._by_recall = np.zeros((2, rows), dtype=bool)
+        # Of rows whose cells have labels: three counts.
+        self._of_labels = np.full((3, rows), NEVER, dtype=np.int64)
         # Which budget's curve, how many of its points are there, and their measures.
         self._budget = np.zeros(rows, dtype=np.int64)
         self._n_kept = np.zeros(rows, dtype=np.int64)
@@ -69,6 +77,7 @@ class RecordTable:
         self.epoch[rows] = 0
         self.ended[rows] = False
         self._rung_epochs[rows] = self._best_val_epoch[rows] = NEVER
+        self._of_labels[:, rows] = NEVER
         self._variance[rows] = variances
         for column in (self._tau, self._best_tau, self._val_mse, self._best_val_mse):
             column[rows] = math.nan
@@ -77,12 +86,14 @@ class RecordTable:
         # Most begin beside others like them.
         marks = list(map(_mark, cells))
         for mark in set(marks):
-            n_val, _, threshold, max_epochs = mark
+            n_val, _, threshold, max_epochs, criterion, n_classes = mark
             same = rows if marks.count(mark) == len(rows) else rows[[other == mark for other in marks]]
             storage = cells[marks.index(mark)].storage
             self._validated[same] = n_val > 0
             self._rungs[same] = [_rounded(rung, storage) for rung in LADDER]
             self._threshold[same] = _rounded(threshold, storage)
+            self._labelled[same] = n_classes is not None
+            self._by_recall[same] = criterion == "recall"
             self._budget[same] = self._budget_of(max_epochs)
 
     def saved(self, row: int) -> bytes:
@@ -91,11 +102,16 @@ class RecordTable:
         counts = (self.epoch[row], self._best_val_epoch[row], *self._rung_epochs[row], n_kept)
         measures = [column[row] for column in self._measures]
         points = (curve[row, :n_kept] for curve in (self._curve_tau, self._curve_val))
-        return np.array(counts, dtype=np.int64).tobytes() + np.concatenate([measures, *points]).tobytes()
+        # Behind the rest, so that what was saved of other cells stays readable.
+        of_labels = self._of_labels[:, row].tobytes() if self._labelled[row] else b""
+        return np.array(counts, dtype=np.int64).tobytes() + np.concatenate([measures, *points]).tobytes() + of_labels
 
     def restore(self, row: int, saved: bytes) -> None:
         """A row that has begun with a cell goes on from what was `saved` of that cell."""
         n_counts, n_measures = len(LADDER) + 3, len(self._measures)
+        if self._labelled[row]:
+            split = len(saved) - self._of_labels[:, row].nbytes
+            self._of_labels[:, row], saved = np.frombuffer(saved[split:], np.int64), saved[:split]
         counts = np.frombuffer(saved, np.int64, n_counts)
         self.epoch[row], self._best_val_epoch[row], *self._rung_epochs[row], n_kept = counts
         numbers = np.frombuffer(saved, np.float64, offset=counts.nbytes)
@@ -112,6 +128,7 @@ class RecordTable:
         tau: Float[np.ndarray, " measure"],
         val_mse: Float[np.ndarray, " val_measure"],
         time_s: Float[np.ndarray, " row"],
+        right: Int[np.ndarray, " label_measure"] | None = None,
     ) -> Int[np.ndarray, " row"]:
         """Take in the next epochs of these rows.
 
@@ -122,6 +139,7 @@ class RecordTable:
             tau: train MSE over target variance, before each epoch's updates, row behind row, rounded as the cells round.
             val_mse: validation MSE likewise, of the rows whose cells have validation samples.
             time_s: each cell's share of the time that these epochs took, in seconds.
+            right: how many labels were right likewise, of the rows whose cells have labels.
 
         Returns:
             How many epochs of training these were, the last measure of an ended cell being followed by none.
@@ -139,6 +157,10 @@ class RecordTable:
         val_starts[validated] = np.cumsum(val_counts) - val_counts
         if len(validated):
             self._absorb_validation(rows[validated], before[validated], val_starts[validated], val_counts, val_mse)
+        labelled = np.flatnonzero(self._labelled[rows])
+        if len(labelled):
+            assert right is not None
+            self._absorb_labels(rows[labelled], before[labelled], counts[labelled], right)
         # Points of curves: those epochs of each budget's that the rows have now measured.
         budget, kept = self._budget[rows], self._n_kept[rows]
         until = np.searchsorted(self._kept_keys, budget * FAR + before + counts) - self._kept_from[budget]
@@ -171,27 +193,56 @@ class RecordTable:
         self._best_val_mse[rows[better]] = lows.least[better]
         self._best_val_epoch[rows[better]] = before[better] + lows.first(better, lows.least[better])
 
+    def _absorb_labels(
+        self,
+        rows: Int[np.ndarray, " row"],
+        before: Int[np.ndarray, " row"],
+        counts: Int[np.ndarray, " row"],
+        right: Int[np.ndarray, " label_measure"],
+    ) -> None:
+        starts = np.cumsum(counts) - counts
+        self._of_labels[_RIGHT, rows] = right[starts + counts - 1]
+        sizes = np.array([cell.n_samples for row in rows.tolist() if (cell := self.cells[row])])
+        # What is wrong can be at most so many.
+        lows = _Lows(np.repeat(sizes, counts) - right.astype(np.float64), starts, counts)
+        for column, share in ((_TO_RECALL, 1.0), (_TO_NEARLY, NEARLY_ALL)):
+            most = sizes - np.ceil(share * sizes)
+            new = np.flatnonzero((lows.least <= most) & (self._of_labels[column, rows] == NEVER))
+            self._of_labels[column, rows[new]] = before[new] + lows.first(new, most[new])
+
     def outcomes(
         self,
         rows: Int[np.ndarray, " row"],
         engine: str,
         device: str,
         predictions: Sequence[tuple[tuple[float, float], ...]],
-        layers: Sequence[Sequence[Layer]] | None = None,
+        layers: Sequence[Sequence[Layer] | None] | None = None,
+        *,
+        ranks: bool = True,
     ) -> list[Outcome]:
         """The outcomes of ended cells; the status of each follows from its last measure.
 
-        With `layers`, their final weights and biases, they have the ranks of the Jacobians, unless the cell diverged.
+        Args:
+            rows: which.
+            engine: its name.
+            device: its name.
+            predictions: (target, prediction) pairs, as many as the run asked for: of several outputs those of the first, of
+                classes (label, what the network takes for it).
+            layers: their final weights and biases in float64. Cells on labels need them always, for the bits; others where
+                `ranks` are asked for, else None.
+            ranks: whether cells with `layers` have the ranks of their Jacobians, unless they diverged.
         """
         cells = [cell for row in rows.tolist() if (cell := self.cells[row])]
         epoch, tau, threshold = self.epoch[rows], self._tau[rows], self._threshold[rows]
-        finite, memorized = np.isfinite(tau), tau <= threshold
+        right = self._of_labels[_RIGHT, rows]
+        everything = right == [cell.n_samples for cell in cells]
+        finite, memorized = np.isfinite(tau), np.where(self._by_recall[rows], everything, tau <= threshold)
         early = epoch < [cell.max_epochs for cell in cells]
         statuses = [_ENDS[end] for end in np.select([~finite, memorized, early], [0, 1, 2], 3).tolist()]
         measured = self._best_val_epoch[rows] != NEVER
-        ranks: list[int | None] = [None] * len(cells)
-        if layers is not None:
-            ranks = [rank(cell, own) if number else None for cell, own, number in zip(cells, layers, finite, strict=True)]
+        final = [own if number else None for own, number in zip(layers or [None] * len(cells), finite.tolist(), strict=True)]
+        found = [rank(cell, own) if ranks and own else None for cell, own in zip(cells, final, strict=True)]
+        bits = [stored(cell, own) if cell.has_labels and own else (None, None) for cell, own in zip(cells, final, strict=True)]
         return list(
             map(
                 Outcome,
@@ -210,7 +261,9 @@ class RecordTable:
                 repeat(device),
                 self._curves(rows),
                 predictions,
-                ranks,
+                found,
+                *(_or_none(column != NEVER, column) for column in self._of_labels[:, rows]),
+                *zip(*bits, strict=True),
             )
         )
 
@@ -297,8 +350,12 @@ def _or_none(there: Bool[np.ndarray, "row ..."], values: Shaped[np.ndarray, "row
 def _reason(status: Status, cell: Cell, epoch: int) -> str | None:
     """Why a cell ended at this epoch, where its status does not say it."""
     if status is Status.DIVERGED:
-        return f"train MSE not finite at epoch {epoch}"
-    return f"no better validation MSE for {cell.patience} epochs" if status is Status.EARLY_STOPPED else None
+        return f"{'train cross-entropy' if cell.has_labels else 'train MSE'} not finite at epoch {epoch}"
+    return (
+        f"no better validation {'cross-entropy' if cell.has_labels else 'MSE'} for {cell.patience} epochs"
+        if status is Status.EARLY_STOPPED
+        else None
+    )
 
 
 @functools.lru_cache

@@ -50,10 +50,14 @@ class Tables:
 
 
 class History(NamedTuple):
-    """What a chunk reports: each epoch's measures before its updates, and whether the cell went on from there."""
+    """What a chunk reports: each epoch's measures before its updates, and whether the cell went on from there.
+
+    `right` counts labels, and is 0 where there are none.
+    """
 
     tau: Float[Tensor, "epoch cell"]
     val_mse: Float[Tensor, "epoch cell"]
+    right: Int[Tensor, "epoch cell"]
     active: Bool[Tensor, "epoch cell"]
 
 
@@ -93,7 +97,8 @@ class Chunk:
         )
         self.dropped = [scratch(kind.width, samples) for _ in range(kind.depth)] if kind.dropout else self.outputs
         self.deltas = [scratch(kind.width, samples) for _ in range(2)]
-        self.residual = scratch(1, samples)
+        self.residual = scratch(kind.n_out, samples)
+        self.has_labels = kind.loss == "cross_entropy"
         apart = max(kind.places if kind.evaluates_apart else 0, kind.n_val)
         self.evaluation = [scratch(kind.width, apart) for _ in range(2)]
         # One sum over all cells each: whether a term of the update is needed by any of them. For the others it is
@@ -125,14 +130,19 @@ class Chunk:
         return history
 
     def predict(self, count: int) -> tuple[Float[Tensor, "cell sample"], Float[Tensor, "cell sample"]]:
-        """Targets and outputs of the first `count` training samples, in evaluation mode; beyond a cell's own, whatever."""
+        """Targets and outputs of the first `count` training samples, in evaluation mode; beyond a cell's own, whatever.
+
+        Of several outputs the first of both; of classes the label and the one that is taken for it.
+        """
         batch = self.kind.batch_size or self.kind.room
         last = (self.kind.n_samples or self.kind.room) - 1
         samples = torch.arange(-(-count // SAMPLE_GRANULE) * SAMPLE_GRANULE, device=self.device).clamp_max(last)
         places = samples // batch * self.kind.room + samples % batch
         inputs = self.state.inputs[:, :, places]
         scratch = [self.state.params.new_empty(len(inputs), self.kind.width, len(samples)) for _ in range(2)]
-        return self.state.targets[:, 0, places][:, :count], self._evaluate(inputs, scratch)[:, 0, :count]
+        outputs = self._evaluate(inputs, scratch)
+        said = outputs.argmax(1).to(outputs.dtype) if self.has_labels else outputs[:, 0]
+        return self.state.targets[:, 0, places][:, :count], said[:, :count]
 
     def layers_of(self, row: int, cell: Cell) -> list[Layer]:
         """Weights and biases of the cell in this row, in float64, without padding."""
@@ -161,17 +171,17 @@ class Chunk:
     def _new_history(self, epochs: int) -> History:
         cells = len(self.state.params)
         real = self.state.params.new_zeros(epochs, cells)
-        return History(real, torch.zeros_like(real), torch.zeros(epochs, cells, dtype=torch.bool, device=self.device))
+        right = torch.zeros(epochs, cells, dtype=torch.int64, device=self.device)
+        return History(real, torch.zeros_like(real), right, torch.zeros_like(right, dtype=torch.bool))
 
     def _epochs(self, tables: Tables, history: History, epochs: int | None = None) -> None:
         state, kind = self.state, self.kind
         for k in range(len(tables.epoch) if epochs is None else epochs):
             if kind.evaluates_apart:
-                self._measure(state.inputs, state.targets, state.valid, state.n_samples, history.tau[k])
+                self._measure(state.inputs, state.targets, state.valid, state.n_samples, history.tau[k], history.right[k])
             else:
                 self._forward(state.inputs, None)
-                self._subtract(self.current, state.targets, state.valid)
-                torch.div(self.residual.square().sum((1, 2)), state.n_samples, out=history.tau[k])
+                self._losses(self.current, state.targets, state.valid, state.n_samples, history.tau[k], history.right[k])
             history.tau[k].div_(state.variance)
             if kind.n_val:
                 self._measure(state.val_inputs, state.val_targets, state.val_valid, state.n_val, history.val_mse[k])
@@ -186,14 +196,14 @@ class Chunk:
     def _batch_step(self, tables: Tables, k: int, s: int, count: int) -> None:
         """One optimizer step on the s-th batch of epoch k, of `count` samples."""
         state, kind = self.state, self.kind
-        step = k * len(kind.batches) + s
+        step, several = k * len(kind.batches) + s, kind.n_targets
         room = slice(s * kind.room, (s + 1) * kind.room)
         inputs, targets, valid = (tensor[:, :, room] for tensor in (state.inputs, state.targets, state.valid))
         samples = torch.arange(kind.room, device=self.device).repeat(len(state.params), 1) + s * (kind.batch_size or 0)
         if kind.shuffle:
             samples, places = tables.order[k][:, room], tables.place[k][:, None, room]
             inputs = state.inputs.gather(2, places.expand(-1, kind.d_in, -1))
-            targets = state.targets.gather(2, places)
+            targets = state.targets.gather(2, places.expand(-1, several, -1))
         if kind.input_noise:
             inputs = torch.addcmul(inputs, self._noise(tables, step, samples), state.input_noise)
         masks = self._masks(tables, step, samples) if kind.dropout else None
@@ -222,7 +232,10 @@ class Chunk:
     def _decide(self, tables: Tables, history: History, k: int) -> None:
         """Which cells go on from epoch k: not those that reached tau, diverged, spent the budget, or ran out of patience."""
         state, tau = self.state, history.tau[k]
-        goes_on = (tau > state.tau) & torch.isfinite(tau) & tables.has_budget[k]
+        unmet = tau > state.tau
+        if self.has_labels:
+            unmet = torch.where(state.by_recall, history.right[k] < state.n_samples, unmet)
+        goes_on = unmet & torch.isfinite(tau) & tables.has_budget[k]
         if self.kind.n_val:
             better = history.val_mse[k] < state.best_val
             torch.where(better, history.val_mse[k], state.best_val, out=state.best_val)
@@ -231,7 +244,9 @@ class Chunk:
         state.active &= goes_on
         history.active[k].copy_(state.active)
 
-    def _evaluate(self, inputs: Float[Tensor, "cell feature sample"], scratch: list[Tensor]) -> Float[Tensor, "cell 1 sample"]:
+    def _evaluate(
+        self, inputs: Float[Tensor, "cell feature sample"], scratch: list[Tensor]
+    ) -> Float[Tensor, "cell output sample"]:
         """Outputs in evaluation mode, without keeping the hidden layers."""
         samples = inputs.shape[2]
         for layer in range(self.kind.depth):
@@ -250,10 +265,34 @@ class Chunk:
         """What a product takes of them."""
         return to_tf32(numbers) if self.kind.dtype == "tf32" else numbers
 
-    def _measure(self, inputs: Tensor, targets: Tensor, valid: Tensor, count: Tensor, out: Tensor) -> None:
-        """Loss over a whole data set, in evaluation mode: the mean of the squared residuals."""
-        residual = self._subtract(self._evaluate(inputs, self.evaluation), targets, valid)
-        torch.div(residual.square_().sum((1, 2)), count, out=out)
+    def _measure(
+        self, inputs: Tensor, targets: Tensor, valid: Tensor, count: Tensor, out: Tensor, right: Tensor | None = None
+    ) -> None:
+        """Loss over a whole data set, in evaluation mode, and how many labels are right."""
+        self._losses(self._evaluate(inputs, self.evaluation), targets, valid, count, out, right)
+
+    def _losses(
+        self, outputs: Tensor, targets: Tensor, valid: Tensor, count: Tensor, out: Tensor, right: Tensor | None
+    ) -> None:
+        """The mean loss and how many labels are right; outputs become residuals, in place."""
+        if not self.has_labels:
+            total = self._subtract(outputs, targets, valid).square().sum((1, 2))
+            torch.div(total if self.kind.n_out == 1 else total / self.kind.n_out, count, out=out)
+            return
+        labels = targets.long()
+        if right is not None:
+            torch.sum((outputs.argmax(1, keepdim=True) == labels) & (valid > 0), (1, 2), out=right)
+        own = outputs.gather(1, labels)
+        most = outputs.amax(1, keepdim=True)
+        sums = self._softmax(outputs, labels, most, valid)
+        torch.div(sums.log_().add_(most).sub_(own).mul_(valid).sum((1, 2)), count, out=out)
+
+    def _softmax(self, outputs: Tensor, labels: Tensor, most: Tensor, valid: Tensor) -> Float[Tensor, "cell 1 sample"]:
+        """Outputs become probabilities less 1 for the label, in place; returns the sums that these were divided by."""
+        sums = outputs.sub_(most).exp_().sum(1, keepdim=True)
+        outputs.div_(sums).scatter_add_(1, labels, outputs.new_full((1, 1, 1), -1.0).expand_as(most))
+        outputs.mul_(valid)
+        return sums
 
     def _forward(self, inputs: Tensor, masks: Float[Tensor, "layer cell unit sample"] | None) -> None:
         """Outputs into `residual`, keeping what the backward pass needs of each layer."""
@@ -272,7 +311,13 @@ class Chunk:
         self._affine(-1, inputs, out=self.current)
 
     def _subtract(self, outputs: Tensor, targets: Tensor, valid: Tensor) -> Tensor:
-        """Outputs become residuals, in place. The hinge has none where an output lies beyond its target, seen from zero."""
+        """Outputs become residuals, in place. The hinge has none where an output lies beyond its target, seen from zero.
+
+        Of labels they are the probabilities, less 1 for the label.
+        """
+        if self.has_labels:
+            self._softmax(outputs, targets.long(), outputs.amax(1, keepdim=True), valid)
+            return outputs
         residual = outputs.sub_(targets).mul_(valid)
         # NaN lies nowhere, and stays.
         return residual.masked_fill_(residual * targets > 0, 0) if self.kind.loss == "hinge" else residual
@@ -282,7 +327,8 @@ class Chunk:
     ) -> None:
         """Gradients of the batch's loss: from the residuals down to the inputs' layer."""
         kind, samples = self.kind, inputs.shape[2]
-        delta = self.current.mul_((2 / count).view(-1, 1, 1))
+        slope = 1 if self.has_labels else 2 / kind.n_out
+        delta = self.current.mul_((slope / count).view(-1, 1, 1))
         for layer in range(kind.depth, -1, -1):
             fed = self.dropped[layer - 1][:, :, :samples] if layer else inputs
             factor = self._factor(delta)

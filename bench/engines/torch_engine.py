@@ -116,7 +116,7 @@ class TorchEngine:
             started = time.perf_counter()
             with full_precision():
                 history = chunk.run(self._tables(cells, table.epoch[rows], kind, epochs))
-                tau, val_mse, active = (values.cpu().numpy() for values in history)
+                tau, val_mse, right, active = (values.cpu().numpy() for values in history)
             elapsed = time.perf_counter() - started
             running = np.flatnonzero(~table.ended[rows])
             active = active[:, running]
@@ -132,18 +132,20 @@ class TorchEngine:
                 own_tau.astype(np.float64),
                 own_val.astype(np.float64),
                 np.full(len(running), elapsed / len(running)),
+                right.T[running][measured] if kind.loss == "cross_entropy" else None,
             )
             flops = sum(count * epoch_flops(cells[row]) for row, count in zip(running.tolist(), trained.tolist(), strict=True))
             ended = running[stopped].tolist()
             with full_precision():
                 predictions = _predictions(chunk, ended, n_predictions)
-            layers = [chunk.layers_of(row, cells[row]) for row in ended] if jacobian_rank else None
+            asked = jacobian_rank or kind.loss == "cross_entropy"
+            layers = [chunk.layers_of(row, cells[row]) for row in ended] if asked else None
             pairs = [predictions[row] for row in ended]
             checkpoints: list[Checkpoint] = []
             if time.monotonic() - saved_at >= api.CHECKPOINT_S:
                 checkpoints = self._checkpoints(chunk, table, rows)
                 saved_at = time.monotonic()
-            outcomes = table.outcomes(np.array(rows)[ended], self.name, self.device_name(), pairs, layers)
+            outcomes = table.outcomes(np.array(rows)[ended], self.name, self.device_name(), pairs, layers, ranks=jacobian_rank)
             yield TrainReport(outcomes, flops, checkpoints=checkpoints)
             if table.ended[rows].all():
                 rows, chunk = [], None
@@ -262,15 +264,16 @@ def _predictions(chunk: Chunk, rows: list[int], count: int) -> dict[int, tuple[t
 def _bytes_at_once(kind: Kind) -> int:
     """What one cell touches again and again in a step: activations, deltas, parameters and their optimizer state."""
     samples = max(kind.room, kind.places // 8 if kind.evaluates_apart else 0)
-    activations = (kind.depth * (1 + kind.dropout) + 2) * kind.width * samples
+    activations = ((kind.depth * (1 + kind.dropout) + 2) * kind.width + 2 * (kind.n_out - 1)) * samples
     return (activations + 4 * sum(kind.blocks)) * DTYPES[kind.dtype].itemsize
 
 
 def _bytes_in_all(kind: Kind) -> int:
     """Upper estimate of all that one cell takes on a device, while a refill holds the old state beside the new."""
     samples = kind.places + kind.n_val
-    state = samples * (kind.d_in + 2) + 4 * sum(kind.blocks)
+    state = samples * (kind.d_in + 1 + kind.n_targets) + 4 * sum(kind.blocks)
     layers = 3 + kind.dropout if kind.dropout else 2
-    scratch = (kind.depth * layers + 2) * kind.width * kind.room + 2 * kind.width * samples + 3 * sum(kind.blocks)
+    several = 4 * (kind.n_out - 1) * samples
+    scratch = several + (kind.depth * layers + 2) * kind.width * kind.room + 2 * kind.width * samples + 3 * sum(kind.blocks)
     tables = CUDA_STEPS * (8 + 4 * kind.places * kind.shuffle)
     return (2 * state + scratch + tables) * DTYPES[kind.dtype].itemsize + BYTES_OF_DRAWS * (kind.dropout or kind.input_noise)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from bench.engines.packs import padded
 from bench.protocol.cells import Cell
-from bench.protocol.networks import initial_layers, layer_sizes
+from bench.protocol.networks import initial_layers, layer_sizes, n_out
 from bench.protocol.noise import training_data, validation_data
 from bench.protocol.streams import KERNEL_FIELDS, kernel_key
 
@@ -40,6 +40,7 @@ class Kind(NamedTuple):
     width: int
     room: int
     n_val: int
+    n_out: int
     n_samples: int | None
     batch_size: int | None
     shuffle: bool
@@ -55,13 +56,18 @@ class Kind(NamedTuple):
     @property
     def sizes(self) -> list[tuple[int, int]]:
         """(fan_out, fan_in) of every affine layer, padded."""
-        return layer_sizes(Cell(d_in=self.d_in, depth=self.depth, width=self.width))
+        return layer_sizes(Cell(d_in=self.d_in, depth=self.depth, width=self.width, n_outputs=self.n_out))
 
     @property
     def blocks(self) -> list[int]:
         """Lengths of the flat array's blocks, weights and biases of each layer in turn, in whole cache lines."""
         sizes = [size for out, fan_in in self.sizes for size in (out * fan_in, out)]
         return [-(-size // BLOCK_GRANULE) * BLOCK_GRANULE for size in sizes]
+
+    @property
+    def n_targets(self) -> int:
+        """Numbers that a sample's targets are: one for each output, but a label is one number."""
+        return 1 if self.loss == "cross_entropy" else self.n_out
 
     @property
     def batches(self) -> list[int]:
@@ -91,6 +97,7 @@ def kind_of(cell: Cell, steps: int) -> Kind:
         width=padded(cell.width, WIDTH_GRANULE, steps),
         room=padded(batch_size or cell.n_samples, SAMPLE_GRANULE, steps),
         n_val=padded(cell.n_val, SAMPLE_GRANULE, steps) if cell.n_val else 0,
+        n_out=n_out(cell),
         n_samples=cell.n_samples if batch_size else None,
         batch_size=batch_size,
         shuffle=cell.shuffle and batch_size is not None,
@@ -119,15 +126,16 @@ class State:
     moment2: Float[Tensor, "cell _"]
     moment2_max: Float[Tensor, "cell _"]
     inputs: Float[Tensor, "cell feature sample"]
-    targets: Float[Tensor, "cell 1 sample"]
+    targets: Float[Tensor, "cell target sample"]
     valid: Float[Tensor, "cell 1 sample"]
     val_inputs: Float[Tensor, "cell feature val_sample"]
-    val_targets: Float[Tensor, "cell 1 val_sample"]
+    val_targets: Float[Tensor, "cell target val_sample"]
     val_valid: Float[Tensor, "cell 1 val_sample"]
     n_samples: Float[Tensor, " cell"]
     n_val: Float[Tensor, " cell"]
     variance: Float[Tensor, " cell"]
     tau: Float[Tensor, " cell"]
+    by_recall: Bool[Tensor, " cell"]
     units: Float[Tensor, "cell unit 1"]
     momentum: Float[Tensor, "cell 1"]
     beta1: Float[Tensor, "cell 1"]
@@ -196,15 +204,16 @@ def initial_state(cells: Sequence[Cell], kind: Kind, device: torch.device) -> St
         moment2=torch.zeros_like(params) if kind.adaptive else empty,
         moment2_max=torch.zeros_like(params) if kind.amsgrad else empty,
         inputs=real([_in_batches(data.inputs.T, kind) for data in train]),
-        targets=real([_in_batches(data.targets[None], kind) for data in train]),
+        targets=real([_in_batches(_by_output(data.targets), kind) for data in train]),
         valid=real([_in_batches(np.ones((1, n)), kind) for n in counts]),
         val_inputs=real([_padded_to(data.inputs.T, kind.n_val) for data in val]),
-        val_targets=real([_padded_to(data.targets[None], kind.n_val) for data in val]),
+        val_targets=real([_padded_to(_by_output(data.targets), kind.n_val) for data in val]),
         val_valid=real([_padded_to(np.ones((1, n)), kind.n_val) for n in val_counts]),
         n_samples=real(counts),
         n_val=real(val_counts),
         variance=real([data.target_variance for data in train]),
         tau=real([cell.tau for cell in cells]),
+        by_recall=torch.tensor([cell.criterion == "recall" for cell in cells], device=device),
         units=real([(np.arange(kind.width) < cell.width)[:, None] for cell in cells]),
         momentum=column("momentum"),
         beta1=column("beta1"),
@@ -233,6 +242,10 @@ def _flat_params(cell: Cell, kind: Kind) -> Float[np.ndarray, " param"]:
         parts.append(np.pad(layer.weight, ((0, out - rows), (0, fan_in - columns))).ravel())
         parts.append(layer.bias)
     return np.concatenate([np.pad(part, (0, length - part.size)) for part, length in zip(parts, kind.blocks, strict=True)])
+
+
+def _by_output(targets: Float[np.ndarray, "sample *output"]) -> Float[np.ndarray, "target sample"]:
+    return targets.T if targets.ndim == 2 else targets[None]
 
 
 def _in_batches(rows: Float[np.ndarray, "row sample"], kind: Kind) -> Float[np.ndarray, "row place"]:

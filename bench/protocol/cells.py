@@ -23,7 +23,7 @@ NO_TAU = 1e-300
 
 # Fields that were added when there were results already. They enter a cell_id only where they are not at their defaults, as
 # they were in all cells before: so these keep their ids, and their folders go on.
-LATER: tuple[str, ...] = ()
+LATER: tuple[str, ...] = ("n_classes", "n_outputs", "criterion")
 
 # The optimizer that solves for its steps: the method of Levenberg and Marquardt. Its epochs are iterations.
 SECOND_ORDER = "lm"
@@ -34,15 +34,19 @@ MOST_ITERATIONS = 500
 # Fractions of the target variance whose first epoch every run records on its way to its own `tau`.
 LADDER = (0.5, 0.1, 0.01, 0.001)
 
-Target = Literal["normal", "uniform", "rademacher"]
+Target = Literal["normal", "uniform", "rademacher", "labels"]
 TargetScaling = Literal["none", "standardize", "minmax"]
 Activation = Literal["relu", "leaky_relu", "tanh", "gelu", "silu", "sigmoid"]
 Init = Literal["he_normal", "he_uniform", "xavier_uniform", "orthogonal", "torch_default", "uniform"]
 Trainable = Literal["all", "readout"]
-Loss = Literal["mse", "hinge"]
+Loss = Literal["mse", "hinge", "cross_entropy"]
 Optimizer = Literal["sgd", "adam", "adamw", "lm"]
 LrSchedule = Literal["constant", "cosine", "step"]
 Dtype = Literal["float32", "float64", "tf32"]
+Criterion = Literal["tau", "recall"]
+
+# The share of the labels whose first epoch every run on labels records on its way to all of them.
+NEARLY_ALL = 0.99
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -52,6 +56,12 @@ class Cell:
     `loss` is what training lowers, and what tau and the validation MSE are measured by. With predictions f and targets y,
     "mse" is the mean of (f - y)**2. "hinge" is the mean of max(0, 1 - y f)**2, for targets y of -1 or 1: a sample counts for
     nothing once its margin y f is beyond 1 (the quadratic hinge of Geiger et al. 2019, arXiv 1809.09349).
+
+    With target "labels" each sample has one of `n_classes` labels, all as likely, the network has as many outputs, and the
+    loss is "cross_entropy": the mean of -ln p(label) under the softmax of the outputs, in nats. tau then divides it by the
+    entropy of the labels' frequencies in the training set, which is the loss of the best constant prediction. Such a cell has
+    memorized, under `criterion` "recall", at the first epoch at which every label is right: its output is the largest, and
+    the first of equals. With `n_outputs` a sample has as many independent targets, and the loss is the mean over all.
 
     `dtype` "tf32" is float32, but the factors of matrix products, forward and backward, are rounded to the eleven
     significant bits of TF32 (to nearest, ties away from zero), as tensor cores take them. Products are summed in float32.
@@ -64,6 +74,8 @@ class Cell:
     n_samples: int = 128
     d_in: int = 8
     target: Target = "normal"
+    n_classes: int | None = None
+    n_outputs: int = 1
     target_scaling: TargetScaling = "none"
     data_seed: int = 0
     n_val: int = 0
@@ -97,6 +109,7 @@ class Cell:
     max_norm: float | None = None
     patience: int | None = None
     # criterion and budget
+    criterion: Criterion = "tau"
     tau: float = 0.01
     max_epochs: int = 5000
 
@@ -121,6 +134,11 @@ class Cell:
     def steps_per_epoch(self) -> int:
         """Optimizer steps in one pass over the training set: ceil(n_samples / batch_size), 1 for the full batch."""
         return 1 if self.batch_size is None else -(-self.n_samples // self.batch_size)
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether its targets are labels of classes, and not numbers."""
+        return self.target == "labels"
 
 
 FIELDS: tuple[str, ...] = tuple(field.name for field in dataclasses.fields(Cell))
@@ -251,6 +269,10 @@ class Outcome(NamedTuple):
     is the cell's share of the wall time of the packs it trained in, in seconds. `predictions` are (target, prediction)
     pairs of the first training samples in the final state, in target units, as many as the run asked for. `jacobian_rank`
     is that of the Jacobian of the predictions in that state, if the run asked for it.
+
+    The last five are of cells on labels alone: how many labels were right when training ended, the first epochs at which all
+    were and at which NEARLY_ALL were, the bits that the fit proves stored in that state, and those after one temperature for
+    all outputs is chosen for the training set.
     """
 
     cell: Cell
@@ -271,6 +293,11 @@ class Outcome(NamedTuple):
     curve: Curve = Curve()
     predictions: tuple[tuple[float, float], ...] = ()
     jacobian_rank: int | None = None
+    recalled: int | None = None
+    epoch_to_recall: int | None = None
+    epoch_to_recall_99: int | None = None
+    label_bits: float | None = None
+    calibrated_bits: float | None = None
 
 
 class Checkpoint(NamedTuple):

@@ -72,7 +72,8 @@ _SIZES = (
         "functional_dim",
         "dimensions",
         "upper bound on the number of dimensions of the functions that the trained parameters reach: P - depth*width for"
-        " relu and leaky_relu, else P; width + 1 for a trained readout",
+        " relu and leaky_relu, else P; width + 1 for each output of a trained readout; of labels less one for each unit that"
+        " the outputs see, and one",
         f"protocol/networks.py; {GRIGSBY}",
     ),
 )
@@ -122,7 +123,8 @@ _CELLS = (
     Column(
         "target_variance",
         "target units^2",
-        "variance of the targets trained on, by which tau divides; of targets that do not vary, that of their distribution",
+        "variance of the targets trained on, by which tau divides; of targets that do not vary, that of their distribution;"
+        " of labels the entropy of their frequencies, in nats",
         "protocol/noise.py",
     ),
     Column(
@@ -133,7 +135,12 @@ _CELLS = (
         "engines/record.py, runs/executors/local.py, store/parts.py",
     ),
     Column("reason", "text", "why a cell failed, diverged or stopped early", "engines/record.py, runs/executors/local.py"),
-    Column("epoch_to_tau", "epochs", f"{_TO_TAU} tau; empty: never", _MEASURED),
+    Column(
+        "epoch_to_tau",
+        "epochs",
+        f"{_TO_TAU} tau; with criterion=recall at which every label was right; empty: never",
+        _MEASURED,
+    ),
     Column("steps_to_tau", "optimizer steps", "optimizer steps up to epoch_to_tau", "store/schema.py"),
     *(
         Column(
@@ -152,7 +159,7 @@ _CELLS = (
     Column(
         "final_val_mse",
         "target units^2",
-        "validation MSE (with loss=hinge the hinge loss) when training ended; empty without n_val",
+        "validation MSE (with another loss that one) when training ended; empty without n_val",
         _MEASURED,
     ),
     Column("best_val_mse", "target units^2", "the lowest validation MSE of any epoch; empty without n_val", _MEASURED),
@@ -160,8 +167,9 @@ _CELLS = (
     Column(
         "memorized_bits",
         "bits",
-        "n_samples * log2(1 / final_tau) / 2, what the fit proves stored; 0 where final_tau is above 1, infinite where it"
-        " is 0, empty for targets that are not normal",
+        "n_samples * log2(1 / final_tau) / 2 for each output, what the fit proves stored; 0 where final_tau is above 1,"
+        " infinite where it is 0; of labels n_samples * log2(n_classes) less the sum of -log2 p(label), 0 where that is below"
+        " it; empty for other targets that are not normal",
         f"store/schema.py; {_RATE_DISTORTION}",
     ),
     Column("bits_per_param", "bits / parameter", "memorized_bits / n_params", "store/schema.py"),
@@ -175,6 +183,23 @@ _CELLS = (
     Column("train_time_s", "s", "the cell's share of the time that its pack trained", _MEASURED),
     Column("engine", "name", "the engine that trained the cell", "engines/api.py"),
     Column("device", "text", "where it trained: the CPU with its instructions (cpu avx2), or the GPU's name", "engines/api.py"),
+    Column("recalled", "labels", "how many labels were right when training ended; empty without labels", _MEASURED),
+    Column("epoch_to_recall", "epochs", "the first epoch at which every label was right; empty: never", _MEASURED),
+    Column("epoch_to_recall_99", "epochs", "the first epoch at which 99 % of the labels were right; empty: never", _MEASURED),
+    Column(
+        "calibrated_bits",
+        "bits",
+        "memorized_bits of labels after all outputs are multiplied by the one number, 1 / temperature, at which the training"
+        " set costs least: all of them where every label is right",
+        "protocol/labels.py",
+    ),
+    Column("calibrated_bits_per_param", "bits / parameter", "calibrated_bits / n_params", "store/schema.py"),
+    Column(
+        "unstored_fraction",
+        "fraction",
+        "1 - memorized_bits / (n_samples * log2(n_classes)), what the labels still cost of what there is; of labels alone",
+        "store/schema.py",
+    ),
 )
 
 _GROUPS = (

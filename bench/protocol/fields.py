@@ -21,7 +21,15 @@ REGULARIZATION, CRITERION = "regularization", "criterion and budget"
 FIELD_LIST = (
     Field("n_samples", DATA, "samples", "size of the training set", "200"),
     Field("d_in", DATA, "inputs", "number of inputs; each is drawn from N(0, 1)", "2"),
-    Field("target", DATA, "name", "distribution of the targets, which are independent of the inputs", "rademacher"),
+    Field(
+        "target",
+        DATA,
+        "name",
+        "distribution of the targets, which are independent of the inputs; labels: one of n_classes, all as likely",
+        "rademacher",
+    ),
+    Field("n_classes", DATA, "classes", "of target=labels, each an output of the network; null: targets are numbers", "10"),
+    Field("n_outputs", DATA, "outputs", "targets of each sample, independent of each other, and outputs of the network", "4"),
     Field(
         "target_scaling",
         DATA,
@@ -42,7 +50,8 @@ FIELD_LIST = (
         "loss",
         OPTIMISATION,
         "name",
-        "what training lowers: the mean squared error, or the mean of max(0, 1 - y f)^2 for targets y of -1 and 1",
+        "what training lowers: the mean squared error; the mean of max(0, 1 - y f)^2 for targets y of -1 and 1; for labels the"
+        " softmax's cross-entropy, in nats",
         "hinge",
     ),
     Field(
@@ -100,6 +109,13 @@ FIELD_LIST = (
         "epochs",
         "stop after so many epochs without a better validation MSE (needs n_val); null: off",
         "50",
+    ),
+    Field(
+        "criterion",
+        CRITERION,
+        "name",
+        "what memorized means: tau: that the loss is low enough; recall: that every label is right (the rule for labels)",
+        "recall",
     ),
     Field(
         "tau", CRITERION, "of the variance", "memorized where training loss / variance of the targets is at most this", "0.1"

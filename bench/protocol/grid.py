@@ -24,7 +24,7 @@ from bench.protocol.cells import (
 )
 from bench.protocol.fields import FIELD_LIST
 from bench.protocol.names import did_you_mean, shortened
-from bench.protocol.networks import n_params
+from bench.protocol.networks import n_out, n_params
 
 # `seed` sets data_seed and init_seed together; `load` stands in for n_samples.
 AXES = (*FIELDS, "seed", "load")
@@ -72,6 +72,8 @@ RULES: Mapping[str, Rule] = {
     "n_samples": _at_least(1),
     "d_in": _at_least(1),
     "data_seed": _SEED,
+    "n_classes": Rule(lambda v: v >= 2, "must be at least 2", "give a number of classes, or null for targets that are numbers"),
+    "n_outputs": _at_least(1),
     "n_val": _at_least(0),
     "depth": _at_least(0),
     "width": _at_least(1),
@@ -115,6 +117,7 @@ NEEDS: Mapping[str, tuple[Callable[[Cell], bool], str]] = {
     "activation": (lambda c: c.depth > 0, "a hidden layer (depth of at least 1)"),
     "trainable": (lambda c: c.depth > 0, "a hidden layer (depth of at least 1)"),
     "shuffle": (lambda c: c.steps_per_epoch > 1, "batch_size below n_samples"),
+    "tau": (lambda c: c.criterion == "tau", "criterion=tau"),
 }
 # Kept as asked: n_samples decides, and a protocol must not change its name along that axis.
 ALWAYS_KEPT = ("shuffle",)
@@ -242,6 +245,8 @@ def _settings(base: Mapping[str, Any], lists: Mapping[str, list], order: Sequenc
             values = _loaded(values)
         if "regularization" not in lists:
             values["regularization"] = _label(values)
+        if "criterion" not in base and "criterion" not in lists and values["target"] == "labels":
+            values["criterion"] = "recall"
         yield values
 
 
@@ -375,14 +380,41 @@ def _coherent(cell: Cell) -> Cell:
         raise GridError(
             "loss", cell.loss, "needs targets of -1 and 1", "set target=rademacher and target_scaling=none, or use loss=mse"
         )
+    if cell.has_labels or cell.n_classes or cell.n_outputs > 1:
+        _of_several(cell)
+    if cell.criterion == "recall" and not cell.has_labels:
+        raise GridError("criterion", cell.criterion, "needs labels", "set target=labels and n_classes, or criterion=tau")
+    if cell.loss == "cross_entropy" and not cell.has_labels:
+        raise GridError("loss", cell.loss, "needs labels", "set target=labels and n_classes, or use loss=mse")
     if cell.optimizer == SECOND_ORDER:
         _solvable(cell)
     return cell
 
 
+def _of_several(cell: Cell) -> None:
+    """That a cell of labels or of several outputs is one."""
+    if not cell.has_labels and cell.n_classes:
+        raise GridError("n_classes", cell.n_classes, "needs labels", "set target=labels, or use n_outputs")
+    if cell.has_labels and not cell.n_classes:
+        raise GridError("target", cell.target, "needs the number of classes", "set n_classes, for example n_classes=10")
+    if cell.has_labels and cell.loss != "cross_entropy":
+        raise GridError("loss", cell.loss, "is not for labels, which are no numbers", "set loss=cross_entropy")
+    if cell.has_labels and cell.target_scaling != "none":
+        raise GridError("target_scaling", cell.target_scaling, "is not for labels, which are no numbers", "leave it out")
+    if cell.has_labels and cell.n_outputs > 1:
+        raise GridError("n_outputs", cell.n_outputs, "is not for labels, whose outputs are the classes", "set n_classes alone")
+    if cell.loss == "hinge":
+        raise GridError("n_outputs", cell.n_outputs, "is not for loss=hinge, which has one output", "use loss=mse")
+    if cell.target_scaling != "none":
+        raise GridError("target_scaling", cell.target_scaling, "is for a single output", "leave it out, or n_outputs")
+
+
 def _solvable(cell: Cell) -> None:
     """That optimizer=lm takes the cell's fields."""
     by = f"optimizer={SECOND_ORDER}"
+    if n_out(cell) > 1:
+        name = "target" if cell.has_labels else "n_outputs"
+        raise GridError(name, getattr(cell, name), f"is not for {by}, which takes one output", "use optimizer=adam")
     for name in NOT_OF_SECOND_ORDER:
         if (value := getattr(cell, name)) != DEFAULTS[name]:
             rule = f"is not for {by}, which lowers the loss on all samples and nothing else"

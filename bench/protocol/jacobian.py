@@ -14,7 +14,7 @@ from jaxtyping import Float
 
 from bench.protocol.activations import ACTIVATIONS
 from bench.protocol.cells import Cell
-from bench.protocol.networks import Layer, n_params
+from bench.protocol.networks import Layer, n_out, n_params
 from bench.protocol.noise import training_data
 
 # A Jacobian of more entries, a gigabyte, is not taken.
@@ -23,8 +23,8 @@ MOST_NUMBERS = 2**27
 
 def jacobian(
     cell: Cell, layers: Sequence[Layer], inputs: Float[np.ndarray, "sample feature"]
-) -> Float[np.ndarray, "sample parameter"]:
-    """Derivatives of the output for each input by each trained parameter, in evaluation mode, in float64.
+) -> Float[np.ndarray, "derivative parameter"]:
+    """Derivatives of the outputs for each input by each trained parameter, in evaluation mode, in float64.
 
     Args:
         cell: says the activation, and which parameters are trained.
@@ -32,8 +32,9 @@ def jacobian(
         inputs: one row for each sample.
 
     Returns:
-        A column for each parameter, layer by layer, the weights [out, in] before the biases; under `trainable=readout` the
-        readout's alone.
+        A row for each output of each sample, sample by sample. Of classes each less the mean over them, since what is added to
+        all outputs changes no probability. A column for each parameter, layer by layer, the weights [out, in] before the
+        biases; under `trainable=readout` the readout's alone.
     """
     activation = ACTIVATIONS[cell.activation]
     fed, slopes = [inputs], []
@@ -42,23 +43,26 @@ def jacobian(
         fed.append(activation.value(z))
         slopes.append(activation.slope(z))
     lowest = cell.depth if cell.trainable == "readout" else 0
-    delta = np.ones((len(inputs), 1))
+    outputs = n_out(cell)
+    of_each = np.eye(outputs) - (1 / outputs if cell.has_labels else 0)
+    delta = np.tile(of_each, (len(inputs), 1))
     columns = []
     for layer in range(cell.depth, lowest - 1, -1):
-        columns += [delta, (delta[:, :, None] * fed[layer][:, None, :]).reshape(len(inputs), -1)]
+        own = np.repeat(fed[layer], outputs, axis=0)
+        columns += [delta, (delta[:, :, None] * own[:, None, :]).reshape(len(delta), -1)]
         if layer > lowest:
-            delta = (delta @ layers[layer].weight) * slopes[layer - 1]
+            delta = (delta @ layers[layer].weight) * np.repeat(slopes[layer - 1], outputs, axis=0)
     return np.hstack(columns[::-1])
 
 
 def rank(cell: Cell, layers: Sequence[Layer]) -> int | None:
-    """The rank of the Jacobian over the cell's training inputs, at most n_samples and at most `functional_dim`.
+    """The rank of the Jacobian over the cell's training inputs, at most `functional_dim`, and n_samples times its outputs.
 
     Singular values count that exceed numpy's default tolerance: the largest of them times the larger side of the Jacobian times
-    2**-52. It takes n_samples * n_params float64 numbers, several times over; None where these are more than MOST_NUMBERS,
-    where a derivative is not finite, or where the singular values do not converge.
+    2**-52. It takes n_samples * outputs * n_params float64 numbers, several times over; None where these are more than
+    MOST_NUMBERS, where a derivative is not finite, or where the singular values do not converge.
     """
-    if cell.n_samples * n_params(cell) > MOST_NUMBERS:
+    if cell.n_samples * n_out(cell) * n_params(cell) > MOST_NUMBERS:
         return None
     # The inputs as the cell's own precision holds them.
     inputs = training_data(cell).inputs.astype(cell.storage).astype(np.float64)

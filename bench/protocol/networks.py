@@ -16,6 +16,9 @@ from bench.protocol.streams import generator
 # The fields that the initial weights may depend on.
 INIT_FIELDS = ("init_seed", "d_in", "depth", "width", "init", "init_scale")
 
+# And what says how many outputs there are, which leaves the weights below them as they are.
+OUTPUT_FIELDS = ("n_classes", "n_outputs")
+
 # relu(a z) = a relu(z) for a > 0: scaling a hidden unit's input and unscaling its output changes nothing, one dimension each.
 HOMOGENEOUS = ("relu", "leaky_relu")
 
@@ -31,13 +34,18 @@ class Layer(NamedTuple):
     bias: Float[np.ndarray, " out"]
 
 
+def n_out(cell: Cell) -> int:
+    """Outputs of the last layer: one for each class of labels, else `n_outputs`."""
+    return cell.n_classes or cell.n_outputs
+
+
 def layer_sizes(cell: Cell) -> list[tuple[int, int]]:
-    """(fan_out, fan_in) of every affine layer, input to output; the output is a scalar.
+    """(fan_out, fan_in) of every affine layer, input to output.
 
     >>> layer_sizes(Cell(d_in=2, depth=2, width=5))
     [(5, 2), (5, 5), (1, 5)]
     """
-    units = [cell.d_in, *[cell.width] * cell.depth, 1]
+    units = [cell.d_in, *[cell.width] * cell.depth, n_out(cell)]
     return list(zip(units[1:], units[:-1], strict=True))
 
 
@@ -48,40 +56,46 @@ def n_params(cell: Cell) -> int:
     6601
     """
     if cell.depth == 0:
-        return cell.d_in + 1
+        return n_out(cell) * (cell.d_in + 1)
     # Not layer by layer: depth may be any number that somebody typed.
-    return cell.width * (cell.d_in + 1) + (cell.depth - 1) * cell.width * (cell.width + 1) + cell.width + 1
+    hidden = cell.width * (cell.d_in + 1) + (cell.depth - 1) * cell.width * (cell.width + 1)
+    return hidden + n_out(cell) * (cell.width + 1)
 
 
 def n_trained(cell: Cell) -> int:
     """Number of weights and biases that train."""
-    return cell.width + 1 if cell.trainable == "readout" and cell.depth > 0 else n_params(cell)
+    return n_out(cell) * (cell.width + 1) if cell.trainable == "readout" and cell.depth > 0 else n_params(cell)
 
 
 def functional_dim(cell: Cell) -> int:
     """Upper bound on the dimension of the set of functions that the trained parameters reach.
 
     P minus one for every hidden unit with a homogeneous activation; P itself otherwise. Source: Grigsby, Lindsey, Meyerhoff
-    and Wu 2022, arXiv 2209.04036. With a trained readout alone the network is linear in width + 1 parameters.
+    and Wu 2022, arXiv 2209.04036. With a trained readout alone the network is linear in width + 1 parameters for each output.
+
+    Of classes it is the dimension of what the softmax tells: the same added to all outputs changes nothing, which costs one
+    dimension for each unit that the outputs see and one for their biases.
     """
+    same_for_all = (cell.width if cell.depth else cell.d_in) + 1 if cell.has_labels else 0
     if cell.trainable == "readout" and cell.depth > 0:
-        return n_trained(cell)
-    return n_params(cell) - (cell.depth * cell.width if cell.activation in HOMOGENEOUS else 0)
+        return n_trained(cell) - same_for_all
+    return n_params(cell) - same_for_all - (cell.depth * cell.width if cell.activation in HOMOGENEOUS else 0)
 
 
 def forward_macs(cell: Cell) -> int:
     """Multiply-accumulates of one forward pass of one sample; a training step does about three times that."""
-    return _macs(cell.d_in, cell.depth, cell.width)
+    return _macs(cell.d_in, cell.depth, cell.width, n_out(cell))
 
 
 @functools.lru_cache(maxsize=1 << 14)
-def _macs(d_in: int, depth: int, width: int) -> int:
+def _macs(d_in: int, depth: int, width: int, outputs: int) -> int:
     """Planning asks for every cell several times."""
-    return sum(out * fan_in for out, fan_in in layer_sizes(Cell(d_in=d_in, depth=depth, width=width)))
+    sizes = layer_sizes(Cell(d_in=d_in, depth=depth, width=width, n_outputs=outputs))
+    return sum(out * fan_in for out, fan_in in sizes)
 
 
 def initial_layers(cell: Cell) -> list[Layer]:
-    """Weights and biases at epoch 0, in float64, a function of INIT_FIELDS alone.
+    """Weights and biases at epoch 0, in float64, a function of INIT_FIELDS and of the number of outputs alone.
 
     Biases are zero except under `torch_default`. `init_scale` is the half-width of `uniform` and a gain on the others.
 

@@ -24,6 +24,7 @@ from bench.store.atomic import write_atomically
 from bench.store.schema import (
     GOES_ON,
     INTEGERS,
+    LATER_COLUMNS,
     NULLABLE_FIELDS,
     PROTOCOL_KEY,
     SCHEMA_VERSION,
@@ -241,7 +242,8 @@ class Store:
         cells = self._outcomes()
         has_all = cells["status"] != Status.FAILED
         if with_jacobian_rank:  # A diverged cell has none, nor has one whose Jacobian would be too large.
-            too_large = cells["n_samples"] * cells["n_params"] > MOST_NUMBERS
+            outputs = cells["n_classes"].fillna(cells["n_outputs"])
+            too_large = cells["n_samples"] * cells["n_params"] * outputs > MOST_NUMBERS
             has_all &= cells["jacobian_rank"].notna() | (cells["status"] == Status.DIVERGED) | too_large
         finished = set(cells.loc[has_all, "cell_id"])
         for kind in ("curves", "predictions") if with_predictions else ("curves",):
@@ -294,7 +296,7 @@ class Store:
             version = (table.schema.metadata or {}).get(VERSION_KEY, b"none").decode()
             lacks = set(SCHEMAS[kind].names).difference(table.column_names)
             of_plan = version not in map(str, GOES_ON) and (origin := self.origin()) is not None and version == origin.schema
-            if of_plan or (version in map(str, GOES_ON) and lacks and lacks <= set(LATER)):
+            if of_plan or (version in map(str, GOES_ON) and lacks and lacks <= {*LATER, *LATER_COLUMNS}):
                 table = completed(table, kind)
         except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
             self.unreadable[name] = " ".join(str(error).split())

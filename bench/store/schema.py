@@ -11,10 +11,11 @@ import pandas as pd
 import pyarrow as pa
 
 from bench.protocol.cells import DEFAULTS, FIELDS, LADDER, PROTOCOL_VERSION, Cell, Outcome, field_types
-from bench.protocol.networks import functional_dim, n_params
+from bench.protocol.networks import functional_dim, n_out, n_params
 
 SCHEMA_VERSION = 2
-# The schemas whose folders this program goes on with: they lack nothing but fields of `LATER`, then at their defaults.
+# The schemas whose folders this program goes on with: they lack nothing but fields of `LATER`, then at their defaults, and
+# columns of LATER_COLUMNS, then absent.
 GOES_ON = (SCHEMA_VERSION,)
 VERSION_KEY, PROTOCOL_KEY = b"memcap_schema", b"memcap_protocol"
 
@@ -29,7 +30,14 @@ def _field_schema() -> list[pa.Field]:
 
 # Columns of counts that may be absent: pandas' nullable integers, where plain ones would turn into floats.
 NULLABLE_FIELDS = tuple(name for name in FIELDS if field_types()[name] == (int, type(None)))
-INTEGERS = ("epoch_to_tau", "steps_to_tau", *RUNG_COLUMNS, "epochs_run", "best_val_epoch", "jacobian_rank")
+RECALLS = ("recalled", "epoch_to_recall", "epoch_to_recall_99")
+OF_BITS = ("calibrated_bits", "calibrated_bits_per_param", "unstored_fraction")
+
+# Columns of cells that were added when there were folders already.
+LATER_COLUMNS = (*RECALLS, *OF_BITS)
+
+EPOCHS = ("epoch_to_tau", "steps_to_tau", *RUNG_COLUMNS, "epochs_run")
+INTEGERS = (*EPOCHS, "best_val_epoch", "jacobian_rank", *RECALLS)
 
 SCHEMAS = {
     "cells": pa.schema(
@@ -41,7 +49,7 @@ SCHEMAS = {
             pa.field("target_variance", pa.float64()),
             pa.field("status", pa.string()),
             pa.field("reason", pa.string()),
-            *[pa.field(name, pa.int64()) for name in INTEGERS[:-2]],
+            *[pa.field(name, pa.int64()) for name in EPOCHS],
             *[pa.field(name, pa.float64()) for name in ("final_tau", "best_tau", "final_val_mse", "best_val_mse")],
             pa.field("best_val_epoch", pa.int64()),
             *[pa.field(name, pa.float64()) for name in ("memorized_bits", "bits_per_param")],
@@ -49,6 +57,8 @@ SCHEMAS = {
             pa.field("train_time_s", pa.float64()),
             pa.field("engine", pa.string()),
             pa.field("device", pa.string()),
+            *[pa.field(name, pa.int64()) for name in RECALLS],
+            *[pa.field(name, pa.float64()) for name in OF_BITS],
         ]
     ),
     "curves": pa.schema([("cell_id", pa.string()), ("epoch", pa.int64()), ("tau", pa.float64()), ("val_mse", pa.float64())]),
@@ -107,13 +117,19 @@ def completed(table: pa.Table, kind: str) -> pa.Table:
 def memorized_bits(cell: Cell, final_tau: float | None) -> float | None:
     """Bits that a fit down to `final_tau` proves stored: n_samples * 0.5 * log2(1 / tau), the Gaussian rate-distortion bound.
 
-    Only for normal targets and a finite tau; 0 where the fit is worse than predicting the mean.
+    Of several outputs it is that of each, as if all had the same tau, which takes the fewest bits. Only for normal targets and
+    a finite tau; 0 where the fit is worse than predicting the mean.
     """
     if cell.target != "normal" or final_tau is None or not math.isfinite(final_tau):
         return None
     if final_tau == 0:
         return math.inf
-    return cell.n_samples * max(0.0, 0.5 * math.log2(1 / final_tau))
+    return cell.n_samples * n_out(cell) * max(0.0, 0.5 * math.log2(1 / final_tau))
+
+
+def whole_bits(cell: Cell) -> float:
+    """What there is to store of a cell's labels: n_samples * log2(n_classes)."""
+    return cell.n_samples * math.log2(n_out(cell))
 
 
 # Columns that are fields of an outcome.
@@ -125,7 +141,11 @@ def columns_of(outcomes: Sequence[Outcome], ids: Sequence[str]) -> dict[str, Seq
     """The rows of outcomes as columns: a million of them are nothing unusual. `ids` are those of their cells."""
     cells = [outcome.cell for outcome in outcomes]
     params = list(map(n_params, cells))
-    bits = [memorized_bits(cell, outcome.final_tau) for cell, outcome in zip(cells, outcomes, strict=True)]
+    bits = [
+        outcome.label_bits if cell.has_labels else memorized_bits(cell, outcome.final_tau)
+        for cell, outcome in zip(cells, outcomes, strict=True)
+    ]
+    calibrated = [outcome.calibrated_bits for outcome in outcomes]
     return {
         "cell_id": ids,
         **_named(FIELDS, map(_fields_of, cells)),
@@ -139,8 +159,17 @@ def columns_of(outcomes: Sequence[Outcome], ids: Sequence[str]) -> dict[str, Seq
         ],
         **_named(RUNG_COLUMNS, (outcome.rung_epochs for outcome in outcomes)),
         "memorized_bits": bits,
-        "bits_per_param": [None if own is None else own / count for own, count in zip(bits, params, strict=True)],
+        "bits_per_param": _ratios(bits, params),
+        "calibrated_bits_per_param": _ratios(calibrated, params),
+        "unstored_fraction": [
+            None if own is None or not cell.has_labels else 1 - own / whole_bits(cell)
+            for cell, own in zip(cells, bits, strict=True)
+        ],
     }
+
+
+def _ratios(numbers: Sequence[float | None], by: Sequence[int]) -> list[float | None]:
+    return [None if own is None else own / count for own, count in zip(numbers, by, strict=True)]
 
 
 def _named(names: Sequence[str], rows: Iterable[Sequence[object]]) -> dict[str, Sequence[object]]:

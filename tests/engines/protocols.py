@@ -76,7 +76,22 @@ ONE_CHANGE = {**OPTIMIZERS, **REGULARIZERS, **{activation: {"activation": activa
 HINGE = {"loss": "hinge", "target": "rademacher"}
 UNDER_THE_HINGE = (*ONE_CHANGE, *(name for name in OTHERS if name.startswith(("batches", "readout", "linear"))))
 HINGES = {f"hinge, {name}": (ONE_CHANGE | OTHERS)[name] | HINGE for name in UNDER_THE_HINGE}
-CASES = {name: dataclasses.replace(BASE, **changes) for name, changes in (PRODUCT | OTHERS | HINGES).items()}
+LABELS = {"target": "labels", "n_classes": 5, "loss": "cross_entropy"}
+ON_LABELS = {f"labels, {name}": (ONE_CHANGE | OTHERS)[name] | LABELS for name in UNDER_THE_HINGE}
+SEVERAL = {
+    f"three outputs, {name}": (ONE_CHANGE | OTHERS)[name] | {"n_outputs": 3}
+    for name in UNDER_THE_HINGE
+    if name not in ACTIVATIONS[1:]
+}
+BY_RECALL = {
+    "labels by recall": {**LABELS, "criterion": "recall", "n_samples": 12},
+    "labels by recall, in batches": {**LABELS, "criterion": "recall", "n_samples": 12, "batch_size": 5, "shuffle": True},
+    "two classes by recall": {**LABELS, "n_classes": 2, "criterion": "recall", "n_samples": 9},
+    "linear labels by recall": {**LABELS, "depth": 0, "criterion": "recall", "n_samples": 5},
+    "one label by recall": {**LABELS, "criterion": "recall", "n_samples": 1},
+}
+OF_SEVERAL = ON_LABELS | SEVERAL | BY_RECALL
+CASES = {name: dataclasses.replace(BASE, **changes) for name, changes in (PRODUCT | OTHERS | HINGES | OF_SEVERAL).items()}
 
 # Of the product as few as hold every pair of optimizer, regularizer and activation: the losses in float64 are those of all,
 # what is rounded is shown for these.

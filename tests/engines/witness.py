@@ -73,7 +73,7 @@ class Network(nn.Module):
             x = self.activation(self.apply_layer(linear, x))
             if masks is not None:
                 x = x * masks[i].T
-        return self.apply_layer(self.affine[-1], x)[:, 0]
+        return self.apply_layer(self.affine[-1], x).squeeze(1)
 
     def apply_layer(self, linear, x):
         return Tf32Product.apply(x, linear.weight) + linear.bias if self.rounds else linear(x)
@@ -108,14 +108,17 @@ def make_schedule(cell: Cell, optimizer):
 
 
 def mean_loss(cell: Cell, outputs, targets):
-    """The quadratic hinge as Geiger et al. 2019 write it, or the mean squared error."""
+    """The quadratic hinge as Geiger et al. 2019 write it, torch's cross-entropy of labels, or the mean squared error."""
+    if cell.loss == "cross_entropy":
+        return nn.functional.cross_entropy(outputs, targets.long())
     if cell.loss == "hinge":
         return torch.relu(1 - targets * outputs).square().mean()
     return ((outputs - targets) ** 2).mean()
 
 
 def plain_loop(cell: Cell, epochs: int | None = None):
-    """tau(e) and validation MSE(e) for e = 0, 1, ..., until the cell ends or `epochs` epochs are measured."""
+    """tau(e), validation MSE(e), and how many labels are right, for e = 0, 1, ..., until the cell ends or `epochs` epochs are
+    measured."""
     dtype = getattr(torch, cell.storage)
     data, val = training_data(cell), validation_data(cell)
     x, y = torch.from_numpy(data.inputs).to(dtype), torch.from_numpy(data.targets).to(dtype)
@@ -126,16 +129,19 @@ def plain_loop(cell: Cell, epochs: int | None = None):
     schedule = make_schedule(cell, optimizer)
     batch = min(cell.batch_size or cell.n_samples, cell.n_samples)
     dropout_key, noise_key = (torch.tensor([kernel_key(cell, p, ("init_seed",))]) for p in ("dropout", "input noise"))
-    taus, vals, step, best, best_epoch = [], [], 0, math.inf, 0
+    taus, vals, rights, step, best, best_epoch = [], [], [], 0, math.inf, 0
     for epoch in range(cell.max_epochs + 1):
         with torch.no_grad():
-            taus.append(float(mean_loss(cell, network(x), y)) / data.target_variance)
+            said = network(x)
+            taus.append(float(mean_loss(cell, said, y)) / data.target_variance)
+            rights.append(int((said.argmax(1) == y).sum()) if cell.has_labels else 0)
             if cell.n_val:
                 vals.append(float(mean_loss(cell, network(val_x), val_y)))
                 if vals[-1] < best:
                     best, best_epoch = vals[-1], epoch
         impatient = cell.patience is not None and epoch - best_epoch >= cell.patience
-        if taus[-1] <= cell.tau or not math.isfinite(taus[-1]) or impatient or epoch == cell.max_epochs or len(taus) == epochs:
+        met = rights[-1] == cell.n_samples if cell.criterion == "recall" else taus[-1] <= cell.tau
+        if met or not math.isfinite(taus[-1]) or impatient or epoch == cell.max_epochs or len(taus) == epochs:
             break
         order = np.arange(cell.n_samples)
         if cell.shuffle and cell.batch_size:
@@ -163,11 +169,21 @@ def plain_loop(cell: Cell, epochs: int | None = None):
                             linear.weight.mul_(torch.clamp(cell.max_norm / norm, max=1.0))
             step += 1
         schedule.step()
-    return np.array(taus), np.array(vals)
+    return np.array(taus), np.array(vals), np.array(rights)
 
 
 # The witness is slow, and the same for every engine.
-plain = functools.cache(plain_loop)
+_plain = functools.cache(plain_loop)
+
+
+def plain(cell: Cell, epochs: int | None = None):
+    """The losses of `plain_loop`, on the training and the validation set."""
+    return _plain(cell, epochs)[:2]
+
+
+def labels_right(cell: Cell, epochs: int | None = None):
+    """How many labels were right."""
+    return _plain(cell, epochs)[2]
 
 
 def assert_same_curve(cell: Cell, outcome: Outcome, tolerance: float, epochs: int | None = None) -> None:
@@ -175,6 +191,11 @@ def assert_same_curve(cell: Cell, outcome: Outcome, tolerance: float, epochs: in
     if epochs is None:
         assert outcome.epochs_run == len(tau) - 1
         assert outcome.final_tau == pytest.approx(tau[-1], rel=tolerance)
+        if cell.has_labels:
+            right = labels_right(cell)
+            assert outcome.recalled == right[-1]
+            assert outcome.epoch_to_recall == next((e for e, own in enumerate(right) if own == cell.n_samples), None)
+            assert outcome.epoch_to_recall_99 == next((e for e, own in enumerate(right) if own >= 0.99 * cell.n_samples), None)
     compared = 0
     for point in outcome.curve:
         if point.epoch < len(tau):

@@ -20,6 +20,7 @@ FAMILY: list[Any] = [
     *images.FAMILY,
     ("group", np.int64),  # families that one launch can train together
     ("n_saved", np.int64),  # numbers that outlast an epoch: parameters and moments
+    ("n_targets", np.int64),  # of a sample
     ("scratch_bytes", np.int64),
     ("shares", np.int64),
 ]
@@ -54,6 +55,7 @@ class Families(images.Families):
             self.groups.append(group)
         row["group"] = self.groups.index(group)
         row["n_saved"] = n_params(cell) * (2 if cell.optimizer == "sgd" else 4 if cell.amsgrad else 3)
+        row["n_targets"] = cell.n_outputs
         row["memory_bytes"] = -(-fit.sizes.memory // ALIGNMENT) * ALIGNMENT
         row["scratch_bytes"] = fit.sizes.scratch
         row["shares"] = fit.sizes.shares
