@@ -116,13 +116,14 @@ class Cell:
     @property
     def cell_id(self) -> str:
         """16 hexadecimal digits: a hash of every field and of PROTOCOL_VERSION; fields of LATER only off their defaults."""
-        # Spelled as `canonical` does, in one look at all fields: every cell of a grid has its id made several times.
-        values = [PROTOCOL_VERSION, *_values_of(self)]
+        # Spelled as `canonical` does, in one look at all fields: a million cells are nothing unusual.
+        values = [PROTOCOL_VERSION, *_first_values_of(self)]
         for place in _real_places():
             if type(values[place]) is int:
                 values[place] = float(values[place])
-        if LATER:
-            values = _without_later(values)
+        if (later := _later_values_of(self)) != _LATER_DEFAULTS:
+            spelled = [[name, canonical(name, value)] for name, value in zip(LATER, later, strict=True)]
+            values += [[name, value] for name, value in spelled if value != canonical(name, DEFAULTS[name])]
         return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:16]
 
     @property
@@ -190,21 +191,16 @@ def _described() -> str:
 Cell.__doc__ = f"{Cell.__doc__}{_described()}"
 
 
-_values_of = attrgetter(*FIELDS)
+# The fields that were there from the first, in their order, and the others.
+_FIRST = tuple(name for name in FIELDS if name not in LATER)
+_first_values_of, _later_values_of = attrgetter(*_FIRST), attrgetter(*LATER)
+_LATER_DEFAULTS = tuple(DEFAULTS[name] for name in LATER)
 
 
 @cache
 def _real_places() -> list[int]:
     """Where, behind the version, values are that `canonical` spells as real numbers."""
-    return [place for place, name in enumerate(FIELDS, start=1) if float in field_types()[name]]
-
-
-def _without_later(values: list[object]) -> list[object]:
-    """The values that are spelled in an id: those of LATER at the end, with their names, where they are not the defaults."""
-    version, *rest = values
-    spelled = dict(zip(FIELDS, rest, strict=True))
-    later = [[name, spelled[name]] for name in LATER if spelled[name] != canonical(name, DEFAULTS[name])]
-    return [version, *(value for name, value in spelled.items() if name not in LATER), *later]
+    return [place for place, name in enumerate(_FIRST, start=1) if float in field_types()[name]]
 
 
 def canonical(name: str, value: object) -> object:

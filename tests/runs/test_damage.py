@@ -13,8 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import bench
-from bench.protocol import cells as protocol_cells
-from bench.protocol.cells import FIELDS, PROTOCOL_VERSION, Cell, Curve, Outcome, Status
+from bench.protocol.cells import FIELDS, LATER, PROTOCOL_VERSION, Cell, Curve, Outcome, Status
 from bench.report.build import build
 from bench.store import parts, provenance
 from bench.store.folder import held, held_for_report
@@ -149,22 +148,17 @@ def test_a_folder_of_another_version_is_named_stays_readable_and_is_not_written_
     assert len(bench.run(CELLS, run_dir=folder, fresh=True)) == len(before) and trained(folder) == len(before)
 
 
-def test_a_field_that_is_added_later_leaves_ids_as_they_were_where_it_is_at_its_default(monkeypatch):
-    """As if `shuffle` were new: the id of before is that of all other values."""
+def test_a_field_that_is_added_later_leaves_ids_as_they_were_where_it_is_at_its_default():
+    """The id of before is that of all other values."""
     cell = Cell(width=7)
-    monkeypatch.setattr(protocol_cells, "LATER", ("shuffle",))
-    others = [getattr(cell, name) for name in FIELDS if name != "shuffle"]
-    before = hashlib.sha256(json.dumps([PROTOCOL_VERSION, *others]).encode()).hexdigest()[:16]
-    assert cell.cell_id == before
-    changed = Cell(width=7, batch_size=4, shuffle=True).cell_id
-    assert changed not in (before, Cell(width=7, batch_size=4).cell_id)
+    others = [getattr(cell, name) for name in FIELDS if name not in LATER]
+    assert cell.cell_id == hashlib.sha256(json.dumps([PROTOCOL_VERSION, *others]).encode()).hexdigest()[:16]
+    assert len({cell.cell_id, Cell(width=7, n_outputs=2).cell_id, Cell(width=7, criterion="recall").cell_id}) == 3
 
 
-def test_a_folder_from_before_a_field_goes_on(tmp_path, monkeypatch):
-    for module in (protocol_cells, parts):
-        monkeypatch.setattr(module, "LATER", ("shuffle",))
+def test_a_folder_from_before_a_field_goes_on(tmp_path):
     first = bench.run(CELLS, run_dir=tmp_path)
-    rewritten(tmp_path, {}, without=("shuffle",))
+    rewritten(tmp_path, {}, without=LATER)
     pd.testing.assert_frame_equal(bench.run(CELLS, run_dir=tmp_path), first)
     assert trained(tmp_path) == 0
 
