@@ -234,7 +234,8 @@ _THRESHOLDS = (
     Column(
         "threshold",
         "of the variance",
-        f"one of {', '.join(f'{rung:g}' for rung in LADDER)} above the cells' own tau, or that tau",
+        f"one of {', '.join(f'{rung:g}' for rung in LADDER)} above the cells' own tau, or that tau; empty: that every label is"
+        " right (criterion=recall)",
         _THRESHOLD_SOURCE,
     ),
     _N_SEEDS._replace(source=_THRESHOLD_SOURCE),
@@ -317,7 +318,8 @@ _CAPACITY = (
     Column(
         "bits_per_param",
         "bits / parameter",
-        "n50 * log2(1 / tau) / 2 / n_params; empty for targets that are not normal",
+        "n50 * log2(1 / tau) / 2 for each output / n_params; of labels by recall n50 * log2(n_classes) / n_params; empty for"
+        " other targets that are not normal",
         f"{_CAPACITY_SOURCE}; {_RATE_DISTORTION}",
     ),
 )
@@ -509,7 +511,7 @@ _SCALING_RESIDUALS = (
 
 _THEORY_SOURCE = "protocol/theory.py"
 _THEORY = (
-    *_fields("target", "d_in", "depth", "width", "activation", "trainable", "loss"),
+    *_fields("target", "n_classes", "n_outputs", "d_in", "depth", "width", "activation", "trainable", "loss"),
     Column("line", "name", "the name of the line", _THEORY_SOURCE),
     Column(
         "kind",
@@ -672,6 +674,35 @@ _LEARNING_FANS = (
     Column("tau_p10", "of the variance", "a tenth of the cells is at this tau or below", _FANS_SOURCE),
     Column("tau_p90", "of the variance", "nine tenths of the cells are at this tau or below", _FANS_SOURCE),
     Column("threshold", "of the variance", "the tau at which training stops", _FANS_SOURCE),
+)
+
+_LABELS_SOURCE = "statistics/labels.py"
+_LABELS = (
+    _SETTING,
+    *_fields("n_samples", "d_in", "n_classes", "depth", "width", "learning_rate", "criterion", "max_epochs"),
+    *_SIZES,
+    Column("n_cells", "cells", "cells of the group that have a result", _LABELS_SOURCE),
+    Column("whole_bits", "bits", "what there is to store: n_samples * log2(n_classes)", _LABELS_SOURCE),
+    Column(
+        "chance_bits",
+        "bits",
+        "functional_dim / (2 ln 2): what a linear softmax of so many dimensions keeps of any number of samples",
+        f"{_LABELS_SOURCE}; Wilks 1938",
+    ),
+    Column("raw_bits", "bits", "mean of memorized_bits over the cells", _LABELS_SOURCE),
+    Column("recalled", "labels", "mean of the labels that are right when training ends", _LABELS_SOURCE),
+    *_ends("recalled", "recalled", "labels", _LABELS_SOURCE),
+    Column(
+        "learned",
+        "labels",
+        "mean of the labels that are known, had the others been guessed: recalled - (n_samples - recalled) / (n_classes - 1)",
+        _LABELS_SOURCE,
+    ),
+    *_ends("learned", "learned", "labels", _LABELS_SOURCE),
+    Column("bits", "bits", "mean of calibrated_bits over the cells", _LABELS_SOURCE),
+    *_ends("bits", "bits", "bits", _LABELS_SOURCE),
+    Column("bits_per_param", "bits / parameter", "bits / n_params", _LABELS_SOURCE),
+    *_ends("bits_per_param", "bits_per_param", "bits / parameter", _LABELS_SOURCE),
 )
 
 _PUBLISHED_SOURCE = "statistics/published.py"
@@ -1116,6 +1147,7 @@ TABLES = {
     "learning_fans": Table(
         "a setting, a side of the functional dimension and an epoch: how tau spreads over cells", _LEARNING_FANS
     ),
+    "labels": Table("a group of cells on random labels that differ in their seeds alone", _LABELS),
     "published": Table("a published claim that the run has cells for", _PUBLISHED),
     "evidence": Table("the network that was asked about, or one change to it", _EVIDENCE),
     "signal_propagation": Table("a layer of an untrained network", _SIGNAL),

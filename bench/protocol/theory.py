@@ -15,10 +15,10 @@ import numpy as np
 import pandas as pd
 
 from bench.protocol.cells import Cell
-from bench.protocol.networks import HOMOGENEOUS, functional_dim, n_params
+from bench.protocol.networks import HOMOGENEOUS, functional_dim, n_out, n_params
 
 # The fields of a cell that lines depend on.
-NETWORK = ["target", "d_in", "depth", "width", "activation", "trainable", "loss"]
+NETWORK = ["target", "n_classes", "n_outputs", "d_in", "depth", "width", "activation", "trainable", "loss"]
 
 Kind = Literal["always fits", "exists", "exists for binary labels", "ceiling", "worst case", "reference", "information"]
 
@@ -34,6 +34,8 @@ SMOOTH = "Sard 1942: a smooth map of as many parameters reaches almost none of t
 BAUM = "Baum 1988, as Bubeck et al. 2020 state it: ceil(N / d_in) threshold units, binary labels, general position"
 BUBECK = "Bubeck, Eldan, Lee and Mikulincer, NeurIPS 2020: relu, real labels"
 MADDEN = "Madden and Thrampoulidis 2023, arXiv 2308.02001: one hidden layer, smooth activations, general data"
+COVER = "Cover 1965: half of all labellings of so many points in general position are linearly separable"
+BELKIN = "Belkin, Hsu, Ma and Mandal, PNAS 2019: as many samples times classes as parameters"
 YUN = "Yun, Sra and Jadbabaie, NeurIPS 2019: two hidden layers"
 
 
@@ -60,6 +62,8 @@ def lines(cell: Cell, taus: Iterable[float]) -> list[Line]:
     >>> [(line.line, line.n_samples) for line in lines(Cell(d_in=8, depth=1, width=16), [])][:3]
     [('linear floor', 9), ('functional dimension', 145), ('parameters', 161)]
     """
+    if cell.has_labels:
+        return _of_labels(cell)
     d, h, parameters = cell.d_in, cell.width, n_params(cell)
     if cell.depth == 0:
         return [
@@ -85,11 +89,39 @@ def lines(cell: Cell, taus: Iterable[float]) -> list[Line]:
         Line(
             "functional dimension",
             "ceiling" if cell.loss == "mse" else "reference",
-            functional_dim(cell),
+            functional_dim(cell) / cell.n_outputs,
             GRIGSBY if cell.activation in HOMOGENEOUS else SMOOTH,
         ),
-        Line("parameters", "reference", parameters, "one equation for each parameter"),
+        Line("parameters", "reference", parameters / cell.n_outputs, "one equation for each parameter"),
     ]
+    # Theirs are for one output.
+    if cell.n_outputs == 1:
+        found += _constructions(cell)
+    # Of other targets than Gaussian ones a sample has other bits.
+    for tau in taus if cell.target == "normal" else ():
+        bits_per_sample = cell.n_outputs * math.log2(1 / tau) / 2
+        for bits, source in BITS_PER_PARAM.items():
+            name = f"{bits:g} bits for each parameter"
+            found.append(Line(name, "information", bits * parameters / bits_per_sample, source, tau))
+    return found
+
+
+def _of_labels(cell: Cell) -> list[Line]:
+    """Of random labels: what a linear network separates, and what a number of bits or of constraints would give."""
+    classes, parameters = n_out(cell), n_params(cell)
+    found = []
+    if cell.depth == 0 and classes == 2:
+        found.append(Line("Cover", "reference", 2 * (cell.d_in + 1), COVER))
+    found.append(Line("constraints", "reference", parameters / classes, BELKIN))
+    for bits, source in BITS_PER_PARAM.items():
+        found.append(Line(f"{bits:g} bits for each parameter", "information", bits * parameters / math.log2(classes), source))
+    return found
+
+
+def _constructions(cell: Cell) -> list[Line]:
+    """What is known to exist, and the worst case, of networks of one output."""
+    d, h = cell.d_in, cell.width
+    found = []
     if cell.depth == 1:
         found.append(Line("Baum", "exists for binary labels", d * h, BAUM))
         if cell.activation == "relu":
@@ -102,12 +134,6 @@ def lines(cell: Cell, taus: Iterable[float]) -> list[Line]:
     if cell.depth == 2 and cell.activation == "relu":
         found.append(Line("Yun et al., lower", "exists", h * h // 4, YUN))
         found.append(Line("Yun et al., upper", "worst case", 2 * h * h + h + 2, YUN))
-    # Of other targets than Gaussian ones a sample has other bits.
-    for tau in taus if cell.target == "normal" else ():
-        bits_per_sample = math.log2(1 / tau) / 2
-        for bits, source in BITS_PER_PARAM.items():
-            name = f"{bits:g} bits for each parameter"
-            found.append(Line(name, "information", bits * parameters / bits_per_sample, source, tau))
     return found
 
 
@@ -121,8 +147,9 @@ def table(groups: pd.DataFrame) -> pd.DataFrame:
         The columns of `theory` (`bench.protocol.columns`).
     """
     rows = []
-    for key, own in groups.groupby(NETWORK, sort=False):
-        network = Cell(**cast("dict[str, Any]", dict(zip(NETWORK, key, strict=True))))
+    for key, own in groups.groupby(NETWORK, sort=False, dropna=False):
+        fields = {name: None if value != value or value is pd.NA else value for name, value in zip(NETWORK, key, strict=True)}
+        network = Cell(**cast("dict[str, Any]", fields))
         taus = [float(tau) for tau in np.unique(own["tau"])]
         rows += [{name: getattr(network, name) for name in NETWORK} | line._asdict() for line in lines(network, taus)]
     return pd.DataFrame(rows, columns=[*NETWORK, *Line._fields])
@@ -155,6 +182,8 @@ def in_words(groups: pd.DataFrame) -> str:
     """
     name, tau = dimension_name(groups), float(groups["tau"].max())
     which = " (P - depth*width for relu and leaky_relu, P for smooth activations)" if name == "functional dimension" else ""
+    if (groups["loss"] == "cross_entropy").any():
+        return f"The red line, N = {name}{which}, bounds no recall of labels, each of which asks for inequalities alone."
     if (groups["loss"] != "mse").any():
         return f"The red line, N = {name}{which}, bounds no fit under the hinge loss, which asks for inequalities alone."
     text = (

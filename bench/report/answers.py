@@ -31,9 +31,12 @@ def answered(group: pd.Series, cells: pd.DataFrame) -> str:
     budget = f"in {group['max_epochs']} epochs"
     if len(own):
         budget += f", of which early stopping left {own['epochs_run'].median():.0f} to {len(own)} seeds in the median"
+    what, least = ("variance is left unexplained", "predicting the mean leaves")
+    if group["target"] == "labels":
+        what, least = "labels' entropy is left", "their frequencies leave"
     return (
         f"As asked, {answer}: {seeds} {ends} memorized {group['n_samples']} samples {budget};"
-        f" in the median {_left(group)} of the variance is left unexplained, where predicting the mean leaves 100 %."
+        f" in the median {_left(group)} of the {what}, where {least} 100 %."
     )
 
 

@@ -15,6 +15,7 @@ from bench.report.tuning import generalized, rate_matters
 from bench.report.words import formula, signed, span, worded
 from bench.report.worth import Finding, Worth, as_findings
 from bench.statistics.by_lm import in_words as by_lm_in_words
+from bench.statistics.labels import in_words as labels_in_words
 from bench.statistics.published import against_literature
 from bench.statistics.ratios import in_words as ratios_in_words
 from bench.statistics.tables import Tables
@@ -48,6 +49,7 @@ def findings(tables: Tables) -> list[str]:
             lambda: as_findings(Worth.ACCOUNT, searched(tables.capacity, tables.search_ratio)),
             lambda: _held(tables),
             lambda: as_findings(Worth.ANSWER, by_lm_in_words(tables.by_lm)),
+            lambda: as_findings(Worth.NUMBER, labels_in_words(tables.labels)),
             lambda: _compared(tables),
             lambda: grown(worded(tables.budget_growth, tables.groups)),
             lambda: as_findings(Worth.ACCOUNT, untold(tables.capacity)),
@@ -74,14 +76,15 @@ def terms(tables: Tables) -> list[tuple[str, str]]:
     if tables.variants:
         return []
     groups = tables.groups
-    share = span(100 * groups["tau"])
-    meanings = [
-        (
-            "Memorized",
-            f"the training error fell to at most {share} % of the variance of the targets (tau {span(groups['tau'])}), within"
-            f" {span(groups['max_epochs'])} epochs.",
-        )
+    by_recall, epochs = groups["criterion"] == "recall", f"within {span(groups['max_epochs'])} epochs."
+    taus = groups.loc[~by_recall, "tau"]
+    fell = [
+        f"the training error fell to at most {span(100 * own)} % of the variance of the targets (tau {span(own)})"
+        for own in [taus]
+        if len(own)
     ]
+    said = ["of every label the network's largest output was that of its class"] * bool(by_recall.any())
+    meanings = [("Memorized", f"{'; or, where that is asked for, '.join([*said, *fell])}, {epochs}")]
     if (groups["optimizer"] == SECOND_ORDER).any():
         meanings.append(
             ("Epoch", "of optimizer=lm an iteration: a gradient of every sample, and the solution of a linear system.")

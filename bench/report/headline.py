@@ -31,7 +31,7 @@ def ceiling_name(tables: Tables) -> str:
     """What the functional dimension is called: it bounds exact fits where theory says so for every network of the run."""
     if tables.theory.empty:
         return "functional dimension"
-    bounded = tables.theory["kind"].eq("ceiling").groupby([tables.theory[name] for name in NETWORK]).any()
+    bounded = tables.theory["kind"].eq("ceiling").groupby([tables.theory[name] for name in NETWORK], dropna=False).any()
     return "ceiling" if bounded.all() else "functional dimension"
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from bench.report.words import capitalized, interval, is_protocol, span
+from bench.report.words import capitalized, goal, interval, is_protocol, span
 from bench.statistics.capacity import MOST_STUCK, what_is_known
 from bench.statistics.frontier import narrow
 
@@ -35,7 +35,7 @@ def held(capacity: pd.DataFrame, ceiling: str) -> list[str]:
     for (setting, rates), own in curves if len(curves) <= MOST_FRONTIERS else []:
         known = own[own["n50"].notna()]
         subject = capitalized(f"{setting}" if rates == "as asked" else f"{setting}, {rates} learning rate")
-        budget = f"{span(own['max_epochs'])} epochs to tau {span(own['tau'])}"
+        budget = f"{span(own['max_epochs'])} epochs {goal(own)}"
         says = [what_is_known(row) for _, row in own.iterrows()]
         counts = {kind: f"for {says.count(kind)} of {len(own)} networks " if len(own) > 1 else "" for kind in BOUNDS}
         outside = [f"{counts[kind]}{words}" for kind, words in BOUNDS.items() if kind in says]

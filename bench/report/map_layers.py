@@ -69,7 +69,12 @@ def marks(sheet: Sheet, tables: Tables) -> dict[tuple[Any, Any], Marks]:
     fields = [name for name in CURVE_FIELDS if name != "learning_rate" or sheet.rates == "as asked"]
     own = tables.capacity[tables.capacity["rates"] == sheet.rates]
     own = own.merge(sheet.groups[fields].drop_duplicates(), on=fields, how="inner")
-    exists = tables.theory[tables.theory["kind"] == "exists"].groupby(theory.NETWORK)["n_samples"].max().rename("exists")
+    exists = (
+        tables.theory[tables.theory["kind"] == "exists"]
+        .groupby(theory.NETWORK, dropna=False)["n_samples"]
+        .max()
+        .rename("exists")
+    )
     own = own.merge(exists, left_on=theory.NETWORK, right_index=True, how="left")
     return {
         (row[sheet.panels], row[sheet.columns]): Marks(

@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from bench.protocol import theory
-from bench.report import curves, map_layers, maps, plots
+from bench.report import curves, label_figures, map_layers, maps, plots
 from bench.report.atlas import MOST_SETTINGS, Sheet, sheets
 from bench.report.map_cells import Marks, note
 from bench.report.words import unspelled, worded
@@ -70,6 +70,9 @@ def drawings(tables: Tables) -> Iterator[Drawing]:
     grown = _grown(tables.capacity_by_budget)
     if len(grown):
         yield partial(_budgets, tables, grown)
+    stored = label_figures.told(tables.labels)
+    if len(stored):
+        yield partial(_labels, tables, stored)
     if len(tables.regularizers) > 1:
         yield partial(_ranking, tables.regularizers)
     if len(tables.log_rank):
@@ -225,6 +228,17 @@ def _budgets(tables: Tables, shown: pd.DataFrame) -> Picture:
         f"N50 against the budget of {len(whole)} networks, of {int(whole['n50'].notna().sum())} with a value at the end{span}."
     )
     return Picture("budgets", caption, alt, "capacity_by_budget", curves.budgets(_said(shown, tables)), "capacities")
+
+
+def _labels(tables: Tables, shown: pd.DataFrame) -> Picture:
+    caption = (
+        "What networks store of random labels when training ends, in bits for each parameter, after one temperature for all"
+        " outputs is chosen, with 95 % intervals. Where every label is right it is all there is, the dashed line. The red line"
+        " is what a linear softmax of as many dimensions keeps of any number of samples, half a nat for each."
+    )
+    most = shown["bits_per_param"]
+    alt = f"Bits of labels against samples: {most.min():.2g} to {most.max():.2g} bits for each parameter."
+    return Picture("labels", caption, alt, "labels", label_figures.bits(_said(shown, tables)), "capacities")
 
 
 def _incidence(tables: Tables) -> Picture:

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
 from bench.peers.registry import OURS
+from bench.protocol.cells import NO_TAU
 from bench.report.panels import columns_for, panels
 from bench.report.style import (
     ABOVE_COLOUR,
@@ -74,7 +75,7 @@ def fans(table: pd.DataFrame) -> Figure:
             ax.fill_between(fan["epoch"], low, high, color=colours[samples], alpha=0.2, lw=0)
             ax.plot(fan["epoch"], middle, color=colours[samples], lw=1.6)
         ax.axhline(1, color=QUIET_COLOUR, lw=0.8, ls=":")
-        for tau in shown["threshold"].unique():
+        for tau in shown.loc[shown["threshold"] > NO_TAU, "threshold"].unique():
             ax.axhline(tau, color=QUIET_COLOUR, lw=0.8, ls="--")
         counts = shown.drop_duplicates("samples").set_index("samples")["n_cells"]
         for place, name in enumerate(name for name in colours if name in counts.index):
@@ -82,7 +83,10 @@ def fans(table: pd.DataFrame) -> Figure:
             ax.text(0.04 + 0.46 * place, 0.04, f"{counts[name]} cell{'s' if counts[name] > 1 else ''}", **text)
     axes[0].set(xscale="log", yscale="log")
     finite = table.loc[np.isfinite(table["tau_p90"]) & (table["epoch"] > 0), "tau_p90"]
-    least = min(float(table["threshold"].min()), max(float(table["tau_p10"].min()), float(table["threshold"].min()) / 2))
+    # Who trains on past any threshold has none to show.
+    aimed = table.loc[table["threshold"] > NO_TAU, "threshold"]
+    aim = float(aimed.min()) if len(aimed) else max(2 * float(table["tau_p10"].min()), NO_TAU)
+    least = min(aim, max(float(table["tau_p10"].min()), aim / 2))
     most = max(2.0, min(MOST_TAU, float(finite.max(skipna=True)) if len(finite) else MOST_TAU))
     axes[0].set_ylim(least * (least / most) ** (FAN_FOOT / (1 - FAN_FOOT)), most)
     for name in ("x", "y"):

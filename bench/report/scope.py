@@ -7,9 +7,12 @@ from numbers import Number
 import pandas as pd
 
 from bench.protocol.cells import SEEDS, STRENGTHS
-from bench.report.words import field, span
+from bench.report.words import field, goal, span
 from bench.statistics.settings import acts, swept_fields
 from bench.store.parts import Design
+
+# What the end of a line says of them.
+GOAL = ("criterion", "tau", "max_epochs")
 
 # More values than these are told by their span.
 MOST_NAMED = 8
@@ -17,15 +20,15 @@ MOST_NAMED = 8
 
 def scope(cells: pd.DataFrame, groups: pd.DataFrame, *, design: Design) -> str:
     """One line: the number of cells, the swept fields with their spans, budget and threshold."""
-    tried = f"{_seeds(cells)}; at most {span(groups['max_epochs'])} epochs to tau {span(groups['tau'])}."
+    tried = f"{_seeds(cells)}; at most {span(groups['max_epochs'])} epochs {goal(groups)}."
     if design is Design.SEARCH:
-        swept = [_axis(groups, name) for name in swept_fields(groups) if name not in ("tau", "max_epochs", "n_samples")]
-        budget = f"at most {span(groups['max_epochs'])} epochs to tau {span(groups['tau'])}."
+        swept = [_axis(groups, name) for name in swept_fields(groups) if name not in (*GOAL, "n_samples")]
+        budget = f"at most {span(groups['max_epochs'])} epochs {goal(groups)}."
         what = f"A search for the frontier of each network, {len(cells):,} cells of seeds of their own"
         return f"{what}: {'; '.join([*swept, budget])}"
     if design is Design.VARIANTS:
         return f"{len(cells):,} cells: the network that was asked about and {len(groups) - 1} variants of it, {tried}"
-    swept = [_axis(groups, name) for name in swept_fields(groups) if name not in ("tau", "max_epochs")]
+    swept = [_axis(groups, name) for name in swept_fields(groups) if name not in GOAL]
     return f"{len(cells):,} cells: {'; '.join([*swept, tried])}"
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench.protocol.cells import STRENGTHS
+from bench.protocol.cells import NO_TAU, STRENGTHS
 from bench.statistics.settings import MAP_AXES, strengths_on, swept_fields
 
 # What a table without settings calls its one, and how it is said.
@@ -18,7 +18,14 @@ UNREGULARIZED = "no regularization"
 MOST_FIELDS = 4
 
 # What fields are called whose names are no words.
-FIELDS_IN_WORDS = {"n_samples": "samples", "d_in": "inputs", "n_val": "validation samples", "lr_schedule": "schedule"}
+FIELDS_IN_WORDS = {
+    "n_samples": "samples",
+    "d_in": "inputs",
+    "n_classes": "classes",
+    "n_outputs": "outputs",
+    "n_val": "validation samples",
+    "lr_schedule": "schedule",
+}
 
 # What tells how somebody's own networks train.
 TRAINED = ("optimizer", "learning_rate", "batch_size")
@@ -56,7 +63,9 @@ def _in_words(row: pd.Series, names: list[str]) -> str:
         acting = [say(name, row[name]) for name in strengths_on(row)]
         named = str(row["regularization"]).replace("_", " ")
         parts += acting or [UNREGULARIZED if named == "none" else named]
-    return ", ".join([*parts, *(say(name, row[name]) for name in names if name not in ("regularization", *STRENGTHS))])
+    # What labels are told by does not use tau.
+    left_out = ("regularization", *STRENGTHS, *(["tau"] if row["criterion"] == "recall" else []))
+    return ", ".join([*parts, *(say(name, row[name]) for name in names if name not in left_out)])
 
 
 def field(name: str) -> str:
@@ -75,6 +84,8 @@ def say(name: str, value: Any) -> str:
     ('weight decay 0.001', 'shuffle on', 'no batch size')
     """
     words = field(name)
+    if name == "tau" and value == NO_TAU:
+        return "to the end of the budget"
     if pd.isna(value):
         return f"no {words}"
     if isinstance(value, bool):
@@ -110,6 +121,19 @@ def under(words: str) -> str:
         return ""
     rest = words.removeprefix(UNREGULARIZED)
     return f" without regularization{rest}" if rest != words else f" with {words}"
+
+
+def goal(table: pd.DataFrame) -> str:
+    """What the cells of a table train to, with `criterion` and `tau`.
+
+    >>> goal(pd.DataFrame({"criterion": ["tau", "tau"], "tau": [0.01, 0.1]}))
+    'to tau 0.01 to 0.1'
+    >>> goal(pd.DataFrame({"criterion": ["recall", "tau"], "tau": [0.01, 0.1]}))
+    'to every label, or to tau 0.1'
+    """
+    by_recall = table["criterion"] == "recall"
+    taus = [f"to tau {span(table.loc[~by_recall, 'tau'])}"] if not by_recall.all() else []
+    return ", or ".join(["to every label"] * bool(by_recall.any()) + taus)
 
 
 def interval(low: str, high: str) -> str:

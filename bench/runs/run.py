@@ -107,6 +107,9 @@ def run(
     if diagnosis is not None and asked[0].optimizer == SECOND_ORDER:
         rule = "is not diagnosed, since the changes that are tried are of trainings by gradients"
         raise grid.GridError("optimizer", SECOND_ORDER, rule, "diagnose it by optimizer=adam, or train it by memcap run")
+    if diagnosis is not None and diagnosis.past_tau and asked[0].criterion == "recall":
+        rule = "is for cells that end at a tau, and these end when every label is right"
+        raise grid.GridError("past_tau", True, rule, "set criterion=tau and a tau")
     if isinstance(where, Local):
         check_size(asked)
     if run_dir == "":

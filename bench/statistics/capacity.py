@@ -100,7 +100,6 @@ def _row(cells: pd.DataFrame, rates: str) -> dict[str, object]:
     n_samples = cells["n_samples"].to_numpy()
     found, stuck = frontier_of(n_samples, success, kinds(cells), pairs(cells), of_search=bool(first["searched"]))
     n50 = found.n50
-    bits_per_sample = math.log2(1 / first["tau"]) / 2 if first["target"] == "normal" else math.nan
     return {
         **{name: first[name] for name in ("setting", *CURVE_FIELDS, "n_params", "functional_dim")},
         "rates": rates,
@@ -117,8 +116,15 @@ def _row(cells: pd.DataFrame, rates: str) -> dict[str, object]:
         "sharpness": found.sharpness,
         "n50_per_param": n50 / first["n_params"],
         "n50_per_dim": n50 / first["functional_dim"],
-        "bits_per_param": n50 * bits_per_sample / first["n_params"],
+        "bits_per_param": n50 * bits_per_sample(first) / first["n_params"],
     }
+
+
+def bits_per_sample(cell: Mapping[Any, Any] | pd.Series) -> float:
+    """What a sample is worth that is memorized by the cell's criterion; NaN where it has no number of bits."""
+    if cell["criterion"] == "recall":
+        return math.log2(cell["n_classes"])
+    return cell["n_outputs"] * math.log2(1 / cell["tau"]) / 2 if cell["target"] == "normal" else math.nan
 
 
 def at_edge(found: Frontier, counts: Int[np.ndarray, " count"]) -> bool:

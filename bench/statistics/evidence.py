@@ -56,7 +56,7 @@ LEVER_FIELDS = {
     Lever.ACTIVATION: ("activation",),
     Lever.NETWORK: ("depth", "width", "trainable"),
     Lever.SAMPLES: ("n_samples",),
-    Lever.TASK: ("d_in", "target", "target_scaling", "loss", "tau"),
+    Lever.TASK: ("d_in", "target", "n_classes", "n_outputs", "target_scaling", "loss", "criterion", "tau"),
 }
 LEVER_OF = {name: lever for lever, names in LEVER_FIELDS.items() for name in names}
 

@@ -14,11 +14,13 @@ from bench.protocol import theory
 from bench.protocol.cells import SECOND_ORDER, SEEDS
 from bench.protocol.columns import columns_of
 from bench.protocol.networks import HOMOGENEOUS
-from bench.statistics.agreement import agreement, holm_correction, mean_interval, p_outside, ratio_interval
+from bench.statistics.agreement import agreement, holm_correction, mean_interval, ratio_interval
 from bench.statistics.budgets import capacity_by_budget, growth
-from bench.statistics.capacity import Known, what_is_known
 from bench.statistics.capacity import curves as curves_of
+from bench.statistics.capacity import what_is_known
+from bench.statistics.claims import counted, line_of, n50_of, span, spelled, times
 from bench.statistics.clusters import clusters
+from bench.statistics.labels import on_labels
 from bench.statistics.settings import regularized
 from bench.statistics.survival import GROUP_FIELDS, measured, median_with_censoring
 
@@ -76,6 +78,7 @@ def published(
     - *transition of random labels*, under the quadratic hinge at such a tau: N50 / (P - H); theirs TRANSITION. They count
       P - H - 1, without the bias of the output. *independent of depth*: the same number of a network of each other depth over
       that of one of the least depth, those of most similar P - H; theirs 1.
+    - what is said of random labels: `bench.statistics.labels.on_labels`.
     - *wider networks memorize sooner*, *more samples take longer*: Kendall's rank correlation of epoch_to_tau (infinite where
       there is none) with the size, all else equal, over LEAST_SIZES sizes or more, averaged within seeds, then over them;
       theirs below and above 0.
@@ -109,6 +112,7 @@ def published(
         rows += [*_linear_thresholds(exact), *_ceilings(exact), *_transitions(exact)]
     rows += [*_trend(plain, "width"), *_trend(plain, "n_samples")]
     if len(curves):
+        rows += [*on_labels(plain, curves)]
         rows += [*_bits(curves), *_exposures(cells, curves_of(cells) if known is None else _of_gradients(known))]
     return _judged(pd.DataFrame(rows, columns=COLUMNS))
 
@@ -133,7 +137,7 @@ def against_literature(table: pd.DataFrame) -> list[str]:
     if judged.empty:
         return []
     verb, margins = ("agrees", "its margin") if len(judged) == 1 else ("agree", "their margins")
-    lines = _count(len(judged), "claim")
+    lines = counted(len(judged), "claim")
     text = f"Against the literature {(judged['agree'] == 'yes').sum()} of {lines} {verb} within {margins}"
     for answer, words in (("no", f"disagree, with Holm's correction for {lines}"), ("undecided", "undecided")):
         named = [f"{row['claim']} ({row['about']})" for _, row in judged[judged["agree"] == answer].iterrows()]
@@ -145,31 +149,14 @@ def _linear(table: pd.DataFrame) -> pd.Series:
     return (table["depth"] == 0) | (table["trainable"] == "readout")
 
 
-def _row(
-    interval: tuple[float, float, float],
-    theirs: tuple[float, float],
-    within: tuple[float, float],
-    margin: str,
-    n_seeds: int,
-    *,
-    ratio: bool = True,
-    **texts: Any,
-) -> dict[str, Any]:
-    """A line. `within`: where a number agrees, by the `margin` that is given with its reason; `ratio`: errors are factors."""
-    value, low, high = interval
-    numbers = {"value": value, "low": low, "high": high, "theirs_low": theirs[0], "theirs_high": theirs[1]}
-    numbers |= {"margin_low": within[0], "margin_high": within[1], "margin": margin}
-    return {"p_value": p_outside(interval, within, n_seeds, ratio=ratio), "agree": None, **numbers, **texts}
-
-
-def _times(factor: float) -> tuple[float, float]:
-    """Within a factor of 1."""
-    return 1 / factor, factor
+def _of_one(table: pd.DataFrame) -> pd.Series:
+    """Of squared errors of one output."""
+    return (table["loss"] == "mse") & (table["n_outputs"] == 1)
 
 
 def _least_squares(cells: pd.DataFrame) -> Iterator[dict[str, Any]]:
     """The mean of what is left, for linear regression and for frozen features apart."""
-    own = cells[_linear(cells) & (cells["loss"] == "mse") & (cells["target"] == "normal") & cells["batch_size"].isna()]
+    own = cells[_linear(cells) & _of_one(cells) & (cells["target"] == "normal") & cells["batch_size"].isna()]
     n, p = own["n_samples"], own["functional_dim"]
     own = own[(n > p) & np.isfinite(own["final_tau"].astype(float))]
     n, p = own["n_samples"], own["functional_dim"]
@@ -178,10 +165,10 @@ def _least_squares(cells: pd.DataFrame) -> Iterator[dict[str, Any]]:
     for is_linear, group in own.groupby(own["depth"] == 0, sort=False):
         sums = group.groupby(clusters(group))[["final_tau", "expected"]].sum()
         interval = mean_interval((sums["final_tau"] / sums["expected"]).to_numpy(float))
-        yield _row(
+        yield line_of(
             interval,
             (1.0, 1.0),
-            _times(LEAST_SQUARES_MARGIN),
+            times(LEAST_SQUARES_MARGIN),
             f"a factor of {LEAST_SQUARES_MARGIN:g}: two samples in twice ten",
             len(sums),
             ratio=False,
@@ -189,17 +176,17 @@ def _least_squares(cells: pd.DataFrame) -> Iterator[dict[str, Any]]:
             about="linear regression" if is_linear else "a readout of frozen features",
             source=ALGEBRA,
             they="tau = (N - p) / (N - 1) in the mean, p parameters",
-            here=f"{_spell(interval)} times that, N = {_span(group['n_samples'])}, {_count(len(sums), 'seed')}",
+            here=f"{spelled(interval)} times that, N = {span(group['n_samples'])}, {counted(len(sums), 'seed')}",
             n_cells=len(group),
         )
 
 
 def _linear_thresholds(curves: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    own = curves[_linear(curves) & (curves["loss"] == "mse") & curves["target"].isin(CONTINUOUS)]
+    own = curves[_linear(curves) & _of_one(curves) & curves["target"].isin(CONTINUOUS)]
     for row in own.to_dict("records"):
         p = row["functional_dim"]
-        yield _row(
-            _n50(row),
+        yield line_of(
+            n50_of(row),
             (p, p + 1),
             (p - HALF_SAMPLE, p + 1 + HALF_SAMPLE),
             "half a sample: counts are whole",
@@ -214,10 +201,10 @@ def _linear_thresholds(curves: pd.DataFrame) -> Iterator[dict[str, Any]]:
 
 
 def _ceilings(curves: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    own = curves[~_linear(curves) & (curves["loss"] == "mse") & curves["target"].isin(CONTINUOUS)]
+    own = curves[~_linear(curves) & _of_one(curves) & curves["target"].isin(CONTINUOUS)]
     for row in own[own["activation"].isin(HOMOGENEOUS)].to_dict("records"):
-        interval = _n50(row, over=row["functional_dim"])
-        yield _row(
+        interval = n50_of(row, over=row["functional_dim"])
+        yield line_of(
             interval,
             (-math.inf, 1.0),
             (-math.inf, 1.0),
@@ -227,7 +214,7 @@ def _ceilings(curves: pd.DataFrame) -> Iterator[dict[str, Any]]:
             about=_network(row),
             source=theory.GRIGSBY,
             they="N50 / (P - H) is at most 1",
-            here=f"{_spell(interval, what_is_known(row))}, P - H = {row['functional_dim']}, {_protocol(row)}",
+            here=f"{spelled(interval, what_is_known(row))}, P - H = {row['functional_dim']}, {_protocol(row)}",
             n_cells=row["n_cells"],
         )
 
@@ -235,8 +222,8 @@ def _ceilings(curves: pd.DataFrame) -> Iterator[dict[str, Any]]:
 def _transitions(curves: pd.DataFrame) -> Iterator[dict[str, Any]]:
     own = curves[~_linear(curves) & (curves["loss"] == "hinge") & curves["activation"].isin(HOMOGENEOUS)]
     for row in own.to_dict("records"):
-        interval = _n50(row, over=row["functional_dim"])
-        yield _row(
+        interval = n50_of(row, over=row["functional_dim"])
+        yield line_of(
             interval,
             TRANSITION,
             TRANSITION,
@@ -246,7 +233,7 @@ def _transitions(curves: pd.DataFrame) -> Iterator[dict[str, Any]]:
             about=_network(row),
             source=GEIGER,
             they=f"N / (P - H) is about 3 ({TRANSITION[0]:.2f} to {TRANSITION[1]:.2f} scanned)",
-            here=f"{_spell(interval, what_is_known(row))}, P - H = {row['functional_dim']}, {_protocol(row)}",
+            here=f"{spelled(interval, what_is_known(row))}, P - H = {row['functional_dim']}, {_protocol(row)}",
             n_cells=row["n_cells"],
         )
     for _, group in own.groupby(list(_PROTOCOL), dropna=False, sort=False):
@@ -262,19 +249,19 @@ _PROTOCOL = tuple(name for name in GROUP_FIELDS if name not in ("n_samples", "de
 def _depths(shallow: pd.DataFrame, deep: pd.DataFrame) -> dict[str, Any]:
     pairs = [(one, other) for one in shallow.to_dict("records") for other in deep.to_dict("records")]
     one, other = min(pairs, key=lambda pair: abs(math.log(pair[1]["functional_dim"] / pair[0]["functional_dim"])))
-    above, below = (_n50(row, over=row["functional_dim"]) for row in (other, one))
+    above, below = (n50_of(row, over=row["functional_dim"]) for row in (other, one))
     interval = ratio_interval(above, below)
-    return _row(
+    return line_of(
         interval,
         (1.0, 1.0),
-        _times(DEPTH_MARGIN),
+        times(DEPTH_MARGIN),
         f"a factor of {DEPTH_MARGIN:.3g}: half of the range that they scanned",
         min(one["n_seeds"], other["n_seeds"]),
         claim="independent of depth",
         about=f"{_network(other)}, over {_network(one)}",
         source=GEIGER,
         they="the transition N / (P - H) is the same",
-        here="unknown" if math.isnan(interval[0]) else f"{_spell(interval)} times",
+        here="unknown" if math.isnan(interval[0]) else f"{spelled(interval)} times",
         n_cells=one["n_cells"] + other["n_cells"],
     )
 
@@ -303,7 +290,7 @@ def _trend(cells: pd.DataFrame, axis: str) -> Iterator[dict[str, Any]]:
     ends = {size: alike.loc[alike[axis] == size, "epoch"] for size in (least, most)}
     medians = [f"{_epochs(values)} at {axis}={size}" for size, values in ends.items()]
     theirs = (-math.inf, 0.0) if axis == "width" else (0.0, math.inf)
-    yield _row(
+    yield line_of(
         interval,
         theirs,
         theirs,
@@ -311,10 +298,10 @@ def _trend(cells: pd.DataFrame, axis: str) -> Iterator[dict[str, Any]]:
         len(by_seed),
         ratio=False,
         claim="wider networks memorize sooner" if axis == "width" else "more samples take longer",
-        about=f"{axis} {_span(used[axis])}, depth {_span(used['depth'])}",
+        about=f"{axis} {span(used[axis])}, depth {span(used['depth'])}",
         source=ARPIT,
         they="epochs to fit fall with the width" if axis == "width" else "epochs to fit grow with the number of samples",
-        here=f"rank correlation {_spell(interval)}, {_count(len(by_seed), 'seed')}; median epoch {', '.join(medians)}",
+        here=f"rank correlation {spelled(interval)}, {counted(len(by_seed), 'seed')}; median epoch {', '.join(medians)}",
         n_cells=len(used),
     )
 
@@ -334,13 +321,14 @@ def _rank_correlations(epochs: pd.DataFrame) -> pd.Series:
 
 
 def _bits(curves: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    own = curves[~_linear(curves) & curves["bits_per_param"].notna()]
+    # Of targets that are numbers: bits of labels are told by themselves.
+    own = curves[~_linear(curves) & curves["bits_per_param"].notna() & (curves["target"] != "labels")]
     for _, group in own.groupby("tau", sort=False):
         best = group.iloc[int(group["bits_per_param"].argmax())].to_dict()
         value = best["bits_per_param"]
         interval = (value, value * best["n50_low"] / best["n50"], value * best["n50_high"] / best["n50"])
         least, most = min(theory.BITS_PER_PARAM), max(theory.BITS_PER_PARAM)
-        yield _row(
+        yield line_of(
             interval,
             (least, most),
             (math.nan, math.nan),
@@ -350,7 +338,7 @@ def _bits(curves: pd.DataFrame) -> Iterator[dict[str, Any]]:
             about=f"{_network(best)}: the most among {len(group)} N50",
             source="; ".join(theory.BITS_PER_PARAM.values()),
             they=" / ".join(f"{bits:g}" for bits in theory.BITS_PER_PARAM),
-            here=f"{_spell(interval)}, {_protocol(best)}",
+            here=f"{spelled(interval)}, {_protocol(best)}",
             n_cells=best["n_cells"],
         ) | {"agree": "for orientation", "p_value": math.nan}
 
@@ -369,24 +357,20 @@ def _exposures(cells: pd.DataFrame, known: Iterable[tuple[str, pd.DataFrame]]) -
         interval = tuple(row[name] ** doublings for name in ("growth", "growth_low", "growth_high"))
         networks = table[(table["setting"] == row["setting"]) & (table["budget"] == many)]
         bounds = row["n_above"] + row["n_below"]
-        yield _row(
+        yield line_of(
             (interval[0], interval[1], interval[2]),
             (math.nan, math.nan),
             (math.nan, math.nan),
             "",
             row["n_networks"],
             claim="bits for each parameter grow with exposures",
-            about=f"{row['n_networks']} of {_count(len(networks), 'network')}"
-            + (f", {_count(bounds, 'bound')}" if bounds else ""),
+            about=f"{row['n_networks']} of {counted(len(networks), 'network')}"
+            + (f", {counted(bounds, 'bound')}" if bounds else ""),
             source=EXPOSED,
             they=f"at least 1 after {few} exposures, at least 2 after {many}",
-            here=f"N50 after {many} epochs is {_spell(interval)} times that after {few}, tau {_span(networks['tau'])}",
+            here=f"N50 after {many} epochs is {spelled(interval)} times that after {few}, tau {span(networks['tau'])}",
             n_cells=int(networks["n_cells"].sum()),
         ) | {"agree": "for orientation", "p_value": math.nan}
-
-
-def _n50(row: Mapping[Any, Any], over: float = 1.0) -> tuple[float, float, float]:
-    return row["n50"] / over, row["n50_low"] / over, row["n50_high"] / over
 
 
 def _network(row: Mapping[Any, Any]) -> str:
@@ -396,31 +380,12 @@ def _network(row: Mapping[Any, Any]) -> str:
 
 
 def _protocol(row: Mapping[Any, Any]) -> str:
-    return f"tau {row['tau']:g}, {row['max_epochs']} epochs, {_count(row['n_seeds'], 'seed')}"
+    return f"tau {row['tau']:g}, {row['max_epochs']} epochs, {counted(row['n_seeds'], 'seed')}"
 
 
 def _equals(row: Mapping[Any, Any]) -> str:
     says = what_is_known(row)
-    return f"{'= ' * (says == 'value')}{_spell(_n50(row), says)}"
-
-
-def _spell(interval: tuple[float, float, float], says: Known = "value") -> str:
-    """A number with its interval, or what else is known of it.
-
-    >>> _spell((0.8123, 0.75, 0.861)), _spell((math.nan, 2.0, math.inf), "more"), _spell((1.5, math.nan, math.nan))
-    ('0.812 (0.75 to 0.861)', '> 2', '1.5 (no interval)')
-    """
-    value, low, high = (f"{number:.3g}" for number in interval)
-    number = f"{value} ({'no interval' if math.isnan(interval[1]) else f'{low} to {high}'})"
-    return {"value": number, "more": f"> {low}", "less": f"< {high}", "nothing": "unknown"}[says]
-
-
-def _span(values: pd.Series) -> str:
-    return f"{values.min()}" if values.min() == values.max() else f"{values.min()} to {values.max()}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'s' * (number != 1)}"
+    return f"{'= ' * (says == 'value')}{spelled(n50_of(row), says)}"
 
 
 def _epochs(values: pd.Series) -> str:

@@ -61,6 +61,9 @@ def acts(strength: Any) -> bool:
 def _label(row: pd.Series, names: list[str]) -> str:
     """The row's values of these fields; strengths only where they act, where they stand for a regularization of their name."""
     shown = [name for name in names if name not in STRENGTHS or name in strengths_on(row)]
+    # What labels are told by does not use it.
+    if "tau" in shown and row["criterion"] == "recall":
+        shown.remove("tau")
     if "regularization" in shown and row["regularization"] in shown:
         shown.remove("regularization")
     return ", ".join(spell(name, row[name]) for name in shown)

@@ -19,6 +19,7 @@ from bench.statistics.capacity import curves, of_curves
 from bench.statistics.evidence import evidence
 from bench.statistics.fans import fans
 from bench.statistics.incidence import incidence, log_rank
+from bench.statistics.labels import on_samples
 from bench.statistics.published import published
 from bench.statistics.ranking import ranking
 from bench.statistics.rates import compare_rates
@@ -65,6 +66,7 @@ class Tables:
     by_lm: pd.DataFrame
     scaling: pd.DataFrame
     scaling_residuals: pd.DataFrame
+    labels: pd.DataFrame
     published: pd.DataFrame
     theory: pd.DataFrame
     learning_rates: pd.DataFrame
@@ -145,6 +147,7 @@ def make(store: Store, told: Callable[[str, float], None] = lambda name, share: 
         by_lm=made("by_lm", lambda: by_lm(capacity, keyed)),
         scaling=made("scaling", lambda: laws()[0]),
         scaling_residuals=made("scaling_residuals", lambda: laws()[1]),
+        labels=made("labels", lambda: on_samples(keyed), product),
         published=made("published", lambda: published(cells, capacity, known()), not variants),
         theory=made("theory", lambda: theory.table(groups), not variants),
         # And its rates were tried at sample counts and seeds of their own.

@@ -34,7 +34,9 @@ def thresholds(cells: pd.DataFrame, groups: pd.DataFrame) -> pd.DataFrame:
     members = [np.flatnonzero((number == group) & measured) for group in range(len(groups))]
     seeds = cells[list(SEEDS)].to_numpy()
     rows = []
-    for group, (tau, own) in enumerate(zip(groups["tau"], members, strict=True)):
+    # By recall training ends at whatever tau: no rung says more than that it came first.
+    taus = groups["tau"].where(groups["criterion"] != "recall")
+    for group, (tau, own) in enumerate(zip(taus, members, strict=True)):
         for rung in (*(rung for rung in LADDER if rung > tau), "own"):
             reached = epochs[rung][own]
             count, n = int(np.isfinite(reached).sum()), len(own)

@@ -168,7 +168,7 @@ def test_a_list_that_the_shell_split_is_told_so(split, written, memcap):
 
 
 def test_an_unknown_grid_is_named_with_those_there_are(memcap):
-    known = "check, default, frontier, learning_rate, lm, precision, published, question, regularization, smoke"
+    known = "check, default, frontier, labels, labels_wide, learning_rate, lm, precision, published, question, regularization, smoke"
     assert memcap("grid=huge") == (2, "", f"memcap: grid=huge: is not in conf/grid; choose from: {known}\n")
 
 

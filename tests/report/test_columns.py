@@ -6,41 +6,56 @@ import re
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
-from bench.protocol.cells import FIELDS
+import bench
+from bench.protocol.cells import FIELDS, LATER, NO_TAU
 from bench.protocol.columns import ASKED, TABLES, columns_of
 from bench.protocol.fields import FIELD_LIST
+from bench.report.build import build
 from bench.store.schema import RUNG_COLUMNS, SCHEMAS
 from tests.conftest import ROOT
 
 REFERENCE = ROOT / "results" / "reference"
 
 
-def tables(run_dir: Path) -> list[Path]:
-    """Every table of a run with all kinds of cells, and of the published runs and comparisons."""
-    return [*run_dir.glob("tables/*.csv"), *REFERENCE.glob("*/tables/*.csv")]
+@pytest.fixture(scope="module")
+def on_labels(tmp_path_factory) -> Path:
+    """A run on random labels, some of which train to the end of their budget, with its report."""
+    folder = tmp_path_factory.mktemp("report") / "labels"
+    asked = {"depth": 1, "width": 4, "d_in": 4, "target": "labels", "n_classes": 4, "loss": "cross_entropy"}
+    cells = bench.expand(**asked, n_samples=[4, 12, 60], seed=range(3), max_epochs=200, learning_rate=[0.003, 0.01])
+    cells += bench.expand(**asked, n_samples=[4, 12, 60], seed=range(3), max_epochs=200, criterion="tau", tau=NO_TAU)
+    bench.run(cells, run_dir=folder)
+    build(folder)
+    return folder
+
+
+def tables(*run_dirs: Path) -> list[Path]:
+    """Every table of runs with all kinds of cells, and of the published runs and comparisons."""
+    return [*(path for run_dir in run_dirs for path in run_dir.glob("tables/*.csv")), *REFERENCE.glob("*/tables/*.csv")]
 
 
 def columns(path: Path) -> list[str]:
     return list(pd.read_csv(path, nrows=0).columns)
 
 
-def test_every_column_of_every_table_is_in_the_list_in_its_order(run_dir):
-    for path in tables(run_dir):
+def test_every_column_of_every_table_is_in_the_list_in_its_order(run_dir, on_labels):
+    for path in tables(run_dir, on_labels):
         listed, own = list(columns_of(path.stem)), columns(path)
         assert set(own) <= set(listed), (path, set(own) - set(listed))
         if path.stem != "thresholds":  # Has the fields that vary, those of the maps first.
             assert own == [name for name in listed if name in own], path
 
 
-def test_every_column_of_the_list_is_in_a_table(run_dir):
+def test_every_column_of_the_list_is_in_a_table(run_dir, on_labels):
     seen: dict[str, set[str]] = {name: set() for name in TABLES}
-    for path in tables(run_dir):
+    for path in tables(run_dir, on_labels):
         seen[path.stem] |= set(columns(path))
     for name, there in seen.items():
         missing = set(columns_of(name)) - there
-        # Of the fields this one has those that vary.
-        assert missing <= (set(FIELDS) if name == "thresholds" else set()), (name, missing)
+        # Of the fields this one has those that vary; what was published before a field was there lacks it.
+        assert missing <= (set(FIELDS) if name == "thresholds" else set(LATER)), (name, missing)
 
 
 def test_the_list_of_cells_is_the_schema_of_the_store():
@@ -91,3 +106,13 @@ def test_headers_of_the_page_tell_what_their_columns_are(run_dir):
         assert headers and all(re.search(r' title="[^"]{8,}"', header) for header in headers)
     assert 'title="N50, the sample count at which half of the seeds memorize' in page
     assert '"title":"final_tau","about":"tau when training ended' in page
+
+
+def test_the_report_of_labels_says_what_they_come_to_in_bits(on_labels):
+    found = (on_labels / "findings.md").read_text()
+    assert "Left out for an error" not in found
+    assert re.search(r"On labels networks store at most [\d.]+ \([\d.]+ to [\d.]+\) bits for each parameter", found)
+    assert "tau 0.01" not in found and "to every label" in found
+    assert (on_labels / "figures" / "labels.png").exists()
+    told = pd.read_csv(on_labels / "tables" / "labels.csv")
+    assert (told["bits"] <= told["whole_bits"]).all() and (told["learned"] <= told["recalled"]).all()

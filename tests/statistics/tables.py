@@ -16,6 +16,7 @@ from bench.statistics.by_lm import by_lm
 from bench.statistics.capacity import capacities
 from bench.statistics.evidence import evidence
 from bench.statistics.incidence import incidence, log_rank
+from bench.statistics.labels import on_samples
 from bench.statistics.published import published
 from bench.statistics.ranking import ranking
 from bench.statistics.rates import compare_rates
@@ -50,6 +51,7 @@ def table(*rows: dict) -> pd.DataFrame:
                 "best_val_mse": math.nan,
                 "final_val_mse": math.nan,
                 "bits_per_param": math.nan,
+                "calibrated_bits": math.nan,
             }
             | row
         )
@@ -94,6 +96,7 @@ def tables(cells: pd.DataFrame, *, variants: bool = False, validation: pd.DataFr
         by_lm=by_lm(capacity, keyed),
         scaling=laws,
         scaling_residuals=left,
+        labels=on_samples(keyed),
         published=none if variants else published(cells, capacity),
         theory=none if variants else theory.table(grouped),
         learning_rates=compare_rates(grouped),
