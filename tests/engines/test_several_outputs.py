@@ -8,13 +8,18 @@ import random
 
 import numpy as np
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from bench.engines.choice import native_is_built
 from bench.protocol.cells import Cell, Status
 from bench.protocol.networks import initial_layers
 from bench.protocol.noise import training_data
+from tests.engines.protocols import ACTIVATIONS
 from tests.engines.test_packing import mixed_cells
-from tests.engines.training import NOT_BUILT, train, untimed
+from tests.engines.test_shapes import within
+from tests.engines.training import ENGINES, NOT_BUILT, TENSOR_CORES_ON_HOST, engine_named, every, train, untimed
+from tests.engines.witness import plain
 
 if not native_is_built():
     pytest.skip(NOT_BUILT, allow_module_level=True)
@@ -116,3 +121,37 @@ def test_the_loss_of_a_label_that_is_all_but_sure_keeps_its_digits(engine, dtype
         elif loss > 1:
             assert outcome.curve[0].tau == pytest.approx(loss / math.log(6), rel=1e-6)
     assert seen > 10
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(
+    outputs=st.integers(2, 150),
+    labels=st.booleans(),
+    width=st.integers(1, 150),
+    depth=st.integers(0, 4),
+    n_samples=st.integers(1, 1000),
+    d_in=st.integers(1, 40),
+    activation=st.sampled_from(ACTIVATIONS),
+)
+@example(outputs=16, labels=True, width=8, depth=1, n_samples=65, d_in=3, activation="relu")
+@example(outputs=300, labels=False, width=5, depth=2, n_samples=70, d_in=3, activation="tanh")
+@pytest.mark.parametrize("name", every(*ENGINES[1:], TENSOR_CORES_ON_HOST))
+def test_any_number_of_outputs_trains_like_the_plain_loop(name, outputs, labels, **shape):
+    """Under SGD: Adam's first step takes the sign of a gradient, however small."""
+    double = name != TENSOR_CORES_ON_HOST
+    own = {"n_classes": outputs, **LABELS} if labels else {"n_outputs": outputs}
+    cell = within(
+        3e7 if double else 5e6,
+        **shape,
+        **own,
+        dtype="float64" if double else "float32",
+        optimizer="sgd",
+        learning_rate=1e-3,
+        max_epochs=2,
+        tau=1e-9,
+    )
+    (outcome,) = train([cell], engine=engine_named(name)).values()
+    tau, _ = plain(cell, None)
+    assert [point.tau for point in outcome.curve] == pytest.approx(
+        [tau[point.epoch] for point in outcome.curve], rel=1e-8 if double else 1e-5, abs=1e-12 if double else 1e-6
+    )

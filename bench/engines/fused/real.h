@@ -63,8 +63,8 @@ template <class Real> FUSED_FN bool is_finite(Real x) { return x - x == 0; }
 
 // Both that follow are of a number, or of a vector of them beside Real and integers as wide as it.
 
-// exp(x): x = k ln 2 + r, |r| <= ln 2 / 2, the Taylor polynomial of r to the precision of the type. Saturates where exp would
-// overflow or fall below the smallest normal number.
+// exp(x): x = k ln 2 + r, |r| <= ln 2 / 2, the Taylor polynomial of r to the precision of the type, within 1 in the last place of the
+// result. Saturates where exp would overflow or fall below the smallest normal number.
 template <class Number, class Real = Number, class Whole = typename Bits<Real>::Int> FUSED_FN Number exp_(Number x) {
   typedef Bits<Real> B;
   x = at_most(at_least(x, Number{} + (Real)B::LEAST), Number{} + (Real)B::MOST);
@@ -95,7 +95,8 @@ template <class Number, class Real = Number, class Whole = typename Bits<Real>::
 }
 
 // ln(1 + x) for 0 <= x < 2**100: 1 + x = 2**k (1 + f), 1 + f between sqrt(1/2) and sqrt 2, where f is x to the last bit if k is 0. With
-// s = f / (2 + f) it is ln(1 + f) = 2 atanh(s) = f - s (f - r), r = 2 (s**2 / 3 + s**4 / 5 + ...), as far as the precision of the type.
+// s = f / (2 + f) it is ln(1 + f) = 2 atanh(s) = f - s (f - r), r = 2 (s**2 / 3 + s**4 / 5 + ...), to the precision of the
+// type; all within 2 in the last place of the result (tests/engines/test_elementary.py).
 template <class Number, class Real = Number, class Whole = typename Bits<Real>::Int> FUSED_FN Number log1p_(Number x) {
   typedef Bits<Real> B;
   const Whole k = (bits_of<Whole>(1 + x) - bits_of<typename B::Int>((Real)0.70710678118654752440)) >> B::MANTISSA;
