@@ -64,6 +64,7 @@ def _diagnosed(values: dict[str, Any]) -> bool:
             optimizer=optimizer
             if values["learning_rate"] is None or optimizer not in NAMED
             else (optimizer, values["learning_rate"]),
+            progress=True,
             **{name: values[name] for name in ("batch_size", "max_epochs", "tau", "measured", "seeds", "budget_s", "device")},
         )
     print(found)

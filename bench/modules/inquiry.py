@@ -90,12 +90,13 @@ class Inquiry:
         self.remedy: Trial | None = None
         # `loses`, of the seeds of the ladder alone, so that it is known before anything else is trained.
         self.loses_asked = False
+        self.started = trainer.clock()
         self.deadline = math.inf
         self._left_to_try = MOST_TRIED
 
     def run(self) -> None:
         """Train until a change is confirmed, nothing is left to try, or the time is over."""
-        started = self.trainer.clock()
+        self.started = started = self.trainer.clock()
         if self._budget_s is not None:
             self.deadline = started + self._budget_s
         trial = self.asked.trial
@@ -157,6 +158,11 @@ class Inquiry:
         factors = (*LOWER, *MUCH_LOWER) if self.loses else ()
         made = [dataclasses.replace(own, recipe=own.recipe.scaled(factor)) for factor in factors]
         return [*made, *([dataclasses.replace(own, mode=TRAIN)] if self.other_mode else [])]
+
+    @property
+    def share(self) -> float:
+        """Of its time, how much is over: 0 as long as it is not known how much it has."""
+        return (self.trainer.clock() - self.started) / (self.deadline - self.started)
 
     @property
     def _outputs(self) -> int:

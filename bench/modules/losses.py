@@ -15,6 +15,9 @@ from torch.nn import functional
 from bench.protocol.grid import GridError
 from bench.protocol.names import did_you_mean
 
+# What code of the user's own may raise: anything, and a script that is imported may end the program. Not Ctrl-C.
+RAISED = (Exception, SystemExit)
+
 # A probability is this far from 0 and 1 at least where its logarithm is taken.
 SURE = 1e-12
 
@@ -51,7 +54,9 @@ class Loss:
             raise GridError("loss", self.name, rule, "give y.long()")
         try:
             value = self.value(outputs, targets)
-        except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
+        except torch.OutOfMemoryError:
+            raise
+        except RAISED as error:
             raise GridError("loss", self.name, f"cannot be taken: {first_line(error)}", _compared(outputs, targets)) from error
         if not isinstance(value, Tensor) or value.ndim:
             what = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__

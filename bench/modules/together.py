@@ -15,10 +15,11 @@ from torch.func import functional_call, grad_and_value, vjp, vmap
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 
 from bench.modules.activations import applied
+from bench.modules.clocks import Clock
 from bench.modules.networks import Prepared, quiet
 from bench.modules.orders import batches
 from bench.modules.traced import traced
-from bench.modules.trials import Clock, Curve, Job, stopped_at
+from bench.modules.trials import Curve, Job, stopped_at
 
 # Epochs between looks at the clock and at what was reached: at most so many, and so few that a look comes each so many seconds.
 MOST_EPOCHS, LOOK_S = 64, 0.25

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
 
 from bench.modules import alone, together
-from bench.modules.batches import Batch, noise
+from bench.modules.batches import Batch, Shapes, noise
+from bench.modules.clocks import Clock
 from bench.modules.losses import Scale
 from bench.modules.networks import Prepared, prepared
 from bench.modules.probe import Facts
 from bench.modules.randomness import drawn, stream
 from bench.modules.sources import Source
 from bench.modules.together import CannotStack
-from bench.modules.trials import TRAIN, Clock, Curve, Ended, Job, Trial, ended
+from bench.modules.trials import TRAIN, Curve, Ended, Job, Trial, ended
 from bench.protocol.grid import GridError
 
 # Numbers that a pack of networks may hold: parameters with gradients and the optimizer's state, and what the layers give,
@@ -34,10 +35,16 @@ class Trainer:
     """Trains jobs on one network and batch, each once; `why_alone` says why some could not train together, in words."""
 
     def __init__(
-        self, source: Source, batch: Batch | tuple, facts: Facts, device: torch.device, clock: Clock = time.process_time
+        self,
+        source: Source,
+        batch: Batch | Shapes,
+        facts: Facts,
+        device: torch.device,
+        clock: Clock = time.process_time,
+        told: Callable[[], None] = lambda: None,
     ):
-        """`batch`: data, or shapes of which each seed has noise of its own; `clock`: of deadlines."""
-        self.clock = clock
+        """`batch`: data, or shapes: each seed has noise of its own; `clock`: of deadlines; `told`: called as one ends."""
+        self.clock, self._told = clock, told
         self.source, self.batch, self.facts, self.device = source, batch, facts, device
         self.results: dict[Job, Ended] = {}
         self.why_alone: list[str] = []
@@ -66,7 +73,7 @@ class Trainer:
     @property
     def n_samples(self) -> int:
         """Samples of the batch."""
-        return len(self.batch) if isinstance(self.batch, Batch) else self.batch[0][0]
+        return len(self.batch) if isinstance(self.batch, Batch) else self.batch.targets[0]
 
     def _pack(self, jobs: list[Job], deadline: float) -> list[Job]:
         with _threads(self._numbers()):
@@ -129,6 +136,7 @@ class Trainer:
         def over(place: int, curve: Curve) -> None:
             own, job = networks[place], jobs[place]
             self.results[job] = ended(curve, job.trial, own.scale, to_end=job.to_end, together=True)
+            self._told()
 
         try:
             curves = together.train(networks, jobs, deadline, self.clock, over)
@@ -151,6 +159,7 @@ class Trainer:
             except torch.OutOfMemoryError as error:
                 raise _too_large(self.source.name, self.device) from error
             self.results[job] = ended(curve, job.trial, own.scale, to_end=job.to_end, together=False)
+            self._told()
             if curve.cut:
                 return list(jobs[number:])
         return []
