@@ -52,7 +52,7 @@ def train(own: Prepared, job: Job, deadline: float, clock: Clock = time.process_
             if value is not None:
                 optimizer.zero_grad()
                 _descend(value)
-                optimizer.step()
+                optimizer.step()  # pyright: ignore[reportCallIssue]
                 continue
             for places in batches(job.seed, epoch, count, trial.batch_size, shuffle=trial.shuffle):
                 _step(own, trial.loss, optimizer, places)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import pickle
 import re
+import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -190,7 +191,10 @@ def _held(path: Path) -> Any:
         with np.load(path, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
     if path.suffix == ".pt":
-        return torch.load(path, weights_only=True)
+        with warnings.catch_warnings():
+            # Of pickles that it then refuses.
+            warnings.simplefilter("ignore", UserWarning)
+            return torch.load(path, weights_only=True)
     import pandas as pd
 
     if path.suffix == ".parquet" and not path.read_bytes().startswith(b"PAR1"):

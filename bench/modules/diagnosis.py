@@ -26,6 +26,7 @@ from bench.modules.losses import spelled
 from bench.modules.networks import quiet
 from bench.modules.probe import Layer
 from bench.modules.questions import SEEDS, Question, check_budget, question
+from bench.modules.threads import as_many_as_pay
 from bench.modules.training import Trainer
 from bench.modules.trials import EVAL
 from bench.modules.verdict import Verdict, verdict
@@ -198,7 +199,6 @@ def diagnosed(
 ) -> ModuleDiagnosis:
     """The diagnosis of a question, which was asked at `since`: `budget_s`, and what it has without one, are by this clock."""
     with quiet(), Bar(shown=progress, stays=False) as bar:
-        findings = looks(asked)
 
         def told() -> None:
             ended = trainer.results.values()
@@ -206,6 +206,8 @@ def diagnosed(
             bar.show(inquiry.share, [f"{done} trained", f"{sum(one.memorized for one in ended)} memorized"])
 
         trainer = Trainer(asked.source, asked.batch, asked.facts, asked.device, clock, told)
+        with as_many_as_pay(trainer.numbers):
+            findings = looks(asked)
         inquiry = Inquiry(asked, findings, trainer, budget_s)
         if not any(one.about is Held.DATA for one in findings):
             inquiry.run()

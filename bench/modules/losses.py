@@ -24,6 +24,9 @@ SURE = 1e-12
 # Of the search for the best outputs under a loss of which nothing is known.
 MOST_STEPS = 200
 
+# It ends where outputs and loss change by less than this; a floor below this share of the constant's loss is 0 that it missed.
+STILL, FOUND = 1e-14, 1e-9
+
 
 class Kind(StrEnum):
     """What targets are to a loss."""
@@ -194,7 +197,7 @@ def scale_of(loss: Loss, targets: Tensor | tuple[Tensor, ...], group: Tensor, ou
         floor = None
     if floor is None:
         floor = float(loss.of(best_outputs(loss, targets, group, outputs), targets))
-        floor = 0.0 if abs(floor) < 1e-9 * abs(constant) else floor
+        floor = 0.0 if abs(floor) < FOUND * abs(constant) else floor
     return Scale(floor, constant)
 
 
@@ -269,7 +272,7 @@ def _searched(loss: Loss, targets: Tensor | tuple[Tensor, ...], group: Tensor, o
     best, least = outputs.mean(dim=0, keepdim=True).expand_as(outputs), math.inf
     for start in (torch.zeros_like(outputs[:1]), outputs.mean(dim=0, keepdim=True)):
         table = start.double().repeat(count, *[1] * (outputs.ndim - 1)).requires_grad_()
-        search = torch.optim.LBFGS([table], max_iter=MOST_STEPS, line_search_fn="strong_wolfe", tolerance_change=1e-14)
+        search = torch.optim.LBFGS([table], max_iter=MOST_STEPS, line_search_fn="strong_wolfe", tolerance_change=STILL)
 
         def closure(table: Tensor = table, search: torch.optim.LBFGS = search) -> Tensor:
             search.zero_grad()

@@ -16,6 +16,7 @@ from bench.modules.optimizers import recipe_of
 from bench.modules.probe import MOST_OUTPUTS, rank
 from bench.modules.questions import Question, question
 from bench.modules.sources import Source
+from bench.modules.threads import as_many_as_pay
 from bench.modules.training import Trainer
 from bench.modules.trials import EVAL, Ended, Job, Trial
 from bench.protocol.cells import Status
@@ -163,7 +164,8 @@ class OnNoise:
 
             def found() -> int | None:
                 shown = noise(self.setup.of_a_sample.of(count), self.setup.first_seed)
-                return rank(network, shown.map(lambda own: own.to(asked.device), lambda own: own))
+                with as_many_as_pay(count * outputs * asked.facts.n_params):
+                    return rank(network, shown.map(lambda own: own.to(asked.device), lambda own: own))
 
             known = found()
             while known is not None and known * ENOUGH > count * outputs and 2 * count * outputs <= MOST_OUTPUTS:

@@ -17,6 +17,7 @@ from bench.modules.optimizers import recipe_of
 from bench.modules.probe import Facts, probe
 from bench.modules.randomness import drawn
 from bench.modules.sources import Source
+from bench.modules.threads import OF_OUTPUTS, OF_PARAMETERS, as_many_as_pay
 from bench.modules.trials import EVAL, TRAIN, Stop, Trial
 from bench.protocol.cells import MAX_SEED
 from bench.protocol.grid import GridError
@@ -88,13 +89,14 @@ def question(
     given = batch_of(batch) if shapes is None else shapes_of(shapes, samples=True)
     shown = given if isinstance(given, Batch) else noise(given, drawn_seeds[0])
     cast: tuple[str, ...] = ()
-    if isinstance(given, Batch):
-        given, cast = _fitting(given, first, own_loss, source)
-        shown = given
-    network = source.draw(drawn_seeds[0]).to(where)
     mode = TRAIN if source.template.training else EVAL
-    shown = shown.map(lambda own: own.to(where), lambda own: own.to(where))
-    facts = probe(network, shown, own_loss, mode, ranked=ranked)
+    with as_many_as_pay(_numbers(source, shown)):
+        if isinstance(given, Batch):
+            given, cast = _fitting(given, first, own_loss, source)
+            shown = given
+        network = source.draw(drawn_seeds[0]).to(where)
+        shown = shown.map(lambda own: own.to(where), lambda own: own.to(where))
+        facts = probe(network, shown, own_loss, mode, ranked=ranked)
     owner = module if isinstance(module, nn.Module) else source.template
     recipe = recipe_of(optimizer, owner, instance=source.is_instance)
     # What it may be was checked above.
@@ -132,6 +134,12 @@ def check_whole(name: str, value: object) -> None:
     """
     if type(value) is not int or value < 1:
         raise GridError(name, value, "must be a whole number of at least 1", "give for example 100")
+
+
+def _numbers(source: Source, batch: Batch) -> int:
+    """About as many numbers as a pass takes, before it is known what the layers give."""
+    given = sum(own.numel() for own in batch.inputs)
+    return OF_PARAMETERS * sum(own.numel() for own in source.template.parameters()) + OF_OUTPUTS * given
 
 
 def _seeds(seeds: Iterable[int] | int) -> tuple[int, ...]:

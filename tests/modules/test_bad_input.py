@@ -339,6 +339,10 @@ def test_the_command_diagnoses_the_network_and_the_batch_that_it_names(memcap, t
             "memcap: model_args.widht=3: is no argument of make; did you mean width?",
         ),
         (["model=own_good"], "memcap: model=own_good: must name a module and a function; write model=package.module:factory"),
+        (["model=own_good:make", "model_args=3"], "memcap: model_args=3: must be a mapping of arguments"),
+        (["model=own_good:make", "data=[1,2]", "noise=null"], "memcap: data=[1, 2]: must be a text"),
+        (["model=own_good:make", "learning_rate=-1"], "memcap: learning_rate=-1: must be a positive number"),
+        (["model=own_good:make", "noise=[[4,2],[3,1]]"], "memcap: noise=[[4, 2], [3, 1]]: must be two shapes"),
         (["model=own_good:make", "los=mse"], "memcap: los: is not a setting; did you mean loss?"),
     ],
 )
@@ -346,7 +350,7 @@ def test_a_network_that_cannot_be_imported_is_told_with_file_and_line(words, mes
     (tmp_path / "own_broken.py").write_text("import math\nmath.nothing\n")
     (tmp_path / "own_exits.py").write_text("import sys\n\nsys.exit(0)\n")
     (tmp_path / "own_good.py").write_text(FACTORY)
-    done = memcap("diagnose", *words, "noise=[[4,2],[4,1]]")
+    done = memcap("diagnose", "noise=[[4,2],[4,1]]", *words)
     assert done.status == 2 and message in done.err and done.err.count("\n") == 1
 
 

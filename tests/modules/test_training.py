@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -408,3 +409,34 @@ def test_time_that_is_too_short_gives_up_the_longest_and_the_last():
     assert set(late) == {Job(asked.trial, 0), Job(asked.trial, 1)} and not trainer.results[Job(short, 0)].cut
     # They count as trained in vain as far as they came, not as never tried; more time trains them to their end.
     assert all(trainer.results[job].cut and not trainer.results[job].memorized for job in late)
+
+
+class Threads(nn.Module):
+    """Keeps how many threads torch had in each pass."""
+
+    seen: ClassVar[set[int]] = set()
+
+    def __init__(self, width):
+        super().__init__()
+        self.first, self.last = nn.Linear(2, width), nn.Linear(width, 1)
+
+    def forward(self, x):
+        Threads.seen.add(torch.get_num_threads())
+        return self.last(torch.tanh(self.first(x)))
+
+
+def test_a_small_network_is_looked_at_and_trained_by_one_thread_and_a_large_one_by_all():
+    """Two that wake each other in each pass take many times as long on a busy machine."""
+    x, y = torch.randn(4, 2, generator=DRAWS), torch.randn(4, 1, generator=DRAWS)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        for width, known in ((8, {1}), (180_000, {2})):
+            Threads.seen.clear()
+            bench.diagnose(Threads(width), (x, y), max_epochs=2, seeds=[0], budget_s=0.01)
+            assert Threads.seen == known and torch.get_num_threads() == 2
+        Threads.seen.clear()
+        bench.capacity(Threads(8), ((2,), (1,)), max_epochs=2, search=bench.Search(most_cells=2))
+        assert Threads.seen == {1}
+    finally:
+        torch.set_num_threads(before)
