@@ -62,8 +62,8 @@ class Capacity(NamedTuple):
     def __str__(self) -> str:
         where = f"{self.n50:.3g} samples" if math.isfinite(self.n50) else f"{self.side} all counts that were tried"
         rank = "" if self.rank is None else f", Jacobian's rank {self.rank}"
-        interval = f"{self.low:.3g} to {self.high:.3g}"
-        return f"N50 is {where} ({interval}); {self.n_params} parameters{rank}; {len(self.trained)} trainings"
+        interval = f"{self.low:.3g} to {self.high:.3g}" if math.isfinite(self.high) else f"{self.low:.3g} or more"
+        return f"N50 is {where} (95 %: {interval}); {self.n_params} parameters{rank}; {len(self.trained)} trainings"
 
 
 def capacity(
