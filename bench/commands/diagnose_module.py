@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,12 @@ def main(arguments: Sequence[str], *, fail: bool) -> int:
 def _diagnosed(values: dict[str, Any]) -> bool:
     """Diagnose and print; whether the network memorizes as asked."""
     check_texts(values, ("model", "loss", "optimizer"), "diagnose")
+    check_texts(values, [name for name in ("data", "device") if values[name] is not None], "diagnose")
+    if not isinstance(values["model_args"], dict):
+        raise GridError("model_args", values["model_args"], "must be a mapping of arguments", "write model_args.NAME=value")
+    rate = values["learning_rate"]
+    if rate is not None and (isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate < math.inf):
+        raise GridError("learning_rate", rate, "must be a positive number", "give for example 0.01")
     if (values["data"] is None) == (values["noise"] is None):
         raise GridError("data", values["data"], "or noise must be given, one of them", "write data=batch.npz")
     from bench.modules.batches import read
@@ -54,7 +61,7 @@ def _diagnosed(values: dict[str, Any]) -> bool:
     loss, optimizer = values["loss"], values["optimizer"]
     folder = None if values["run_dir"] is None else owned(Path(str(values["run_dir"])))
     # A factory may import what lies beside it when it is called.
-    with importable(), by_their_own_name():
+    with importable(), by_their_own_name(shapes="noise"):
         found = diagnose(
             imported(values["model"]),
             None if values["data"] is None else read(values["data"]),
@@ -64,6 +71,7 @@ def _diagnosed(values: dict[str, Any]) -> bool:
             optimizer=optimizer
             if values["learning_rate"] is None or optimizer not in NAMED
             else (optimizer, values["learning_rate"]),
+            progress=True,
             **{name: values[name] for name in ("batch_size", "max_epochs", "tau", "measured", "seeds", "budget_s", "device")},
         )
     print(found)

@@ -62,11 +62,15 @@ def check_texts(values: Mapping[str, Any], names: Sequence[str], command: str) -
 
 
 @contextmanager
-def by_their_own_name() -> Iterator[None]:
-    """Arguments are called model_args on the command line."""
+def by_their_own_name(**names: str) -> Iterator[None]:
+    """Arguments are called model_args on the command line; `names`: what else is called otherwise there."""
     try:
         yield
     except GridError as error:
-        if not error.name.startswith("arguments"):
+        first, point, rest = error.name.partition(".")
+        own = {"arguments": "model_args", **names}.get(first)
+        if own is None:
             raise
-        raise GridError(error.name.replace("arguments", "model_args", 1), error.value, error.rule, error.remedy) from None
+        # As it is written there.
+        remedy = error.remedy.replace("((", "[[").replace("))", "]]") if own == "noise" else error.remedy
+        raise GridError(f"{own}{point}{rest}", error.value, error.rule, remedy) from None

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
-from bench.modules.diagnosis import diagnose
+from bench.modules.clocks import own_time
+from bench.modules.diagnosis import diagnosed
 from bench.modules.networks import quiet
 from bench.modules.questions import check_budget, check_whole, question
 from bench.modules.traced import ready
@@ -16,8 +17,11 @@ from bench.modules.training import Trainer
 from bench.modules.trials import EVAL, Ended, Job
 from bench.statistics.evidence import Cause
 
-# A test takes at most so many seconds, half of them for the diagnosis of one that fails.
-MOST_S = 10.0
+# A test takes at most so many seconds; what training leaves is for the diagnosis of one that fails, this share at least.
+MOST_S, OF_DIAGNOSIS = 10.0, 0.25
+
+# What is left for the diagnosis of one that took all of it to train.
+LEAST_S = 0.1
 
 
 def assert_memorizes(
@@ -43,7 +47,8 @@ def assert_memorizes(
         tau: the share of what the best constant leaves that may be left.
         within_epochs: passes over the batch in which that has to be reached.
         seed: of the initial weights.
-        budget_s: seconds that all of it may take; None: as many as its epochs do.
+        budget_s: seconds that all of it may take, of this process's own time (`bench.modules.clocks.own_time`), so that a busy
+            machine fails no test; None: as many as its epochs do.
 
     Returns:
         One line: at which epoch tau was reached, and what was turned off.
@@ -62,23 +67,34 @@ def assert_memorizes(
     check_whole("within_epochs", within_epochs)
     # What is loaded once in a process is not the network's time.
     ready()
-    started = time.monotonic()
-    given = dict(shapes=shapes, arguments=arguments, loss=loss, optimizer=optimizer, device=device)
+    since, clock = datetime.now(UTC), own_time()
     with quiet():
-        asked = question(module, batch, tau=tau, max_epochs=within_epochs, seeds=(seed,), ranked=False, **given)  # pyright: ignore[reportArgumentType]
-        trainer = Trainer(asked.source, asked.batch, asked.facts, asked.device, time.monotonic)
+        asked = question(
+            module,
+            batch,
+            shapes=shapes,
+            arguments=arguments,
+            loss=loss,
+            optimizer=optimizer,
+            max_epochs=within_epochs,
+            tau=tau,
+            seeds=(seed,),
+            device=device,
+            ranked=False,
+        )
+        trainer = Trainer(asked.source, asked.batch, asked.facts, asked.device, clock)
         trial = dataclasses.replace(asked.trial, dropout=False, measured=EVAL)
         off = ["dropout"] if asked.facts.random else []
         job = Job(trial, seed)
-        late = trainer.train([job], math.inf if budget_s is None else started + budget_s / 2)
+        limit_s = math.inf if budget_s is None else (1 - OF_DIAGNOSIS) * budget_s
+        late = trainer.train([job], limit_s)
         if not late and trainer.results[job].memorized:
             ended = trainer.results[job]
             told = f"; turned off: {', '.join(off)}" if off else ""
             return f"memorized at epoch {ended.epoch_to_tau}: tau {ended.best:.2g} of {tau:g}{told}"
-    left = None if budget_s is None else max(0.1, started + budget_s - time.monotonic())
-    why = diagnose(module, batch, tau=tau, max_epochs=within_epochs, seeds=(seed,), budget_s=left, **given)  # pyright: ignore[reportArgumentType]
-    if budget_s is not None and late:
-        reached = f"not within {budget_s / 2:g} s; give more with budget_s, or a smaller batch"
+    why = diagnosed(asked, None if budget_s is None else max(LEAST_S, budget_s - clock()), clock, since=since)
+    if late:
+        reached = f"not within {limit_s:g} s; give more with budget_s, or a smaller batch"
     else:
         reached = _reached(trainer.results[job], within_epochs)
     because, change = why.verdict.sentences[0], "; ".join(why.verdict.code) or "see bench.diagnose"

@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import pickle
 import re
+import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -86,20 +87,68 @@ def _tensor(name: str, value: Any) -> Tensor:
     return value
 
 
-def noise(shapes: object, seed: int) -> Batch:
-    """Inputs and targets N(0, 1) of the shapes ((samples, ...), (samples, ...)), drawn under a seed."""
-    rule = "must be two shapes, those of inputs and of targets, with equal first numbers"
-    remedy = "give for example ((64, 8), (64, 1))"
-    if not isinstance(shapes, Sequence) or len(shapes) != 2 or not all(isinstance(own, Sequence) for own in shapes):
-        raise GridError("shapes", shapes, rule, remedy)
-    for shape in shapes:
-        if not shape or not all(type(size) is int and size > 0 for size in shape):
-            raise GridError("shapes", shapes, rule, remedy)
-    if shapes[0][0] != shapes[1][0]:
-        raise GridError("shapes", shapes, rule, remedy)
-    draws = (torch.Generator().manual_seed(stream(purpose, seed)) for purpose in ("inputs", "targets"))
-    x, y = (torch.randn(*shape, generator=own) for shape, own in zip(shapes, draws, strict=True))
-    return Batch((x,), y)
+class Shapes(NamedTuple):
+    """Of noise: a shape for each argument of the module, and that of the targets; of one sample, or with the samples first."""
+
+    inputs: tuple[tuple[int, ...], ...]
+    targets: tuple[int, ...]
+
+    def of(self, n_samples: int) -> Shapes:
+        """The shapes of one sample as those of so many."""
+        return Shapes(tuple((n_samples, *shape) for shape in self.inputs), (n_samples, *self.targets))
+
+    @property
+    def plain(self) -> list[Any]:
+        """As lists, as they are given."""
+        inputs = [list(shape) for shape in self.inputs]
+        return [inputs if len(inputs) > 1 else inputs[0], list(self.targets)]
+
+
+def shapes_of(given: object, *, samples: bool) -> Shapes:
+    """The shapes that (inputs, targets) stands for; inputs are one shape, or one for each argument of the module.
+
+    Args:
+        given: shapes as tuples or lists of whole numbers.
+        samples: each begins with the number of samples, which is the same; else they are those of one sample.
+
+    Raises:
+        GridError: it is no pair of shapes.
+
+    >>> shapes_of(((4, 3), (4, 1)), samples=True).inputs, shapes_of([[[4], [3]], [1]], samples=False).inputs
+    (((4, 3),), ((4,), (3,)))
+    """
+    if isinstance(given, Shapes):
+        return given
+    pair: Any = given if isinstance(given, Sequence) and not isinstance(given, str) and len(given) == 2 else (None, None)
+    several = isinstance(pair[0], Sequence) and len(pair[0]) > 0 and all(isinstance(own, Sequence) for own in pair[0])
+    made = [_shape(own) for own in (*(pair[0] if several else pair[:1]), pair[1])]
+    first = {own[:1] for own in made if own is not None}
+    if None in made or (samples and (len(first) > 1 or first == {()})):
+        rule = "must be two shapes, those of inputs and of targets, with equal first numbers"
+        if not samples:
+            rule = "must be the shapes of one sample's inputs and targets"
+        example = "((64, 8), (64, 1)), of two inputs (((64, 8), (64, 3)), (64, 1))" if samples else "((8,), (1,))"
+        raise GridError("shapes", given, rule, f"give for example {example}")
+    *inputs, targets = (own for own in made if own is not None)
+    return Shapes(tuple(inputs), targets)
+
+
+def _shape(given: object) -> tuple[int, ...] | None:
+    """Whole numbers of at least 1; None where it is something else."""
+    if isinstance(given, str) or not isinstance(given, Sequence) or not all(type(size) is int and size > 0 for size in given):
+        return None
+    return tuple(given)
+
+
+def noise(shapes: Shapes, seed: int) -> Batch:
+    """Inputs and targets N(0, 1) of shapes that begin with the samples, each drawn by a stream of its own under a seed."""
+
+    def drawn(shape: tuple[int, ...], purpose: str, *numbers: int) -> Tensor:
+        return torch.randn(*shape, generator=torch.Generator().manual_seed(stream(purpose, seed, *numbers)))
+
+    first, *others = shapes.inputs
+    inputs = drawn(first, "inputs"), *(drawn(shape, "inputs", number) for number, shape in enumerate(others, start=2))
+    return Batch(inputs, drawn(shapes.targets, "targets"))
 
 
 def read(path: str | Path) -> Batch:
@@ -142,7 +191,10 @@ def _held(path: Path) -> Any:
         with np.load(path, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
     if path.suffix == ".pt":
-        return torch.load(path, weights_only=True)
+        with warnings.catch_warnings():
+            # Of pickles that it then refuses.
+            warnings.simplefilter("ignore", UserWarning)
+            return torch.load(path, weights_only=True)
     import pandas as pd
 
     if path.suffix == ".parquet" and not path.read_bytes().startswith(b"PAR1"):

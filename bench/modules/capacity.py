@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from bench.machine.bar import Bar
 from bench.modules import capacity_folder
-from bench.modules.grid import asked_of, ran_on
+from bench.modules.grid import asked_of, ran_on, search_told
 from bench.modules.networks import quiet
 from bench.modules.on_noise import OnNoise, Rows, Setup, searches
 from bench.protocol.cells import Status
@@ -61,13 +62,13 @@ class Capacity(NamedTuple):
     def __str__(self) -> str:
         where = f"{self.n50:.3g} samples" if math.isfinite(self.n50) else f"{self.side} all counts that were tried"
         rank = "" if self.rank is None else f", Jacobian's rank {self.rank}"
-        interval = f"{self.low:.3g} to {self.high:.3g}"
-        return f"N50 is {where} ({interval}); {self.n_params} parameters{rank}; {len(self.trained)} trainings"
+        interval = f"{self.low:.3g} to {self.high:.3g}" if math.isfinite(self.high) else f"{self.low:.3g} or more"
+        return f"N50 is {where} (95 %: {interval}); {self.n_params} parameters{rank}; {len(self.trained)} trainings"
 
 
 def capacity(
     module: object,
-    shapes: Sequence[Sequence[int]],
+    shapes: Sequence[Sequence[Any]],
     *,
     arguments: Mapping[str, Any] | None = None,
     loss: object = "mse",
@@ -78,14 +79,16 @@ def capacity(
     seed: int = 0,
     search: Search | None = None,
     device: str | None = None,
+    progress: bool = False,
 ) -> Capacity:
     """Search the sample count that half of the draws of a network memorize: N(0, 1) inputs and targets, drawn anew each time.
 
     Args:
         module, arguments, loss, optimizer, batch_size, max_epochs, tau, device: as of `bench.diagnose`.
-        shapes: of one sample's inputs and of its targets, ((8,), (1,)).
+        shapes: of one sample's inputs and of its targets, ((8,), (1,)); of two inputs (((8,), (3,)), (1,)).
         seed: the first; each training has the next one, for its noise and its initial weights.
         search: how well N50 is to be known, and what that may cost; `bench.Search`.
+        progress: show on the standard error stream how far it is.
 
     Raises:
         bench.GridError: a value that cannot be, or a module that raises.
@@ -100,14 +103,15 @@ def capacity(
     chosen = search or Search()
     setup = Setup(shapes, loss, optimizer, batch_size, max_epochs, tau, device=device, first_seed=seed)
     rows: Rows = {}
-    with quiet():
+    with quiet(), Bar(shown=progress, stays=False) as bar:
         own = OnNoise(module, setup, [arguments or {}])
         (name,) = own.arguments
         size = own.size(name)
-        for wanted in searches({own.way(name): size.dimension}, rows, chosen, seed):
+        for number, wanted in enumerate(searches({own.way(name): size.dimension}, rows, chosen, seed), start=1):
             made: Rows = {}
             for pack in own.train(wanted):
                 made |= pack
+                bar.show(*search_told(number, len(made), len(wanted)))
             rows |= {one: made[one] for one in wanted}
             for row in made.values():
                 if row["status"] == Status.FAILED:

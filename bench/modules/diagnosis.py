@@ -15,8 +15,10 @@ import numpy as np
 import pandas as pd
 import torch
 
+from bench.machine.bar import Bar
 from bench.modules.causes import Finding, Held
 from bench.modules.changes import levers, words
+from bench.modules.clocks import Clock, own_time
 from bench.modules.folder import keep
 from bench.modules.inquiry import Inquiry, Tally
 from bench.modules.looks import looks
@@ -24,6 +26,7 @@ from bench.modules.losses import spelled
 from bench.modules.networks import quiet
 from bench.modules.probe import Layer
 from bench.modules.questions import SEEDS, Question, check_budget, question
+from bench.modules.threads import as_many_as_pay
 from bench.modules.training import Trainer
 from bench.modules.trials import EVAL
 from bench.modules.verdict import Verdict, verdict
@@ -90,7 +93,9 @@ def _table(table: pd.DataFrame) -> str:
 
 def _shown(evidence: pd.DataFrame) -> str:
     """The network as asked, and the variants that did best."""
-    shown = in_order(evidence).head(1 + MOST_ROWS)
+    shown = in_order(evidence)
+    # A line that says that there is one more is no shorter than that one.
+    shown = shown.head(1 + MOST_ROWS) if len(shown) > 2 + MOST_ROWS else shown
     counts = [f"{a}/{b}" for a, b in zip(shown["n_memorized"], shown["n_seeds"], strict=True)]
     fresh = [f"{a}/{b}" if b else "" for a, b in zip(shown["n_fresh_memorized"], shown["n_fresh"], strict=True)]
     width = max(map(len, shown["change"]))
@@ -105,7 +110,7 @@ def _shown(evidence: pd.DataFrame) -> str:
         }
     )
     more = len(evidence) - len(shown)
-    return table.to_string(index=False) + (f"\n... and {more} more in .evidence" if more > 0 else "")
+    return table.to_string(index=False) + (f"\n... and {more} more, in .evidence and the saved tables" if more > 0 else "")
 
 
 def _spelled(value: float) -> str:
@@ -129,6 +134,7 @@ def diagnose(
     seeds: Iterable[int] | int = SEEDS,
     budget_s: float | None = None,
     device: str | None = None,
+    progress: bool = False,
 ) -> ModuleDiagnosis:
     """Look at a network, train copies of it and of variants on one batch, and say what keeps it from memorizing.
 
@@ -138,7 +144,8 @@ def diagnose(
         module: a torch.nn.Module, whose copies are drawn anew by the `reset_parameters` of its parts; or a function that makes
             one, from `arguments` if there are any, and from a torch.Generator if it takes one as `generator`.
         batch: (x, y), tensors or arrays with one entry for each sample; x is a tuple where the module takes several inputs.
-        shapes: in place of a batch, ((samples, ...), (samples, ...)): noise of these shapes, drawn anew for each seed.
+        shapes: in place of a batch, ((samples, ...), (samples, ...)): noise of these shapes, drawn anew for each seed; where
+            the module takes several inputs, a tuple of their shapes stands first.
         loss: mse, mae, huber, cross_entropy, bce_with_logits, bce or hinge (squared), a loss of torch.nn, or a function of
             outputs and targets that gives one number.
         optimizer: sgd, adam, adamw, rmsprop or adagrad; (name, rate); a function of parameters that makes an optimizer; or
@@ -151,8 +158,9 @@ def diagnose(
         measured: the mode in which tau is measured, eval or train.
         seeds: of the initial weights; what stands out is confirmed on fresh ones.
         budget_s: no training goes on beyond so many seconds. None: thirty, or fifteen times what the epochs of the network as
-            asked take, of this process's own time, which a busy machine does not shorten.
+            asked take, of this process's own time (`bench.modules.clocks.own_time`), which a busy machine does not shorten.
         device: where to train; that of the module's parameters unless said.
+        progress: show on the standard error stream how far it is.
 
     Raises:
         bench.GridError: a value that cannot be, or a module that raises; one line.
@@ -164,7 +172,7 @@ def diagnose(
     'a linear network'
     """
     check_budget(budget_s)
-    began, started = time.perf_counter(), datetime.now(UTC)
+    since = datetime.now(UTC)
     with quiet():
         asked = question(
             module,
@@ -182,9 +190,24 @@ def diagnose(
             seeds=seeds,
             device=device,
         )
-        findings = looks(asked)
-        clock = time.process_time if budget_s is None else time.monotonic
-        trainer = Trainer(asked.source, asked.batch, asked.facts, asked.device, clock)
+    clock = time.monotonic if budget_s is not None else own_time()
+    return diagnosed(asked, budget_s, clock, since=since, progress=progress)
+
+
+def diagnosed(
+    asked: Question, budget_s: float | None, clock: Clock, *, since: datetime, progress: bool = False
+) -> ModuleDiagnosis:
+    """The diagnosis of a question, which was asked at `since`: `budget_s`, and what it has without one, are by this clock."""
+    with quiet(), Bar(shown=progress, stays=False) as bar:
+
+        def told() -> None:
+            ended = trainer.results.values()
+            done = sum(not one.cut for one in ended)
+            bar.show(inquiry.share, [f"{done} trained", f"{sum(one.memorized for one in ended)} memorized"])
+
+        trainer = Trainer(asked.source, asked.batch, asked.facts, asked.device, clock, told)
+        with as_many_as_pay(trainer.numbers):
+            findings = looks(asked)
         inquiry = Inquiry(asked, findings, trainer, budget_s)
         if not any(one.about is Held.DATA for one in findings):
             inquiry.run()
@@ -198,8 +221,8 @@ def diagnose(
         asked=_asked(asked, trainer),
         ran={"engine": "torch", "device": str(asked.device), "threads": torch.get_num_threads()},
         took={
-            "started_at": started.isoformat(timespec="seconds"),
-            "wall_time_s": round(time.perf_counter() - began, 3),
+            "started_at": since.isoformat(timespec="seconds"),
+            "wall_time_s": round((datetime.now(UTC) - since).total_seconds(), 3),
         },
     )
 

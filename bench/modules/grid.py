@@ -259,7 +259,7 @@ def asked_of(own: OnNoise, *, searched: bool, cells_per_round: int | None) -> di
     """How networks are trained, as plain values: with others they are other networks."""
     trial = own.first.trial
     return {
-        "shapes": [list(shape) for shape in own.setup.shapes],
+        "shapes": own.setup.of_a_sample.plain,
         "loss": trial.loss.name,
         "max_epochs": trial.max_epochs,
         "tau": trial.tau,
@@ -305,10 +305,18 @@ def _train(own: OnNoise, grid: Grid, rows: Rows, keep: Any) -> None:
                     keep()
                     kept_at = time.monotonic()
                 done += len(made)
-                of = f"round {number}, " if grid.search is not None else ""
-                # How many rounds a search takes is not known: a bar for each of them would go back.
-                share = done / len(wanted) if grid.search is None else 1 - 2.0**-number
-                bar.show(share, [f"{of}{done}/{len(wanted)} trainings"])
+                if grid.search is not None:
+                    bar.show(*search_told(number, done, len(wanted)))
+                else:
+                    bar.show(done / len(wanted), [f"{done}/{len(wanted)} trainings"])
+
+
+def search_told(number: int, done: int, wanted: int) -> tuple[float, list[str]]:
+    """How far a search is, for a bar: so many of the trainings of its round with this number, from 1, have ended.
+
+    How many rounds it takes is not known: a bar for each of them would go back.
+    """
+    return 1 - 2.0**-number, [f"round {number}, {done}/{wanted} trainings"]
 
 
 def _dimension(own: OnNoise, rows: Rows, model_args: str) -> int:

@@ -21,6 +21,9 @@ from bench.statistics.evidence import HALVED, Lever
 # Without a limit of its own a diagnosis takes so long, or this many times what the network as asked took, whichever is more.
 LEAST_TIME_S, TIMES_ASKED = 30.0, 15.0
 
+# So long as asked, where the loss compares all pairs; and who ended before this share of its epochs tells no more.
+QUADRATIC_S, LEAST_SHARE = 3.0, 0.01
+
 # Findings of arithmetic on the loss.
 ARITHMETIC = (Held.SHAPES, Held.OUTPUT, Held.LINEAR)
 
@@ -90,18 +93,19 @@ class Inquiry:
         self.remedy: Trial | None = None
         # `loses`, of the seeds of the ladder alone, so that it is known before anything else is trained.
         self.loses_asked = False
+        self.started = trainer.clock()
         self.deadline = math.inf
         self._left_to_try = MOST_TRIED
 
     def run(self) -> None:
         """Train until a change is confirmed, nothing is left to try, or the time is over."""
-        started = self.trainer.clock()
+        self.started = started = self.trainer.clock()
         if self._budget_s is not None:
             self.deadline = started + self._budget_s
         trial = self.asked.trial
         # A loss of all pairs takes long, and nobody wants it.
         quadratic = any(own.sure and own.about is Held.SHAPES for own in self.findings)
-        short = started + LEAST_TIME_S / 10 if quadratic else self.deadline
+        short = started + QUADRATIC_S if quadratic else self.deadline
         self._train([trial], self.seeds, min(short, self.deadline))
         first = self.tally(trial).ladder
         self.loses_asked = sum(one.lost for one in first) > MAJORITY * len(self.seeds)
@@ -109,7 +113,7 @@ class Inquiry:
             # Whoever is stopped early took less than the epochs that were asked for.
             ran = [own.epochs_run for own in self.tally(trial).ladder]
             share = max(1, sum(ran)) / max(1, len(ran) * trial.max_epochs)
-            took = 0.0 if quadratic else (self.trainer.clock() - started) / max(share, 0.01)
+            took = 0.0 if quadratic else (self.trainer.clock() - started) / max(share, LEAST_SHARE)
             self.deadline = started + max(LEAST_TIME_S, TIMES_ASKED * took)
         self._luck()
         if self.answer is Answer.YES and not self.loses and not self.other_mode:
@@ -157,6 +161,11 @@ class Inquiry:
         factors = (*LOWER, *MUCH_LOWER) if self.loses else ()
         made = [dataclasses.replace(own, recipe=own.recipe.scaled(factor)) for factor in factors]
         return [*made, *([dataclasses.replace(own, mode=TRAIN)] if self.other_mode else [])]
+
+    @property
+    def share(self) -> float:
+        """Of its time, how much is over: 0 as long as it is not known how much it has."""
+        return (self.trainer.clock() - self.started) / (self.deadline - self.started)
 
     @property
     def _outputs(self) -> int:

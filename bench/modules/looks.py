@@ -77,10 +77,15 @@ def _shapes(asked: Question, batch: Batch) -> Iterator[Finding]:
         return
     if asked.trial.loss.kind is Kind.OWN and pairs <= max(output.numel(), targets.numel()):
         return
-    text = (
-        f"outputs are of shape {tuple(output.shape)}, targets of shape {tuple(targets.shape)}: the loss compares {pairs} pairs"
-        f" in place of {output.numel()}"
-    )
+    text = f"outputs are of shape {tuple(output.shape)}, targets of shape {tuple(targets.shape)}: the loss compares"
+    if pairs == output.numel():
+        # Outputs that equal their targets are there, so that it may be memorized, and is hardly what was meant.
+        text = f"{text} each target with {pairs // targets.numel()} outputs"
+        yield Finding(
+            Held.SHAPES, text, pairs / targets.numel(), code="give one output for each target, or a target for each output"
+        )
+        return
+    text = f"{text} {pairs} pairs in place of {output.numel()}"
     equal = output.numel() == targets.numel()
     change = (("shaped", True),) if equal else ()
     yield Finding(Held.SHAPES, text, pairs / output.numel(), sure=True, change=change, code=f"y = y.reshape({_shape(output)})")
@@ -156,6 +161,12 @@ def _targets(asked: Question, batch: Batch) -> Iterator[Finding]:
     """Targets that the loss is not made for."""
     loss, targets = asked.trial.loss, batch.targets
     if not isinstance(targets, Tensor):
+        return
+    output = asked.facts.output
+    if loss.kind is Kind.CLASSES and isinstance(output, Tensor) and output.ndim > 1 and output.shape[1] == 1:
+        text = f"{loss.name} over a single output is 0 whatever it is, since one class has all of the probability"
+        code = "loss = torch.nn.functional.binary_cross_entropy_with_logits  # or one output for each class"
+        yield Finding(Held.LOSS, text, 0.0, sure=True, code=code)
         return
     to_mse = (("loss", NAMED["mse"]),)
     if loss.kind is Kind.CHANCES and bool(((targets < 0) | (targets > 1)).any()):

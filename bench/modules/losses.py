@@ -15,11 +15,17 @@ from torch.nn import functional
 from bench.protocol.grid import GridError
 from bench.protocol.names import did_you_mean
 
+# What code of the user's own may raise: anything, and a script that is imported may end the program. Not Ctrl-C.
+RAISED = (Exception, SystemExit)
+
 # A probability is this far from 0 and 1 at least where its logarithm is taken.
 SURE = 1e-12
 
 # Of the search for the best outputs under a loss of which nothing is known.
 MOST_STEPS = 200
+
+# It ends where outputs and loss change by less than this; a floor below this share of the constant's loss is 0 that it missed.
+STILL, FOUND = 1e-14, 1e-9
 
 
 class Kind(StrEnum):
@@ -51,7 +57,9 @@ class Loss:
             raise GridError("loss", self.name, rule, "give y.long()")
         try:
             value = self.value(outputs, targets)
-        except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
+        except torch.OutOfMemoryError:
+            raise
+        except RAISED as error:
             raise GridError("loss", self.name, f"cannot be taken: {first_line(error)}", _compared(outputs, targets)) from error
         if not isinstance(value, Tensor) or value.ndim:
             what = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
@@ -189,7 +197,7 @@ def scale_of(loss: Loss, targets: Tensor | tuple[Tensor, ...], group: Tensor, ou
         floor = None
     if floor is None:
         floor = float(loss.of(best_outputs(loss, targets, group, outputs), targets))
-        floor = 0.0 if abs(floor) < 1e-9 * abs(constant) else floor
+        floor = 0.0 if abs(floor) < FOUND * abs(constant) else floor
     return Scale(floor, constant)
 
 
@@ -264,7 +272,7 @@ def _searched(loss: Loss, targets: Tensor | tuple[Tensor, ...], group: Tensor, o
     best, least = outputs.mean(dim=0, keepdim=True).expand_as(outputs), math.inf
     for start in (torch.zeros_like(outputs[:1]), outputs.mean(dim=0, keepdim=True)):
         table = start.double().repeat(count, *[1] * (outputs.ndim - 1)).requires_grad_()
-        search = torch.optim.LBFGS([table], max_iter=MOST_STEPS, line_search_fn="strong_wolfe", tolerance_change=1e-14)
+        search = torch.optim.LBFGS([table], max_iter=MOST_STEPS, line_search_fn="strong_wolfe", tolerance_change=STILL)
 
         def closure(table: Tensor = table, search: torch.optim.LBFGS = search) -> Tensor:
             search.zero_grad()

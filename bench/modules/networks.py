@@ -18,7 +18,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from bench.modules.activations import applied
 from bench.modules.batches import Batch
-from bench.modules.losses import Kind, Loss, Scale, first_line, scale_of, spelled
+from bench.modules.losses import RAISED, Kind, Loss, Scale, first_line, scale_of, spelled
 from bench.modules.optimizers import Recipe
 from bench.modules.randomness import stream
 from bench.modules.trials import TRAIN, Trial
@@ -39,8 +39,7 @@ def forward(module: nn.Module, inputs: tuple[Tensor, ...], name: str, call: int 
     except torch.OutOfMemoryError as error:
         rule = "does not fit into the memory of its device"
         raise GridError("module", name, rule, "give fewer samples, a smaller network, or device='cpu'") from error
-    except Exception as error:
-        # The user's module: it may raise anything.
+    except RAISED as error:
         shapes = ", ".join(map(spelled, inputs))
         raise GridError("module", name, f"raised {first_line(error)}", f"it was given inputs {shapes}") from error
 

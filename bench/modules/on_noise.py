@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bench.modules.batches import noise
+from bench.modules.batches import Shapes, noise, shapes_of
 from bench.modules.losses import first_line
 from bench.modules.optimizers import recipe_of
 from bench.modules.probe import MOST_OUTPUTS, rank
 from bench.modules.questions import Question, question
 from bench.modules.sources import Source
+from bench.modules.threads import as_many_as_pay
 from bench.modules.training import Trainer
 from bench.modules.trials import EVAL, Ended, Job, Trial
 from bench.protocol.cells import Status
@@ -71,7 +72,7 @@ Rows = dict[Training, dict[str, Any]]
 class Setup:
     """How all networks are trained: what `bench.capacity` takes, but for the arguments of the factory."""
 
-    shapes: Sequence[Sequence[int]]
+    shapes: Sequence[Sequence[Any]]
     loss: object = "mse"
     optimizer: object = "adam"
     batch_size: int | None = None
@@ -82,20 +83,21 @@ class Setup:
     first_seed: int = FIRST_SEED
 
     def __post_init__(self) -> None:
-        rule, remedy = "must be the shapes of one sample's inputs and targets", "give for example ((8,), (1,))"
-        own = self.shapes
-        if isinstance(own, str) or not isinstance(own, Sequence) or len(own) != 2:
-            raise GridError("shapes", own, rule, remedy)
-        for shape in own:
-            if isinstance(shape, str) or not isinstance(shape, Sequence):
-                raise GridError("shapes", own, rule, remedy)
-            if not all(type(size) is int and size > 0 for size in shape):
-                raise GridError("shapes", own, rule, remedy)
+        _ = self.of_a_sample
+
+    @property
+    def of_a_sample(self) -> Shapes:
+        """The shapes of one sample.
+
+        Raises:
+            GridError: they are none.
+        """
+        return shapes_of(self.shapes, samples=False)
 
     @property
     def outputs(self) -> int:
         """Numbers that a sample's target has."""
-        return math.prod(self.shapes[1])
+        return math.prod(self.of_a_sample.targets)
 
 
 class OnNoise:
@@ -134,7 +136,7 @@ class OnNoise:
         own = self.setup
         return question(
             self.module,
-            shapes=tuple((count, *shape) for shape in own.shapes),
+            shapes=own.of_a_sample.of(count),
             arguments=self.arguments[model_args],
             loss=own.loss,
             optimizer=own.optimizer,
@@ -161,8 +163,9 @@ class OnNoise:
             network = asked.source.draw(self.setup.first_seed).to(asked.device)
 
             def found() -> int | None:
-                shown = noise(tuple((count, *shape) for shape in self.setup.shapes), self.setup.first_seed)
-                return rank(network, shown.map(lambda own: own.to(asked.device), lambda own: own))
+                shown = noise(self.setup.of_a_sample.of(count), self.setup.first_seed)
+                with as_many_as_pay(count * outputs * asked.facts.n_params):
+                    return rank(network, shown.map(lambda own: own.to(asked.device), lambda own: own))
 
             known = found()
             while known is not None and known * ENOUGH > count * outputs and 2 * count * outputs <= MOST_OUTPUTS:

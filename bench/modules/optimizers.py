@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from bench.modules.losses import first_line
+from bench.modules.losses import RAISED, first_line
 from bench.protocol.grid import GridError
 from bench.protocol.names import did_you_mean
 
@@ -173,7 +173,7 @@ def recipe_of(asked: object, module: nn.Module, *, instance: bool) -> Recipe:
         raise GridError("optimizer", type(asked).__name__, "is no optimizer", remedy)
     try:
         made = asked([own for own in module.parameters() if own.requires_grad])
-    except (TypeError, ValueError, RuntimeError, AttributeError) as error:
+    except RAISED as error:
         remedy = "give a function of a list of parameters, lambda params: torch.optim.Adam(params)"
         raise GridError("optimizer", getattr(asked, "__name__", "function"), f"raised {first_line(error)}", remedy) from error
     if not isinstance(made, Optimizer):

@@ -22,6 +22,16 @@ from bench.modules.trials import EVAL, TRAIN
 # A spread below this share of the largest is rounding.
 ROUNDING = 1e-6
 
+# Outputs of two passes are the same to this relative difference: kernels of training and of evaluation round otherwise.
+ALIKE = 1e-4
+
+# Outputs in float64 halfway between two are so near to the mean of theirs where a network is linear, and to the largest.
+LINEAR_TO, LINEAR_OF_LARGEST = 1e-8, 1e-10
+
+# The other end of a line through each sample is so many times another sample, far enough that kinks lie between. On fewer
+# samples than these a line tells nothing.
+FAR_ON, FEWEST = 3, 3
+
 # Outputs of an activation that are within this share of its range from an end are saturated.
 NEAR_END = 0.01
 
@@ -141,8 +151,8 @@ def probe(network: nn.Module, batch: Batch, loss: Loss, mode: str, *, ranked: bo
 
 
 def _is_layer(part: nn.Module) -> bool:
-    """A part with parameters of its own, or one of torch's that holds none and has no parts."""
-    return bool(next(part.parameters(recurse=False), None) is not None)
+    """A part with parameters of its own."""
+    return next(part.parameters(recurse=False), None) is not None
 
 
 def _noting(gave: list, path: str, part: nn.Module) -> Callable[..., None]:
@@ -168,7 +178,7 @@ def _modes(network: nn.Module, batch: Batch, calm: Any) -> tuple[bool, bool]:
 
 def _same(one: Any, other: Any) -> bool:
     if isinstance(one, Tensor) and isinstance(other, Tensor):
-        return one.shape == other.shape and bool(torch.allclose(one, other, rtol=1e-4, atol=1e-6, equal_nan=True))
+        return one.shape == other.shape and bool(torch.allclose(one, other, rtol=ALIKE, atol=ROUNDING, equal_nan=True))
     if isinstance(one, tuple | list) and isinstance(other, tuple | list):
         return len(one) == len(other) and all(map(_same, one, other))
     return True
@@ -219,14 +229,14 @@ def _is_affine(network: nn.Module, batch: Batch) -> bool:
     So N(0, 1) points and their mirror images are taken too, at the drawn parameters and at others: a branch that begins at 0
     ends elsewhere.
     """
-    if len(batch) < 3 or not all(own.is_floating_point() for own in batch.inputs):
+    if len(batch) < FEWEST or not all(own.is_floating_point() for own in batch.inputs):
         return False
     own = copy.deepcopy(network).double()
     set_mode(own, EVAL)
     draws = torch.Generator().manual_seed(0)
     one = tuple(x.double() for x in batch.inputs)
     points = tuple(torch.randn(x.shape, dtype=torch.float64, generator=draws).to(x.device) for x in one)
-    pairs = [(one, tuple(x.roll(1, dims=0) * 3 for x in one)), (points, tuple(-x for x in points))]
+    pairs = [(one, tuple(x.roll(1, dims=0) * FAR_ON for x in one)), (points, tuple(-x for x in points))]
     with torch.no_grad():
         for moved in (False, True):
             for parameter in own.parameters() if moved else ():
@@ -246,7 +256,9 @@ def _halfway(network: nn.Module, one: tuple[Tensor, ...], other: tuple[Tensor, .
         return False
     if not isinstance(first, Tensor) or not first.is_floating_point() or _across(first) == 0:
         return False
-    return bool(torch.allclose((first + second) / 2, between, rtol=1e-8, atol=1e-10 * float(first.abs().max())))
+    return bool(
+        torch.allclose((first + second) / 2, between, rtol=LINEAR_TO, atol=LINEAR_OF_LARGEST * float(first.abs().max()))
+    )
 
 
 def rank(network: nn.Module, batch: Batch) -> int | None:

@@ -10,13 +10,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from bench.modules.batches import Batch, batch_of, noise
+from bench.modules.batches import Batch, Shapes, batch_of, noise, shapes_of
 from bench.modules.losses import Kind, Loss, first_line, loss_of
 from bench.modules.networks import set_mode
 from bench.modules.optimizers import recipe_of
 from bench.modules.probe import Facts, probe
 from bench.modules.randomness import drawn
 from bench.modules.sources import Source
+from bench.modules.threads import OF_OUTPUTS, OF_PARAMETERS, as_many_as_pay
 from bench.modules.trials import EVAL, TRAIN, Stop, Trial
 from bench.protocol.cells import MAX_SEED
 from bench.protocol.grid import GridError
@@ -26,10 +27,10 @@ SEEDS = (0, 1, 2)
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class Question:
-    """A network on a batch, and how it is trained; `cast` are lines of what had to be made fit."""
+    """A network on a batch, or on noise of shapes, and how it is trained; `cast` are lines of what had to be made fit."""
 
     source: Source
-    batch: Batch | tuple
+    batch: Batch | Shapes
     trial: Trial
     seeds: tuple[int, ...]
     device: torch.device
@@ -76,26 +77,29 @@ def question(
         raise GridError("shuffle", shuffle, "must be true or false", "give True")
     if stop is not None and not isinstance(stop, Stop) and not callable(stop):
         raise GridError("stop", stop, "is no stopping rule", "give bench.Stop(patience=10), or a function of the losses so far")
-    if (batch is None) == (shapes is None):
-        raise GridError("batch", "None" if batch is None else "given", "and shapes are two ways to say one thing", "give one")
+    if batch is None and shapes is None:
+        raise GridError("batch", None, "must be given, or shapes of noise in its place", "give (x, y)")
+    if batch is not None and shapes is not None:
+        raise GridError("shapes", shapes, "has no effect beside a batch", "leave one of them out")
     own_loss = loss_of(loss)
     source = Source(module, arguments)
     where = _device(device, source)
     first = next((own.dtype for own in source.template.parameters() if own.is_floating_point()), torch.get_default_dtype())
     drawn_seeds = _seeds(seeds)
-    given: Batch | tuple = batch_of(batch) if shapes is None else tuple(map(tuple, shapes))  # pyright: ignore[reportArgumentType]
-    shown = given if isinstance(given, Batch) else noise(shapes, drawn_seeds[0])
+    given = batch_of(batch) if shapes is None else shapes_of(shapes, samples=True)
+    shown = given if isinstance(given, Batch) else noise(given, drawn_seeds[0])
     cast: tuple[str, ...] = ()
-    if isinstance(given, Batch):
-        given, cast = _fitting(given, first, own_loss, source)
-        shown = given
-    network = source.draw(drawn_seeds[0]).to(where)
     mode = TRAIN if source.template.training else EVAL
-    shown = shown.map(lambda own: own.to(where), lambda own: own.to(where))
-    facts = probe(network, shown, own_loss, mode, ranked=ranked)
+    with as_many_as_pay(_numbers(source, shown)):
+        if isinstance(given, Batch):
+            given, cast = _fitting(given, first, own_loss, source)
+            shown = given
+        network = source.draw(drawn_seeds[0]).to(where)
+        shown = shown.map(lambda own: own.to(where), lambda own: own.to(where))
+        facts = probe(network, shown, own_loss, mode, ranked=ranked)
     owner = module if isinstance(module, nn.Module) else source.template
     recipe = recipe_of(optimizer, owner, instance=source.is_instance)
-    # noinspection: what a stopping rule is was checked above.
+    # What it may be was checked above.
     rule: Any = stop
     trial = Trial(
         recipe,
@@ -130,6 +134,12 @@ def check_whole(name: str, value: object) -> None:
     """
     if type(value) is not int or value < 1:
         raise GridError(name, value, "must be a whole number of at least 1", "give for example 100")
+
+
+def _numbers(source: Source, batch: Batch) -> int:
+    """About as many numbers as a pass takes, before it is known what the layers give."""
+    given = sum(own.numel() for own in batch.inputs)
+    return OF_PARAMETERS * sum(own.numel() for own in source.template.parameters()) + OF_OUTPUTS * given
 
 
 def _seeds(seeds: Iterable[int] | int) -> tuple[int, ...]:

@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.modules.losses import first_line
+from bench.modules.losses import RAISED, first_line
 from bench.modules.randomness import drawn
-from bench.modules.written import class_text, written
+from bench.modules.written import class_text, state_text, written
 from bench.protocol.grid import GridError
 from bench.protocol.names import did_you_mean
 
@@ -95,8 +95,7 @@ class Source:
         try:
             with drawn(seed):
                 made = self.asked(**self.arguments, **own)
-        except Exception as error:
-            # The user's function: it may raise anything.
+        except RAISED as error:
             where = _where(error)
             raise GridError("module", self.name, f"raised {first_line(error)}{where}", "mend the function") from error
         if not isinstance(made, nn.Module):
@@ -138,10 +137,12 @@ class Source:
         return written(outside) if self.is_instance else written(outside, self.asked, f"{self.name}()")
 
     def _hash(self) -> str:
-        """A hash of what the network is: the function's name and arguments, the repr, shapes, and sources outside torch."""
+        """A hash of what the network is: the function's name and arguments, repr, shapes, what its parts hold, and sources."""
         said = [self.name, repr(sorted(self.arguments.items())), repr(self.template)]
         said += [f"{name} {tuple(own.shape)} {own.dtype}" for name, own in self.template.named_parameters()]
         said += [class_text(type(part)) for part in self.template.modules() if _is_outside(type(part))]
+        # Of a part of somebody's own what its repr need not show.
+        said += [f"{path} {state_text(part)}" for path, part in self.template.named_modules() if _is_outside(type(part))]
         said += self._sources().values()
         return _digest("\n".join(said))
 
@@ -215,8 +216,7 @@ def imported(name: str) -> Any:
         raise GridError("model", name, "must name a module and a function", "write model=package.module:factory")
     try:
         found: Any = importlib.import_module(module)
-    except Exception as error:
-        # The user's file: what it does on import may raise anything.
+    except RAISED as error:
         frames = [own for own in traceback.extract_tb(error.__traceback__) if "importlib" not in own.filename]
         where = f" in {frames[-1].filename}, line {frames[-1].lineno}" if len(frames) > 1 else ""
         if isinstance(error, SyntaxError):

@@ -15,10 +15,11 @@ from torch.func import functional_call, grad_and_value, vjp, vmap
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 
 from bench.modules.activations import applied
+from bench.modules.clocks import Clock
 from bench.modules.networks import Prepared, quiet
 from bench.modules.orders import batches
 from bench.modules.traced import traced
-from bench.modules.trials import Clock, Curve, Job, stopped_at
+from bench.modules.trials import Curve, Job, stopped_at
 
 # Epochs between looks at the clock and at what was reached: at most so many, and so few that a look comes each so many seconds.
 MOST_EPOCHS, LOOK_S = 64, 0.25
@@ -35,6 +36,10 @@ FEW_NUMBERS = 2**16
 
 # The losses before training are those of each network alone to this relative difference, or it is no stack.
 AGREE = {torch.float32: 1e-3, torch.float64: 1e-8}
+AGREE_ROUGHLY = 1e-2  # of numbers of fewer bits
+
+# Of what torch says of an error a verdict repeats so many characters; and a clock may tell that no time has passed.
+MOST_CHARACTERS, NO_TIME_S = 100, 1e-9
 
 
 class CannotStack(Exception):
@@ -272,7 +277,7 @@ def _stacked(networks: Sequence[Prepared], jobs: Sequence[Job]) -> _Stack:
     with torch.no_grad():
         output = first.output(first.judged, {**first.params, **first.buffers}, first.batch.inputs)
         alone = float(jobs[0].trial.loss.of(output, first.batch.targets))
-    tolerance = AGREE.get(losses.dtype, 1e-2)
+    tolerance = AGREE.get(losses.dtype, AGREE_ROUGHLY)
     if losses.shape != (len(jobs),) or not np.isclose(float(losses[0]), alone, rtol=tolerance, atol=tolerance, equal_nan=True):
         raise CannotStack("stacked, it gives other outputs than alone")
     return stack
@@ -310,7 +315,7 @@ def _trained(stack: _Stack, networks: Sequence[Prepared], deadline: float, clock
         now = clock()
         fastest = min(fastest, (now - started) / max(1, len(rows)))
         each_s = fastest / len(stack.places)
-        block = max(1, min(MOST_EPOCHS, 2 * block, int(LOOK_S / max(each_s * len(stack.places), 1e-9))))
+        block = max(1, min(MOST_EPOCHS, 2 * block, int(LOOK_S / max(each_s * len(stack.places), NO_TIME_S))))
         left = [k for k, place in enumerate(stack.places) if not _is_over(kept[place], jobs[place], goals[place])]
         for place in {*stack.places} - {stack.places[k] for k in left} - told_of:
             told_of.add(place)
@@ -368,4 +373,6 @@ def _is_over(parts: list[np.ndarray], job: Job, goal: float) -> bool:
 
 def _reason(error: BaseException) -> str:
     lines = [line for line in str(error).strip().splitlines() if line.strip()]
-    return f"torch cannot stack it ({lines[0][:100]})" if lines else f"torch cannot stack it ({type(error).__name__})"
+    return (
+        f"torch cannot stack it ({lines[0][:MOST_CHARACTERS]})" if lines else f"torch cannot stack it ({type(error).__name__})"
+    )

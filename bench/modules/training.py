@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 
 from bench.modules import alone, together
-from bench.modules.batches import Batch, noise
+from bench.modules.batches import Batch, Shapes, noise
+from bench.modules.clocks import Clock
 from bench.modules.losses import Scale
 from bench.modules.networks import Prepared, prepared
 from bench.modules.probe import Facts
 from bench.modules.randomness import drawn, stream
 from bench.modules.sources import Source
+from bench.modules.threads import CACHED, OF_OUTPUTS, OF_PARAMETERS, as_many_as_pay
 from bench.modules.together import CannotStack
-from bench.modules.trials import TRAIN, Clock, Curve, Ended, Job, Trial, ended
+from bench.modules.trials import TRAIN, Curve, Ended, Job, Trial, ended
 from bench.protocol.grid import GridError
 
-# Numbers that a pack of networks may hold: parameters with gradients and the optimizer's state, and what the layers give,
-# forward and back. On a CPU as many as its caches hold, since more at once are no faster; on a GPU two gigabytes of float32.
-MOST_NUMBERS = {"cpu": 2**22}
+# Numbers that a pack of networks may hold. On a CPU as many as its caches do, since more at once are no faster; on a GPU two
+# gigabytes of float32.
+MOST_NUMBERS = {"cpu": CACHED}
 MOST_ELSEWHERE = 2**29
-OF_PARAMETERS, OF_OUTPUTS = 6, 4
 
 # Fields in which trials that train together may differ, beside rates and epochs.
 APART = ("init", "gain", "standard_inputs", "standard_targets", "noise_targets", "stop")
@@ -34,10 +34,16 @@ class Trainer:
     """Trains jobs on one network and batch, each once; `why_alone` says why some could not train together, in words."""
 
     def __init__(
-        self, source: Source, batch: Batch | tuple, facts: Facts, device: torch.device, clock: Clock = time.process_time
+        self,
+        source: Source,
+        batch: Batch | Shapes,
+        facts: Facts,
+        device: torch.device,
+        clock: Clock = time.process_time,
+        told: Callable[[], None] = lambda: None,
     ):
-        """`batch`: data, or shapes of which each seed has noise of its own; `clock`: of deadlines."""
-        self.clock = clock
+        """`batch`: data, or shapes: each seed has noise of its own; `clock`: of deadlines; `told`: called as one ends."""
+        self.clock, self._told = clock, told
         self.source, self.batch, self.facts, self.device = source, batch, facts, device
         self.results: dict[Job, Ended] = {}
         self.why_alone: list[str] = []
@@ -66,10 +72,10 @@ class Trainer:
     @property
     def n_samples(self) -> int:
         """Samples of the batch."""
-        return len(self.batch) if isinstance(self.batch, Batch) else self.batch[0][0]
+        return len(self.batch) if isinstance(self.batch, Batch) else self.batch.targets[0]
 
     def _pack(self, jobs: list[Job], deadline: float) -> list[Job]:
-        with _threads(self._numbers()):
+        with as_many_as_pay(self.numbers):
             return self._packed(jobs, deadline)
 
     def _packed(self, jobs: list[Job], deadline: float) -> list[Job]:
@@ -78,7 +84,7 @@ class Trainer:
         reason = self._cannot(jobs[0].trial)
         if reason is None and len(jobs) > 1:
             late: list[Job] = []
-            room = max(1, MOST_NUMBERS.get(self.device.type, MOST_ELSEWHERE) // self._numbers())
+            room = max(1, MOST_NUMBERS.get(self.device.type, MOST_ELSEWHERE) // self.numbers)
             jobs = sorted(jobs, key=self._steps)
             for start in range(0, len(jobs), room):
                 part = jobs[start : start + room]
@@ -103,7 +109,9 @@ class Trainer:
             return "it draws random numbers in training, as dropout does, and each network has its own"
         return None
 
-    def _numbers(self) -> int:
+    @property
+    def numbers(self) -> int:
+        """Numbers that a network takes in training."""
         return max(1, OF_PARAMETERS * self.facts.n_params + OF_OUTPUTS * self.facts.n_outputs)
 
     def prepare(self, job: Job) -> Prepared:
@@ -129,6 +137,7 @@ class Trainer:
         def over(place: int, curve: Curve) -> None:
             own, job = networks[place], jobs[place]
             self.results[job] = ended(curve, job.trial, own.scale, to_end=job.to_end, together=True)
+            self._told()
 
         try:
             curves = together.train(networks, jobs, deadline, self.clock, over)
@@ -151,21 +160,10 @@ class Trainer:
             except torch.OutOfMemoryError as error:
                 raise _too_large(self.source.name, self.device) from error
             self.results[job] = ended(curve, job.trial, own.scale, to_end=job.to_end, together=False)
+            self._told()
             if curve.cut:
                 return list(jobs[number:])
         return []
-
-
-@contextmanager
-def _threads(numbers: int) -> Iterator[None]:
-    """One thread for networks of so few numbers: to wake others takes longer than the work, all the more on a busy machine."""
-    before = torch.get_num_threads()
-    if numbers < MOST_NUMBERS["cpu"]:
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _too_large(name: str, device: torch.device) -> GridError:

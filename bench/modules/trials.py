@@ -9,15 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bench.modules.losses import Loss, Scale
+from bench.modules.losses import RAISED, Loss, Scale, first_line
 from bench.modules.optimizers import Recipe
 from bench.protocol.grid import GridError
 
 TRAIN, EVAL = "train", "eval"
-
-# By which a deadline is told: the time that passes, which is what somebody means who sets a limit, or that of this process,
-# which a busy machine does not shorten.
-Clock = Callable[[], float]
 
 # A loss beyond this many times that before training and that of the best constant has diverged.
 BLOWN_UP = 2.0
@@ -53,11 +49,16 @@ class Stop:
         return None
 
 
+_STOP = "it is given the losses so far, two after the first epoch"
+
 Rule = Stop | Callable[[Sequence[float]], bool]
 
 
 def stopped_at(rule: Rule | None, losses: np.ndarray) -> int | None:
     """The epoch at which a rule stops a training with these losses, None where it does not.
+
+    Raises:
+        GridError: a function that is the rule raises.
 
     >>> stopped_at(Stop(2, 0.1), np.array([1.0, 0.5, 0.45, 0.44, 0.43, 0.1])), stopped_at(None, np.ones(9))
     (4, None)
@@ -67,7 +68,10 @@ def stopped_at(rule: Rule | None, losses: np.ndarray) -> int | None:
     if isinstance(rule, Stop):
         return rule.epoch(losses)
     told = losses.tolist()
-    return next((epoch for epoch in range(1, len(told)) if rule(told[: epoch + 1])), None)
+    try:
+        return next((epoch for epoch in range(1, len(told)) if rule(told[: epoch + 1])), None)
+    except RAISED as error:
+        raise GridError("stop", getattr(rule, "__name__", "function"), f"raised {first_line(error)}", _STOP) from error
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

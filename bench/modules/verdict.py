@@ -11,6 +11,7 @@ from bench.modules.batches import Batch
 from bench.modules.causes import Finding, Held, Why
 from bench.modules.changes import code, largest, levers, words
 from bench.modules.inquiry import Inquiry, Tally
+from bench.modules.losses import Kind
 from bench.modules.trials import TRAIN, Trial
 from bench.statistics.confirmation import MAJORITY, Answer, memorizable
 from bench.statistics.evidence import LUCK, Cause, Lever
@@ -58,7 +59,9 @@ def verdict(inquiry: Inquiry) -> Verdict:
 
 
 def _made(inquiry: Inquiry, own: Tally, sure: list[Finding]) -> Verdict:
-    if any(one.about in (Held.SHAPES, Held.CONTRADICTION) for one in sure):
+    # Of a loss that takes classes what is sure is that it says nothing.
+    blind = inquiry.asked.trial.loss.kind is Kind.CLASSES and any(one.about is Held.LOSS for one in sure)
+    if blind or any(one.about in (Held.SHAPES, Held.CONTRADICTION) for one in sure):
         return _by_arithmetic(inquiry, sure)
     if inquiry.loses:
         return _lost(inquiry, own)

@@ -1,8 +1,8 @@
 """What somebody wrote that a network is made of: functions, classes and constants by name -> their texts.
 
-Followed are names that a function refers to: of its module, of modules that this imports, of its closure and defaults, and
-members of containers. Not seen is what is found at run time alone (getattr, files that are read), what objects hold that are
-neither plain nor containers, what is not Python, and what packages call among themselves.
+Followed are names that a function refers to: of its module, of modules that this imports, of its closure and defaults, members
+of containers, and what objects of somebody's own classes hold. Not seen is what is found at run time alone (getattr, files that
+are read), the numbers of tensors and arrays, what is not Python, and what packages call among themselves.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
+from torch import nn
+
 # So many functions and classes are followed, the nearest first; characters of a constant, and entries of a container.
 MOST_FOLLOWED, MOST_CHARACTERS, MOST_ENTRIES = 500, 10_000, 1000
 
@@ -26,6 +28,9 @@ MOST_NESTED = 10
 # Where others' code lies.
 OTHERS = ("site-packages", "dist-packages")
 _STANDARD = Path(sysconfig.get_path("stdlib")).resolve()
+
+# What torch keeps in every module: parameters and parts are known by their names and shapes.
+_OF_MODULES = frozenset(vars(nn.Module()))
 
 _PLAIN = (bool, int, float, complex, str, bytes, type(None))
 
@@ -98,7 +103,7 @@ def _text(of: Any, waiting: deque[Any]) -> str:
     if inspect.ismethod(of):
         return "\n".join([_text(of.__func__, waiting), _value(of.__self__, waiting)])
     # Not its repr, which may hold an address: the next process has another.
-    return getattr(of, "__qualname__", None) or _text(type(of), waiting)
+    return getattr(of, "__qualname__", None) or f"{_text(type(of), waiting)}\n{_value(of, waiting)}"
 
 
 def _of_function(of: FunctionType, waiting: deque[Any]) -> Iterator[str]:
@@ -158,29 +163,58 @@ def _of_class(kind: type, waiting: deque[Any]) -> Iterator[str]:
             yield f"{name} = {_value(value, waiting)}"
 
 
-def _value(value: Any, waiting: deque[Any], depth: int = 0) -> str:
-    """What a value is, where it is plain, or a container of such; functions and classes are appended, of others their class.
+def state_text(value: Any) -> str:
+    """What an object of somebody's own class holds: plain values, and containers and such objects of them."""
+    return _value(value, deque())
 
-    `depth`: of the containers that hold it, one in the other; one may hold itself.
+
+def _value(value: Any, waiting: deque[Any], depth: int = 0, told: dict[int, Any] | None = None) -> str:
+    """What a value is: itself where it is plain, else members of a container, and what an object of somebody's own class holds.
+
+    Functions and classes are appended to `waiting`, and the classes of objects.
+
+    `depth`: of what holds it, one in the other, since a container may hold itself; `told`: objects whose state stands there.
     """
-    value, depth = inspect.unwrap(value) if callable(value) else value, depth + 1
+    value, depth, told = inspect.unwrap(value) if callable(value) else value, depth + 1, {} if told is None else told
     if depth > MOST_NESTED:
         return "..."
     if isinstance(value, _PLAIN):
         return repr(value)[:MOST_CHARACTERS]
     if isinstance(value, dict):
         pairs = list(value.items())[:MOST_ENTRIES]
-        return "{" + ", ".join(f"{_value(key, waiting, depth)}: {_value(own, waiting, depth)}" for key, own in pairs) + "}"
+        return (
+            "{"
+            + ", ".join(f"{_value(key, waiting, depth, told)}: {_value(own, waiting, depth, told)}" for key, own in pairs)
+            + "}"
+        )
     if isinstance(value, list | tuple):
-        return f"({', '.join(_value(own, waiting, depth) for own in value[:MOST_ENTRIES])})"
+        return f"({', '.join(_value(own, waiting, depth, told) for own in value[:MOST_ENTRIES])})"
     if isinstance(value, set | frozenset):
-        return f"{{{', '.join(sorted(_value(own, waiting, depth) for own in list(value)[:MOST_ENTRIES]))}}}"
+        return f"{{{', '.join(sorted(_value(own, waiting, depth, told) for own in list(value)[:MOST_ENTRIES]))}}}"
     if isinstance(value, functools.partial):
         keywords = dict(sorted(value.keywords.items()))
-        return f"partial({', '.join(_value(own, waiting, depth) for own in (value.func, value.args, keywords))})"
+        return f"partial({', '.join(_value(own, waiting, depth, told) for own in (value.func, value.args, keywords))})"
     if isinstance(value, FunctionType | type):
         waiting.append(value)
         return value.__qualname__
-    if not isinstance(value, ModuleType):
-        waiting.append(type(value))
-    return type(value).__qualname__
+    if isinstance(value, ModuleType):
+        return type(value).__qualname__
+    waiting.append(type(value))
+    if id(value) in told or not _is_own(type(value)):
+        return type(value).__qualname__
+    # Held, so that no other object has its id.
+    told[id(value)] = value
+    return f"{type(value).__qualname__}{_value(_state(value), waiting, depth, told)}"
+
+
+def _state(value: Any) -> dict[str, Any]:
+    """The attributes of an object by name; of a module not what torch keeps in it."""
+    slots = [name for kind in type(value).__mro__ for name in _slots(kind)]
+    held = {name: getattr(value, name) for name in slots if hasattr(value, name)} | getattr(value, "__dict__", {})
+    own = held.keys() - _OF_MODULES if isinstance(value, nn.Module) else held.keys()
+    return {name: held[name] for name in sorted(own)}
+
+
+def _slots(kind: type) -> list[str]:
+    names = vars(kind).get("__slots__", ())
+    return [name for name in ([names] if isinstance(names, str) else names) if not name.startswith("__")]

@@ -17,7 +17,6 @@ import jinja2
 import pandas as pd
 
 from bench.protocol.columns import TABLES, UNITS_IN_WORDS, columns_of
-from bench.report.style import PNG_DPI
 
 # CSS defines 96 pixels to the inch.
 CSS_DPI = 96
@@ -56,6 +55,9 @@ def _hashed(block: str) -> str:
 
 def image(path: Path) -> dict[str, str | int]:
     """A PNG file as base64, and the size in CSS pixels at which its text has the size it was drawn for."""
+    # A page without figures needs no library that draws them, which takes a while to import.
+    from bench.report.style import PNG_DPI
+
     data = path.read_bytes()
     # The header of a PNG file holds width and height in pixels at bytes 16 and 20, big-endian (PNG specification, IHDR).
     width, height = (round(int.from_bytes(data[at : at + 4], "big") * CSS_DPI / PNG_DPI) for at in (16, 20))

@@ -212,11 +212,12 @@ def _facts(found: Mapping[str, Any], run: Mapping[str, Any], trainings: pd.DataF
     asked, identity = found["asked"], found["identity"]
     sizes = trainings["batch_size"].drop_duplicates().sort_values(na_position="first")
     size = " or ".join("all samples" if pd.isna(own) else f"{own:,} samples" for own in sizes)
-    inputs, targets = (tuple(shape) for shape in asked["shapes"])
+    given, targets = asked["shapes"]
+    inputs = " and ".join(str(tuple(shape)) for shape in (given if given and isinstance(given[0], list) else [given]))
     facts = {
         "Network": found["model"],
         "Hashes of its sources": ", ".join(f"{name} {own}" for name, own in identity["sources"].items()),
-        "Data": f"N(0, 1), drawn anew for each seed: a sample's inputs {inputs}, its targets {targets}",
+        "Data": f"N(0, 1), drawn anew for each seed: a sample's inputs {inputs}, its targets {tuple(targets)}",
         "Loss": asked["loss"],
         "Training": f"{_optimizers(trainings)}, {size} a step, {asked['max_epochs']:,} epochs",
         "Measured": f"in {asked['measured']} mode, to tau {asked['tau']:g}",

@@ -74,7 +74,7 @@ def test_where_time_ran_out_it_is_not_called_memorizable_as_it_is(monkeypatch):
     with pytest.raises(AssertionError) as error:
         bench.assert_memorizes(make, BATCH, optimizer=("adam", 0.02), tau=0.1, budget_s=80)
     reached, why, change = str(error.value).splitlines()
-    assert reached.endswith("not within 40 s; give more with budget_s, or a smaller batch")
+    assert reached.endswith("not within 60 s; give more with budget_s, or a smaller batch")
     assert why.startswith("Perhaps held back by time. Memorizable as it is: ") and change == "give more with budget_s"
 
 

@@ -86,12 +86,29 @@ CASES = [
         "batch=target 1: has 3 samples, and the first input 4; give one target per input",
     ),
     ((nn.Linear(2, 1), X), {}, "batch=Tensor: is no pair of inputs and targets; give (x, y)"),
-    ((nn.Linear(2, 1), None), {}, "batch=None: and shapes are two ways to say one thing; give one"),
+    ((nn.Linear(2, 1), None), {}, "batch=null: must be given, or shapes of noise in its place; give (x, y)"),
+    (
+        (nn.Linear(2, 1), (X, Y)),
+        dict(shapes=((4, 2), (4, 1))),
+        "shapes=((4, 2), (4, 1)): has no effect beside a batch; leave one of them out",
+    ),
     (
         (nn.Linear(2, 1), (X, Y)),
         dict(loss=lambda output, target: (output - target) ** 2),
         "loss=<lambda>: gives a tensor of shape (4, 1), where one number is needed; reduce it, as .mean() does",
     ),
+    (
+        (nn.Linear(2, 1), (X, Y)),
+        dict(loss=lambda output, target: 1 / 0),
+        "loss=<lambda>: cannot be taken: ZeroDivisionError: division by zero; outputs are float32 of shape (4, 1), targets"
+        " float32 of shape (4, 1)",
+    ),
+    (
+        (nn.Linear(2, 1), (X, Y)),
+        dict(stop=lambda losses: losses[-3] < losses[-1]),
+        "stop=<lambda>: raised IndexError: list index out of range; it is given the losses so far, two after the first epoch",
+    ),
+    ((module(lambda own, x: sys.exit("no")), (X, Y)), {}, f"module=Odd: raised SystemExit: no; {GIVEN}"),
     ((nn.Linear(2, 1), (X, Y)), dict(loss="rmse"), "loss=rmse: is no loss; did you mean mse?"),
     (
         (nn.Linear(2, 3), (X, torch.tensor([0, 1, 2, 3]))),
@@ -151,9 +168,22 @@ CASES = [
         (nn.Linear(2, 1),),
         dict(shapes=((4, 2), (3, 1))),
         "shapes=((4, 2), (3, 1)): must be two shapes, those of inputs and of targets, with equal first numbers; give for"
-        " example ((64, 8), (64, 1))",
+        " example ((64, 8), (64, 1)), of two inputs (((64, 8), (64, 3)), (64, 1))",
     ),
 ]
+
+
+@pytest.mark.parametrize("network", [nn.Flatten(), nn.Linear(2, 2).requires_grad_(False)], ids=["no parameters", "frozen"])
+def test_a_network_without_anything_to_train_is_told_so_and_no_error(network):
+    targets = torch.randn(4, 2, generator=torch.Generator().manual_seed(0))
+    found = bench.diagnose(network, (X, targets), max_epochs=5, seeds=[0])
+    told = (
+        "the network has no parameters" if isinstance(network, nn.Flatten) else "need no gradient, and stay as they are: weight"
+    )
+    assert any(told in one.text for one in found.findings)
+    assert str(found.verdict.cause) in ("a part that does not train", "a linear network")
+    with pytest.raises(AssertionError, match=r"does not memorize the batch: tau is "):
+        bench.assert_memorizes(network, (X, targets), within_epochs=5)
 
 
 @pytest.mark.parametrize(("asked", "settings", "message"), CASES, ids=range(len(CASES)))
@@ -302,19 +332,25 @@ def test_the_command_diagnoses_the_network_and_the_batch_that_it_names(memcap, t
     [
         (["model=nowhere:make"], "memcap: model=nowhere:make: cannot be imported: ModuleNotFoundError: No module named"),
         (["model=own_broken:make"], "own_broken.py, line 2; mend it, or its path"),
+        (["model=own_exits:make"], "cannot be imported: SystemExit: 0 in"),
         (["model=own_good:mak"], "own_good.py has no mak; did you mean make?"),
         (
             ["model=own_good:make", "model_args.widht=3"],
             "memcap: model_args.widht=3: is no argument of make; did you mean width?",
         ),
         (["model=own_good"], "memcap: model=own_good: must name a module and a function; write model=package.module:factory"),
+        (["model=own_good:make", "model_args=3"], "memcap: model_args=3: must be a mapping of arguments"),
+        (["model=own_good:make", "data=[1,2]", "noise=null"], "memcap: data=[1, 2]: must be a text"),
+        (["model=own_good:make", "learning_rate=-1"], "memcap: learning_rate=-1: must be a positive number"),
+        (["model=own_good:make", "noise=[[4,2],[3,1]]"], "memcap: noise=[[4, 2], [3, 1]]: must be two shapes"),
         (["model=own_good:make", "los=mse"], "memcap: los: is not a setting; did you mean loss?"),
     ],
 )
 def test_a_network_that_cannot_be_imported_is_told_with_file_and_line(words, message, memcap, tmp_path):
     (tmp_path / "own_broken.py").write_text("import math\nmath.nothing\n")
+    (tmp_path / "own_exits.py").write_text("import sys\n\nsys.exit(0)\n")
     (tmp_path / "own_good.py").write_text(FACTORY)
-    done = memcap("diagnose", *words, "noise=[[4,2],[4,1]]")
+    done = memcap("diagnose", "noise=[[4,2],[4,1]]", *words)
     assert done.status == 2 and message in done.err and done.err.count("\n") == 1
 
 

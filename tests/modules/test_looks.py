@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+import bench
 from bench.modules.causes import Held
 from bench.modules.looks import looks, scale_asked
 from bench.modules.losses import loss_of, scale_of
@@ -214,3 +215,18 @@ def test_only_what_is_linear_whatever_its_inputs_and_parameters_is_called_so():
     for make in (lambda: mlp(1, 16, 1, activation=nn.ReLU), lambda: mlp(1, 16, 1, activation=nn.LeakyReLU), Rising):
         assert not any(question(make, (x, x.sin()), seeds=(seed,)).facts.affine for seed in range(3))
     assert question(lambda: mlp(1, 16, 16, 1, activation=None), (x, x.sin())).facts.affine
+
+
+def test_a_loss_over_classes_of_a_single_output_says_nothing_and_is_told_so():
+    found = bench.diagnose(
+        nn.Linear(2, 1), (torch.randn(6, 2), torch.rand(6, 1)), loss="cross_entropy", max_epochs=3, seeds=[0]
+    )
+    assert str(found).startswith("Held back by the loss: cross_entropy over a single output is 0 whatever it is")
+
+
+def test_targets_that_are_compared_with_several_outputs_are_told_and_may_be_memorized():
+    x = torch.randn(3, 2, generator=torch.Generator().manual_seed(0))
+    found = bench.diagnose(nn.Linear(2, 2), (x, x[:, :1]), optimizer=("adam", 0.1), max_epochs=400, seeds=[0])
+    (told,) = (one for one in found.findings if one.about is Held.SHAPES)
+    assert told.text.endswith("the loss compares each target with 2 outputs") and not told.sure
+    assert found.verdict.cause is Cause.NOTHING

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 from torch import nn
 
 from bench.modules.sources import Source
-from bench.modules.written import written
+from bench.modules.written import state_text, written
 
 FACTORY = """
 from torch import nn
@@ -199,3 +200,60 @@ def test_what_a_wrapper_keeps_is_followed_and_odd_containers_are_no_error(tmp_pa
         texts.append("".join(written([], make, "make").values()))
     assert "+ 1 - 1" in texts[0] and "+ 2 - 2" in texts[1]
     assert "def __call__" in texts[0]
+
+
+class Factory:
+    """A callable object; `loops` is a reference back to itself."""
+
+    __slots__ = ("holder", "loops", "settings")
+
+    def __init__(self, slope):
+        self.settings, self.loops, self.holder = {"slope": Slope(slope)}, self, object()
+
+    def __call__(self, again=None):
+        return nn.Sequential(nn.Linear(2, 1), Leaky(self.settings["slope"].value))
+
+
+class Slope:
+    def __init__(self, value):
+        self.value = value
+
+
+class Leaky(nn.Module):
+    """Its repr does not show its slope."""
+
+    def __init__(self, slope):
+        super().__init__()
+        self.slope = Slope(slope)
+
+    def forward(self, x):
+        return nn.functional.leaky_relu(x, self.slope.value)
+
+
+def enclosed(slope):
+    own = Factory(slope)
+    return lambda: own()
+
+
+HELD = {
+    "a callable object": Factory,
+    "a partial of one": lambda slope: functools.partial(Factory(slope), again=None),
+    "a method of one": lambda slope: Factory(slope).__call__,
+    "a closure over one": enclosed,
+    "a module": Leaky,
+}
+
+
+@pytest.mark.parametrize("kind", HELD)
+def test_what_objects_hold_makes_another_network(kind):
+    """Plain values, however deep; not where an object lies in memory."""
+    once, again, other = (Source(HELD[kind](slope)).identity()["hash"] for slope in (0.1, 0.1, 0.2))
+    assert once == again != other
+
+
+def test_objects_that_hold_each_other_come_to_an_end():
+    """Thirty that all hold all of them: there are more ways from one to the others than can be walked."""
+    many = [Slope(None) for _ in range(30)]
+    for one in many:
+        one.value = many
+    assert 30 * len("Slope") < len(state_text(many[0])) < 10_000

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 import random
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -17,8 +19,9 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import bench
+from bench.engines import record
 from bench.modules import alone, together
-from bench.modules.batches import Batch, noise
+from bench.modules.batches import Batch, Shapes, noise
 from bench.modules.losses import Scale
 from bench.modules.networks import quiet
 from bench.modules.orders import batches
@@ -62,17 +65,21 @@ def trained(asked, seeds, trial=None):
 
 @pytest.mark.parametrize("name", PROTOCOLS)
 @pytest.mark.parametrize("count", [1, 3])
-def test_our_own_network_as_a_module_has_the_curves_of_the_torch_engine(name, count):
-    """Alone and stacked, to 1e-8 over 50 epochs in float64; and the same epochs to tau."""
+def test_our_own_network_as_a_module_has_the_curves_of_the_torch_engine(name, count, monkeypatch):
+    """Alone and stacked, to 1e-8 in each of 50 epochs in float64; and the same epoch at which a tau on the way is reached."""
     cell, optimizer = PROTOCOLS[name]
+    monkeypatch.setattr(record, "curve_epochs", lambda max_epochs: frozenset(range(max_epochs + 1)))
     (outcome,) = train([cell]).values()
+    known = [point.tau for point in outcome.curve]
+    assert [point.epoch for point in outcome.curve] == list(range(51)) and known[50] < 0.8 * known[0]
     ended, trainer = trained(asked_of(cell, optimizer), range(count))
     assert [own.together for own in ended] == [count > 1] * count and trainer.why_alone == []
     for own in ended:
-        taus = (own.losses - own.scale.floor) / own.scale.width
-        assert len(taus) == 51
-        for point in outcome.curve:
-            assert taus[point.epoch] == pytest.approx(point.tau, rel=1e-8)
+        np.testing.assert_allclose((own.losses - own.scale.floor) / own.scale.width, known, rtol=1e-8)
+    halfway = dataclasses.replace(cell, tau=math.sqrt(known[50] * min(1.0, known[0])))
+    (outcome,) = train([halfway]).values()
+    ended, _ = trained(asked_of(halfway, optimizer), range(count))
+    assert 0 < outcome.epoch_to_tau < 50 and {own.epoch_to_tau for own in ended} == {outcome.epoch_to_tau}
 
 
 def one_after_the_other(asked, jobs):
@@ -223,7 +230,7 @@ def test_a_linear_layer_meets_the_least_squares():
     asked = question(nn.Linear(8, 1), shapes=((40, 8), (40, 1)), optimizer=("adam", 0.05), max_epochs=1500)
     ended, _ = trained(asked, range(4))
     for seed, own in zip(range(4), ended, strict=True):
-        batch = noise(((40, 8), (40, 1)), seed)
+        batch = noise(Shapes(((40, 8),), (40, 1)), seed)
         design = np.hstack([batch.inputs[0].double().numpy(), np.ones((40, 1))])
         targets = batch.targets.double().numpy()
         residual = targets - design @ np.linalg.lstsq(design, targets, rcond=None)[0]
@@ -283,7 +290,7 @@ def test_the_module_and_the_global_random_states_stay_as_they_were():
 
 def test_weights_inputs_targets_and_orders_of_one_seed_are_no_two_of_them_the_same_numbers():
     for seed in range(3):
-        own = noise(((16, 4), (16, 4)), seed)
+        own = noise(Shapes(((16, 4), (16, 4)), (16, 4)), seed)
         with drawn(seed):
             weights = torch.randn(16, 4)
         assert not any(torch.equal(one, other) for one, other in itertools.combinations((*own.inputs, own.targets, weights), 2))
@@ -402,3 +409,34 @@ def test_time_that_is_too_short_gives_up_the_longest_and_the_last():
     assert set(late) == {Job(asked.trial, 0), Job(asked.trial, 1)} and not trainer.results[Job(short, 0)].cut
     # They count as trained in vain as far as they came, not as never tried; more time trains them to their end.
     assert all(trainer.results[job].cut and not trainer.results[job].memorized for job in late)
+
+
+class Threads(nn.Module):
+    """Keeps how many threads torch had in each pass."""
+
+    seen: ClassVar[set[int]] = set()
+
+    def __init__(self, width):
+        super().__init__()
+        self.first, self.last = nn.Linear(2, width), nn.Linear(width, 1)
+
+    def forward(self, x):
+        Threads.seen.add(torch.get_num_threads())
+        return self.last(torch.tanh(self.first(x)))
+
+
+def test_a_small_network_is_looked_at_and_trained_by_one_thread_and_a_large_one_by_all():
+    """Two that wake each other in each pass take many times as long on a busy machine."""
+    x, y = torch.randn(4, 2, generator=DRAWS), torch.randn(4, 1, generator=DRAWS)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        for width, known in ((8, {1}), (180_000, {2})):
+            Threads.seen.clear()
+            bench.diagnose(Threads(width), (x, y), max_epochs=2, seeds=[0], budget_s=0.01)
+            assert Threads.seen == known and torch.get_num_threads() == 2
+        Threads.seen.clear()
+        bench.capacity(Threads(8), ((2,), (1,)), max_epochs=2, search=bench.Search(most_cells=2))
+        assert Threads.seen == {1}
+    finally:
+        torch.set_num_threads(before)

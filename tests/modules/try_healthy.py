@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 import bench
-from bench.modules.batches import noise
+from bench.modules.batches import noise, shapes_of
 from bench.statistics.evidence import Cause
 from bench.statistics.survival import wilson_interval
 from tests.modules.cases import mlp
@@ -56,7 +56,7 @@ def asked() -> Iterator[tuple[str, Callable[[], nn.Module], tuple, dict]]:
 def memorizes(make: Callable[[], nn.Module], shapes: tuple, settings: dict) -> bool:
     """Whether a plain loop with each of the seeds reaches tau within half of the epochs, in evaluation mode."""
     for seed in settings["seeds"]:
-        batch, name = noise(shapes, seed), settings["optimizer"][0]
+        batch, name = noise(shapes_of(shapes, samples=True), seed), settings["optimizer"][0]
         x, y = batch.inputs[0], batch.targets
         assert isinstance(y, torch.Tensor)
         torch.manual_seed(seed)
