@@ -62,7 +62,9 @@ def bits(table: pd.DataFrame) -> Figure:
 
 
 def _titles(table: pd.DataFrame) -> pd.Series:
-    """Of the panels."""
+    """Of the panels: what their settings have not in common, and depths."""
     depths = table["depth"].astype(str) + np.where(table["depth"] == 1, " hidden layer", " hidden layers")
-    alone = len(table["setting"].drop_duplicates()) == 1
-    return depths if alone else table["setting"] + ", " + depths
+    parts = {setting: setting.split(", ") for setting in table["setting"].unique()}
+    common = set.intersection(*map(set, parts.values()))
+    own = {setting: ", ".join(part for part in words if part not in common) for setting, words in parts.items()}
+    return table["setting"].map(lambda setting: f"{own[setting]}, " if own[setting] else "") + depths
