@@ -30,8 +30,8 @@ START = 1e-3
 LEAST = 2.0**-52
 
 # Dampings that an iteration tries. The last is 2**45 times the first, and its step as much shorter. A network that has just
-# found none tries the first of them alone until its slopes are exact: of two thousand such iterations 40 found a step at all, 33
-# of these by the fourth, and each try is a factorization.
+# found none tries the first of them alone, until its slopes are exact: of two thousand such iterations 40 found a step at all,
+# 33 of these by the fourth, and each try is a factorization.
 MOST_TRIES, FEW_TRIES = 10, 4
 
 # Slopes with a jump are smoothed over this times the root mean square of a layer's pre-activations at first, then over
@@ -49,8 +49,8 @@ FIRST_STRAIN = 2.0
 
 @dataclasses.dataclass
 class Networks:
-    """Networks of one shape in training. `damping` is NaN before the first iteration, `stuck` is 1 where the last found no step,
-    and `still` says who cannot move any more.
+    """Networks of one shape in training. `damping` is NaN before the first iteration, `stuck` is 1 where the last iteration
+    found no step, and `still` says who cannot move any more.
 
     `outputs` are those of the parameters there are: a loss is measured once, so that what was compared is what is told.
     """

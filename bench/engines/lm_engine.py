@@ -186,7 +186,7 @@ def bytes_of(cell: Cell) -> int:
 
 
 def is_state_of(networks: Networks, state: bytes) -> bool:
-    """Whether it is as long as what is saved of a network like this one: else the cell begins anew. A file may hold anything."""
+    """Whether it is as long as what is saved of such a network: a file may hold anything, and then the cell begins anew."""
     return len(state) == sum(own[0].nbytes for own in _trained(networks))
 
 

@@ -94,7 +94,7 @@ def tables(cells: pd.DataFrame, *, variants: bool = False, validation: pd.DataFr
         by_lm=by_lm(capacity, keyed),
         scaling=laws,
         scaling_residuals=left,
-        published=none if variants else published(cells, capacity),
+        published=none if variants else published(cells, capacity, solved=by_lm(capacity, keyed)),
         theory=none if variants else theory.table(grouped),
         learning_rates=compare_rates(grouped),
         regularizers=ranking(cells),
