@@ -107,6 +107,9 @@ def _change(row: pd.Series, first: pd.Series) -> str:
     changed = changed_fields(row, first)
     if set(changed) & set(STRENGTHS) and "regularization" in changed:
         changed.remove("regularization")
+    if "optimizer" in changed and row["optimizer"] == SECOND_ORDER:
+        # What it has none of, and what goes with it.
+        changed = [name for name in changed if name not in OF_TRAINING or name == "optimizer"]
     return ", ".join(spell(name, row[name]) for name in changed) or AS_ASKED
 
 
