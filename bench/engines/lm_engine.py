@@ -7,7 +7,6 @@ A network that finds no step which lowers its loss stands still for the rest of 
 
 from __future__ import annotations
 
-import functools
 import time
 from collections.abc import Iterator, Mapping
 
@@ -92,12 +91,14 @@ class LmEngine:
         saved_at = time.monotonic()
         while waiting or len(rows):
             started = time.perf_counter()
-            while waiting and len(rows) < pack.slots:
+            new: list[Networks] = [] if networks is None else [networks]
+            first = len(table.cells) - len(waiting)
+            while waiting and len(rows) + len(new) - (networks is not None) < pack.slots:
                 number, cell = len(table.cells) - len(waiting), waiting.pop()
-                new = self._begin(table, number, cell, shape, goes_on_from(begun, cell, self.name, self.device_name()))
-                networks = new if networks is None else networks.joined(new)
-                rows = np.append(rows, number)
-            assert networks is not None
+                saved = goes_on_from(begun, cell, self.name, self.device_name())
+                new.append(self._begin(table, number, cell, shape, saved))
+            rows = np.concatenate([rows, np.arange(first, len(table.cells) - len(waiting))])
+            networks = new[0].joined(*new[1:])
             cells = [cell for row in rows.tolist() if (cell := table.cells[row])]
             tau, val_mse, ended = _chunk(cells, table.epoch[rows], networks, shape, until=started + CHUNK_S)
             over = np.flatnonzero(ended)
@@ -132,12 +133,12 @@ class LmEngine:
         )
         said = outputs(params, inputs, shape)
         damping = torch.full((1,), torch.nan, dtype=params.dtype, device=self.device)
-        still = torch.zeros(1, dtype=torch.bool, device=self.device)
+        stuck, still = torch.zeros_like(damping), torch.zeros(1, dtype=torch.bool, device=self.device)
         variance = torch.full_like(damping, train.target_variance)
         smoothing = torch.full_like(damping, WIDEST if shape.kinked else 0.0)
-        networks = Networks(params, inputs, targets, variance, val_inputs, val_targets, said, damping, smoothing, still)
+        networks = Networks(params, inputs, targets, variance, val_inputs, val_targets, said, damping, smoothing, stuck, still)
         table.begin(np.array([number]), [cell], np.array([train.target_variance]))
-        if saved:
+        if saved and is_state_of(networks, saved.state):
             table.restore(number, saved.record)
             parts = torch.frombuffer(bytearray(saved.state), dtype=params.dtype).to(self.device)
             for own, part in zip(_trained(networks), parts.split([own.numel() for own in _trained(networks)]), strict=True):
@@ -184,9 +185,14 @@ def bytes_of(cell: Cell) -> int:
     return NUMBER_BYTES * (2 * side**2 + formed + 3 * shape.n_samples * units)
 
 
+def is_state_of(networks: Networks, state: bytes) -> bool:
+    """Whether it is as long as what is saved of such a network: a file may hold anything, and then the cell begins anew."""
+    return len(state) == sum(own[0].nbytes for own in _trained(networks))
+
+
 def _trained(networks: Networks) -> tuple[Tensor, ...]:
     """What training changes, but for who stands still."""
-    return networks.flat, networks.outputs, networks.damping, networks.smoothing
+    return networks.flat, networks.outputs, networks.damping, networks.smoothing, networks.stuck
 
 
 def _layers_of(flat: np.ndarray, shape: Shape) -> list[Layer]:
@@ -211,7 +217,8 @@ def _absorb(
     counts = len(tau) + np.where(stands, budgets - last, 0)
 
     def of_all(values: np.ndarray) -> np.ndarray:
-        columns = [np.pad(own, (0, count - len(own)), mode="edge") for own, count in zip(values.T, counts, strict=True)]
-        return functools.reduce(np.append, columns, np.zeros(0))
+        return np.concatenate(
+            [np.pad(own, (0, count - len(own)), mode="edge") for own, count in zip(values.T, counts, strict=True)]
+        )
 
     table.absorb(rows, counts, ended, of_all(tau), of_all(val_mse) if val_mse.size else np.zeros(0), time_s)

@@ -416,12 +416,14 @@ _BY_LM = (
     *_fields("max_epochs"),
     Column("n50", "samples", "N50 by this optimizer; empty: not known, see its ends", _BY_LM_SOURCE),
     *_ends("n50", "n50", "samples", _PROFILE),
+    Column("setting_lm", "text", "the name of the setting of the training by lm", _BY_LM_SOURCE),
     Column("max_epochs_lm", "iterations", "the budget by lm", _BY_LM_SOURCE),
     Column("n50_lm", "samples", "N50 by lm: a lower bound of what the network can hold, as every N50 is", _BY_LM_SOURCE),
     *(
         column._replace(name=f"n50_lm_{end}")
         for end, column in zip(("low", "high"), _ends("n50", "n50_lm", "samples", _PROFILE), strict=True)
     ),
+    Column("side_lm", "name", "where n50_lm likeliest lies: inside, above or below the sample counts tried", _FRONTIER),
     Column("ratio", "1", "n50_lm / n50", _BY_LM_SOURCE),
     *_ends("ratio", "ratio, with what shared seeds make alike", "1", "statistics/agreement.py; Zou and Donner 2008"),
     Column("n_shared", "seeds", "seeds that both were trained with; 0: taken to be independent", _BY_LM_SOURCE),
@@ -713,6 +715,13 @@ _PUBLISHED = (
     Column("source", "text", "the publication", _PUBLISHED_SOURCE),
     Column("they", "text", "their number, in words", _PUBLISHED_SOURCE),
     Column("here", "text", "the number of this run, in words", _PUBLISHED_SOURCE),
+    Column(
+        "by_lm",
+        "text",
+        "the same number by optimizer=lm, in words, and how many times the optimizer's that is; empty: no such training."
+        " The literature's trainings are by gradients: it decides nothing of agree",
+        _PUBLISHED_SOURCE,
+    ),
     Column("n_cells", "cells", "cells behind it", _PUBLISHED_SOURCE),
     Column(
         "agree",
@@ -724,6 +733,11 @@ _PUBLISHED = (
     Column("value", "1", "the number of this run", _PUBLISHED_SOURCE),
     Column("low", "1", "low end of its 95 % interval; empty for one seed", _PUBLISHED_SOURCE),
     Column("high", "1", "high end of its 95 % interval; empty for one seed", _PUBLISHED_SOURCE),
+    Column("value_lm", "1", "the number by optimizer=lm", _PUBLISHED_SOURCE),
+    Column("low_lm", "1", "low end of its 95 % interval, or a bound", _PUBLISHED_SOURCE),
+    Column("high_lm", "1", "high end of its 95 % interval, or a bound", _PUBLISHED_SOURCE),
+    Column("ratio_lm", "1", "value_lm / value", _BY_LM_SOURCE),
+    *_ends("ratio_lm", "ratio_lm, with what shared seeds make alike", "1", f"{_AGREEMENT}; Zou and Donner 2008"),
     Column("theirs_low", "1", "they say that the number is at least this", _PUBLISHED_SOURCE),
     Column("theirs_high", "1", "they say that the number is at most this", _PUBLISHED_SOURCE),
     Column("margin_low", "1", "a number from this on agrees with them, the margin included", _PUBLISHED_SOURCE),

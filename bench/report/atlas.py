@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from bench.protocol.cells import STRENGTHS
+from bench.protocol.cells import SECOND_ORDER, STRENGTHS
 from bench.statistics.rates import at_default_rate, best_over_rates
 from bench.statistics.settings import acts, label_settings, varying
 
@@ -42,7 +42,8 @@ def sheets(groups: pd.DataFrame) -> Iterator[Sheet]:
     """Maps of depth, width and n_samples for each setting; a swept rate or strength is an axis of maps, not a setting."""
     best = best_over_rates(groups)
     if len(best):
-        rates = f"learning rates {groups['learning_rate'].min():g} to {groups['learning_rate'].max():g}"
+        tried = groups.loc[groups["optimizer"] != SECOND_ORDER, "learning_rate"]
+        rates = f"learning rates {tried.min():g} to {tried.max():g}"
         for chosen, words in ((best, f"best of the {rates}"), (at_default_rate(groups), "at the default learning rate")):
             labels = label_settings(chosen.assign(learning_rate=0.0)) if len(chosen) else chosen["setting"]
             named = [words if label == "all cells" else f"{label}, {words}" for label in labels]

@@ -53,6 +53,8 @@ def untold(capacity: pd.DataFrame) -> list[str]:
     """Of which settings a run says nothing at smaller budgets, and why."""
     if capacity.empty:
         return []
+    # At the best or the default of swept rates a curve is made of those at each rate, under a name of its own.
+    capacity = capacity[~capacity["rates"].isin(["best", "default"])]
     why, settings = tied(capacity), capacity["setting"]
     sentences = []
     for reason, words in REASONS.items():

@@ -14,6 +14,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocat
 from bench.protocol.theory import dimension_name
 from bench.report.panels import columns_for, panels
 from bench.report.style import BELOW_COLOUR, LINE_COLOUR, QUIET_COLOUR, SMALLEST_FONT, log_axis
+from bench.statistics.by_lm import as_capacity, of_curve
 from bench.statistics.capacity import what_is_known
 from bench.statistics.settings import varying
 
@@ -55,11 +56,16 @@ SIGNS = (
 )
 
 
-def capacities(table: pd.DataFrame) -> Figure:
+# N50 by optimizer=lm stands beside that of a network, in its colour.
+LM_MARKER, LM_GLYPH = "x", "\u00d7"
+
+
+def capacities(table: pd.DataFrame, by_lm: pd.DataFrame | None = None) -> Figure:
     """N50 over the functional dimension with its interval, against the width, or the depth where that alone varies; a panel for
     each setting and choice of rates, a shape and a colour for each value of the other.
 
-    A bound is a hollow sign with an arrow. `table` is that of `bench.statistics.capacity`.
+    A bound is a hollow sign with an arrow. `table` is that of `bench.statistics.capacity`; `by_lm` that of
+    `bench.statistics.by_lm`: N50 by optimizer=lm of the same networks, a cross.
     """
     titles = [f"{s}" if r == "as asked" else f"{s}, rate: {r}" for s, r in zip(table["setting"], table["rates"], strict=True)]
     across, other = ("width", "depth") if varying(table, among=("width",)) else ("depth", "width")
@@ -67,25 +73,36 @@ def capacities(table: pd.DataFrame) -> Figure:
     signs = {kind: SIGNS[k % len(SIGNS)] for k, kind in enumerate(kinds)}
     exact = "" if (table["loss"] != "mse").any() else ", which bounds exact fits"
     key = [(f"{signs[kind].glyph} {other} {kind}", signs[kind].colour) for kind in kinds]
+    solved = by_lm is not None and len(by_lm) > 0
+    if solved:
+        key.append((f"{LM_GLYPH} by LM", QUIET_COLOUR))
     key.append((f"Red: N = {dimension_name(table)}{exact}. Hollow, with an arrow: only a bound is known.", QUIET_COLOUR))
     labels = list(dict.fromkeys(titles))
     names = (across, "N50 / dimension")
     figure, axes = panels(labels, across=columns_for(len(labels), 3), size=CAPACITY_PANEL, names=names, key=key)
     top = _top(table)
+    if by_lm is not None and solved:
+        top = max(top, _top(pd.DataFrame(map(as_capacity, by_lm.to_dict("records")))))
     values = sorted(table[across].unique())
     logarithmic = min(values) > 0 and max(values) > min(values)
     low, high = (max(values[0], 1), values[-1]) if logarithmic else (values[0], values[-1])
     # Signs of one place stand beside each other.
     inches = axes[0].get_position().width * figure.get_figwidth()
     step = DODGE * ((high / low) ** (1 / inches) - 1 if logarithmic else (high - low) / inches)
+    # The cross stands halfway to the next.
+    step, beside = (2 * step, step) if solved else (step, 0.0)
     for ax, label in zip(axes, labels, strict=True):
         own = table[[title == label for title in titles]]
         ax.axhline(1, color=LINE_COLOUR, lw=1.2, zorder=1)
         for number, kind in enumerate(kinds):
             shift = step * (number - (len(kinds) - 1) / 2)
             for row in own[own[other] == kind].to_dict("records"):
-                x = row[across] * (1 + shift) if logarithmic else row[across] + shift
-                draw_capacity(ax, row, x, signs[kind], top, row["functional_dim"])
+                marks = [(row, shift, signs[kind])]
+                if by_lm is not None and (lm := of_curve(by_lm, row)) is not None:
+                    marks.append((as_capacity(lm), shift + beside, signs[kind]._replace(marker=LM_MARKER)))
+                for mark, moved, sign in marks:
+                    x = row[across] * (1 + moved) if logarithmic else row[across] + moved
+                    draw_capacity(ax, mark, x, sign, top, row["functional_dim"])
     axes[0].set(ylim=(0, top), xscale="log" if logarithmic else "linear")
     room = (len(kinds) / 2 + 1) * step
     if logarithmic:
@@ -111,7 +128,7 @@ def draw_capacity(ax: Axes, row: Mapping[Any, Any], x: float, sign: Sign, top: f
     low, high = row["n50_low"] / dimensions, row["n50_high"] / dimensions
     if says == "value":
         ax.plot([x, x], [low, min(high, top)], color=sign.colour, solid_capstyle="butt", lw=1.3)
-        ax.plot(x, row["n50"] / dimensions, sign.marker, ms=5, color=sign.colour, mew=0)
+        ax.plot(x, row["n50"] / dimensions, sign.marker, ms=5, color=sign.colour, mew=1.3 * (sign.marker == LM_MARKER))
         return
     y = low if says == "more" else min(high, (1 - ARROW / 4) * top)
     end = min(y + ARROW * top, top) if says == "more" else max(y - ARROW * top, 0)

@@ -19,6 +19,7 @@ from bench.report.map_layers import BESIDE, OWN
 from bench.report.pictures import MAPS, Picture, drawn
 from bench.report.scope import scope
 from bench.report.words import formula, unbroken, unspelled, worded
+from bench.statistics.by_lm import of_curve
 from bench.statistics.by_lm import spelled as spelled_by_lm
 from bench.statistics.evidence import past_tau
 from bench.statistics.settings import swept_fields, varying
@@ -104,7 +105,7 @@ def page(store: Store, made: Tables, pictures: Sequence[Picture], sentences: Seq
         style=inlined("page.css"),
         scripts={name: inlined(f"{name}.js") for name in ("cells", "maps")},
         evidence=_evidence_html(made.evidence) if made.variants else "",
-        capacity=_capacity_html(made.capacity) if len(made.capacity) else "",
+        capacity=_capacity_html(made.capacity, made.by_lm) if len(made.capacity) else "",
         ratios=_ratios_html(made.ratios) if len(made.ratios) else "",
         growth=_growth_html(made.budget_growth) if len(made.budget_growth) else "",
         by_lm=_by_lm_html(made.by_lm) if len(made.by_lm) else "",
@@ -243,8 +244,21 @@ def _lines(theory: pd.DataFrame) -> list[dict[str, str]]:
     return [{name: str(row[name]) for name in ("line", "kind", "source")} for _, row in named.iterrows()]
 
 
-def _capacity_html(capacity: pd.DataFrame) -> str:
-    return terminal.capacity_columns(capacity).pipe(table_html, "capacity-table", "capacity", {"N50 (95 %)": ("n50",)})
+def _capacity_html(capacity: pd.DataFrame, by_lm: pd.DataFrame) -> str:
+    """Capacities, and beside them those by optimizer=lm, where there are any."""
+    shown, names = terminal.capacity_columns(capacity), {"N50 (95 %)": ("n50",)}
+    rows = [of_curve(by_lm, row) for row in capacity.to_dict("records")]
+    if any(rows):
+        lm = [spelled_by_lm(row, "n50_lm", over=1.0) if row else "" for row in rows]
+        shown.insert(list(shown).index("N50 (95 %)") + 1, "by LM", lm)
+        shown.insert(list(shown).index("by LM") + 1, "times", [_times(row) if row else "" for row in rows])
+        names |= {"by LM": ("by_lm.n50_lm",), "times": ("by_lm.ratio",)}
+    return shown.pipe(table_html, "capacity-table", "capacity", names)
+
+
+def _times(row: Mapping[Any, Any]) -> str:
+    """The ratio of a row of by_lm with its interval, where it has one."""
+    return "" if math.isnan(row["ratio"]) else f"{row['ratio']:.2f} ({row['ratio_low']:.2f} to {row['ratio_high']:.2f})"
 
 
 def _ratios_html(ratios: pd.DataFrame) -> str:
@@ -277,10 +291,7 @@ def _by_lm_html(table: pd.DataFrame) -> str:
     cells = (
         [spelled_by_lm(row, "n50") for row in rows],
         [spelled_by_lm(row, "n50_lm") for row in rows],
-        [
-            "" if math.isnan(row["ratio"]) else f"{row['ratio']:.2f} ({row['ratio_low']:.2f} to {row['ratio_high']:.2f})"
-            for row in rows
-        ],
+        [_times(row) for row in rows],
         ["" if math.isnan(row["gradients"]) else f"{row['gradients']:.2g}, by lm {row['gradients_lm']:.2g}" for row in rows],
     )
     told = [name for name in ("setting", "activation", "rates", "max_epochs_lm") if len(set(table[name])) > 1]
@@ -347,10 +358,10 @@ def _digits(value: float) -> str:
 
 
 def _published_html(table: pd.DataFrame) -> str:
-    shown = table[["claim", "about", "agree", "they", "here", "margin", "n_cells", "source"]].rename(
-        columns={"agree": "agree?"}
-    )
-    return shown.pipe(table_html, "published-table", "published", {"agree?": ("agree",)})
+    solved = ["by_lm"] if table["by_lm"].notna().any() else []
+    shown = table[["claim", "about", "agree", "they", "here", *solved, "margin", "n_cells", "source"]].fillna({"by_lm": ""})
+    shown = shown.rename(columns={"agree": "agree?", "by_lm": "by LM"})
+    return shown.pipe(table_html, "published-table", "published", {"agree?": ("agree",), "by LM": ("by_lm",)})
 
 
 def _table_html(table: pd.DataFrame, table_id: str) -> str:

@@ -64,7 +64,7 @@ def drawings(tables: Tables) -> Iterator[Drawing]:
     """The figures to draw, the answer first; figures without data are left out."""
     if tables.design is Design.PRODUCT:
         yield from _maps(tables)
-    shown = _compared(tables.capacity)
+    shown = _compared(_without_marked(tables.capacity, tables.by_lm))
     if len(shown):
         yield partial(_capacity, tables, shown)
     grown = _grown(tables.capacity_by_budget)
@@ -145,6 +145,15 @@ def _map(sheet: Sheet, title: str, marks: Mapping[tuple[Any, Any], Marks], norm:
     return Picture(sheet.name, f"{title} {explained}.", alt, "groups", figure, MAPS)
 
 
+def _without_marked(capacity: pd.DataFrame, by_lm: pd.DataFrame) -> pd.DataFrame:
+    """The capacities without those by optimizer=lm that stand beside another optimizer's as marks."""
+    if by_lm.empty:
+        return capacity
+    marked = set(by_lm[["setting_lm", "depth", "width", "d_in"]].itertuples(index=False, name=None))
+    own = capacity[["setting", "depth", "width", "d_in"]].itertuples(index=False, name=None)
+    return capacity[[curve not in marked for curve in own]]
+
+
 def _compared(capacity: pd.DataFrame) -> pd.DataFrame:
     """The capacities of the first settings that have two networks or more with an N50: fewer are no picture.
     Of swept rates the default and the best are drawn.
@@ -196,8 +205,10 @@ def _by_effect(table: pd.DataFrame, measure: str, tables: Tables) -> pd.DataFram
 
 def _capacity(tables: Tables, shown: pd.DataFrame) -> Picture:
     with_n50 = shown[shown["n50"].notna()]
-    told = tables.capacity[tables.capacity["rates"] != "swept"]
+    told = _without_marked(tables.capacity, tables.by_lm)
+    told = told[told["rates"] != "swept"]
     left = told["setting"].nunique() - shown["setting"].nunique()
+    lm = tables.by_lm[tables.by_lm["setting"].isin(shown["setting"])] if len(tables.by_lm) else tables.by_lm
     caption = (
         "N50, the sample count that half of the seeds memorize, over the dimensions that the network's functions reach, with"
         f" its 95 % interval. An arrow means that N50 lies beyond that point. {theory.in_words(shown)}"
@@ -206,10 +217,15 @@ def _capacity(tables: Tables, shown: pd.DataFrame) -> Picture:
         caption += (
             f" {left} of {left + shown['setting'].nunique()} settings, most with fewer than two N50, are in the table alone."
         )
+    if len(lm):
+        caption += " A cross is N50 of the same network by Levenberg and Marquardt's method (tables/by_lm.csv)."
     shares = with_n50["n50_per_dim"]
     span = f"; N50 is {shares.min():.2g} to {shares.max():.2g} times the functional dimension" if len(shares) else ""
     alt = f"Capacities: {len(with_n50)} of {len(shown)} N50, of each network under each setting, are known{span}."
-    return Picture("capacity", caption, alt, "capacity", curves.capacities(_said(shown, tables)), "capacities")
+    if len(ratios := lm["ratio"].dropna() if len(lm) else lm):
+        alt += f" By Levenberg and Marquardt's method it is {ratios.min():.2f} to {ratios.max():.2f} times as much."
+    figure = curves.capacities(_said(shown, tables), _said(lm, tables))
+    return Picture("capacity", caption, alt, "capacity", figure, "capacities")
 
 
 def _budgets(tables: Tables, shown: pd.DataFrame) -> Picture:

@@ -6,7 +6,7 @@ from numbers import Number
 
 import pandas as pd
 
-from bench.protocol.cells import SEEDS, STRENGTHS
+from bench.protocol.cells import SECOND_ORDER, SEEDS, STRENGTHS
 from bench.report.words import field, goal, span
 from bench.statistics.settings import acts, swept_fields
 from bench.store.parts import Design
@@ -33,10 +33,12 @@ def scope(cells: pd.DataFrame, groups: pd.DataFrame, *, design: Design) -> str:
 
 
 def _axis(groups: pd.DataFrame, name: str) -> str:
-    """A swept field with its values; a strength with those at which it acts."""
+    """A swept field with its values; a strength with those at which it acts. Rates and schedules of optimizer=lm are none."""
+    if name in ("learning_rate", "lr_schedule"):
+        groups = groups[groups["optimizer"] != SECOND_ORDER]
     values = [value for value in dict.fromkeys(groups[name]) if name not in STRENGTHS or acts(value)]
     if all(isinstance(value, Number) and not isinstance(value, bool) for value in values):
-        return f"{field(name)} {min(values):g} to {max(values):g} ({len(values)} values)"
+        return f"{field(name)} {span(pd.Series(values))}{f' ({len(values)} values)' if len(values) > 1 else ''}"
     named = ", ".join("null" if pd.isna(value) else str(value).replace("_", " ") for value in values[:MOST_NAMED])
     return f"{field(name)} {named}{f' and {len(values) - MOST_NAMED} more' if len(values) > MOST_NAMED else ''}"
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from bench.protocol.cells import NO_TAU, STRENGTHS
-from bench.statistics.settings import MAP_AXES, strengths_on, swept_fields
+from bench.protocol.cells import NO_TAU, SECOND_ORDER, STRENGTHS
+from bench.statistics.settings import setting_fields, strengths_on
 
 # What a table without settings calls its one, and how it is said.
 ALL_CELLS, ALL_NETWORKS = "all cells", "all networks"
@@ -39,9 +39,12 @@ def settings_in_words(groups: pd.DataFrame) -> dict[str, str]:
     Args:
         groups: of a product of lists or of a search, with their `setting`.
     """
-    names = [name for name in swept_fields(groups) if name not in MAP_AXES]
+    others, solved = setting_fields(groups)
     first = groups.drop_duplicates("setting")
-    said = {str(row["setting"]): _in_words(row, names) for _, row in first.iterrows()}
+    said = {
+        str(row["setting"]): _in_words(row, solved if row["optimizer"] == SECOND_ORDER else others)
+        for _, row in first.iterrows()
+    }
     alike = [words for words in said.values() if list(said.values()).count(words) > 1]
     return {setting: setting if words in alike else words for setting, words in said.items()}
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 import numpy as np
 
 from bench.engines.packs import budget_flops, epoch_flops
-from bench.protocol.cells import MAX_SEED, Cell
+from bench.protocol.cells import MAX_SEED, SECOND_ORDER, Cell
 from bench.protocol.grid import GridError
 from bench.protocol.networks import n_params
 from bench.runs import ladder
@@ -28,8 +28,9 @@ from bench.store.parts import Ended
 LEAST_TIME_S, TIMES_ASKED, MOST_TIME_S, LEAST_TIMES = 10.0, 15.0, 75.0, 3.0
 
 # The share of the time left that a stage of the ladder may take, so that no stage keeps the next, nor fresh seeds, from being
-# tried: levers one at a time, in pairs, still more epochs, other networks. One that takes OVERRUN times as long is cut short.
-SHARES = {"singles": 0.5, "pairs": 0.4, "longest": 0.5, "networks": 0.6}
+# tried: levers one at a time, in pairs, optimizer=lm, still more epochs, other networks. One that takes OVERRUN times as long
+# is cut short.
+SHARES = {"singles": 0.5, "pairs": 0.4, "solved": 0.3, "longest": 0.5, "networks": 0.6}
 OVERRUN = 1.5
 
 # What a round takes beside its training: packs, processes' threads, and files.
@@ -138,6 +139,10 @@ class Inquiry:
             new = yield from self._screen(stage(asked, asked), tried, share)
             if (found := (yield from self._confirm(new))) is not None:
                 return found
+        # It is compared with no other training but the asked one, and is the beginning of none.
+        new = yield from self._screen(ladder.solved(asked), [], SHARES["solved"])
+        if (found := (yield from self._confirm(new))) is not None:
+            return found
         new = yield from self._screen(self._longest(tried), tried, SHARES["longest"])
         if (found := (yield from self._confirm(new))) is not None:
             return found
@@ -244,7 +249,11 @@ class Inquiry:
         return sum(own.memorized for own, _ in ended), len(ended), sum(beside.memorized for _, beside in ended)
 
     def _reduced(self, remedy: Cell) -> Generator[list[Cell], None, Cell]:
-        """The remedy without each lever that it works as well without, the largest first; fresh seeds decide."""
+        """The remedy without each lever that it works as well without, the largest first; fresh seeds decide. What comes with
+        optimizer=lm goes with it.
+        """
+        if remedy.optimizer == SECOND_ORDER:
+            return remedy
         kept: list[Lever] = []
         while len(levers := pulled_by(remedy, self._asked)) > 1 and (left := [lever for lever in levers if lever not in kept]):
             less = self._plain(ladder.without(left[-1], remedy, self._asked))

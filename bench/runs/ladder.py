@@ -6,9 +6,10 @@ import math
 from collections.abc import Iterable
 from dataclasses import replace
 
-from bench.protocol.cells import DEFAULTS, NO_TAU, STRENGTHS, Cell, Dtype
+from bench.protocol.cells import DEFAULTS, MOST_ITERATIONS, NO_TAU, SECOND_ORDER, STRENGTHS, Cell, Dtype
 from bench.protocol.networks import functional_dim, width_for
-from bench.statistics.evidence import LEVER_FIELDS, Lever, batch_in_proportion, pulled_by
+from bench.statistics.evidence import LEVER_FIELDS, MOST_EQUATIONS, Lever, batch_in_proportion, equations, pulled_by
+from bench.statistics.settings import OF_TRAINING
 
 # A rate at which each optimizer usually trains such networks.
 USUAL_RATES = {"sgd": 0.01, "adam": 0.003, "adamw": 0.003}
@@ -82,6 +83,19 @@ def pairs(asked: Cell) -> list[Cell]:
     if repaired != asked:
         made += [change for cell in _longer(repaired) for change in (cell, *_rates(cell, PAIRED_FACTORS), *_adams(cell))]
     return _unique(asked, made)
+
+
+def solved(asked: Cell) -> list[Cell]:
+    """The network by optimizer=lm, which tells what its training leaves behind: on all its samples, without regularization.
+
+    None where its linear system is large (`bench.statistics.evidence.MOST_EQUATIONS`), or there is no exact fit to find.
+    """
+    beyond = asked.target != "rademacher" and asked.n_samples * (1 - asked.tau) > functional_dim(asked)
+    if asked.optimizer == SECOND_ORDER or beyond or equations(asked) > MOST_EQUATIONS:
+        return []
+    plain = {name: DEFAULTS[name] for name in OF_TRAINING}
+    of_lm = {"optimizer": SECOND_ORDER, "dtype": "float64", "max_epochs": MOST_ITERATIONS}
+    return [replace(_unregularized(asked), **plain | of_lm)]
 
 
 def longest(asked: Cell, closest: Cell) -> list[Cell]:

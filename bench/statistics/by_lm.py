@@ -13,17 +13,13 @@ from bench.protocol.cells import SECOND_ORDER
 from bench.protocol.columns import columns_of
 from bench.statistics.agreement import ratio_interval
 from bench.statistics.ratios import held, shared_seeds
-from bench.statistics.settings import regularized, same
+from bench.statistics.settings import OF_TRAINING, regularized, same
 from bench.statistics.survival import CURVE_FIELDS, measured
 from bench.statistics.survival import groups as group_statistics
 
 COLUMNS = list(columns_of("by_lm"))
 
-# What differs between a network's training by lm and by another optimizer; the rest is one network and one task.
-OF_TRAINING = (
-    *("optimizer", "amsgrad", "learning_rate", "lr_schedule", "momentum", "beta1", "beta2", "eps", "batch_size", "shuffle"),
-    *("dtype", "max_epochs"),
-)
+# What a network's training by lm and by another optimizer have in common: one network and one task.
 TASK = tuple(name for name in CURVE_FIELDS if name not in OF_TRAINING)
 
 # Costs are compared at a sample count that at least this share of the seeds memorizes by both.
@@ -72,10 +68,12 @@ def _row(own: Mapping[Any, Any], lm: Mapping[Any, Any], cells: pd.DataFrame, gro
     return {
         **{name: own[name] for name in ("setting", "depth", "width", "d_in", "activation", "loss", "tau", "functional_dim")},
         **{name: own[name] for name in ("optimizer", "rates", "max_epochs", "n50", "n50_low", "n50_high")},
+        "setting_lm": lm["setting"],
         "max_epochs_lm": lm["max_epochs"],
         "n50_lm": lm["n50"],
         "n50_lm_low": lm["n50_low"],
         "n50_lm_high": lm["n50_high"],
+        "side_lm": lm["side"],
         **dict(zip(("ratio", "ratio_low", "ratio_high"), ratio, strict=True)),
         "n_shared": n_shared,
         **_costs(_of(groups, own), _of(groups, lm)),
@@ -127,9 +125,32 @@ def in_words(table: pd.DataFrame) -> list[str]:
     return [*sentences[:-1], *(sentence + bound for sentence in sentences[-1:])]
 
 
-def spelled(row: Mapping[Any, Any], name: str) -> str:
-    """An N50 over the dimensions, or what is known of it; `name` is n50 or n50_lm."""
-    value, low, high = (row[column] / row["functional_dim"] for column in (name, f"{name}_low", f"{name}_high"))
+# What tells a row of `by_lm` apart, and a row of `bench.statistics.capacity.capacities` that it is about.
+OF_CURVE = ("setting", "rates", "depth", "width", "d_in")
+
+
+def of_curve(table: pd.DataFrame, curve: Mapping[Any, Any]) -> dict[Any, Any] | None:
+    """The row of `by_lm` about a row of capacities; None where there is none, as where the network was not trained by lm.
+
+    Of several, by budgets of lm of their own, that with the most iterations.
+    """
+    if table.empty:
+        return None
+    own = table[np.logical_and.reduce([table[name] == curve[name] for name in OF_CURVE])]
+    return None if own.empty else own.loc[own["max_epochs_lm"].idxmax()].to_dict()
+
+
+def as_capacity(row: Mapping[Any, Any]) -> dict[Any, Any]:
+    """A row of `by_lm` as one of capacities: what lm reached in place of what the other optimizer did."""
+    numbers = {"n50": row["n50_lm"], "n50_low": row["n50_lm_low"], "n50_high": row["n50_lm_high"], "side": row["side_lm"]}
+    return {**row, **numbers, "n50_per_dim": row["n50_lm"] / row["functional_dim"]}
+
+
+def spelled(row: Mapping[Any, Any], name: str, over: float | None = None) -> str:
+    """An N50 over the dimensions or another number, or what is known of it; `name` is n50 or n50_lm."""
+    over = row["functional_dim"] if over is None else over
+    digits = 2 if over != 1 else 0
+    value, low, high = (row[column] / over for column in (name, f"{name}_low", f"{name}_high"))
     if not math.isnan(value):
-        return f"{value:.2f} ({low:.2f} to {high:.2f})"
-    return f"> {low:.2f}" if low > 0 else f"< {high:.2f}" if math.isfinite(high) else "unknown"
+        return f"{value:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+    return f"> {low:.{digits}f}" if low > 0 else f"< {high:.{digits}f}" if math.isfinite(high) else "unknown"

@@ -10,8 +10,10 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Int
 
+from bench.engines.packs import FLOPS_PER_MAC, system_flops
 from bench.protocol.cells import FIELDS, NO_TAU, SECOND_ORDER, SEEDS, Cell, Status
 from bench.protocol.columns import columns_of
+from bench.protocol.networks import n_trained
 from bench.statistics.confirmation import Answer, memorizable
 from bench.statistics.settings import changed_fields, same
 from bench.statistics.survival import GROUP_FIELDS, once, wilson_interval
@@ -41,6 +43,8 @@ class Cause(StrEnum):
     LOST = "memorized and then lost"
     LUCK = "luck of the draw"
     DEPTH = "depth"
+    # The network holds its samples by optimizer=lm, and no other change of its training is known to get there.
+    OPTIMIZER = "optimizer-limited"
     CAPACITY = "capacity"
     UNDECIDED = "undecided"
 
@@ -65,6 +69,10 @@ OF_LM = ("lr_schedule", "batch_size", "shuffle", "dtype", "max_epochs")
 
 # Change nothing of the training: what is watched, a name for strengths that are fields themselves, and which noise is drawn.
 WATCHED = ("n_val", "regularization", "data_seed", "init_seed")
+
+# Of larger systems, of N or P equations, whichever are fewer, optimizer=lm is no variant: each of its iterations factors one
+# several times, and at this size a network of 500 iterations takes minutes of a core.
+MOST_EQUATIONS = 2000
 
 # Training that a change takes to this share of what was left had not ended.
 HALVED = 0.5
@@ -182,8 +190,35 @@ def _in_proportion(batch_size: int | None, of: int, n_samples: int) -> int | Non
 
 
 def _epoch_macs(groups):
-    """Multiply-accumulates of one forward pass over the training set: one for each weight and sample."""
-    return groups["n_samples"] * (groups["n_params"] - groups["depth"] * groups["width"] - 1)
+    """Multiply-accumulates of one forward pass over the training set: one for each weight and sample. To those of optimizer=lm
+    its linear system is added, as many as an epoch of its FLOPs has.
+    """
+    macs = groups["n_samples"] * (groups["n_params"] - groups["depth"] * groups["width"] - 1)
+    if isinstance(groups, pd.DataFrame) and (solved := groups["optimizer"] == SECOND_ORDER).any():
+        systems = [system_flops(network_of(row)) / FLOPS_PER_MAC for _, row in groups[solved].iterrows()]
+        macs = macs.astype(float)
+        macs[solved] += systems
+    return macs
+
+
+def network_of(row: pd.Series) -> Cell:
+    """A cell of the row's network and samples; the rest of it is at the defaults."""
+    fields = ("n_samples", "d_in", "depth", "width", "activation", "trainable")
+    return Cell(**{name: row[name].item() if hasattr(row[name], "item") else row[name] for name in fields})
+
+
+def equations(cell: Cell) -> int:
+    """Those of the linear system that optimizer=lm solves in each iteration: of samples or parameters, whichever are fewer."""
+    return min(cell.n_samples, n_trained(cell))
+
+
+def by_second_order(evidence: pd.DataFrame) -> pd.Series | None:
+    """The row of the asked network and samples by optimizer=lm, if it was tried and the asked one is by another."""
+    if evidence["optimizer"].iloc[0] == SECOND_ORDER:
+        return None
+    own = {Lever.OPTIMIZER, Lever.REGULARIZATION}
+    rows = [row for row in same_network(evidence) if row["optimizer"] == SECOND_ORDER and own.issuperset(levers_of(row))]
+    return rows[0] if rows else None
 
 
 def levers_of(row: pd.Series) -> list[Lever]:

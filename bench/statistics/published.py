@@ -16,6 +16,7 @@ from bench.protocol.columns import columns_of
 from bench.protocol.networks import HOMOGENEOUS
 from bench.statistics.agreement import agreement, holm_correction, mean_interval, ratio_interval
 from bench.statistics.budgets import capacity_by_budget, growth
+from bench.statistics.by_lm import as_capacity, of_curve
 from bench.statistics.capacity import curves as curves_of
 from bench.statistics.capacity import what_is_known
 from bench.statistics.claims import counted, line_of, n50_of, span, spelled, times
@@ -63,7 +64,10 @@ NO_MARGIN = "none: a bound"
 
 
 def published(
-    cells: pd.DataFrame, capacity: pd.DataFrame, known: Iterable[tuple[str, pd.DataFrame]] | None = None
+    cells: pd.DataFrame,
+    capacity: pd.DataFrame,
+    known: Iterable[tuple[str, pd.DataFrame]] | None = None,
+    solved: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """A row for each published claim that a run has cells for, and network where the claim is about one.
 
@@ -92,6 +96,7 @@ def published(
         cells: one row for each cell. Those of optimizer=lm do not count.
         capacity: of the same cells (`bench.statistics.capacity.capacities`).
         known: the curves of these cells (`bench.statistics.capacity.curves`), where they are known.
+        solved: what optimizer=lm makes of the same networks (`bench.statistics.by_lm.by_lm`), to stand beside each N50.
 
     Returns:
         The columns of `published` (`bench.protocol.columns`). Each claim has an equivalence margin, with its reason; `agree` is
@@ -107,13 +112,14 @@ def published(
         others = capacity["rates"].isin(["default", "swept"]) | (capacity["optimizer"] == SECOND_ORDER)
         curves = capacity[~regularized(capacity) & ~others]
     rows = [*_least_squares(plain)]
+    solved = pd.DataFrame() if solved is None else solved
     if len(curves):
         exact = curves[(curves["tau"] <= NEAR_ZERO) & (curves["dtype"] == "float64")]
-        rows += [*_linear_thresholds(exact), *_ceilings(exact), *_transitions(exact)]
+        rows += [*_linear_thresholds(exact, solved), *_ceilings(exact, solved), *_transitions(exact, solved)]
     rows += [*_trend(plain, "width"), *_trend(plain, "n_samples")]
     if len(curves):
-        rows += [*on_labels(plain, curves)]
-        rows += [*_bits(curves), *_exposures(cells, curves_of(cells) if known is None else _of_gradients(known))]
+        rows += [*on_labels(plain, curves), *_bits(curves, solved)]
+        rows += [*_exposures(cells, curves_of(cells) if known is None else _of_gradients(known))]
     return _judged(pd.DataFrame(rows, columns=COLUMNS))
 
 
@@ -181,7 +187,7 @@ def _least_squares(cells: pd.DataFrame) -> Iterator[dict[str, Any]]:
         )
 
 
-def _linear_thresholds(curves: pd.DataFrame) -> Iterator[dict[str, Any]]:
+def _linear_thresholds(curves: pd.DataFrame, solved: pd.DataFrame) -> Iterator[dict[str, Any]]:
     own = curves[_linear(curves) & _of_one(curves) & curves["target"].isin(CONTINUOUS)]
     for row in own.to_dict("records"):
         p = row["functional_dim"]
@@ -197,10 +203,11 @@ def _linear_thresholds(curves: pd.DataFrame) -> Iterator[dict[str, Any]]:
             they=f"N = {p} is fitted, {p + 1} is not",
             here=f"N50 {_equals(row)}, {_protocol(row)}",
             n_cells=row["n_cells"],
+            **_by_lm(row, solved),
         )
 
 
-def _ceilings(curves: pd.DataFrame) -> Iterator[dict[str, Any]]:
+def _ceilings(curves: pd.DataFrame, solved: pd.DataFrame) -> Iterator[dict[str, Any]]:
     own = curves[~_linear(curves) & _of_one(curves) & curves["target"].isin(CONTINUOUS)]
     for row in own[own["activation"].isin(HOMOGENEOUS)].to_dict("records"):
         interval = n50_of(row, over=row["functional_dim"])
@@ -216,10 +223,11 @@ def _ceilings(curves: pd.DataFrame) -> Iterator[dict[str, Any]]:
             they="N50 / (P - H) is at most 1",
             here=f"{spelled(interval, what_is_known(row))}, P - H = {row['functional_dim']}, {_protocol(row)}",
             n_cells=row["n_cells"],
+            **_by_lm(row, solved, over=row["functional_dim"]),
         )
 
 
-def _transitions(curves: pd.DataFrame) -> Iterator[dict[str, Any]]:
+def _transitions(curves: pd.DataFrame, solved: pd.DataFrame) -> Iterator[dict[str, Any]]:
     own = curves[~_linear(curves) & (curves["loss"] == "hinge") & curves["activation"].isin(HOMOGENEOUS)]
     for row in own.to_dict("records"):
         interval = n50_of(row, over=row["functional_dim"])
@@ -235,6 +243,7 @@ def _transitions(curves: pd.DataFrame) -> Iterator[dict[str, Any]]:
             they=f"N / (P - H) is about 3 ({TRANSITION[0]:.2f} to {TRANSITION[1]:.2f} scanned)",
             here=f"{spelled(interval, what_is_known(row))}, P - H = {row['functional_dim']}, {_protocol(row)}",
             n_cells=row["n_cells"],
+            **_by_lm(row, solved, over=row["functional_dim"]),
         )
     for _, group in own.groupby(list(_PROTOCOL), dropna=False, sort=False):
         least = group["depth"].min()
@@ -320,7 +329,7 @@ def _rank_correlations(epochs: pd.DataFrame) -> pd.Series:
     return pd.Series(tau, index=epochs.index)[ordered]
 
 
-def _bits(curves: pd.DataFrame) -> Iterator[dict[str, Any]]:
+def _bits(curves: pd.DataFrame, solved: pd.DataFrame) -> Iterator[dict[str, Any]]:
     # Of targets that are numbers: bits of labels are told by themselves.
     own = curves[~_linear(curves) & curves["bits_per_param"].notna() & (curves["target"] != "labels")]
     for _, group in own.groupby("tau", sort=False):
@@ -340,6 +349,7 @@ def _bits(curves: pd.DataFrame) -> Iterator[dict[str, Any]]:
             they=" / ".join(f"{bits:g}" for bits in theory.BITS_PER_PARAM),
             here=f"{spelled(interval)}, {_protocol(best)}",
             n_cells=best["n_cells"],
+            **_by_lm(best, solved, over=best["n50"] / value),
         ) | {"agree": "for orientation", "p_value": math.nan}
 
 
@@ -371,6 +381,20 @@ def _exposures(cells: pd.DataFrame, known: Iterable[tuple[str, pd.DataFrame]]) -
             here=f"N50 after {many} epochs is {spelled(interval)} times that after {few}, tau {span(networks['tau'])}",
             n_cells=int(networks["n_cells"].sum()),
         ) | {"agree": "for orientation", "p_value": math.nan}
+
+
+def _by_lm(row: Mapping[Any, Any], solved: pd.DataFrame, over: float = 1.0) -> dict[str, Any]:
+    """The same number by optimizer=lm, and over that by the optimizer of the row; nothing where lm did not train it."""
+    own = of_curve(solved, row)
+    if own is None:
+        return {}
+    lm = as_capacity(own)
+    interval = n50_of(lm, over)
+    ratio = (own["ratio"], own["ratio_low"], own["ratio_high"])
+    times = "" if math.isnan(ratio[0]) else f", {spelled(ratio)} times"
+    numbers = dict(zip(("value_lm", "low_lm", "high_lm"), interval, strict=True))
+    numbers |= dict(zip(("ratio_lm", "ratio_lm_low", "ratio_lm_high"), ratio, strict=True))
+    return {"by_lm": f"{spelled(interval, what_is_known(lm))}{times}", **numbers}
 
 
 def _network(row: Mapping[Any, Any]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from bench.protocol.cells import DEFAULTS
+from bench.protocol.cells import DEFAULTS, SECOND_ORDER
 from bench.statistics.survival import GROUP_FIELDS
 
 KEY = [name for name in GROUP_FIELDS if name != "learning_rate"]
@@ -40,8 +40,8 @@ def best_over_rates(groups: pd.DataFrame) -> pd.DataFrame:
 
 
 def at_default_rate(groups: pd.DataFrame) -> pd.DataFrame:
-    """The groups trained at the rate that a cell has where nothing is said."""
-    return groups[groups["learning_rate"] == DEFAULTS["learning_rate"]]
+    """The groups trained at the rate that a cell has where nothing is said. Those of optimizer=lm have none."""
+    return groups[(groups["learning_rate"] == DEFAULTS["learning_rate"]) & (groups["optimizer"] != SECOND_ORDER)]
 
 
 def compare_rates(groups: pd.DataFrame) -> pd.DataFrame:

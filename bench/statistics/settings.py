@@ -6,11 +6,18 @@ from typing import Any
 
 import pandas as pd
 
-from bench.protocol.cells import STRENGTHS
+from bench.protocol.cells import SECOND_ORDER, STRENGTHS
 from bench.statistics.survival import GROUP_FIELDS
 
 # The axes of the maps; every other field that varies makes a setting.
 MAP_AXES = ("depth", "width", "n_samples")
+
+# What tells how a network is trained, and not which, on what. Of optimizer=lm the rate and what goes with it are placeholders,
+# and its precision and iterations go with it: cells of other optimizers are not told apart from its own by these.
+OF_TRAINING = (
+    *("optimizer", "amsgrad", "learning_rate", "lr_schedule", "momentum", "beta1", "beta2", "eps", "batch_size", "shuffle"),
+    *("dtype", "max_epochs"),
+)
 
 # The setting of the cell that variants vary.
 AS_ASKED = "as asked"
@@ -28,18 +35,39 @@ def swept_fields(groups: pd.DataFrame) -> list[str]:
     return [*(name for name in MAP_AXES if name in names), *(name for name in names if name not in MAP_AXES)]
 
 
+def setting_fields(groups: pd.DataFrame) -> tuple[list[str], list[str]]:
+    """The fields that name the settings of a table: of its rows by gradients, and of those of optimizer=lm.
+
+    They are the fields beside MAP_AXES that vary. Beside rows of lm, others are named as they are without these, and by
+    their optimizer where nothing else is left; those of lm by that, by what the networks and tasks differ in, and by what of
+    their own training varies.
+    """
+    names = [name for name in swept_fields(groups) if name not in MAP_AXES]
+    solved = groups["optimizer"] == SECOND_ORDER
+    if solved.all() or not solved.any():
+        return names, names
+    tasks = [name for name in names if name not in OF_TRAINING]
+    others, own = (
+        [name for name in names if name in tasks or (name in OF_TRAINING and name in varying(groups[side]))]
+        for side in (~solved, solved)
+    )
+    return others or ["optimizer"], [name for name in names if name in (*own, "optimizer")]
+
+
 def label_settings(groups: pd.DataFrame, *, variants: bool = False) -> pd.Series:
-    """For each row the name of its setting: the fields beside MAP_AXES that vary, with their values.
+    """For each row the name of its setting: its `setting_fields` with their values.
 
     Strengths are named only where they vary under one name of a regularization. A table without settings has one, "all cells".
     `variants` of the first row are named by what each changes in it: then the axes of the maps count too.
     """
     if variants:
         return pd.Series([_change(row, groups.iloc[0]) for _, row in groups.iterrows()], index=groups.index)
-    names = [name for name in swept_fields(groups) if name not in MAP_AXES]
-    if not names:
+    others, solved = setting_fields(groups)
+    if not others:
         return pd.Series("all cells", index=groups.index)
-    return pd.Series([_label(row, names) for _, row in groups.iterrows()], index=groups.index)
+    names = [solved if optimizer == SECOND_ORDER else others for optimizer in groups["optimizer"]]
+    labels = [_label(row, own) for own, (_, row) in zip(names, groups.iterrows(), strict=True)]
+    return pd.Series(labels, index=groups.index, dtype=object)
 
 
 def strengths_on(row: pd.Series) -> list[str]:
@@ -82,6 +110,9 @@ def _change(row: pd.Series, first: pd.Series) -> str:
     changed = changed_fields(row, first)
     if set(changed) & set(STRENGTHS) and "regularization" in changed:
         changed.remove("regularization")
+    if "optimizer" in changed and row["optimizer"] == SECOND_ORDER:
+        # What it has none of, and what goes with it.
+        changed = [name for name in changed if name not in OF_TRAINING or name == "optimizer"]
     return ", ".join(spell(name, row[name]) for name in changed) or AS_ASKED
 
 

@@ -132,6 +132,7 @@ def make(store: Store, told: Callable[[str, float], None] = lambda name, share: 
     known = cache(lambda: list(curves(keyed)))
     capacity = made("capacity", lambda: of_curves(known(), keyed), not variants)
     by_budget = made("capacity_by_budget", lambda: capacity_by_budget(keyed, known()), not variants)
+    solved = made("by_lm", lambda: by_lm(capacity, keyed))
     laws = cache(lambda: scaling(capacity))
     return Tables(
         design=design,
@@ -144,11 +145,11 @@ def make(store: Store, told: Callable[[str, float], None] = lambda name, share: 
         budget_growth=made("budget_growth", lambda: growth(by_budget), len(by_budget) > 0),
         bands=made("bands", lambda: bands(keyed), product),
         ratios=made("ratios", lambda: ratios(capacity, keyed)),
-        by_lm=made("by_lm", lambda: by_lm(capacity, keyed)),
+        by_lm=solved,
         scaling=made("scaling", lambda: laws()[0]),
         scaling_residuals=made("scaling_residuals", lambda: laws()[1]),
         labels=made("labels", lambda: on_samples(keyed), product),
-        published=made("published", lambda: published(cells, capacity, known()), not variants),
+        published=made("published", lambda: published(cells, capacity, known(), solved), not variants),
         theory=made("theory", lambda: theory.table(groups), not variants),
         # And its rates were tried at sample counts and seeds of their own.
         learning_rates=made("learning_rates", lambda: compare_rates(groups.head(0) if searched else groups)),

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
+from bench.protocol.cells import SECOND_ORDER
 from bench.statistics import wording
 from bench.statistics.confirmation import MAJORITY, Answer, memorizable, needed, stands_out, works
 from bench.statistics.evidence import (
@@ -19,6 +20,7 @@ from bench.statistics.evidence import (
     Cause,
     Lever,
     beyond_dimension,
+    by_second_order,
     counts_of,
     draw_decides,
     halving,
@@ -32,6 +34,7 @@ from bench.statistics.settings import same
 # How large a change is: of settings, then of epochs, of the network, of the samples, of the task. Up to epochs it is the
 # training that changes.
 TUNING = 1
+_SOLVED = 1.5
 _CLASSES = {Lever.BUDGET: TUNING, Lever.ACTIVATION: 2, Lever.NETWORK: 2, Lever.SAMPLES: 3, Lever.TASK: 4}
 
 # Capacity is not said where more epochs, four times as many on the ladder, leave less than this share: what falls as slowly as
@@ -59,6 +62,9 @@ def verdict(evidence: pd.DataFrame, left_out: Sequence[str] = ()) -> Verdict:
     in a grid of variants, by all seeds, each change with its share of the level. The smallest confirmed change decides: one of
     settings before more epochs before another network before fewer samples; then the one with the most samples, the fewest
     levers, the least training. Levers are named that the change does not work without; the largest of them is the cause.
+
+    Where training by optimizer=lm alone is confirmed, the cell is limited by its optimizer: the network holds its samples.
+    Where lm was tried and does not memorize it either, or its system is too large to be, a sentence says so.
 
     A network of more dimensions, or fewer samples, mean capacity only where the samples are beyond the functional dimension, or
     where more epochs and other rates were tried and what is left does not fall any more. Where it falls it is the budget,
@@ -88,8 +94,23 @@ def verdict(evidence: pd.DataFrame, left_out: Sequence[str] = ()) -> Verdict:
     answers = {row["setting"]: _answer(row, asked, evidence) for row in own}
     remedies = sorted((row for row in own if answers[row["setting"]] is Answer.YES), key=_cost_of)
     perhaps = [row for row in own if answers[row["setting"]] is Answer.OPEN and row["n_seeds"] and share_of(row) >= MAJORITY]
-    found = _remedied(asked, evidence, remedies, perhaps) if remedies else _without_remedy(asked, evidence, perhaps)
-    sentences = [*found.sentences, *kept, *wording.luck(asked), *wording.diverging(asked, own), *wording.other_tasks(tried)]
+    if remedies and _is_by_second_order(remedies[0], asked):
+        text = wording.optimizer_limited(remedies[0], asked, evidence)
+        found = Verdict(Cause.OPTIMIZER, (), remedies[0]["setting"], (text,))
+        solved = []
+    else:
+        found = _remedied(asked, evidence, remedies, perhaps) if remedies else _without_remedy(asked, evidence, perhaps)
+        row = by_second_order(evidence)
+        confirmed = row is not None and answers.get(row["setting"]) is Answer.YES
+        solved = [] if confirmed else wording.nor_by_second_order(row, asked)
+    sentences = [
+        *found.sentences,
+        *solved,
+        *kept,
+        *wording.luck(asked),
+        *wording.diverging(asked, own),
+        *wording.other_tasks(tried),
+    ]
     sentences += [
         *wording.without_results(tried),
         *wording.with_one_seed(asked, tried),
@@ -252,8 +273,15 @@ def _class_of(row: pd.Series) -> int:
     return class_of(levers_of(row))
 
 
+def _is_by_second_order(row: pd.Series, asked: pd.Series) -> bool:
+    """Whether a row changes the optimizer to lm and neither network nor samples."""
+    return bool(row["optimizer"] == SECOND_ORDER != asked["optimizer"] and _class_of(row) <= TUNING)
+
+
 def _cost_of(row: pd.Series) -> tuple[float, ...]:
-    return (_class_of(row), -row["n_samples"], len(levers_of(row)), row["cost"])
+    # Another training by gradients, of more epochs as well, is the smaller change.
+    size = _SOLVED if row["optimizer"] == SECOND_ORDER and _class_of(row) <= TUNING else _class_of(row)
+    return (size, -row["n_samples"], len(levers_of(row)), row["cost"])
 
 
 def _cause(largest: Lever, remedy: pd.Series, asked: pd.Series) -> Cause | Lever:

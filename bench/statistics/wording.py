@@ -7,18 +7,21 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from bench.protocol.cells import Cell
+from bench.protocol.cells import SECOND_ORDER, Cell
 from bench.protocol.networks import HOMOGENEOUS, width_for
 from bench.statistics.confirmation import MAJORITY
 from bench.statistics.evidence import (
+    MOST_EQUATIONS,
     OWN_FIELDS,
     Cause,
     Lever,
     beyond_dimension,
     counts_of,
     draw_decides,
+    equations,
     halving,
     levers_of,
+    network_of,
     same_network,
     share_of,
 )
@@ -57,6 +60,32 @@ def held_back(cause: str, others: Sequence[Lever]) -> str:
     """What held the cell back."""
     together = f", together with {_list([named(lever) for lever in others])}" if others else ""
     return f"Held back by {named(cause)}{together}."
+
+
+def optimizer_limited(best: pd.Series, asked: pd.Series, evidence: pd.DataFrame) -> str:
+    """That the network holds its samples by optimizer=lm, which alone is confirmed."""
+    hits, trials = (best["n_fresh_asked"], best["n_fresh"]) if best["n_fresh"] else (asked["n_memorized"], asked["n_seeds"])
+    others = sum(row["optimizer"] != best["optimizer"] for row in same_network(evidence)) - 1
+    return (
+        f"Optimizer-limited: the network can hold its {asked['n_samples']} samples, and its training does not get there. By"
+        f" Levenberg and Marquardt's method it does: {best['setting']} ({_outcome(best)}; as asked {hits} of {trials}); of"
+        f" {others} other changes of its training none is confirmed."
+    )
+
+
+def nor_by_second_order(row: pd.Series | None, asked: pd.Series) -> list[str]:
+    """What optimizer=lm makes of the asked network where it is not confirmed to memorize it; or that this is too large."""
+    if row is None:
+        count_of = equations(network_of(asked))
+        if asked["optimizer"] == SECOND_ORDER or count_of <= MOST_EQUATIONS:
+            return []
+        most = f"more than the {MOST_EQUATIONS} that are solved in a diagnosis"
+        return [f"Not tried by Levenberg and Marquardt's method: {count_of} equations in each iteration are {most}."]
+    hits, trials = counts_of(row)
+    by, seeds = "by Levenberg and Marquardt's method", f"{hits} of {trials} {'fresh ' * (row['n_fresh'] > 0)}seeds"
+    if not row["n_memorized"]:
+        return [f"Nor is it memorized {by}: {seeds}, and {left(row)} is left ({row['setting']})."]
+    return [f"Whether it is memorized {by} is not confirmed: {seeds} ({row['setting']})."]
 
 
 def smallest_change(best: pd.Series, asked: pd.Series, evidence: pd.DataFrame, *, fewer: bool) -> str:

@@ -14,7 +14,7 @@ import bench
 from bench.engines import api, lm_engine
 from bench.engines.choice import EngineSpec, make_engine
 from bench.engines.derivatives import Jacobian, outputs, shape_of, smoothed_slopes
-from bench.engines.levenberg import FIRST_STRAIN, LEAST, MOST_TRIES, START, residuals, solve
+from bench.engines.levenberg import FEW_TRIES, FIRST_STRAIN, LEAST, MOST_TRIES, START, Networks, residuals, solve
 from bench.engines.lm_engine import LmEngine
 from bench.engines.packs import Pack, plan
 from bench.protocol.cells import Cell, Status
@@ -112,25 +112,26 @@ def plain_lm(of: Cell, iterations: int) -> list[float]:
     """tau before each iteration, of one network; the rules of damping as Madsen, Nielsen and Tingleff write them."""
     kinked = of.depth > 0 and of.activation in ("relu", "leaky_relu")
     one = Witness(of, 1.0 if kinked else 0.0)
-    damping, taus = math.nan, [one.tau()]
+    damping, taus, stuck = math.nan, [one.tau()], False
     for _ in range(iterations):
         rows = one.jacobian()
         largest = (rows**2).sum(0).max()
         damping = max(START * largest if math.isnan(damping) else damping, LEAST * largest)
         before, strain = damping, FIRST_STRAIN
         slope = rows.T @ one.residuals().detach().numpy()
-        for _ in range(MOST_TRIES):
+        for _ in range(FEW_TRIES if stuck and one.smoothing else MOST_TRIES):
             step = one.step(damping)
             one.move(step)
             n = of.n_samples * one.variance
             gain = (taus[-1] - one.tau()) * n / (step @ (damping * step - slope))
             if one.tau() < taus[-1]:
                 damping *= max(1 / 3, 1 - (2 * gain - 1) ** 3)
+                stuck = False
                 break
             one.move(-step)
             damping, strain = damping * strain, 2 * strain
         else:
-            damping = before
+            damping, stuck = before, True
         one.smoothing *= 0.97
         taus.append(one.tau())
     return taus
@@ -316,6 +317,47 @@ def test_a_network_that_goes_on_from_a_checkpoint_ends_as_one_that_was_never_sav
         for checkpoint in (saved[0], saved[-1]):
             (outcome,) = [o for report in engine.train(pack, begun={one: checkpoint}) for o in report.outcomes]
             assert untimed(outcome) == expected[one]
+
+
+def test_a_checkpoint_of_another_size_begins_anew(monkeypatch):
+    """A file may hold anything, and a cell whose file is cut short is trained all the same."""
+    one = cell(max_epochs=40)
+    expected = untimed(by_lm([one])[one])
+    monkeypatch.setattr(api, "CHECKPOINT_S", 0.0)
+    monkeypatch.setattr(lm_engine, "CHUNK_S", 0.0)
+    engine = LmEngine("cpu")
+    (pack,) = plan([one], kind=engine.kind, slots=engine.slots, workers=1)
+    saved = next(each for report in engine.train(pack) for each in report.checkpoints)
+    for state in (b"", saved.state[:-8], saved.state + bytes(8)):
+        (outcome,) = [o for r in engine.train(pack, begun={one: saved._replace(state=state)}) for o in r.outcomes]
+        assert untimed(outcome) == expected
+
+
+def test_who_has_just_found_no_step_tries_few_until_slopes_are_exact(monkeypatch):
+    """Each try is a factorization: one that failed cost ten of them each time, for hundreds of iterations."""
+    counts: list[int] = []
+    monkeypatch.setattr("bench.engines.levenberg.solve", lambda *args, **kw: counts.append(1) or solve(*args, **kw))
+    own, iterate = [], lm_engine.iterate
+
+    def watched(networks, shape):
+        few = bool(networks.stuck) and bool(networks.smoothing > 0)
+        counts.clear()
+        iterate(networks, shape)
+        own.append((few, bool(networks.stuck), len(counts)))
+
+    monkeypatch.setattr(lm_engine, "iterate", watched)
+    one = cell(n_samples=3 * n_trained(BASE), tau=1e-300)
+    by_lm([one])
+    failing = {few: {tries for was_few, stuck, tries in own if stuck and was_few is few} for few in (False, True)}
+    assert failing == {False: {MOST_TRIES}, True: {FEW_TRIES}}
+
+
+def test_networks_that_begin_together_are_joined_at_once(monkeypatch):
+    """One after the other each would copy all before it."""
+    joined, sizes = Networks.joined, []
+    monkeypatch.setattr(Networks, "joined", lambda self, *others: sizes.append(len(others)) or joined(self, *others))
+    by_lm(seeds(cell(max_epochs=2, tau=1e-300), 40), slots=64)
+    assert [size for size in sizes if size] == [39]
 
 
 def test_predictions_are_those_of_the_final_network():

@@ -17,6 +17,7 @@ from bench.report.build import build
 from bench.report.curves import SIGNS
 from bench.report.findings import findings
 from bench.report.map_cells import row_position
+from bench.report.page import _capacity_html
 from bench.report.panels import panels
 from bench.report.pictures import MAPS
 from bench.report.plots import BEHIND_COLOUR
@@ -74,6 +75,43 @@ def test_n50_and_its_interval_stand_beside_the_numbers_and_not_over_them(columns
         ends = panel.transData.transform(line.get_xydata())
         x, low, high = ends[0][0], ends[:, 1].min() - sign * half, ends[:, 1].max() + sign * half
         assert not any(box.x0 < x + half and x - half < box.x1 and box.y0 < high and low < box.y1 for box in texts)
+
+
+@pytest.fixture(scope="module")
+def with_lm():
+    """The same by optimizer=lm too, each network at twice as many samples."""
+    counts = {"depth": [1, 2], "width": [8, 16], "n_samples": [*COUNTS, 256], "seed": range(5)}
+    cells = [*bench.expand(**counts), *bench.expand(optimizer="lm", **counts)]
+    times = {"adam": 1, "lm": 2}
+    return tables(
+        rows_of(cells, lambda c: 50 if c.n_samples <= times[c.optimizer] * {8: 32, 16: 64}[c.width] / c.depth else None)
+    )
+
+
+def test_a_cross_beside_each_n50_is_that_by_lm_and_its_settings_have_no_panel_of_their_own(with_lm):
+    picture = {picture.name: picture for picture in draw(with_lm)}["capacity"]
+    (panel,) = [ax for ax in picture.figure.axes if ax.get_title()]
+    assert panel.get_title() == "optimizer adam" and len(with_lm.by_lm) == 4
+    crosses = sorted(line.get_ydata()[0] for line in panel.lines if line.get_marker() == "x")
+    assert crosses == pytest.approx(sorted(with_lm.by_lm["n50_lm"] / with_lm.by_lm["functional_dim"]))
+    # Each within its own interval, beside its network.
+    for row in with_lm.by_lm.to_dict("records"):
+        low, high = row["n50_lm_low"] / row["functional_dim"], row["n50_lm_high"] / row["functional_dim"]
+        (bar,) = [line for line in panel.lines if line.get_ydata()[:1] == pytest.approx([low]) and len(line.get_ydata()) == 2]
+        (cross,) = [line for line in panel.lines if line.get_marker() == "x" and line.get_xdata()[0] == bar.get_xdata()[0]]
+        assert bar.get_ydata()[1] == pytest.approx(min(high, panel.get_ylim()[1]))
+        assert bar.get_color() == cross.get_color()
+    assert "A cross is N50 of the same network by Levenberg and Marquardt's method" in picture.caption
+    ratios = with_lm.by_lm["ratio"]
+    assert picture.alt.endswith(f"it is {ratios.min():.2f} to {ratios.max():.2f} times as much.")
+
+
+def test_the_pages_table_of_capacities_has_a_column_by_lm_where_there_are_any(with_lm, made):
+    html = _capacity_html(with_lm.capacity, with_lm.by_lm)
+    for row in with_lm.by_lm.to_dict("records"):
+        assert f"{row['n50_lm']:.0f} ({row['n50_lm_low']:.0f} to {row['n50_lm_high']:.0f})" in html
+        assert f"{row['ratio']:.2f} ({row['ratio_low']:.2f} to {row['ratio_high']:.2f})" in html
+    assert ">by LM</th>" in html and ">by LM</th>" not in _capacity_html(made.capacity, made.by_lm)
 
 
 def test_no_line_runs_through_a_number():

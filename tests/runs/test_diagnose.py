@@ -20,10 +20,10 @@ from bench.protocol.signal import dead_layers, propagation
 from bench.runs.executors.api import Wanted
 from bench.runs.executors.here import Here
 from bench.runs.inquiry import Inquiry, work
-from bench.runs.ladder import SOUND, other_networks, pairs, singles, without
+from bench.runs.ladder import SOUND, other_networks, pairs, singles, solved, without
 from bench.runs.training import Training
 from bench.statistics.confirmation import LOOKS
-from bench.statistics.evidence import Cause, Lever, pulled_by
+from bench.statistics.evidence import Cause, Lever, equations, pulled_by
 from bench.store.parts import Ended, Store
 from tests.engines.training import train
 from tests.runs.simulated import Clock
@@ -405,6 +405,18 @@ def test_the_ladder_changes_one_lever_at_a_time_then_two_and_repairs_what_costs_
     assert any(cell.width > SPEC.width and cell.depth == 1 for cell in networks)
     assert any(cell.n_samples < SPEC.n_samples for cell in networks)
     assert any(cell.d_in > SPEC.d_in for cell in networks)
+
+
+def test_lm_is_tried_of_what_it_can_fit_without_regularization_and_where_its_system_is_small():
+    """And of a network that was asked about with settings of Adam's, none of these are left."""
+    asked = Cell(n_samples=200, weight_decay=0.1, regularization="weight_decay", batch_size=16, shuffle=True, beta1=0.5)
+    (cell,) = solved(asked)
+    assert bench.expand(optimizer="lm", n_samples=200) == [cell]
+    assert pulled_by(cell, asked) == [Lever.OPTIMIZER, Lever.REGULARIZATION]
+    large, beyond = dataclasses.replace(asked, n_samples=2001, width=256), dataclasses.replace(asked, n_samples=2000, width=8)
+    assert equations(large) == 2001 and not solved(large)
+    assert not solved(beyond) and solved(dataclasses.replace(beyond, target="rademacher"))
+    assert not solved(cell)
 
 
 def test_plain_sgd_is_tried_with_momentum_smaller_batches_and_rates_with_a_budget():

@@ -72,6 +72,17 @@ def test_a_change_that_works_is_found_in_two_hundred_diagnoses(n_rows, place):
     assert found(n_rows, remedy, range(1000, 1200)) >= 0.85 * 200
 
 
+def test_where_lm_alone_memorizes_the_cell_is_limited_by_its_optimizer_and_where_nothing_does_it_is_told_apart():
+    for seed in range(3):
+        remedy, cells = diagnosed(20, lambda cell: float(cell.optimizer == "lm"), seed)
+        verdict = said(cells)
+        assert remedy is not None and remedy.optimizer == "lm" and remedy.n_samples == ASKED.n_samples
+        assert (verdict.cause, verdict.change) == (Cause.OPTIMIZER, "optimizer=lm")
+    remedy, cells = diagnosed(20, lambda cell: 0.0, 0)
+    told = "Nor is it memorized by Levenberg and Marquardt's method: 0 of 3 seeds, and 50 % is left (optimizer=lm)."
+    assert remedy is None and told in said(cells).sentences
+
+
 def test_the_verdict_names_the_change_that_was_confirmed():
     """What is trained next and what is said of it in the end are by one rule."""
     (singles, _), _ = stages(30)

@@ -136,7 +136,7 @@ def test_what_a_search_chooses_cannot_be_swept():
 def test_the_shipped_frontier_grid_is_a_search():
     chosen = compose("grid=frontier")
     assert chosen.search == Search()
-    assert len(chosen.cells) == len(set(chosen.cells)) == 32
+    assert len(chosen.cells) == len(set(chosen.cells)) == 40
 
 
 def test_the_shipped_frontier_grid_compares_depths_1_to_8_at_equal_parameters():

@@ -97,7 +97,7 @@ def tables(cells: pd.DataFrame, *, variants: bool = False, validation: pd.DataFr
         scaling=laws,
         scaling_residuals=left,
         labels=on_samples(keyed),
-        published=none if variants else published(cells, capacity),
+        published=none if variants else published(cells, capacity, solved=by_lm(capacity, keyed)),
         theory=none if variants else theory.table(grouped),
         learning_rates=compare_rates(grouped),
         regularizers=ranking(cells),

@@ -12,8 +12,10 @@ from scipy import stats
 from bench.protocol.cells import DEFAULTS, Cell
 from bench.protocol.networks import functional_dim
 from bench.statistics.agreement import agreement, holm_correction, mean_interval, p_outside, ratio_interval
+from bench.statistics.by_lm import by_lm
 from bench.statistics.capacity import capacities
 from bench.statistics.published import DEPTH_MARGIN, against_literature, published
+from bench.statistics.settings import label_settings
 from bench.statistics.survival import Z95
 from tests.protocol.test_grid import compose
 from tests.statistics.tables import table
@@ -364,6 +366,42 @@ def test_failed_and_regularized_cells_enter_nothing():
     spoilt = [{**row, "status": "failed", "epoch_to_tau": None, "final_tau": math.nan, "data_seed": 99} for row in rows]
     others = [{**row, "weight_decay": 0.1, "regularization": "weight_decay"} for row in rows]
     pd.testing.assert_frame_equal(claims(*rows), claims(*rows, *spoilt, *others))
+
+
+LM = {"optimizer": "lm", "learning_rate": 0.003, "max_epochs": 500}
+
+
+def test_the_number_by_lm_stands_beside_each_n50_with_how_many_times_as_much_it_is_and_decides_nothing():
+    fields = {"depth": 1, "width": 16, "d_in": 8, **EXACT}
+    counts = [102, 116, 123, 130, 137, 145, 152]
+    adam = [row for seed in range(5) for row in curve(counts, 116 + 7 * (seed > 1), 1, **fields, learning_rate=0.01)]
+    adam = [row | {"data_seed": n // 7, "init_seed": n // 7} for n, row in enumerate(adam)]
+    lm = [row | LM | {"status": "memorized" if row["n_samples"] <= 145 else "censored"} for row in adam]
+    cells = table(*adam, *(row | {"epoch_to_tau": 10 if row["status"] == "memorized" else None} for row in lm))
+    cells = cells.assign(setting=label_settings(cells))
+    capacity = capacities(cells)
+    solved = by_lm(capacity, cells)
+    beside = published(cells, capacity, solved=solved).set_index("claim").loc[CEILING]
+    alone = published(table(*adam), capacities(table(*adam).assign(setting="all cells"))).set_index("claim").loc[CEILING]
+    (ratio,) = solved.to_dict("records")
+    assert beside["value_lm"] == pytest.approx(ratio["n50_lm"] / 145) and beside["ratio_lm"] == ratio["ratio"]
+    assert (beside["ratio_lm_low"], beside["ratio_lm_high"]) == (ratio["ratio_low"], ratio["ratio_high"])
+    assert beside["low_lm"] < beside["value_lm"] < beside["high_lm"] and beside["value_lm"] > 1.1 * beside["value"]
+    numbers = (beside[name] for name in ("value_lm", "low_lm", "high_lm", "ratio_lm", "ratio_lm_low", "ratio_lm_high"))
+    assert beside["by_lm"] == "{:.3g} ({:.3g} to {:.3g}), {:.3g} ({:.3g} to {:.3g}) times".format(*numbers)
+    same = ["here", "value", "low", "high", "p_value", "p_holm", "agree", "n_cells"]
+    assert list(beside[same]) == list(alone[same]) and pd.isna(alone["by_lm"])
+    assert set(published(cells, capacity, solved=solved)["claim"]) == set(published(table(*adam), capacity)["claim"])
+
+
+def test_a_bound_by_lm_is_told_as_one_and_has_no_ratio():
+    fields = {"depth": 1, "width": 16, "d_in": 8, **EXACT}
+    rows = curve([102, 116, 130], 116, **fields) + curve([102, 116, 130], 999, **fields | LM)
+    cells = table(*rows)
+    cells = cells.assign(setting=label_settings(cells))
+    capacity = capacities(cells)
+    row = published(cells, capacity, solved=by_lm(capacity, cells)).set_index("claim").loc[CEILING]
+    assert row["by_lm"] == f"> {row['low_lm']:.3g}" and pd.isna(row["value_lm"]) and pd.isna(row["ratio_lm"])
 
 
 def test_cells_that_speak_to_no_claim_give_an_empty_table():

@@ -67,3 +67,9 @@ def test_failed_and_pending_cells_choose_no_rate():
     rows = seeds(["failed"], [None], learning_rate=0.001) + seeds(["pending"], [None], learning_rate=0.003)
     assert compare_rates(groups(table(*rows))).empty
     assert len(compare_rates(groups(table(*rows, *seeds(["censored"], [None], learning_rate=0.01))))) == 0
+
+
+def test_the_placeholder_rate_of_lm_is_no_default_rate():
+    lm = {"optimizer": "lm", "dtype": "float64", "max_epochs": 500}
+    made = groups(table(*seeds(["memorized"], [9], **lm), *seeds(["memorized"], [9], learning_rate=0.01)))
+    assert len(at_default_rate(made)) == 0

@@ -12,7 +12,10 @@ from scipy import stats
 
 import bench
 from bench.protocol.cells import DEFAULTS, SEEDS
+from bench.report.budgets import untold
 from bench.report.findings import findings, terms
+from bench.report.scope import scope
+from bench.report.words import settings_in_words
 from bench.statistics.clusters import clusters
 from bench.statistics.survival import groups, median_with_censoring, wilson_interval
 from bench.statistics.wording import UNTESTED
@@ -142,6 +145,45 @@ def test_settings_are_named_by_what_varies_beside_the_axes_of_the_maps():
         "learning_rate=0.001",
         "learning_rate=0.01",
     ]
+
+
+def test_cells_of_lm_leave_the_names_of_other_settings_as_they_are_and_tell_no_rate():
+    """Their rate is a placeholder, and precision and iterations go with the optimizer."""
+    ends, decay = {"statuses": ["memorized"], "epochs": [9]}, {"weight_decay": 0.1, "regularization": "weight_decay"}
+    adam = [*seeds(**ends, learning_rate=0.001), *seeds(**ends, learning_rate=0.01, **decay)]
+    lm = seeds(**ends, optimizer="lm", dtype="float64", max_epochs=500)
+    alone, beside = (list(labelled(table(*rows))["setting"]) for rows in (adam, [*adam, *lm]))
+    assert beside == [*alone, "optimizer=lm, no regularization"] and "learning_rate=0.01" in alone[1]
+    words = settings_in_words(labelled(table(*adam, *lm)))
+    assert list(words.values()) == [*settings_in_words(labelled(table(*adam))).values(), "no regularization, optimizer lm"]
+    # Where nothing else is left, each goes by its optimizer; and what varies of lm's own training is told.
+    longer = [row | {"max_epochs": 100} for row in lm]
+    names = ["optimizer=adam", "optimizer=lm, max_epochs=500", "optimizer=lm, max_epochs=100"]
+    assert list(labelled(table(*seeds(**ends), *lm, *longer))["setting"]) == names
+
+
+def test_a_headline_over_both_optimizers_with_swept_rates_is_not_that_of_lm():
+    lm = seeds(["censored"] * 3, [None] * 3, optimizer="lm", dtype="float64", max_epochs=500, n_samples=16)
+    swept = [row for rate in (0.001, 0.01) for row in seeds(["memorized"] * 3, [9] * 3, learning_rate=rate, n_samples=16)]
+    found = findings(tables(table(*swept, *lm)))
+    assert found[0].startswith(
+        "Given at most half as many samples as their ceiling, networks with learning rate 0.001 memorized in 3 of 3"
+    )
+    made = tables(table(*swept, *lm))
+    said = scope(made.cells, made.groups, design=made.design)
+    assert "learning rate 0.001 to 0.01 (2 values)" in said and "0.003" not in said
+
+
+def test_settings_without_smaller_budgets_are_counted_once_whatever_their_rates():
+    """Rows at the best and the default of swept rates are of the same trainings as those at each rate."""
+    cells = [
+        row
+        for schedule, rate in (("constant", 0.003), ("cosine", 0.001), ("cosine", 0.003))
+        for n in (8, 16)
+        for row in seeds(["memorized"] * 3, [9] * 3, n_samples=n, learning_rate=rate, lr_schedule=schedule)
+    ]
+    (sentence,) = untold(tables(table(*cells)).capacity)
+    assert sentence.startswith("N50 at smaller budgets is not told for 2 of 3 settings: ")
 
 
 def test_variants_are_named_by_what_each_changes():

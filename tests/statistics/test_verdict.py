@@ -203,6 +203,67 @@ def test_of_a_grid_of_variants_each_has_its_share_of_the_level(as_asked, changed
     assert (found.cause == Lever.INITIALISATION) == (changed - as_asked >= 5 and n_seeds == 5 and not as_asked)
 
 
+LM = {"optimizer": "lm", "learning_rate": 0.003, "dtype": "float64", "max_epochs": 500}
+# The asked network, a change that does not help, and the beginning of fresh seeds behind the ladder's three.
+LADDER = (mixed(0, 3), mixed(0, 3, learning_rate=0.1), mixed(0, 3, max_epochs=400))
+
+
+def test_a_cell_that_lm_alone_memorizes_is_limited_by_its_optimizer():
+    found = verdict(evidence_of(*LADDER, mixed(3, 3, **LM), fresh(0, 5), fresh(5, 5, **LM)))
+    assert (found.cause, found.together_with, found.change) == (Cause.OPTIMIZER, (), "optimizer=lm")
+    assert found.cause == "optimizer-limited"
+    assert found.sentences[0] == (
+        "Optimizer-limited: the network can hold its 64 samples, and its training does not get there. By Levenberg and"
+        " Marquardt's method it does: optimizer=lm (5 of 5 fresh seeds, 95 %: 57 to 100 %, median epoch 50; as asked 0 of 5);"
+        " of 2 other changes of its training none is confirmed."
+    )
+
+
+def test_another_training_by_gradients_that_is_confirmed_too_comes_first():
+    rows = [*LADDER, mixed(3, 3, **LM), fresh(0, 5), fresh(5, 5, **LM)]
+    found = verdict(evidence_of(*rows, fresh(5, 5, max_epochs=400)))
+    assert found.cause == Lever.BUDGET
+    assert any(text.startswith("Also confirmed: optimizer=lm (5 of 5 fresh seeds") for text in found.sentences)
+    wider = verdict(evidence_of(*rows, mixed(3, 3, width=16), fresh(5, 5, width=16)))
+    assert wider.cause == Cause.OPTIMIZER
+
+
+@pytest.mark.parametrize(
+    ("solved", "sentence"),
+    [
+        (
+            mixed(0, 3, left=0.25, **LM),
+            "Nor is it memorized by Levenberg and Marquardt's method: 0 of 3 seeds, and 25 % is left (optimizer=lm).",
+        ),
+        (
+            mixed(1, 3, **LM),
+            "Whether it is memorized by Levenberg and Marquardt's method is not confirmed: 1 of 3 seeds (optimizer=lm).",
+        ),
+    ],
+)
+def test_a_cell_that_lm_does_not_memorize_either_is_told_apart(solved, sentence):
+    found = verdict(evidence_of(*LADDER, solved, fresh(0, 5)))
+    assert found.cause != Cause.OPTIMIZER and sentence in found.sentences
+    assert not any("Marquardt" in text for text in verdict(evidence_of(*LADDER, fresh(0, 5))).sentences)
+
+
+def test_a_system_too_large_for_lm_is_said_to_be():
+    wide = {"width": 600, "d_in": 4, "n_samples": 2001}
+    rows = [[row | wide for row in rows] for rows in LADDER]
+    line = (
+        "Not tried by Levenberg and Marquardt's method: 2001 equations in each iteration are more than the 2000 that are solved"
+    )
+    assert f"{line} in a diagnosis." in verdict(evidence_of(*rows)).sentences
+
+
+def test_the_cost_of_lm_has_its_linear_systems():
+    """Of 64 samples and 97 parameters: J J' from 19 units and inputs, and a factorization, over 6 FLOPs for each of 88 weights."""
+    asked = rung(None)
+    row = evidence_of(asked, rung(10, **LM)).iloc[1]
+    system = 2 * 64**2 * (8 + 10 + 1 + 8) + 64**3 // 3
+    assert row["cost"] == pytest.approx(10 * (64 * 88 + system / 6) / (100 * 64 * 88))
+
+
 def test_too_few_seeds_to_tell_are_said_to_be_too_few():
     found = verdict(evidence_of(mixed(0, 3), mixed(2, 3, init="he_normal"), mixed(1, 3, learning_rate=0.1)))
     assert found.sentences == (
