@@ -416,7 +416,7 @@ template <class Tiles> class Core {
         const Inputs in = inputs_of(data, start);
         forward(in.first, in.row, n, false);
         if (several()) {
-          judge(data.targets + start, data.row, n, count, true);
+          judge(data.targets + start, data.row, n, true);
         } else {
           subtract(data.targets + start, n);
           FUSED_EACH(s, BLOCK) squares[s] += residual[s] * residual[s];
@@ -451,13 +451,11 @@ template <class Tiles> class Core {
     return total;
   }
 
-  // Several outputs of a block become derivatives of the mean over `count` samples. If `measured`, losses are added to `squares` and
-  // labels that are not right to `misses`.
-  FUSED_FN void judge(const Real* targets, int row, int n, int count, bool measured) {
-    const Real part = (Real)(1 / ((double)count * target_rows(c)));
+  // The same of several outputs as `subtract` for one, with losses into `squares`, if `measured`, and what of labels is not right.
+  FUSED_FN void judge(const Real* targets, int row, int n, bool measured) {
     Real* losses = measured ? squares : nullptr;
-    if (labels()) judge_labels<Tiles>(residual, c.n_outputs, targets, n, part, losses, misses);
-    else judge_numbers<Tiles>(residual, c.n_outputs, targets, row, n, part, losses);
+    if (labels()) judge_labels<Tiles>(residual, c.n_outputs, targets, n, losses, misses);
+    else judge_numbers<Tiles>(residual, c.n_outputs, targets, row, n, losses);
   }
 
   // The outputs of a block become residuals: output - target, and zero beyond the n-th. The hinge takes those off where the
@@ -501,7 +499,7 @@ template <class Tiles> class Core {
     Inputs in = batch_of(first, n, shuffled);
     if (c.input_noise > 0) in = shake(in, n, step);
     forward(in.first, in.row, n, drops(), step, begun);
-    if (several()) judge(batch_targets, BLOCK, n, count, false);
+    if (several()) judge(batch_targets, BLOCK, n, false);
     else subtract(batch_targets, n);
     Tiles::sync();
     backward(share, in.first, in.row, n, count, drops());
@@ -549,12 +547,13 @@ template <class Tiles> class Core {
     return {batch_inputs, LD};
   }
 
-  // Adds the gradient of a block's residuals, which are scaled to their part of the mean over `count` samples, to that of a share. Those
-  // of several outputs are scaled already.
+  // Adds the gradient of a block's residuals, which are scaled to their part of the mean over `count` samples, to that of a share.
   FUSED_CALL void backward(int share, const Real* in, int in_row, int n, int count, bool dropping) {
     Real* gradient = gradient_of(share);
     const int span = padded(n, BLOCK / 4);
-    if (!several()) {
+    if (several()) {
+      scale_outputs<Tiles>(residual, c.n_outputs, (Real)((labels() ? 1 : 2.0 / c.n_outputs) / count));
+    } else {
       const Real part = (Real)2 / (Real)count;
       FUSED_EACH(s, BLOCK) residual[s] *= part;
     }
