@@ -17,7 +17,7 @@ from bench.report.build import build
 from bench.report.curves import SIGNS
 from bench.report.findings import findings
 from bench.report.map_cells import row_position
-from bench.report.page import _capacity_html
+from bench.report.page import _capacity_html, _published_html
 from bench.report.panels import panels
 from bench.report.pictures import MAPS
 from bench.report.plots import BEHIND_COLOUR
@@ -112,6 +112,13 @@ def test_the_pages_table_of_capacities_has_a_column_by_lm_where_there_are_any(wi
         assert f"{row['n50_lm']:.0f} ({row['n50_lm_low']:.0f} to {row['n50_lm_high']:.0f})" in html
         assert f"{row['ratio']:.2f} ({row['ratio_low']:.2f} to {row['ratio_high']:.2f})" in html
     assert ">by LM</th>" in html and ">by LM</th>" not in _capacity_html(made.capacity, made.by_lm)
+
+
+def test_so_has_its_table_of_published_claims(with_lm, made):
+    said = with_lm.published["by_lm"].dropna()
+    assert len(said) and all(text in _published_html(with_lm.published) for text in said)
+    assert ">by LM</th>" in _published_html(with_lm.published)
+    assert len(made.published) and ">by LM</th>" not in _published_html(made.published)
 
 
 def test_no_line_runs_through_a_number():
