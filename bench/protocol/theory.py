@@ -148,7 +148,9 @@ def table(groups: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     for key, own in groups.groupby(NETWORK, sort=False, dropna=False):
-        fields = {name: None if value != value or value is pd.NA else value for name, value in zip(NETWORK, key, strict=True)}
+        fields = {
+            name: None if pd.isna(value) else value for name, value in zip(NETWORK, cast("tuple[Any, ...]", key), strict=True)
+        }
         network = Cell(**cast("dict[str, Any]", fields))
         taus = [float(tau) for tau in np.unique(own["tau"])]
         rows += [{name: getattr(network, name) for name in NETWORK} | line._asdict() for line in lines(network, taus)]

@@ -129,8 +129,9 @@ def on_labels(cells: pd.DataFrame, curves: pd.DataFrame) -> Iterator[dict[str, A
     - *bits for each parameter* by Liu, for orientation: networks of one hidden layer, ten inputs and classes.
       *bits follow the width*, of two: the exponent of N50 in the parameters between the narrowest and the widest; theirs is
       that of the width.
-    - *beyond capacity bits stay*, and *fewer are recalled*: cells that train to the end of their budget whatever they recall;
-      at the largest sample count over the most at any. The most of several means is a little too large.
+    - *beyond capacity bits stay*, and *fewer are recalled*: cells that train to the end of their budget whatever they recall.
+      Capacity is the sample count with the most bits, which are a little too many, being the most of several means. Bits at the
+      largest count over those; labels that are known, beyond guesses, at the next larger count over those at capacity.
 
     Args:
         cells: with a result, without regularization.
@@ -280,18 +281,19 @@ def _beyond(cells: pd.DataFrame) -> Iterator[dict[str, Any]]:
     table = on_samples(cells if "setting" in cells else cells.assign(setting=label_settings(cells)))
     network = [name for name in GROUP_FIELDS if name not in ("n_samples",) and name in table]
     for _, own in table.groupby(network, dropna=False, sort=False):
-        if len(own) < LEAST_SIZES:
+        own = own.sort_values("n_samples")
+        place = int(own["bits"].argmax())
+        if len(own) < LEAST_SIZES or place == len(own) - 1:
             continue
-        last = own.iloc[int(own["n_samples"].argmax())]
+        best = own.iloc[place]
         claims = (
             ("bits", "beyond capacity bits stay", MORRIS, "bits stay at b P", (1.0, 1.0), times(SAME)),
             ("learned", "beyond capacity fewer are recalled", YE, "fewer than at capacity", (-math.inf, 1.0), (-math.inf, 1.0)),
         )
         for name, claim, source, they, theirs, within in claims:
-            best = own.iloc[int(own[name].argmax())]
-            over = _ends(last, name), _ends(best, name)
-            inside = last["n_samples"] == best["n_samples"]
-            interval = (1.0, math.nan, math.nan) if inside else ratio_interval(*over)
+            about = f"depth {best['depth']}, width {best['width']}, {best['n_classes']} classes, N to {own['n_samples'].max()}"
+            last = own.iloc[-1 if name == "bits" else place + 1]
+            interval = ratio_interval(_ends(last, name), _ends(best, name))
             unit = "bits" if name == "bits" else "labels more than guesses"
             yield line_of(
                 interval,
@@ -300,10 +302,10 @@ def _beyond(cells: pd.DataFrame) -> Iterator[dict[str, Any]]:
                 f"a factor of {SAME:.3g}: the range of the networks of Morris et al." if name == "bits" else "none: a bound",
                 int(own["n_cells"].min()),
                 claim=claim,
-                about=f"depth {last['depth']}, width {last['width']}, {last['n_classes']} classes, N to {last['n_samples']}",
+                about=about,
                 source=source,
                 they=they,
-                here=f"{spelled(interval)} times the most: {last[name]:.4g} {unit} of {last['n_samples']} samples,"
+                here=f"{spelled(interval)} times: {last[name]:.4g} {unit} of {last['n_samples']} samples,"
                 f" {best[name]:.4g} of {best['n_samples']}; {counted(int(last['max_epochs']), 'epoch')}",
                 n_cells=int(own["n_cells"].sum()),
             )

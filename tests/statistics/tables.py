@@ -57,7 +57,7 @@ def table(*rows: dict) -> pd.DataFrame:
         )
     return pd.DataFrame(made).astype(
         dict.fromkeys(("epoch_to_tau", "epochs_run", *RUNG_COLUMNS), "Int64")
-        | {"batch_size": "Int64", "patience": "Int64", "max_norm": float}
+        | {"batch_size": "Int64", "patience": "Int64", "n_classes": "Int64", "max_norm": float}
     )
 
 
