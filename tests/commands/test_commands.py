@@ -24,7 +24,13 @@ from bench.store import provenance
 from tests.conftest import ROOT
 
 # What the examples of some fields need beside them.
-PARTNERS = {"patience": {"n_val": 1}, "loss": {"target": "rademacher"}}
+LABELS = {"target": "labels", "loss": "cross_entropy"}
+PARTNERS = {
+    "patience": {"n_val": 1},
+    "loss": {"target": "rademacher"},
+    "n_classes": LABELS,
+    "criterion": LABELS | {"n_classes": 3},
+}
 
 
 def test_without_a_command_a_grid_is_trained_as_by_run(memcap, tmp_path):

@@ -73,12 +73,16 @@ def cuda(*devices: HostDevice, products="fma") -> CudaEngine:
 
 @pytest.mark.parametrize("products", ["fma", "3xtf32"])
 def test_threads_teams_pauses_and_company_do_not_enter_into_the_results_of_blocks(products):
-    mixed = of_several(30, seed=7)
-    alone = bytes_of(mixed + SHARED, cuda(HostDevice(epochs=(10**6,)), products=products))
+    # Only cells of float32 are the tensor cores' by choice, whose model is slow.
+    takes = {"fma": {"float32", "float64", "tf32"}, "3xtf32": {"float32"}}[products]
+    mixed, shared = ([cell for cell in cells if cell.dtype in takes] for cells in (of_several(24, seed=7), SHARED))
+    if products == "3xtf32":
+        mixed, shared = mixed[:8], shared[:3]
+    alone = bytes_of(mixed + shared, cuda(HostDevice(epochs=(10**6,)), products=products))
     threads = HostDevice(threads=5, descending=True, epochs=(1, 7))
-    assert bytes_of((mixed + SHARED)[::-1], cuda(threads, products=products)) == alone
-    team = HostDevice(threads=2, places=4 * len(SHARED), team=4, epochs=(30,))
-    assert bytes_of(SHARED, cuda(team, products=products)) == {cell: alone[cell] for cell in SHARED}
+    assert bytes_of((mixed + shared)[::-1], cuda(threads, products=products)) == alone
+    team = HostDevice(threads=2, places=4 * len(shared), team=4, epochs=(30,))
+    assert bytes_of(shared, cuda(team, products=products)) == {cell: alone[cell] for cell in shared}
     assert max(launch.team for launch in team.launches) == 4
 
 
@@ -123,7 +127,7 @@ def test_the_loss_of_a_label_that_is_all_but_sure_keeps_its_digits(engine, dtype
     assert seen > 10
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=25, deadline=None, derandomize=True)
 @given(
     outputs=st.integers(2, 150),
     labels=st.booleans(),
