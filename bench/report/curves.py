@@ -148,7 +148,7 @@ def budgets(table: pd.DataFrame) -> Figure:
     table = table.assign(**places).sort_values([*places, "depth"], kind="stable")
     titles = _budget_titles(table, line)
     labels, kinds = list(dict.fromkeys(titles)), sorted(table[line].unique())
-    signs = {kind: _sign(number) for number, kind in enumerate(kinds)}
+    signs = {kind: sign_of(number) for number, kind in enumerate(kinds)}
     key = [(f"{signs[kind].glyph} {line} {kind}", signs[kind].colour) for kind in kinds]
     key.append(("Bars: 95 % intervals. Hollow, with an arrow: only a bound is known.", QUIET_COLOUR))
     # A setting in each row, where all have the same depths.
@@ -184,7 +184,7 @@ def budget_line(table: pd.DataFrame) -> str:
     return "width" if varying(table, among=("width",)) or not varying(table, among=("depth",)) else "depth"
 
 
-def _sign(number: int) -> Sign:
+def sign_of(number: int) -> Sign:
     """No two are alike: where the signs are used up, they go on in other colours."""
     return SIGNS[number % len(SIGNS)]._replace(colour=SIGNS[(number + number // len(SIGNS)) % len(SIGNS)].colour)
 

@@ -9,7 +9,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from bench.report.curves import SIGNS
+from bench.report.curves import sign_of
 from bench.report.panels import columns_for, panels
 from bench.report.style import LINE_COLOUR, QUIET_COLOUR, log_axis
 
@@ -22,11 +22,15 @@ MOST_TICKS = 5
 
 
 def told(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of `labels` that are drawn: of the first settings and depths, of networks of two sample counts or more."""
+    """The rows of `labels` that are drawn: of networks of two sample counts or more, of the first settings and depths.
+
+    First come cells that train to the end of their budget, which alone tell what is left beyond capacity.
+    """
     if table.empty:
         return table
     counts = table.groupby(["setting", "depth", "width"])["n_samples"].transform("nunique")
     shown = table[(counts > 1) & (table["depth"] > 0)]
+    shown = shown.sort_values("criterion", key=lambda criteria: criteria != "tau", kind="stable")
     titles = _titles(shown)
     return shown[titles.isin(titles.unique()[:MOST_PANELS])]
 
@@ -38,7 +42,7 @@ def bits(table: pd.DataFrame) -> Figure:
     """
     titles = _titles(table)
     labels, widths = list(titles.unique()), sorted(table["width"].unique())
-    signs = {width: SIGNS[k % len(SIGNS)] for k, width in enumerate(widths)}
+    signs = {width: sign_of(k) for k, width in enumerate(widths)}
     key = [(f"{signs[width].glyph} width {width}", signs[width].colour) for width in widths]
     key += [("Dashed: all there is.", QUIET_COLOUR), ("Red: a linear softmax of any number of samples.", LINE_COLOUR)]
     names = ("samples / parameter", "bits / parameter")

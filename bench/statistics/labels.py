@@ -293,7 +293,11 @@ def _beyond(cells: pd.DataFrame) -> Iterator[dict[str, Any]]:
         for name, claim, source, they, theirs, within in claims:
             about = f"depth {best['depth']}, width {best['width']}, {best['n_classes']} classes, N to {own['n_samples'].max()}"
             last = own.iloc[-1 if name == "bits" else place + 1]
-            interval = ratio_interval(_ends(last, name), _ends(best, name))
+            above, below = _ends(last, name), _ends(best, name)
+            if min(above[0], below[0]) <= 0:
+                continue
+            known = min(above[1], below[1]) > 0
+            interval = ratio_interval(above, below) if known else (above[0] / below[0], 0.0, math.inf)
             unit = "bits" if name == "bits" else "labels more than guesses"
             yield line_of(
                 interval,
@@ -312,6 +316,7 @@ def _beyond(cells: pd.DataFrame) -> Iterator[dict[str, Any]]:
 
 
 def _ends(row: pd.Series, name: str) -> tuple[float, float, float]:
+    """A number with its interval."""
     return float(row[name]), float(row[f"{name}_low"]), float(row[f"{name}_high"])
 
 
