@@ -316,8 +316,8 @@ def _beyond(cells: pd.DataFrame) -> Iterator[dict[str, Any]]:
 
 
 def _ends(row: pd.Series, name: str) -> tuple[float, float, float]:
-    """A number with its interval."""
-    return float(row[name]), float(row[f"{name}_low"]), float(row[f"{name}_high"])
+    """A number with its interval, which ends at 0 where that of a mean reaches below: neither bits nor labels are fewer."""
+    return float(row[name]), float(np.maximum(0.0, row[f"{name}_low"])), float(row[f"{name}_high"])
 
 
 def in_words(table: pd.DataFrame) -> Sequence[str]:
