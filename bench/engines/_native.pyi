@@ -14,6 +14,12 @@ def multiply_adds(instruction_set: str, is_double: bool, rounds: int) -> float:
     Raises ValueError for an instruction set that the processor has not.
     """
 
+def elementary(instruction_set: str, is_double: bool, x: Float[np.ndarray, " number"]) -> tuple[bytes, bytes]:
+    """exp(x) and ln(1 + x) as a build computes them in float64 or in float32: bytes of float64.
+
+    Raises ValueError for an instruction set that the processor has not.
+    """
+
 task_bytes: int
 """The size of a `bench.engines.task.Task`, as this build knows it."""
 
@@ -57,9 +63,9 @@ class Queue:
         gives_params: bool,
         params: Float[np.ndarray, " param"],
         inputs: Float[np.ndarray, "sample feature"],
-        targets: Float[np.ndarray, " sample"],
+        targets: Float[np.ndarray, " target"],
         val_inputs: Float[np.ndarray, "val_sample feature"],
-        val_targets: Float[np.ndarray, " val_sample"],
+        val_targets: Float[np.ndarray, " val_target"],
         rates: Float[np.ndarray, " epoch"],
         progress: bytes,
         saved: Float[np.ndarray, " number"],
@@ -73,16 +79,17 @@ class Queue:
     def poll(
         self, timeout_s: float, save_every_s: float
     ) -> tuple[
-        list[tuple[int, bool, int, float, list[float], list[float], list[float], list[float]]],
+        list[tuple[int, bool, int, float, list[float], list[float], list[float], list[float], list[float]]],
         list[tuple[int, int]],
-        list[tuple[int, bytes, float, list[float], list[float], bytes]],
+        list[tuple[int, bytes, float, list[float], list[float], list[float], bytes]],
     ]:
         """Wait for a cell to end, at most so long.
 
-        Returns the ended ones (number, whether it trained, last epoch, seconds, tau and validation MSE of each epoch,
-        predictions, final parameters where `push` asked for them), the epochs (number, count) done since the last call, and
-        those that were saved, each when it had trained `save_every_s` (number, Progress, seconds, tau and validation MSE,
-        parameters and moments as bytes of float64). Seconds and measures are those since a cell was saved last.
+        Returns the ended ones (number, whether it trained, last epoch, seconds, tau and validation MSE of each epoch, and how
+        many labels were right where there are labels, all outputs of the samples predicted, final parameters where `push` asked
+        for them), the epochs (number, count) done since the last call, and those that were saved, each when it had trained
+        `save_every_s` (number, Progress, seconds, measures as before, parameters and moments as bytes of float64). Seconds and
+        measures are those since a cell was saved last.
         """
 
     def close(self) -> None:

@@ -20,9 +20,8 @@ from bench.engines.api import NONE_BEGUN, TrainReport, goes_on_from
 from bench.engines.draws import Draws
 from bench.engines.packs import Pack, epoch_flops
 from bench.engines.record import RecordTable
-from bench.engines.task import is_state_of, layers_of, packed_state, prepare, unpacked_state
+from bench.engines.task import is_state_of, layers_of, packed_state, predicted, prepare, unpacked_state
 from bench.protocol.cells import SECOND_ORDER, Cell, Checkpoint, Outcome, Status
-from bench.protocol.networks import n_out
 
 # Cells prepared ahead for each thread: enough that none waits, few enough to hold in memory.
 AHEAD = 16
@@ -50,8 +49,8 @@ class NativeEngine:
         return f"cpu {self.instruction_set}"
 
     def supports(self, cell: Cell) -> bool:
-        """Every valid cell of one output but those of optimizer=lm."""
-        return cell.optimizer != SECOND_ORDER and n_out(cell) == 1
+        """Every valid cell but those of optimizer=lm."""
+        return cell.optimizer != SECOND_ORDER
 
     def kind(self, cell: Cell) -> None:
         """Cells of all kinds train together."""
@@ -110,14 +109,15 @@ class NativeEngine:
 
     def _checkpoint(self, cell: Cell, running: _Running, record: bytes | None, own: list[Any]) -> Checkpoint:
         """Of a cell that was saved, from its record until it was before, and what the queue says since."""
-        progress, time_s, tau, val_mse, saved = own
+        progress, time_s, tau, val_mse, right, saved = own
         table = RecordTable(1)
         row = np.zeros(1, dtype=np.int64)
         table.begin(row, [cell], np.array([running.variance]))
         if record is not None:
             table.restore(0, record)
         if tau:
-            table.absorb(row, np.array([len(tau)]), row > 0, np.array(tau), np.array(val_mse), np.array([time_s]))
+            measures = np.array(tau), np.array(val_mse), np.array([time_s]), np.array(right, dtype=np.int64)
+            table.absorb(row, np.array([len(tau)]), row > 0, *measures)
         state = packed_state(cell, progress, np.frombuffer(saved))
         return Checkpoint(cell, int(table.epoch[0]), self.name, self.device_name(), table.saved(0), state)
 
@@ -128,17 +128,21 @@ class NativeEngine:
         if not trained:
             return []
         cells, begun, records, own = zip(*trained, strict=True)
-        _, _, time_s, tau, val_mse, predictions, params = zip(*own, strict=True)
+        _, _, time_s, tau, val_mse, right, predictions, params = zip(*own, strict=True)
         rows = np.arange(len(cells))
         table.begin(rows, cells, np.array([one.variance for one in begun]))
         for row, record in enumerate(records):
             if record is not None:
                 table.restore(row, record)
         taus, val_mses = (np.array(list(chain.from_iterable(lists)), dtype=np.float64) for lists in (tau, val_mse))
-        table.absorb(rows, np.array(list(map(len, tau))), rows >= 0, taus, val_mses, np.array(time_s))
-        pairs = [tuple(zip(one.targets.tolist(), made, strict=True)) for one, made in zip(begun, predictions, strict=True)]
-        layers = [layers_of(cell, np.array(flat)) for cell, flat in zip(cells, params, strict=True)] if jacobian_rank else None
-        return table.outcomes(rows, self.name, self.device_name(), pairs, layers)
+        rights = np.array(list(chain.from_iterable(right)), dtype=np.int64)
+        table.absorb(rows, np.array(list(map(len, tau))), rows >= 0, taus, val_mses, np.array(time_s), rights)
+        pairs = [
+            tuple(zip(one.targets.tolist(), predicted(cell, made), strict=True))
+            for cell, one, made in zip(cells, begun, predictions, strict=True)
+        ]
+        layers = [layers_of(cell, np.array(flat)) if flat else None for cell, flat in zip(cells, params, strict=True)]
+        return table.outcomes(rows, self.name, self.device_name(), pairs, layers, ranks=jacobian_rank)
 
     def _has_room(self, running: dict[int, _Running]) -> bool:
         """Whether to prepare another cell: for every thread, and ahead while they take little memory."""
@@ -151,7 +155,10 @@ class NativeEngine:
 
 
 class _Running(NamedTuple):
-    """Of a cell in the queue the variance of its targets, those of its predictions, and the bytes handed over."""
+    """Of a cell in the queue the variance of its targets, those of its predictions, and the bytes handed over.
+
+    Of several outputs the targets of the first.
+    """
 
     variance: float
     targets: Float[np.ndarray, " sample"]
@@ -166,5 +173,7 @@ def _push(
     count = min(n_predictions, cell.n_samples)
     progress, saved = unpacked_state(cell, before.state) if before else (b"", np.zeros(0))
     arrays = prepared.params, prepared.inputs, prepared.targets, prepared.val_inputs, prepared.val_targets, prepared.rates
-    queue.push(number, prepared.spec, count, gives_params, *arrays, progress, saved)
-    return _Running(prepared.variance, prepared.targets[:count].astype(cell.storage), prepared.n_bytes)
+    # What labels store is told from the final weights.
+    queue.push(number, prepared.spec, count, gives_params or cell.has_labels, *arrays, progress, saved)
+    targets = prepared.targets[:: cell.n_outputs][:count]
+    return _Running(prepared.variance, targets.astype(cell.storage), prepared.n_bytes)

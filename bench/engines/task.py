@@ -15,12 +15,13 @@ from jaxtyping import Float, Shaped
 
 from bench.engines.draws import Draws
 from bench.engines.schedules import learning_rates
-from bench.protocol.cells import Activation, Cell, Dtype, Loss, Optimizer
-from bench.protocol.networks import Layer, layer_sizes, n_params
+from bench.protocol.cells import Activation, Cell, Criterion, Dtype, Loss, Optimizer
+from bench.protocol.networks import Layer, layer_sizes, n_out, n_params
 from bench.protocol.streams import KERNEL_FIELDS, kernel_key
 
 ACTIVATIONS: tuple[str, ...] = get_args(Activation)
 LOSSES: tuple[str, ...] = get_args(Loss)
+CRITERIA: tuple[str, ...] = get_args(Criterion)
 OPTIMIZERS: tuple[str, ...] = get_args(Optimizer)
 DTYPES: tuple[str, ...] = get_args(Dtype)
 
@@ -39,7 +40,7 @@ class Spec(ctypes.Structure):
     _fields_ = (
         *((name, ctypes.c_int) for name in ("n_samples", "d_in", "depth", "width", "n_val", "batch_size", "shuffle")),
         *((name, ctypes.c_int) for name in ("activation", "readout", "loss", "optimizer", "amsgrad", "dtype")),
-        *((name, ctypes.c_int) for name in ("patience", "max_epochs")),
+        *((name, ctypes.c_int) for name in ("patience", "max_epochs", "n_outputs", "criterion")),
         *((name, ctypes.c_double) for name in ("variance", "tau", "momentum", "beta1", "beta2", "eps")),
         *((name, ctypes.c_double) for name in ("weight_decay", "l1", "dropout", "input_noise", "max_norm")),
         *((name, _Words) for name in ("dropout_key", "noise_key", "order_key")),
@@ -66,7 +67,7 @@ class Task(ctypes.Structure):
         ("n_predictions", ctypes.c_int),
         ("n_rates", ctypes.c_int),
         *((name, ctypes.c_uint64) for name in ("params", "inputs", "targets", "val_inputs", "val_targets", "rates")),
-        *((name, ctypes.c_uint64) for name in ("tau", "val_mse", "predictions")),
+        *((name, ctypes.c_uint64) for name in ("tau", "val_mse", "recalled", "predictions")),
         ("first", ctypes.c_int),
         ("room", ctypes.c_int),
         ("saved", ctypes.c_uint64),
@@ -87,9 +88,9 @@ class Prepared(NamedTuple):
     variance: float
     params: Float[np.ndarray, " param"]
     inputs: Float[np.ndarray, " number"]
-    targets: Float[np.ndarray, " sample"]
+    targets: Float[np.ndarray, " target"]
     val_inputs: Float[np.ndarray, " val_number"]
-    val_targets: Float[np.ndarray, " val_sample"]
+    val_targets: Float[np.ndarray, " val_target"]
     rates: Float[np.ndarray, " epoch"]
 
     @property
@@ -131,6 +132,16 @@ def layers_of(cell: Cell, params: Float[np.ndarray, " param"]) -> list[Layer]:
     return [Layer(next(parts).reshape(size), next(parts)) for size in sizes]
 
 
+def predicted(cell: Cell, outputs: list[float]) -> list[float]:
+    """What a table says of the outputs that the core gives of some samples, sample by sample.
+
+    Of several outputs the first, of classes the one that the network takes a sample for: the first of the largest.
+    """
+    if cell.has_labels:
+        return np.array(outputs).reshape(-1, n_out(cell)).argmax(axis=1).astype(np.float64).tolist()
+    return outputs[:: cell.n_outputs]
+
+
 def packed_state(cell: Cell, progress: bytes, saved: Float[np.ndarray, " number"]) -> bytes:
     """How far a cell has come and what was saved of it, in numbers as it has them: its engine's state of a checkpoint."""
     return b"".join((progress, saved.astype(cell.storage).data))
@@ -154,7 +165,9 @@ def is_state_of(cell: Cell, state: bytes) -> bool:
 def check_size(cell: Cell) -> None:
     """Raises ValueError where the core cannot index a cell's numbers."""
     layers = (cell.d_in + cell.depth * (cell.width + PADDING) + 2 * PADDING) * (cell.width + PADDING)
-    if max(layers, cell.d_in * (max(cell.n_samples, cell.n_val) + PADDING)) > MOST_NUMBERS:
+    readout = n_out(cell) * (max(cell.d_in, cell.width) + PADDING)
+    samples = max(cell.d_in, n_out(cell)) * (max(cell.n_samples, cell.n_val) + PADDING)
+    if max(layers + readout, samples) > MOST_NUMBERS:
         raise ValueError("parameters or samples are more than 2**31 numbers; use engine=torch")
 
 
@@ -164,7 +177,7 @@ def spec_of(cell: Cell, variance: float) -> Spec:
 
 
 # The fields of a Spec: integers, real numbers, words of keys.
-_SPEC = struct.Struct("@15i11d6I")
+_SPEC = struct.Struct("@17i11d6I")
 assert _SPEC.size == ctypes.sizeof(Spec)
 
 _sizes = attrgetter("n_samples", "d_in", "depth", "width", "n_val")
@@ -191,6 +204,8 @@ def packed_spec(cell: Cell, variance: float) -> bytes:
             DTYPES.index(cell.dtype),
             -1 if cell.patience is None else cell.patience,
             cell.max_epochs,
+            n_out(cell),
+            CRITERIA.index(cell.criterion),
             variance,
             *_moments(cell),
             dropout,

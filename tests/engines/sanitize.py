@@ -19,6 +19,7 @@ def main(installed: Path) -> int:
     suites = [
         "tests/engines/test_native.py",
         "tests/engines/test_cuda.py",
+        "tests/engines/test_several_outputs.py",
         "tests/engines/test_checkpoints.py",
         "tests/engines/test_exact.py",
         "tests/engines/test_conformance.py",

@@ -25,6 +25,8 @@ PROTOCOLS = [
     Cell(n_samples=40, width=13, depth=1, optimizer="adamw", weight_decay=0.01, batch_size=16, shuffle=True, input_noise=0.1),
     Cell(n_samples=40, width=13, depth=2, lr_schedule="cosine", dtype="tf32", trainable="readout", l1=1e-4),
     Cell(n_samples=20, width=9, depth=0, target="rademacher", loss="hinge", n_val=8),
+    Cell(n_samples=40, width=13, depth=1, target="labels", n_classes=5, loss="cross_entropy", weight_decay=0.01, n_val=8),
+    Cell(n_samples=24, width=5, depth=1, n_outputs=3),
 ]
 EPOCHS = 60
 CELLS = [dataclasses.replace(cell, tau=1e-30, max_epochs=EPOCHS) for cell in PROTOCOLS]

@@ -12,8 +12,6 @@ from tests.engines.protocols import CASES, FEW
 from tests.engines.training import ENGINES, TENSOR_CORES_ON_HOST, engine_named, every, train
 from tests.engines.witness import assert_same_curve, median_difference, plain
 
-LEFT_TO_TORCH = "this engine leaves cells of several outputs to the torch engine"
-
 
 @pytest.fixture(scope="module", params=every(*ENGINES))
 def engine(request):
@@ -26,15 +24,13 @@ def outcome_of(engine):
 
     @functools.cache
     def together(few: bool) -> dict[Cell, Outcome]:
-        return train([cell for name, cell in CASES.items() if (name in FEW) == few and engine.supports(cell)], engine=engine)
+        return train([cell for name, cell in CASES.items() if (name in FEW) == few], engine=engine)
 
     return lambda name: together(name in FEW)[CASES[name]]
 
 
 @pytest.mark.parametrize("name", [name if name in FEW else pytest.param(name, marks=pytest.mark.exhaustive) for name in CASES])
-def test_float64_losses_are_those_of_the_plain_loop(name, engine, outcome_of):
-    if not engine.supports(CASES[name]):
-        pytest.skip(LEFT_TO_TORCH)
+def test_float64_losses_are_those_of_the_plain_loop(name, outcome_of):
     assert_same_curve(CASES[name], outcome_of(name), tolerance=1e-8)
 
 
@@ -53,9 +49,8 @@ EVERY_PROTOCOL = pytest.param(CASES, id="every protocol", marks=pytest.mark.exha
 @pytest.mark.parametrize("name", every(*ENGINES, TENSOR_CORES_ON_HOST))
 def test_float32_losses_are_those_of_the_plain_loop_for_twenty_epochs(name, cases):
     """With TF32 for a single factor of the backward pass alone the median would be 7e-6 and more, and 8e-6 over every pair."""
-    engine = engine_named(name)
-    cells = [dataclasses.replace(cell, dtype="float32", max_epochs=20) for cell in cases.values() if engine.supports(cell)]
-    outcomes = train(cells, engine=engine)
+    cells = [dataclasses.replace(cell, dtype="float32", max_epochs=20) for cell in cases.values()]
+    outcomes = train(cells, engine=engine_named(name))
     for cell, outcome in outcomes.items():
         assert_same_curve(cell, outcome, tolerance=1e-3, epochs=21)
     assert median_difference(outcomes, 21) < (4e-6 if cases is FEW else 3e-6)
@@ -64,8 +59,7 @@ def test_float32_losses_are_those_of_the_plain_loop_for_twenty_epochs(name, case
 @pytest.mark.parametrize("cases", [EVERY_PAIR, EVERY_PROTOCOL])
 def test_tf32_losses_are_those_of_the_plain_loop_until_a_factor_rounds_to_the_other_side(engine, cases):
     """After three updates most have not; without the rounding of any one factor the median would be 1e-5 and more."""
-    cells = [dataclasses.replace(cell, dtype="tf32", max_epochs=5) for cell in cases.values() if engine.supports(cell)]
-    outcomes = train(cells, engine=engine)
+    outcomes = train([dataclasses.replace(cell, dtype="tf32", max_epochs=5) for cell in cases.values()], engine=engine)
     for cell, outcome in outcomes.items():
         tau, _ = plain(cell, 6)
         for point in outcome.curve[: len(tau)]:

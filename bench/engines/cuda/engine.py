@@ -22,7 +22,6 @@ from bench.engines.cuda.ways import Products, Way
 from bench.engines.packs import Pack, budget_flops
 from bench.machine.cores import available_cores
 from bench.protocol.cells import SECOND_ORDER, Cell, Checkpoint
-from bench.protocol.networks import n_out
 
 # How long the devices work before the host looks: for progress, and to stop.
 SLICE_S = 0.25
@@ -44,7 +43,7 @@ class CudaEngine:
 
     def supports(self, cell: Cell) -> bool:
         """Whether it has a trusted way, and a block of its activations fits on the chip: on each of several kinds."""
-        return cell.optimizer != SECOND_ORDER and n_out(cell) == 1 and all(fits.fit(cell) is not None for fits in self._fits)
+        return cell.optimizer != SECOND_ORDER and all(fits.fit(cell) is not None for fits in self._fits)
 
     def kind(self, cell: Cell) -> None:
         """Cells of all kinds train together."""

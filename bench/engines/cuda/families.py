@@ -30,6 +30,7 @@ FAMILY = np.dtype(
         ("n_params", np.int64),
         ("n_rates", np.int64),
         ("n_saved", np.int64),  # numbers that outlast an epoch: parameters and moments
+        ("n_targets", np.int64),  # of a sample
         ("epoch_flops", np.float64),
         ("arrays_at", np.int64, len(ARRAYS)),  # numbers from the beginning of the cell's image
         ("image_bytes", np.int64),
@@ -99,6 +100,7 @@ class Families:
         row["n_params"] = n_params(cell)
         row["n_rates"] = 1 if cell.lr_schedule == "constant" else cell.max_epochs + 1
         row["n_saved"] = n_params(cell) * (2 if cell.optimizer == "sgd" else 4 if cell.amsgrad else 3)
+        row["n_targets"] = cell.n_outputs
         row["epoch_flops"] = epoch_flops(cell)
         *arrays_at, end = side_by_side((n_params(cell), *sample_counts(cell), int(row["n_rates"]))).tolist()
         row["arrays_at"] = arrays_at

@@ -15,7 +15,7 @@ from bench.protocol.cells import Cell
 # What the sizes of a cell depend on.
 SIZE_FIELDS = (
     *("n_samples", "d_in", "depth", "width", "n_val", "batch_size", "shuffle", "activation", "dropout", "input_noise"),
-    *("optimizer", "amsgrad", "dtype"),
+    *("optimizer", "amsgrad", "dtype", "loss", "n_classes", "n_outputs"),
 )
 
 # Asked for every cell, so by one call for all fields.

@@ -19,9 +19,21 @@ from bench.engines.cuda.families import ARRAYS, Families
 from bench.engines.cuda.fits import Fits
 from bench.engines.draws import NUMBER_BYTES
 from bench.engines.record import RecordTable
-from bench.engines.task import ENDED, PAUSED, SAVED, TASK, is_state_of, layers_of, packed_state, set_draws, unpacked_state
+from bench.engines.task import (
+    ENDED,
+    LOSSES,
+    PAUSED,
+    SAVED,
+    TASK,
+    is_state_of,
+    layers_of,
+    packed_state,
+    predicted,
+    set_draws,
+    unpacked_state,
+)
 from bench.protocol.cells import Cell, Checkpoint, Outcome, Status
-from bench.protocol.networks import Layer
+from bench.protocol.networks import Layer, n_out
 
 # Cells in a device's memory at once, and the epochs that all of them together can note in a slice: thousands each, and more
 # where cells are few. It is room only: what a slice noted is read, and nothing else.
@@ -38,8 +50,9 @@ MEMORY_SHARE = 0.8
 class Slice(NamedTuple):
     """What a device noted in a slice of time, and how long it took.
 
-    `numbers` are tau of `counts` epochs of each of these slots, then validation MSE of those that have it, then predictions of
-    those that `ended`. `saved` is what the core saved of these slots, one after the other, and how far each was.
+    `numbers` are tau of `counts` epochs of each of these slots, then validation MSE of those that have it, then labels recalled
+    of those that have labels, then predictions of those that `ended`. `saved` is what the core saved of these slots, one after
+    the other, and how far each was.
     """
 
     slots: Int[np.ndarray, " slot"]
@@ -103,12 +116,14 @@ class Lane:
         # What cells go on from that were saved, until they have read it.
         self._restored: dict[int, Memory] = {}
         self._targets = np.zeros((slots, self._n_predictions))
-        # What a slice notes: tau, validation MSE, predictions. It is gathered before the next slice begins.
+        # What a slice notes: tau, validation MSE, labels recalled, predictions. It is gathered before the next slice begins.
         longest = max((cell.max_epochs for cell in cells), default=0)
         self._room = max(slots, min(ROOM, slots * (longest + 1)))
-        validated = any(cell.n_val for cell in cells)
-        self._predictions_at = self._room * (1 + validated)
-        record_bytes = (self._predictions_at + slots * self._n_predictions) * NUMBER_BYTES
+        validated, labelled = any(cell.n_val for cell in cells), any(cell.has_labels for cell in cells)
+        self._recalled_at = self._room * (1 + validated)
+        self._predictions_at = self._recalled_at + self._room * labelled
+        self._numbers_predicted = self._n_predictions * max(map(n_out, cells), default=1)
+        record_bytes = (self._predictions_at + slots * self._numbers_predicted) * NUMBER_BYTES
         self._notes = device.memory(record_bytes)
         self._launched = np.zeros(0, dtype=np.int64)
         self._notes_at = np.zeros(0, dtype=np.int64)
@@ -156,6 +171,7 @@ class Lane:
         self._tasks["room"][launched] = rooms
         self._tasks["tau"][launched] = record + NUMBER_BYTES * self._notes_at
         self._tasks["val_mse"][launched] = record + NUMBER_BYTES * (self._room + self._notes_at)
+        self._tasks["recalled"][launched] = record + NUMBER_BYTES * (self._recalled_at + self._notes_at)
         self._tasks["predictions"][launched] = record + NUMBER_BYTES * self._predictions_of(launched)
         self._saving = self._to_save(launched)
         self._task_memory.write(self._tasks[: launched[-1] + 1])
@@ -182,10 +198,11 @@ class Lane:
             self._notes_at[measured],
         )
         validated = np.flatnonzero(self._tasks["spec"]["n_val"][slots])
+        labelled = np.flatnonzero(self._labelled(slots))
         last = slots[ended]
         numbers = self._notes.gathered(
-            np.concatenate([at, self._room + at[validated], self._predictions_of(last)]),
-            np.concatenate([counts, counts[validated], self._tasks["n_predictions"][last]]),
+            np.concatenate([at, self._room + at[validated], self._recalled_at + at[labelled], self._predictions_of(last)]),
+            np.concatenate([counts, counts[validated], counts[labelled], self._predicted(last)]),
         )
         # A slice may be over before a cell's turn comes.
         saving = self._saving
@@ -259,22 +276,31 @@ class Lane:
         if not len(slots):
             return TrainReport([], 0.0)
         flops = self._table["epoch_flops"][self._family[slots]]
-        n_predictions = self._tasks["n_predictions"][slots[ended]]
+        n_predicted = self._predicted(slots[ended])
         n_tau, n_val = int(counts.sum()), int(counts[self._tasks["spec"]["n_val"][slots] > 0].sum())
-        numbers = noted.numbers.read((n_tau + n_val + int(n_predictions.sum())) * NUMBER_BYTES).view(np.float64)
-        tau, val_mse, predictions = np.split(numbers, [n_tau, n_tau + n_val])
+        n_right = int(counts[self._labelled(slots)].sum())
+        numbers = noted.numbers.read((n_tau + n_val + n_right + int(n_predicted.sum())) * NUMBER_BYTES).view(np.float64)
+        tau, val_mse, right, predictions = np.split(numbers, np.cumsum([n_tau, n_val, n_right]))
         work = counts * flops
-        trained = self._record.absorb(slots, counts, ended, tau, val_mse, noted.time_s * work / work.sum())
+        time_s = noted.time_s * work / work.sum()
+        trained = self._record.absorb(slots, counts, ended, tau, val_mse, time_s, right.astype(np.int64))
         last = slots[ended]
         pairs: list[tuple[tuple[float, float], ...]] = [()] * len(last)
         if self._n_predictions:
-            outputs, targets, ends = predictions.tolist(), self._targets[last].tolist(), np.cumsum(n_predictions).tolist()
-            pairs = [
-                tuple(zip(own, outputs[end - count : end], strict=False))
-                for own, end, count in zip(targets, ends, n_predictions.tolist(), strict=True)
+            several = [self._record.cells[slot] for slot in last.tolist()]
+            ends = np.cumsum(n_predicted).tolist()
+            outputs = [
+                predicted(cell, predictions[end - count : end].tolist())
+                for cell, end, count in zip(several, ends, n_predicted.tolist(), strict=True)
+                if cell is not None
             ]
-        layers = [self._final_layers(slot) for slot in last.tolist()] if self._jacobian_rank else None
-        outcomes = self._record.outcomes(last, self._engine, self.device.name, pairs, layers)
+            pairs = [
+                tuple(zip(own, said, strict=False)) for own, said in zip(self._targets[last].tolist(), outputs, strict=True)
+            ]
+        asked = self._labelled(last) | self._jacobian_rank
+        layers = [self._final_layers(slot) if own else None for slot, own in zip(last.tolist(), asked.tolist(), strict=True)]
+        here = self._engine, self.device.name
+        outcomes = self._record.outcomes(last, *here, pairs, layers, ranks=self._jacobian_rank)
         self._occupied[last] = False
         for slot in last.tolist():
             self._memory[slot] = None
@@ -358,13 +384,22 @@ class Lane:
         if self._n_predictions:
             # As the cells round them; of fewer samples the last again, which nobody reads.
             sample = np.minimum(np.arange(self._n_predictions), own["spec"]["n_samples"][:, None] - 1)
-            targets = image.numbers[batch.arrays_at[part, ARRAYS.index("targets")][:, None] + sample]
+            targets_at = batch.arrays_at[part, ARRAYS.index("targets")][:, None] + sample * own["n_targets"][:, None]
+            targets = image.numbers[targets_at]
             self._targets[slots] = np.where(own["is_float32"][:, None], targets.astype(np.float32), targets)
         return True
 
     def _predictions_of(self, slots: Int[np.ndarray, " slot"]) -> Int[np.ndarray, " slot"]:
         """Where in a slice's record the predictions of these slots begin."""
-        return self._predictions_at + self._n_predictions * slots
+        return self._predictions_at + self._numbers_predicted * slots
+
+    def _predicted(self, slots: Int[np.ndarray, " slot"]) -> Int[np.ndarray, " slot"]:
+        """How many numbers they are."""
+        return self._tasks["n_predictions"][slots] * self._tasks["spec"]["n_outputs"][slots].astype(np.int64)
+
+    def _labelled(self, slots: Int[np.ndarray, " slot"]) -> Bool[np.ndarray, " slot"]:
+        """Whether their cells have labels."""
+        return self._tasks["spec"]["loss"][slots] == LOSSES.index("cross_entropy")
 
     def _launches(
         self,

@@ -61,6 +61,9 @@ def trial_cells(way: Way) -> list[Cell]:
         {"input_noise": 0.1, "max_norm": 1.0},
         {"trainable": "readout", "n_val": 40, "lr_schedule": "step"},
         {"loss": "hinge", "target": "rademacher"},
+        {"loss": "cross_entropy", "target": "labels", "n_classes": 10},
+        {"loss": "cross_entropy", "target": "labels", "n_classes": 3, "criterion": "recall", "batch_size": 30, "n_val": 40},
+        {"n_outputs": 5},
     ]
     base = Cell(n_samples=70, width=13, depth=2, d_in=5)
     cells = [*shapes, *shared, *(dataclasses.replace(base, **kind) for kind in kinds)]

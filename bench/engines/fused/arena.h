@@ -31,10 +31,10 @@ template <class Tiles> struct Offsets {
     moment2_max = take(c.amsgrad ? size : 0);
     gradient = take(shares_of<Tiles>(c.n_samples) * size);
     inputs = take(c.d_in * row);
-    targets = take(row);
+    targets = take(target_rows(c) * row);
     val_inputs = take(c.d_in * val_row);
-    val_targets = take(val_row);
-    sums = take(2 * Tiles::SHARES);
+    val_targets = take(target_rows(c) * val_row);
+    sums = take((c.loss == CROSS_ENTROPY ? 3 : 2) * Tiles::SHARES);
     order = take(c.shuffle ? c.n_samples : 0);
     scratch = take(with_scratch ? scratch_size<Tiles>(c) : 0);
   }
@@ -78,16 +78,17 @@ template <class Tiles> FUSED_FN Arrays<typename Tiles::Real> arrays_of(const Tas
           {(Real*)(memory + at.inputs), (Real*)(memory + at.targets), row},
           {(Real*)(memory + at.val_inputs), (Real*)(memory + at.val_targets), val_row},
           scratch ? scratch : (Real*)(memory + at.scratch), (Real*)(memory + at.sums), (int*)(memory + at.order),
-          task.rates, task.n_rates, task.tau, task.val_mse, task.first, task.room};
+          task.rates, task.n_rates, task.tau, task.val_mse, task.recalled, task.first, task.room};
 }
 
-// Samples [n][d_in] as features [d_in][row].
+// Samples [n][d_in] as features [d_in][row], and their targets [n][n_targets] likewise.
 template <class Tiles> FUSED_FN void turn_over(const Data<typename Tiles::Real>& to, const double* inputs, const double* targets,
-                                               int n, int d_in) {
+                                               int n, int d_in, int n_targets) {
   typedef typename Tiles::Real Real;
   FUSED_TEAM(s, 0, n) {
     FUSED_ROLLED for (int f = 0; f < d_in; f++) to.inputs[(long long)f * to.row + s] = (Real)inputs[(long long)s * d_in + f];
-    to.targets[s] = (Real)targets[s];
+    FUSED_ROLLED for (int o = 0; o < n_targets; o++)
+      to.targets[(long long)o * to.row + s] = (Real)targets[(long long)s * n_targets + o];
   }
 }
 
@@ -131,8 +132,8 @@ template <class Tiles> FUSED_CALL void begin(const Task& task, const Arrays<type
   if (Tiles::rank() == 0 && Tiles::tid() == 0) at.close(task.memory);
   const bool saved = task.progress.state == SAVED;
   copy_arrays<Tiles, false>(c, saved ? task.saved : task.params, arrays, saved ? lasting(c) : 1);
-  turn_over<Tiles>(arrays.train, task.inputs, task.targets, c.n_samples, c.d_in);
-  turn_over<Tiles>(arrays.val, task.val_inputs, task.val_targets, c.n_val, c.d_in);
+  turn_over<Tiles>(arrays.train, task.inputs, task.targets, c.n_samples, c.d_in, target_rows(c));
+  turn_over<Tiles>(arrays.val, task.val_inputs, task.val_targets, c.n_val, c.d_in, target_rows(c));
   Tiles::team_sync();
 }
 

@@ -30,6 +30,7 @@ template <class Real_, int BLOCK_, int TM, bool ROUNDED = false> struct BlockTil
   // Draws for one sample at a time.
   typedef Word Draw;
   typedef Real Numbers;
+  typedef typename Bits<Real>::Int Whole;
   static constexpr int DRAWS = 1;
   static FUSED_FN Words draw(Word step, Word layer, Word call, const int* samples, const Word* key, bool = true) {
     return philox(step, layer, call, (Word)*samples, key[0], key[1]);

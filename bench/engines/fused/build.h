@@ -1,7 +1,8 @@
-// What one instruction set's build of the core gives to module.cpp: cells trained to their end (false where memory ran out), and
-// the operations of so many rounds of multiply-adds.
+// What one instruction set's build of the core gives to module.cpp: cells trained to their end (false where memory ran out), the
+// operations of so many rounds of multiply-adds, and elementary functions of many numbers.
 #pragma once
 #include "builds.h"
+#include "elementary.h"
 #include "peak.h"
 #include "train_cell.h"
 
@@ -31,4 +32,8 @@ template <int BYTES, int V, int TM, int W> struct Build {
   }                                                                                             \
   extern "C" double memcap_multiply_adds_##NAME(bool is_double, long long rounds) {             \
     return fused::Build<BYTES, V, TM, W>::adds(is_double, rounds);                              \
+  }                                                                                             \
+  extern "C" void memcap_elementary_##NAME(bool is_double, const double* x, double* exps, double* logs, long long count) { \
+    if (is_double) fused::elementary<double>(x, exps, logs, count);                             \
+    else fused::elementary<float>(x, exps, logs, count);                                        \
   }

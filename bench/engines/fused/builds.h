@@ -8,4 +8,7 @@ bool memcap_train_portable(void* task, const bool* stop, const bool* pause, int*
 double memcap_multiply_adds_avx512(bool is_double, long long rounds);
 double memcap_multiply_adds_avx2(bool is_double, long long rounds);
 double memcap_multiply_adds_portable(bool is_double, long long rounds);
+void memcap_elementary_avx512(bool is_double, const double* x, double* exps, double* logs, long long count);
+void memcap_elementary_avx2(bool is_double, const double* x, double* exps, double* logs, long long count);
+void memcap_elementary_portable(bool is_double, const double* x, double* exps, double* logs, long long count);
 }

@@ -9,6 +9,7 @@
 #pragma once
 #include "activations.h"
 #include "cdf.h"
+#include "outputs.h"
 #include "philox.h"
 #include "spec.h"
 
@@ -19,6 +20,8 @@ namespace fused {
 #define FUSED_GRID(u, units, s, span)                             \
   for (int u = Tiles::row(); u < (units); u += Tiles::rows())     \
     for (int s = Tiles::lane(); s < (span); s += Tiles::lanes())
+// Targets of a block of samples.
+#define FUSED_TARGETS(o, s) FUSED_ROLLED for (int o = 0; o < target_rows(c); o++) FUSED_EACH(s, BLOCK)
 // Calls of draws by samples, as many of these at once as Tiles draws for.
 #define FUSED_DRAWS(call, calls, s, span)                              \
   for (int call = Tiles::row(); call < (calls); call += Tiles::rows()) \
@@ -58,7 +61,7 @@ template <class Tiles> FUSED_FN Layer layer_at(int fan_out, int fan_in, int weig
 // Sums by lanes of a layer.
 FUSED_FN int sums_of(const Layer& at) { return at.biases + at.fan_out - at.summed; }
 template <class Tiles> FUSED_FN Layer layer_of(const Spec& c, int l) {
-  const int fan_out = l < c.depth ? c.width : 1;
+  const int fan_out = l < c.depth ? c.width : c.n_outputs;
   if (l == 0) return layer_at<Tiles>(fan_out, c.d_in, 0, 0);
   const Layer first = layer_at<Tiles>(c.width, c.d_in, 0, 0), next = layer_at<Tiles>(c.width, c.width, 0, 0);
   return layer_at<Tiles>(fan_out, c.width, first.end + (l - 1) * next.end, sums_of(first) + (l - 1) * sums_of(next));
@@ -83,13 +86,19 @@ FUSED_FN int calls_of(const Spec& c) { return (c.width + UNITS_PER_CALL - 1) / U
 // Rows of a block's inputs: features, and where noise is added those that its last call draws beside them, which nobody reads.
 FUSED_FN int input_rows(const Spec& c) { return c.input_noise > 0 ? padded(c.d_in, NORMALS_PER_CALL) : c.d_in; }
 
+// Words that say which units of a block are kept.
+template <class Tiles> FUSED_FN long long kept_size(const Spec& c) {
+  return c.dropout > 0 ? (long long)c.depth * calls_of(c) * Tiles::BLOCK : 0;
+}
+
 // Numbers of scratch that a cell needs. Words and ints are given the room of a Real.
 template <class Tiles> FUSED_FN long long scratch_size(const Spec& c) {
   const long long layer = (long long)c.width * Tiles::LD;
   const int kept = 1 + keeps_inputs<Tiles>(c) + (c.dropout > 0);
-  const long long bits = c.dropout > 0 ? (long long)c.depth * calls_of(c) * Tiles::BLOCK : 0;
   const int layers = c.depth * kept + (in_place<Tiles>(c) ? 0 : 2);
-  return layers * layer + (input_rows(c) + 1LL) * Tiles::LD + 3LL * Tiles::BLOCK + Tiles::TURNED + lanes_size<Tiles>(c) + bits;
+  const long long blocks = target_rows(c) + 2LL + (c.loss == CROSS_ENTROPY);
+  return layers * layer + (input_rows(c) + (long long)c.n_outputs) * Tiles::LD + blocks * Tiles::BLOCK + Tiles::TURNED +
+         lanes_size<Tiles>(c) + kept_size<Tiles>(c);
 }
 
 // A batch of `count` samples is dealt to this many shares.
@@ -98,7 +107,7 @@ template <class Tiles> FUSED_FN int shares_of(int count) {
   return most > Tiles::SHARES ? Tiles::SHARES : most > 1 ? most : 1;
 }
 
-// Samples as features [d_in][row], row a whole number of blocks, zero beyond the last sample.
+// Samples as features [d_in][row], row a whole number of blocks, zero beyond the last sample; likewise targets [target_rows][row].
 template <class Real> struct Data {
   Real *inputs, *targets;
   int row;
@@ -109,11 +118,11 @@ template <class Real> struct Arrays {
   Real* gradient;                                  // one for each share
   Data<Real> train, val;
   Real* scratch;
-  Real* sums;           // of squared residuals: of training samples for each share, then of validation samples
+  Real* sums;           // of losses: of training samples for each share, then of validation samples; of labels then those that are not right
   int* order;           // n_samples, for shuffled batches
   const double* rates;  // of each epoch, the last of them for all that follow
   int n_rates;
-  double *tau, *val_mse;  // of `room` epochs from `first` on, out
+  double *tau, *val_mse, *recalled;  // of `room` epochs from `first` on, out
   int first, room;
 };
 
@@ -133,13 +142,14 @@ template <class Tiles> class Core {
     fed = c.dropout > 0 ? pre + c.depth * layer_numbers : acts;
     delta = (c.dropout > 0 ? fed : pre) + c.depth * layer_numbers;
     residual = delta + (in_place<Tiles>(c) ? 0 : 2) * layer_numbers;
-    batch_inputs = residual + LD;
+    batch_inputs = residual + c.n_outputs * LD;
     batch_targets = batch_inputs + input_rows(c) * LD;
-    squares = batch_targets + BLOCK;
+    squares = batch_targets + target_rows(c) * BLOCK;
     samples = (int*)(squares + BLOCK);
     turned = squares + 2 * BLOCK;
     lanes = turned + Tiles::TURNED;
     kept = (Word*)(lanes + lanes_size<Tiles>(c));
+    misses = lanes + lanes_size<Tiles>(c) + kept_size<Tiles>(c);
     apart = c.batch_size < c.n_samples || (!Tiles::MEASURED_BESIDE && draws());
     size = n_padded_params<Tiles>(c);
     // A trained readout alone leaves the layers below it as they are.
@@ -178,7 +188,12 @@ template <class Tiles> class Core {
       const int n = count - start < BLOCK ? count - start : BLOCK;
       const Inputs in = inputs_of(a.train, start);
       forward(in.first, in.row, n, false);
-      FUSED_EACH(s, n) outputs[start + s] = residual[s];
+      if (several()) {
+        FUSED_ROLLED for (int o = 0; o < c.n_outputs; o++)
+          FUSED_EACH(s, n) outputs[(long long)(start + s) * c.n_outputs + o] = residual[o * LD + s];
+      } else {
+        FUSED_EACH(s, n) outputs[start + s] = residual[s];
+      }
       Tiles::sync();
     }
   }
@@ -188,11 +203,14 @@ template <class Tiles> class Core {
   Arrays<Real> a;
   int layer_numbers, size, first_trained;
   bool apart;
-  Real *acts, *pre, *fed, *delta, *residual, *batch_inputs, *batch_targets, *squares, *turned, *lanes;
+  Real *acts, *pre, *fed, *delta, *residual, *batch_inputs, *batch_targets, *squares, *turned, *lanes, *misses;
   bool fresh;    // whether sums by lanes begin anew
   int* samples;  // of a batch's block: places in the training set
   Word* kept;    // a bit for each unit of a call: [layer][call][sample]
 
+  // Of several outputs the last layer is one of tiles, as others are, and losses are those of outputs.h.
+  FUSED_FN bool several() const { return c.n_outputs > 1; }
+  FUSED_FN bool labels() const { return c.loss == CROSS_ENTROPY; }
   FUSED_FN bool drops() const { return c.dropout > 0 && c.depth > 0; }
   FUSED_FN bool draws() const { return drops() || c.input_noise > 0; }
   // Whether products drop from their results as they leave the registers.
@@ -209,6 +227,11 @@ template <class Tiles> class Core {
     const Real tau = errors_of(host, false, !apart && !last, at.step) / (Real)c.variance;
     if (writes()) a.tau[at.epoch - a.first] = tau;
     bool goes_on = tau > (Real)c.tau && is_finite(tau) && !last;
+    if (labels()) {
+      const double wrong = total_of(a.sums + 2 * Tiles::SHARES, shares_of<Tiles>(c.n_samples));
+      if (writes()) a.recalled[at.epoch - a.first] = c.n_samples - wrong;
+      if (c.criterion == RECALL) goes_on = wrong > 0 && is_finite(tau) && !last;
+    }
     if (c.n_val) {
       const Real val = errors_of(host, true, false, at.step);
       if (writes()) a.val_mse[at.epoch - a.first] = val;
@@ -295,7 +318,9 @@ template <class Tiles> class Core {
       }
     }
     const Layer at = layer_of<Tiles>(c, c.depth);
-    Tiles::template affine<false>(residual, a.params + at.weights, at.row, a.params + at.biases, in, in_row, 1, at.fan_in, n);
+    const Real *weights = a.params + at.weights, *biases = a.params + at.biases;
+    if (several()) Tiles::template affine<false>(residual, weights, at.row, biases, in, in_row, at.fan_out, at.fan_in, n);
+    else Tiles::template affine<false>(residual, weights, at.row, biases, in, in_row, 1, at.fan_in, n);
     Tiles::sync();
   }
 
@@ -373,10 +398,10 @@ template <class Tiles> class Core {
     return {batch_inputs, LD};
   }
 
-  // Loss over the validation samples or the training samples, in evaluation mode: the mean of the squared residuals, of which `a.sums`
-  // has a number for each share. With `gradient`, that of the same samples, by the draws of this step if there are any, comes into those
-  // of the shares: each block is still at hand, and dropout begins behind a first layer that is known. What can be told from a few
-  // numbers is told again where it is needed: what lives across the calls costs them registers.
+  // Loss over the validation samples or the training samples, in evaluation mode: the mean of the squared residuals, or of what labels
+  // cost, of which `a.sums` has a number for each share. With `gradient`, that of the same samples, by the draws of this step if there
+  // are any, comes into those of the shares: each block is still at hand, and dropout begins behind a first layer that is known. What
+  // can be told from a few numbers is told again where it is needed: what lives across the calls costs them registers.
   template <class Host> FUSED_CALL Real errors_of(Host& host, bool validation, bool gradient, int step) {
     const Data<Real>& data = validation ? a.val : a.train;
     const int count = validation ? c.n_val : c.n_samples, shares = shares_of<Tiles>(count);
@@ -384,30 +409,53 @@ template <class Tiles> class Core {
     for (int share = Tiles::rank(); share < shares; share += Tiles::team()) {
       if (gradient) clear_gradient(gradient_of(share));
       FUSED_EACH(s, BLOCK) squares[s] = 0;
+      if (labels()) FUSED_EACH(s, BLOCK) misses[s] = 0;
       for (int start = first_of(share, shares, count), end = first_of(share + 1, shares, count); start < end; start += BLOCK) {
         if (host.stopped()) break;
         const int n = count - start < BLOCK ? count - start : BLOCK;
         const Inputs in = inputs_of(data, start);
         forward(in.first, in.row, n, false);
-        subtract(data.targets + start, n);
-        FUSED_EACH(s, BLOCK) squares[s] += residual[s] * residual[s];
+        if (several()) {
+          judge(data.targets + start, data.row, n, true);
+        } else {
+          subtract(data.targets + start, n);
+          FUSED_EACH(s, BLOCK) squares[s] += residual[s] * residual[s];
+        }
         Tiles::sync();
         if (gradient && Tiles::MEASURED_BESIDE && draws()) gradient_of_block(share, start, n, count, step, false, !(c.input_noise > 0));
         else if (gradient) backward(share, in.first, in.row, n, count, false);
       }
       if (gradient) complete(gradient_of(share));
       Tiles::sync();
-      for (int half = BLOCK / 2; half; half /= 2) {
-        FUSED_EACH(s, half) squares[s] += squares[s + half];
-        Tiles::sync();
-      }
+      add_up(squares);
       if (Tiles::tid() == 0) sums[share] = squares[0];
+      if (labels() && !validation) {
+        add_up(misses);
+        if (Tiles::tid() == 0) a.sums[2 * Tiles::SHARES + share] = misses[0];
+      }
       Tiles::sync();
     }
     Tiles::team_sync();
+    return (Real)(total_of(sums, shares) / ((double)count * target_rows(c)));
+  }
+  // The sum of a block's numbers, into the first of them.
+  FUSED_FN void add_up(Real* numbers) {
+    for (int half = BLOCK / 2; half; half /= 2) {
+      FUSED_EACH(s, half) numbers[s] += numbers[s + half];
+      Tiles::sync();
+    }
+  }
+  static FUSED_FN double total_of(const Real* sums, int shares) {
     double total = 0;
     FUSED_ROLLED for (int share = 0; share < shares; share++) total += sums[share];
-    return (Real)(total / count);
+    return total;
+  }
+
+  // The same of several outputs as `subtract` for one, with losses into `squares`, if `measured`, and what of labels is not right.
+  FUSED_FN void judge(const Real* targets, int row, int n, bool measured) {
+    Real* losses = measured ? squares : nullptr;
+    if (labels()) judge_labels<Tiles>(residual, c.n_outputs, targets, n, losses, misses);
+    else judge_numbers<Tiles>(residual, c.n_outputs, targets, row, n, losses);
   }
 
   // The outputs of a block become residuals: output - target, and zero beyond the n-th. The hinge takes those off where the
@@ -451,7 +499,8 @@ template <class Tiles> class Core {
     Inputs in = batch_of(first, n, shuffled);
     if (c.input_noise > 0) in = shake(in, n, step);
     forward(in.first, in.row, n, drops(), step, begun);
-    subtract(batch_targets, n);
+    if (several()) judge(batch_targets, BLOCK, n, false);
+    else subtract(batch_targets, n);
     Tiles::sync();
     backward(share, in.first, in.row, n, count, drops());
   }
@@ -460,10 +509,10 @@ template <class Tiles> class Core {
   // of samples, or is changed where it is.
   FUSED_CALL Inputs batch_of(int first, int n, bool shuffled) {
     if (!shuffled && c.batch_size == c.n_samples && !(Tiles::STAGED && c.input_noise > 0)) {
-      FUSED_EACH(s, BLOCK) batch_targets[s] = a.train.targets[first + s];
+      FUSED_TARGETS(o, s) batch_targets[o * BLOCK + s] = a.train.targets[(long long)o * a.train.row + first + s];
       return inputs_of(a.train, first);
     }
-    FUSED_EACH(s, BLOCK) batch_targets[s] = s < n ? a.train.targets[samples[s]] : 0;
+    FUSED_TARGETS(o, s) batch_targets[o * BLOCK + s] = s < n ? a.train.targets[(long long)o * a.train.row + samples[s]] : 0;
     if (shuffled) {
       FUSED_GRID(f, c.d_in, s, n) batch_inputs[f * LD + s] = a.train.inputs[f * a.train.row + samples[s]];
     } else {
@@ -502,8 +551,12 @@ template <class Tiles> class Core {
   FUSED_CALL void backward(int share, const Real* in, int in_row, int n, int count, bool dropping) {
     Real* gradient = gradient_of(share);
     const int span = padded(n, BLOCK / 4);
-    const Real part = (Real)2 / (Real)count;
-    FUSED_EACH(s, BLOCK) residual[s] *= part;
+    if (several()) {
+      scale_outputs<Tiles>(residual, c.n_outputs, (Real)((labels() ? 1 : 2.0 / c.n_outputs) / count));
+    } else {
+      const Real part = (Real)2 / (Real)count;
+      FUSED_EACH(s, BLOCK) residual[s] *= part;
+    }
     Tiles::sync();
     const Real* above = residual;
     for (int l = c.depth; l >= 0; l--) {

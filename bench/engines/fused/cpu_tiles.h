@@ -49,6 +49,7 @@ template <class Real_, int VL, int V, int TM, int W, bool ROUNDED = false> struc
   typedef CpuDraws<VL * (int)sizeof(Word)> Draws;
   typedef typename Draws::Words Draw;
   typedef Vector Numbers;
+  typedef Mask Whole;
   static constexpr int DRAWS = VL;
   static FUSED_FN auto draw(Word step, Word layer, Word call, const int* samples, const Word* key, bool all_four = true) {
     return Draws::draw(step, layer, call, samples, key, all_four);

@@ -70,6 +70,15 @@ double multiply_adds(const std::string& isa, bool is_double, long long rounds) {
   return memcap_multiply_adds_portable(is_double, rounds);
 }
 
+auto elementary_of(const std::string& isa) {
+  check_runs_here(isa);
+#if defined(__x86_64__)
+  if (isa == "avx512") return memcap_elementary_avx512;
+  if (isa == "avx2") return memcap_elementary_avx2;
+#endif
+  return memcap_elementary_portable;
+}
+
 // The bytes of a struct of bench.engines.task.
 template <class Struct> Struct as_struct(const nb::bytes& bytes) {
   if (bytes.size() != sizeof(Struct)) throw std::invalid_argument("not the bytes of a struct of this build");
@@ -79,6 +88,13 @@ template <class Struct> Struct as_struct(const nb::bytes& bytes) {
 }
 
 nb::bytes as_bytes(const std::vector<double>& numbers) { return nb::bytes((const char*)numbers.data(), numbers.size() * sizeof(double)); }
+
+// Bytes of exp(x) and of ln(1 + x) as a build computes them.
+nb::tuple elementary(const std::string& isa, bool is_double, const Numbers& x) {
+  std::vector<double> exps(x.size()), logs(x.size());
+  elementary_of(isa)(is_double, x.data(), exps.data(), logs.data(), (long long)x.size());
+  return nb::make_tuple(as_bytes(exps), as_bytes(logs));
+}
 
 nb::tuple block_measure(int dtype, int block, int rows, bool tensor_cores, nb::bytes spec) {
   const auto c = as_struct<fused::Spec>(spec);
@@ -102,7 +118,7 @@ struct Job {
   long id;
   fused::Task task{};
   bool gives_params = false;
-  std::vector<double> params, inputs, targets, val_inputs, val_targets, rates, tau, val_mse, predictions, saved;
+  std::vector<double> params, inputs, targets, val_inputs, val_targets, rates, tau, val_mse, recalled, predictions, saved;
   int epochs_done = 0;
   int epochs_reported = 0;
   bool ok = false;
@@ -123,7 +139,8 @@ struct Job {
     const size_t epochs = (size_t)(task.spec.max_epochs + 1 - task.first);
     tau.resize(epochs);
     val_mse.resize(task.spec.n_val ? epochs : 0);
-    predictions.resize(task.n_predictions);
+    recalled.resize(task.spec.loss == fused::CROSS_ENTROPY ? epochs : 0);
+    predictions.resize((size_t)task.n_predictions * (size_t)task.spec.n_outputs);
     task.params = params.data();
     task.inputs = inputs.data();
     task.targets = targets.data();
@@ -134,6 +151,7 @@ struct Job {
     task.room = (int)epochs;
     task.tau = tau.data();
     task.val_mse = val_mse.data();
+    task.recalled = recalled.data();
     task.predictions = predictions.data();
     task.saved = saved.data();
   }
@@ -167,11 +185,13 @@ struct Job {
     __atomic_store_n(&pause, true, __ATOMIC_RELEASE);
   }
 
-  // What was saved: (id, progress, seconds, tau, val_mse, parameters and moments), the measures and seconds since it was taken before.
+  // What was saved: (id, progress, seconds, tau, val_mse, recalled, parameters and moments), the measures and seconds since it was
+  // taken before.
   nb::tuple take() {
     const nb::bytes progress((const char*)&at_pause, sizeof at_pause);
     const size_t until = (size_t)(at_pause.epoch - task.first);
-    const nb::tuple taken = nb::make_tuple(id, progress, time_at_pause_s - time_taken_s, rest(tau, until), rest(val_mse, until), as_bytes(saved));
+    const nb::tuple taken = nb::make_tuple(id, progress, time_at_pause_s - time_taken_s, rest(tau, until), rest(val_mse, until),
+                                           rest(recalled, until), as_bytes(saved));
     measures_taken = until;
     time_taken_s = time_at_pause_s;
     is_saved = false;
@@ -180,7 +200,8 @@ struct Job {
     return taken;
   }
 
-  // Measures of so many epochs, without those that were taken; all of validation are none without validation samples.
+  // Measures of so many epochs, without those that were taken; all of validation are none without validation samples, nor are there
+  // labels recalled of targets that are none.
   std::vector<double> rest(const std::vector<double>& measures, size_t until) const {
     if (measures.empty()) return {};
     return {measures.begin() + (long)measures_taken, measures.begin() + (long)until};
@@ -231,7 +252,7 @@ class Queue {
   }
 
   // Waits up to timeout_s for a cell to end. Returns (ended, progress, saved): for every ended cell (id, ok, last epoch, seconds, tau,
-  // val_mse, predictions, final parameters if asked for), for every running or ended cell (id, epochs since the last call), and what
+  // val_mse, recalled, predictions, final parameters if asked for), for every running or ended cell (id, epochs since the last call), and what
   // `Job::take` gives of those saved, each at its next epoch when it has trained so long. Of these an ended one gives what is left.
   nb::tuple poll(double timeout_s, double save_every_s) {
     std::vector<std::unique_ptr<Job>> done;
@@ -256,7 +277,7 @@ class Queue {
       const size_t until = job->ok ? (size_t)(job->task.progress.epoch + 1 - job->task.first) : job->measures_taken;
       if (!job->gives_params) job->params.clear();
       ended.append(nb::make_tuple(job->id, job->ok, job->task.progress.epoch, job->time_s - job->time_taken_s, job->rest(job->tau, until),
-                                  job->rest(job->val_mse, until), job->predictions, job->params));
+                                  job->rest(job->val_mse, until), job->rest(job->recalled, until), job->predictions, job->params));
     }
     return nb::make_tuple(ended, progress, saved);
   }
@@ -323,6 +344,7 @@ NB_MODULE(_native, m) {
   m.doc() = "The fused training core on CPU threads; driven by bench.engines.native_engine.";
   m.def("instruction_sets", &instruction_sets, "The builds of the core that this processor can run, the fastest first.");
   m.def("multiply_adds", &multiply_adds, nb::call_guard<nb::gil_scoped_release>());
+  m.def("elementary", &elementary);
   m.def("block_measure", &block_measure);
   m.def("block_train", &block_train);
   m.attr("task_bytes") = sizeof(fused::Task);

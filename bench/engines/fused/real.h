@@ -61,20 +61,22 @@ template <class Real> FUSED_FN Real at_most(Real x, Real most) { return x > most
 template <class Real> FUSED_FN Real magnitude(Real x) { return x < 0 ? -x : x; }
 template <class Real> FUSED_FN bool is_finite(Real x) { return x - x == 0; }
 
-// exp(x): x = k ln 2 + r, |r| <= ln 2 / 2, the Taylor polynomial of r to the precision of the type. Saturates where exp would
-// overflow or fall below the smallest normal number.
-template <class Real> FUSED_FN Real exp_(Real x) {
+// Both that follow are of a number, or of a vector of them beside Real and integers as wide as it.
+
+// exp(x): x = k ln 2 + r, |r| <= ln 2 / 2, the Taylor polynomial of r to the precision of the type, within 1 in the last place of the
+// result. Saturates where exp would overflow or fall below the smallest normal number.
+template <class Number, class Real = Number, class Whole = typename Bits<Real>::Int> FUSED_FN Number exp_(Number x) {
   typedef Bits<Real> B;
-  x = at_most(at_least(x, (Real)B::LEAST), (Real)B::MOST);
-  const Real shifted = x * (Real)1.44269504088896340736 + B::ROUND;
-  const Real k = shifted - B::ROUND;
-  const Real r = (x - k * B::LN2_HIGH) - k * B::LN2_LOW;
-  Real p;
+  x = at_most(at_least(x, Number{} + (Real)B::LEAST), Number{} + (Real)B::MOST);
+  const Number shifted = x * (Real)1.44269504088896340736 + B::ROUND;
+  const Number k = shifted - B::ROUND;
+  const Number r = (x - k * B::LN2_HIGH) - k * B::LN2_LOW;
+  Number p = {};
   if (sizeof(Real) == 4) {
-    p = (Real)(1.0 / 5040);
+    p += (Real)(1.0 / 5040);
     p = p * r + (Real)(1.0 / 720);
   } else {
-    p = (Real)(1.0 / 6227020800.0);
+    p += (Real)(1.0 / 6227020800.0);
     p = p * r + (Real)(1.0 / 479001600);
     p = p * r + (Real)(1.0 / 39916800);
     p = p * r + (Real)(1.0 / 3628800);
@@ -88,9 +90,36 @@ template <class Real> FUSED_FN Real exp_(Real x) {
   p = p * r + (Real)(1.0 / 6);
   p = p * r + (Real)0.5;
   p = p * r * r + r + 1;
-  typedef typename B::Int Int;
-  const Int exponent = bits_of<Int>(shifted) - bits_of<Int>((Real)B::ROUND) + B::BIAS;
-  return p * bits_of<Real>(exponent << B::MANTISSA);
+  const Whole exponent = bits_of<Whole>(shifted) - bits_of<typename B::Int>((Real)B::ROUND) + B::BIAS;
+  return p * bits_of<Number>(exponent << B::MANTISSA);
+}
+
+// ln(1 + x) for 0 <= x < 2**100: 1 + x = 2**k (1 + f), 1 + f between sqrt(1/2) and sqrt 2, where f is x to the last bit if k is 0. With
+// s = f / (2 + f) it is ln(1 + f) = 2 atanh(s) = f - s (f - r), r = 2 (s**2 / 3 + s**4 / 5 + ...), to the precision of the
+// type; all within 2 in the last place of the result (tests/engines/test_elementary.py).
+template <class Number, class Real = Number, class Whole = typename Bits<Real>::Int> FUSED_FN Number log1p_(Number x) {
+  typedef Bits<Real> B;
+  const Whole k = (bits_of<Whole>(1 + x) - bits_of<typename B::Int>((Real)0.70710678118654752440)) >> B::MANTISSA;
+  const Number power = bits_of<Number>((B::BIAS - k) << B::MANTISSA);
+  const Number f = x * power + (power - 1);
+  const Number s = f / (2 + f), square = s * s;
+  Number r = {};
+  if (sizeof(Real) == 4) {
+    r += (Real)(2.0 / 9);
+  } else {
+    r += (Real)(2.0 / 21);
+    r = r * square + (Real)(2.0 / 19);
+    r = r * square + (Real)(2.0 / 17);
+    r = r * square + (Real)(2.0 / 15);
+    r = r * square + (Real)(2.0 / 13);
+    r = r * square + (Real)(2.0 / 11);
+    r = r * square + (Real)(2.0 / 9);
+  }
+  r = r * square + (Real)(2.0 / 7);
+  r = r * square + (Real)(2.0 / 5);
+  r = r * square + (Real)(2.0 / 3);
+  const Number whole = bits_of<Number>(k + bits_of<typename B::Int>((Real)B::ROUND)) - B::ROUND;
+  return whole * B::LN2_HIGH + ((f - s * (f - r * square)) + whole * B::LN2_LOW);
 }
 
 }  // namespace fused

@@ -3,20 +3,24 @@
 
 // FUSED_CALL is of large functions: what lives across their calls need not share registers with what they do, and code called from
 // several places is held once. FUSED_UNROLL comes before a loop whose turns are to run beside one another, in registers; FUSED_ROLLED
-// before one whose turns shall not. FUSED_PLAIN is defined where a quick build matters more than a quick run.
+// before one whose turns shall not. FUSED_ASIDE is of what few cells need: never a part of what all cells run. FUSED_PLAIN is defined
+// where a quick build matters more than a quick run.
 #if defined(__CUDACC_RTC__)
 #define FUSED_FN __device__ __forceinline__
 #define FUSED_CALL __device__ __noinline__
+#define FUSED_ASIDE FUSED_CALL
 #define FUSED_UNROLL _Pragma("unroll")
 #define FUSED_ROLLED _Pragma("unroll 1")
 #elif defined(FUSED_PLAIN)
 #define FUSED_FN inline
 #define FUSED_CALL __attribute__((noinline))
+#define FUSED_ASIDE FUSED_CALL
 #define FUSED_UNROLL
 #define FUSED_ROLLED
 #else
 #define FUSED_FN inline __attribute__((always_inline))
 #define FUSED_CALL FUSED_FN
+#define FUSED_ASIDE __attribute__((noinline))
 #define FUSED_UNROLL _Pragma("GCC unroll 16")
 #define FUSED_ROLLED
 #endif
@@ -27,7 +31,8 @@ typedef unsigned int Word;
 
 // The order of the names in bench/protocol/cells.py.
 enum Activation { RELU, LEAKY_RELU, TANH, GELU, SILU, SIGMOID };
-enum Loss { MSE, HINGE };
+enum Loss { MSE, HINGE, CROSS_ENTROPY };
+enum Criterion { TAU, RECALL };
 enum Optimizer { SGD, ADAM, ADAMW };
 enum Dtype { FLOAT32, FLOAT64, TF32 };
 
@@ -37,7 +42,9 @@ struct Spec {
   int shuffle, activation, readout, loss, optimizer, amsgrad, dtype;
   int patience;  // negative: no early stopping
   int max_epochs;
-  double variance, tau;
+  int n_outputs;  // of the last layer: classes where the targets are labels
+  int criterion;
+  double variance, tau;  // of labels the entropy of their frequencies in nats, which tau is a part of
   double momentum, beta1, beta2, eps;
   double weight_decay, l1, dropout, input_noise;
   double max_norm;  // infinite: no constraint
