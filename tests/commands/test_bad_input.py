@@ -120,7 +120,7 @@ CASES = [
     ("hydra.run.dir=elsewhere", "hydra.run.dir: is not a setting; memcap COMMAND --help lists the settings"),
     ("tau=${nope}", "${...}: interpolation key 'nope' not found; ${name} stands for the value of another setting"),
     ("tau=${oc.env:HOME}", "${oc.env:HOME}: is of the environment, and results would keep it; --allow-env allows that"),
-    ("loss=mae", "loss=mae: must be one of mse, hinge; did you mean mse?"),
+    ("loss=mae", "loss=mae: must be one of mse, hinge, cross_entropy; did you mean mse?"),
     ("widht=3", "widht: is not a setting; did you mean width?"),
     ("grid.widht=[3]", "grid.widht: is not a setting; did you mean grid.width?"),
     ("fresh=maybe", "fresh=maybe: must be true or false; memcap run --help lists the settings"),
