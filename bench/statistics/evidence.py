@@ -244,7 +244,9 @@ def draw_decides(asked: pd.Series) -> bool:
 
 def beyond_dimension(asked: pd.Series) -> bool:
     """Whether the samples are more than the dimensions: as with linear models, a share 1 - tau of them must fit."""
-    return bool(asked["target"] != "rademacher" and asked["n_samples"] * (1 - asked["tau"]) > asked["functional_dim"])
+    if asked["target"] in ("rademacher", "labels"):
+        return False
+    return bool(asked["n_samples"] * asked["n_outputs"] * (1 - asked["tau"]) > asked["functional_dim"])
 
 
 def same_network(evidence: pd.DataFrame) -> list[pd.Series]:

@@ -191,17 +191,19 @@ def dimensions(asked: pd.Series) -> list[str]:
         return []
     if asked["depth"] == 0:
         return [
-            f"A linear model fits any {asked['functional_dim']} samples (d_in + 1); of {asked['n_samples']} it leaves"
-            f" {100 * (1 - asked['functional_dim'] / asked['n_samples']):.3g} % of the variance on average."
+            f"A linear model fits any {asked['d_in'] + 1} samples (d_in + 1); of {asked['n_samples']} it leaves"
+            f" {100 * (1 - (asked['d_in'] + 1) / asked['n_samples']):.3g} % of the variance on average."
         ]
     source = "Grigsby et al. 2022, arXiv 2209.04036" if asked["activation"] in HOMOGENEOUS else "Sard 1942"
     text = (
-        f"n_samples is {asked['n_samples'] / asked['functional_dim']:.3g} times the functional dimension"
+        f"n_samples{' times n_outputs' if asked['n_outputs'] > 1 else ''} is"
+        f" {asked['n_samples'] * asked['n_outputs'] / asked['functional_dim']:.3g} times the functional dimension"
         f" ({asked['functional_dim']}): no exact fit of generic continuous targets exists"
         f" ({'linear algebra' if asked['trainable'] == 'readout' else source})"
     )
-    fields = ("d_in", "depth", "width", "activation", "trainable")
-    width = width_for(Cell(**{name: _plain(asked[name]) for name in fields}), float(asked["n_samples"]))
+    fields = ("n_outputs", "d_in", "depth", "width", "activation", "trainable")
+    numbers = float(asked["n_samples"] * asked["n_outputs"])
+    width = width_for(Cell(**{name: _plain(asked[name]) for name in fields}), numbers)
     return [f"{text}; at depth {asked['depth']} no width below {width} has as many."] if width else [f"{text}."]
 
 
