@@ -21,8 +21,8 @@ from bench.engines.api import NONE_BEGUN, TrainReport, goes_on_from
 from bench.engines.images import Families
 from bench.engines.packs import Pack
 from bench.engines.record import RecordTable
-from bench.engines.task import is_state_of, layers_of, packed_state, predicted, set_draws, unpacked_state
-from bench.protocol.cells import SECOND_ORDER, Cell, Checkpoint, Outcome, Status
+from bench.engines.task import OPTIMIZERS, is_state_of, layers_of, packed_state, predicted, set_draws, unpacked_state
+from bench.protocol.cells import Cell, Checkpoint, Outcome, Status
 
 # Cells handed over ahead for each thread: enough that none waits, and that many are taken in at once where they end at once.
 AHEAD = 64
@@ -50,8 +50,8 @@ class NativeEngine:
         return f"cpu {self.instruction_set}"
 
     def supports(self, cell: Cell) -> bool:
-        """Every valid cell but those of optimizer=lm."""
-        return cell.optimizer != SECOND_ORDER
+        """Every valid cell of the core's optimizers: of all but lm and muon."""
+        return cell.optimizer in OPTIMIZERS
 
     def kind(self, cell: Cell) -> None:
         """Cells of all kinds train together."""
