@@ -26,7 +26,7 @@ EXECUTION = {
 }
 
 # Fields whose default follows from other fields, and is null here.
-BY_OTHERS = ("criterion",)
+BY_OTHERS = ("criterion", "momentum")
 
 DEFAULT_OF = {"engine": "auto", "executor": "local"}
 EXAMPLE_OF = {**DEFAULT_OF, "grid": "smoke", "regularization": "[none,dropout]"}

@@ -22,7 +22,7 @@ from bench.engines.levenberg import WIDEST, Networks, iterate, residuals
 from bench.engines.packs import Pack, epoch_flops
 from bench.engines.record import RecordTable
 from bench.protocol.cells import SECOND_ORDER, Cell, Checkpoint
-from bench.protocol.networks import Layer, initial_layers
+from bench.protocol.networks import Layer, initial_layers, n_out
 from bench.protocol.noise import training_data, validation_data
 
 # What the matrices of networks that train at once take on one CPU core, and of a GPU's memory: of larger systems one at a time
@@ -52,8 +52,8 @@ class LmEngine:
         return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu"
 
     def supports(self, cell: Cell) -> bool:
-        """Every valid cell of its optimizer."""
-        return cell.optimizer == SECOND_ORDER
+        """Every valid cell of its optimizer: those have one output."""
+        return cell.optimizer == SECOND_ORDER and n_out(cell) == 1
 
     def kind(self, cell: Cell) -> Shape:
         return shape_of(cell)

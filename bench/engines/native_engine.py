@@ -6,6 +6,7 @@ many threads. Another instruction set orders sums otherwise, and rounds differen
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Iterator, Mapping
 from itertools import chain
@@ -21,8 +22,8 @@ from bench.engines.api import NONE_BEGUN, TrainReport, goes_on_from
 from bench.engines.images import Families
 from bench.engines.packs import Pack
 from bench.engines.record import RecordTable
-from bench.engines.task import is_state_of, layers_of, packed_state, predicted, set_draws, unpacked_state
-from bench.protocol.cells import SECOND_ORDER, Cell, Checkpoint, Outcome, Status
+from bench.engines.task import OPTIMIZERS, is_state_of, layers_of, packed_state, predicted, set_draws, unpacked_state
+from bench.protocol.cells import Cell, Checkpoint, Outcome, Status
 
 # Cells handed over ahead for each thread: enough that none waits, and that many are taken in at once where they end at once.
 AHEAD = 64
@@ -50,8 +51,8 @@ class NativeEngine:
         return f"cpu {self.instruction_set}"
 
     def supports(self, cell: Cell) -> bool:
-        """Every valid cell but those of optimizer=lm."""
-        return cell.optimizer != SECOND_ORDER
+        """Every valid cell of the core's optimizers: of all but lm and muon."""
+        return cell.optimizer in OPTIMIZERS
 
     def kind(self, cell: Cell) -> None:
         """Cells of all kinds train together."""
@@ -76,15 +77,18 @@ class NativeEngine:
             yield TrainReport(failed, 0.0)
         if not cells:
             return
-        # The threads are busy with training; one in two may lend its core to what there is to draw.
-        ahead = Ahead(batches(cells, numbers, table := families.table()), self.threads // 2)
-        queue = _Queue(Queue(min(self.threads, len(cells)), self.instruction_set), table, n_predictions, jacobian_rank)
+        table = families.table()
         epoch_flops = table["epoch_flops"][numbers].tolist()
         records: dict[int, bytes] = {}  # of what was measured of cells before they were saved last
         # Cells are taken in when they have ended, all epochs at once, and all together that ended since the last look.
         record = RecordTable(AHEAD * self.threads)
         pushed = 0
-        try:
+        with contextlib.ExitStack() as closing:
+            # The threads are busy with training; one in two may lend its core to what there is to draw.
+            ahead = Ahead(batches(cells, numbers, table), self.threads // 2)
+            closing.callback(ahead.close)
+            queue = _Queue(Queue(min(self.threads, len(cells)), self.instruction_set), table, n_predictions, jacobian_rank)
+            closing.callback(queue.close)
             while ahead.batches or queue.running:
                 outcomes = []
                 while ahead.batches and queue.has_room(self.threads):
@@ -120,9 +124,6 @@ class NativeEngine:
                 ]
                 outcomes += self._outcomes(record, [one for one in over if one[-1][0]], jacobian_rank)
                 yield TrainReport(outcomes, flops, checkpoints=checkpoints)
-        finally:
-            ahead.close()
-            queue.close()
 
     def _before(self, begun: Mapping[Cell, Checkpoint], cell: Cell) -> Checkpoint | None:
         """What a cell goes on from, if it had begun."""

@@ -7,12 +7,15 @@ from collections.abc import Callable, Hashable, Iterable
 from operator import itemgetter
 from typing import NamedTuple
 
-from bench.protocol.cells import SECOND_ORDER, Cell
+from bench.protocol.cells import ORTHOGONAL, SECOND_ORDER, Cell
 from bench.protocol.networks import forward_macs, layer_sizes, n_trained
 
 # A training step does the multiply-accumulates of a forward pass three times (forward, to the weights, to the inputs), two
 # FLOPs each.
 FLOPS_PER_MAC = 6
+
+# Of matrices that optimizer=muon makes about orthogonal: three in each of five iterations (`bench.engines.orthogonal`).
+ORTHOGONAL_PRODUCTS = 15
 
 # A pack holds up to this many times the cells that train at once: as one finishes, the next takes its place. More would leave
 # the last workers idle while one of them works off a long pack.
@@ -27,9 +30,19 @@ class Pack(NamedTuple):
 
 
 def epoch_flops(cell: Cell) -> int:
-    """Useful FLOPs of one epoch: 6 * n_samples * multiply-accumulates of one forward pass; of optimizer=lm its system too."""
+    """Useful FLOPs of one epoch: 6 * n_samples * multiply-accumulates of one forward pass; of optimizer=lm its system too.
+
+    Of optimizer=muon the products that orthogonalise its steps.
+    """
     passes = FLOPS_PER_MAC * cell.n_samples * forward_macs(cell)
+    if cell.optimizer == ORTHOGONAL:
+        return passes + orthogonal_flops(cell)
     return passes + system_flops(cell) if cell.optimizer == SECOND_ORDER else passes
+
+
+def orthogonal_flops(cell: Cell) -> int:
+    """FLOPs of an epoch's iterations of Newton and Schulz, for each matrix between hidden layers."""
+    return cell.steps_per_epoch * (cell.depth - 1) * ORTHOGONAL_PRODUCTS * 2 * cell.width**3
 
 
 def system_flops(cell: Cell) -> int:

@@ -21,7 +21,8 @@ from bench.protocol.streams import KERNEL_FIELDS, kernel_key
 ACTIVATIONS: tuple[str, ...] = get_args(Activation)
 LOSSES: tuple[str, ...] = get_args(Loss)
 CRITERIA: tuple[str, ...] = get_args(Criterion)
-OPTIMIZERS: tuple[str, ...] = get_args(Optimizer)
+# Those that the core has, as fused/spec.h numbers them.
+OPTIMIZERS: tuple[Optimizer, ...] = ("sgd", "adam", "adamw")
 DTYPES: tuple[str, ...] = get_args(Dtype)
 
 # The core indexes parameters and features by int.

@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from bench.engines.activations import ACTIVATIONS
+from bench.engines.orthogonal import orthogonalised
 from bench.engines.precision import to_tf32
 from bench.engines.torch_state import DTYPES, SAMPLE_GRANULE, Kind, State
 from bench.protocol.cells import Cell
@@ -90,6 +91,13 @@ class Chunk:
         self.gradients = _Layers(self.gradient, kind)
         self.ratio = torch.empty_like(state.params[:, self.trained])
         self.square = torch.empty_like(self.ratio)
+        # By how much a step moves the mean of gradients: Adam's, or of what Muon trains its own.
+        self.forgets = 1 - state.beta1
+        if kind.orthogonal:
+            self.forgets = self.forgets.expand_as(state.params).clone()
+            self.moments, self.ratios = _Layers(state.moment1, kind), _Layers(self.ratio, kind)
+            for weight in _Layers(self.forgets, kind).weights[1:-1]:
+                weight.copy_((1 - state.momentum).unsqueeze(2))
         samples = kind.room
         self.outputs = [scratch(kind.width, samples) for _ in range(kind.depth)]
         self.inputs_of = (
@@ -346,7 +354,7 @@ class Chunk:
             delta = below
 
     def _update(self, tables: Tables, step: int) -> None:
-        """One optimizer step as torch.optim's SGD, Adam and AdamW take it; cells that have ended stand still."""
+        """One optimizer step as torch.optim's SGD, Adam, AdamW and Muon take it; cells that have ended stand still."""
         state, kind, trained = self.state, self.kind, self.trained
         params, gradient, moment1 = state.params[:, trained], self.gradient[:, trained], state.moment1[:, trained]
         active = state.active.unsqueeze(1)
@@ -356,7 +364,7 @@ class Chunk:
             gradient.addcmul_(params.sign(), state.l1)
         rate = tables.rate[step] * active
         if kind.adaptive:
-            moment1.lerp_(gradient, 1 - state.beta1)
+            moment1.lerp_(gradient, self.forgets)
             moment2 = state.moment2[:, trained]
             torch.mul(gradient, gradient, out=self.square)
             moment2.mul_(state.beta2).addcmul_(self.square, 1 - state.beta2)
@@ -368,12 +376,25 @@ class Chunk:
             torch.div(moment1, self.ratio, out=self.ratio)
             if self.has_decoupled_decay:
                 params.mul_(1 - rate * state.decoupled_decay)
+            if kind.orthogonal:
+                self._orthogonalise(rate.unsqueeze(2))
             params.addcmul_(self.ratio, rate * tables.inverse_correction1[step], value=-1)
         else:
             moment1.mul_(state.momentum).add_(gradient)
             params.addcmul_(moment1, rate, value=-1)
         if self.has_max_norm:
             self._constrain(active.unsqueeze(2))
+
+    def _orthogonalise(self, rate: Float[Tensor, "cell 1 1"]) -> None:
+        """Steps of torch.optim.Muon for the matrices between hidden layers, which then take none of Adam's.
+
+        With Nesterov's momentum, and 0.2 times the root of the width on the rate: its match_rms_adamw.
+        """
+        momentum, rate = self.state.momentum.unsqueeze(2), rate * (0.2 * self.state.width.sqrt())
+        for layer in range(1, self.kind.depth):
+            ahead = torch.lerp(self.gradients.weights[layer], self.moments.weights[layer], momentum)
+            self.layers.weights[layer].addcmul_(orthogonalised(ahead), rate, value=-1)
+            self.ratios.weights[layer].zero_()
 
     def _constrain(self, active: Bool[Tensor, "cell 1 1"]) -> None:
         """Scale the incoming weights of every trained unit (not its bias) down to norm max_norm where they exceed it."""

@@ -275,5 +275,6 @@ def _bytes_in_all(kind: Kind) -> int:
     layers = 3 + kind.dropout if kind.dropout else 2
     several = 4 * (kind.n_out - 1) * samples
     scratch = several + (kind.depth * layers + 2) * kind.width * kind.room + 2 * kind.width * samples + 3 * sum(kind.blocks)
+    scratch += kind.orthogonal * (sum(kind.blocks) + 5 * kind.width**2)
     tables = CUDA_STEPS * (8 + 4 * kind.places * kind.shuffle)
     return (2 * state + scratch + tables) * DTYPES[kind.dtype].itemsize + BYTES_OF_DRAWS * (kind.dropout or kind.input_noise)

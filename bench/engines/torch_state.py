@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from bench.engines.packs import padded
-from bench.protocol.cells import Cell
+from bench.protocol.cells import ORTHOGONAL, Cell
 from bench.protocol.networks import initial_layers, layer_sizes, n_out
 from bench.protocol.noise import training_data, validation_data
 from bench.protocol.streams import KERNEL_FIELDS, kernel_key
@@ -25,6 +25,9 @@ WIDTH_GRANULE = 4
 # products and vectorized functions may round differently by where an operand lies; so every cell's operands lie alike.
 SAMPLE_GRANULE = 16
 BLOCK_GRANULE = 16
+
+# Optimizers that take weight decay off the parameters, and leave the gradient as it is.
+DECOUPLED = ("adamw", ORTHOGONAL)
 
 
 class Kind(NamedTuple):
@@ -49,6 +52,7 @@ class Kind(NamedTuple):
     loss: str
     adaptive: bool
     amsgrad: bool
+    orthogonal: bool
     dropout: bool
     input_noise: bool
     dtype: str
@@ -106,6 +110,7 @@ def kind_of(cell: Cell, steps: int) -> Kind:
         loss=cell.loss,
         adaptive=cell.optimizer != "sgd",
         amsgrad=cell.amsgrad and cell.optimizer != "sgd",
+        orthogonal=cell.optimizer == ORTHOGONAL,
         dropout=cell.dropout > 0 and cell.depth > 0,
         input_noise=cell.input_noise > 0,
         dtype=cell.dtype,
@@ -137,6 +142,7 @@ class State:
     tau: Float[Tensor, " cell"]
     by_recall: Bool[Tensor, " cell"]
     units: Float[Tensor, "cell unit 1"]
+    width: Float[Tensor, "cell 1 1"]
     momentum: Float[Tensor, "cell 1"]
     beta1: Float[Tensor, "cell 1"]
     beta2: Float[Tensor, "cell 1"]
@@ -215,12 +221,13 @@ def initial_state(cells: Sequence[Cell], kind: Kind, device: torch.device) -> St
         tau=real([cell.tau for cell in cells]),
         by_recall=torch.tensor([cell.criterion == "recall" for cell in cells], device=device),
         units=real([(np.arange(kind.width) < cell.width)[:, None] for cell in cells]),
+        width=column("width")[:, None],
         momentum=column("momentum"),
         beta1=column("beta1"),
         beta2=column("beta2"),
         eps=column("eps"),
-        weight_decay=real([[0.0 if cell.optimizer == "adamw" else cell.weight_decay] for cell in cells]),
-        decoupled_decay=real([[cell.weight_decay if cell.optimizer == "adamw" else 0.0] for cell in cells]),
+        weight_decay=real([[0.0 if cell.optimizer in DECOUPLED else cell.weight_decay] for cell in cells]),
+        decoupled_decay=real([[cell.weight_decay if cell.optimizer in DECOUPLED else 0.0] for cell in cells]),
         l1=column("l1"),
         max_norm=real([[[math.inf if cell.max_norm is None else cell.max_norm]] for cell in cells]),
         dropout=column("dropout")[:, 0],

@@ -31,6 +31,9 @@ SECOND_ORDER = "lm"
 # Iterations of it at most. A hundred are many; each may take as long as a thousand epochs of the others.
 MOST_ITERATIONS = 500
 
+# The optimizer that orthogonalises the steps of the matrices between hidden layers, and takes Adam's for all other parameters.
+ORTHOGONAL = "muon"
+
 # Fractions of the target variance whose first epoch every run records on its way to its own `tau`.
 LADDER = (0.5, 0.1, 0.01, 0.001)
 
@@ -40,7 +43,7 @@ Activation = Literal["relu", "leaky_relu", "tanh", "gelu", "silu", "sigmoid"]
 Init = Literal["he_normal", "he_uniform", "xavier_uniform", "orthogonal", "torch_default", "uniform"]
 Trainable = Literal["all", "readout"]
 Loss = Literal["mse", "hinge", "cross_entropy"]
-Optimizer = Literal["sgd", "adam", "adamw", "lm"]
+Optimizer = Literal["sgd", "adam", "adamw", "lm", "muon"]
 LrSchedule = Literal["constant", "cosine", "step"]
 Dtype = Literal["float32", "float64", "tf32"]
 Criterion = Literal["tau", "recall"]

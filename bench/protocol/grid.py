@@ -8,6 +8,7 @@ import itertools
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from bench.protocol.cells import (
@@ -15,6 +16,7 @@ from bench.protocol.cells import (
     FIELDS,
     MAX_SEED,
     MOST_ITERATIONS,
+    ORTHOGONAL,
     SECOND_ORDER,
     SEEDS,
     STRENGTHS,
@@ -95,7 +97,13 @@ RULES: Mapping[str, Rule] = {
     "max_epochs": _at_least(1),
 }
 
-ADAMS = ("adam", "adamw")
+# Of muon, for what is no matrix between hidden layers.
+ADAMS = ("adam", "adamw", ORTHOGONAL)
+OF_ADAMS = "optimizer=adam, adamw or muon"
+BY_RATES = "optimizer=sgd, adam, adamw or muon"
+
+# What stands for momentum under optimizer=muon where it is not given: as torch.optim.Muon has it.
+MOMENTUM_OF_ORTHOGONAL = 0.95
 
 # What stands for the defaults of these fields under optimizer=lm, which has no others.
 OF_SECOND_ORDER: Mapping[str, Any] = {"dtype": "float64", "max_epochs": MOST_ITERATIONS}
@@ -106,13 +114,13 @@ NOT_OF_SECOND_ORDER = ("batch_size", *STRENGTHS)
 # What a field needs to have any effect. Where a cell's optimizer or depth deprives it of that, it takes its default, so that
 # equal runs are equal cells; where no cell of a grid gives it any, asking for it is an error.
 NEEDS: Mapping[str, tuple[Callable[[Cell], bool], str]] = {
-    "learning_rate": (lambda c: c.optimizer != SECOND_ORDER, "optimizer=sgd, adam or adamw"),
-    "lr_schedule": (lambda c: c.optimizer != SECOND_ORDER, "optimizer=sgd, adam or adamw"),
-    "momentum": (lambda c: c.optimizer == "sgd", "optimizer=sgd"),
-    "amsgrad": (lambda c: c.optimizer in ADAMS, "optimizer=adam or adamw"),
-    "beta1": (lambda c: c.optimizer in ADAMS, "optimizer=adam or adamw"),
-    "beta2": (lambda c: c.optimizer in ADAMS, "optimizer=adam or adamw"),
-    "eps": (lambda c: c.optimizer in ADAMS, "optimizer=adam or adamw"),
+    "learning_rate": (lambda c: c.optimizer != SECOND_ORDER, BY_RATES),
+    "lr_schedule": (lambda c: c.optimizer != SECOND_ORDER, BY_RATES),
+    "momentum": (lambda c: c.optimizer in ("sgd", ORTHOGONAL), "optimizer=sgd or muon"),
+    "amsgrad": (lambda c: c.optimizer in ADAMS, OF_ADAMS),
+    "beta1": (lambda c: c.optimizer in ADAMS, OF_ADAMS),
+    "beta2": (lambda c: c.optimizer in ADAMS, OF_ADAMS),
+    "eps": (lambda c: c.optimizer in ADAMS, OF_ADAMS),
     "dropout": (lambda c: c.depth > 0, "a hidden layer (depth of at least 1)"),
     "activation": (lambda c: c.depth > 0, "a hidden layer (depth of at least 1)"),
     "trainable": (lambda c: c.depth > 0, "a hidden layer (depth of at least 1)"),
@@ -180,9 +188,12 @@ def check(cells: Iterable[Cell]) -> list[Cell]:
     cells = list(cells)
     # Field by field: of a million cells a field has few values.
     for name in FIELDS:
-        values: Iterable[Any] = [getattr(cell, name) for cell in cells]
+        column = list(map(attrgetter(name), cells))
+        values: Iterable[Any] = column
         with contextlib.suppress(TypeError):  # A list or the like, which `_check_value` names.
-            values = {(type(value), value): value for value in values}.values()
+            # Values of two types may be equal: 1 is True.
+            alike = len(set(map(type, column))) == 1
+            values = dict.fromkeys(column) if alike else {(type(value), value): value for value in column}.values()
         for value in values:
             _check_value(name, value)
     return list(dict.fromkeys(map(_coherent, cells)))
@@ -247,6 +258,8 @@ def _settings(base: Mapping[str, Any], lists: Mapping[str, list], order: Sequenc
             values["regularization"] = _label(values)
         if "criterion" not in base and "criterion" not in lists and values["target"] == "labels":
             values["criterion"] = "recall"
+        if "momentum" not in base and "momentum" not in lists and values["optimizer"] == ORTHOGONAL:
+            values["momentum"] = MOMENTUM_OF_ORTHOGONAL
         yield values
 
 
@@ -388,6 +401,8 @@ def _coherent(cell: Cell) -> Cell:
         raise GridError("loss", cell.loss, "needs labels", "set target=labels and n_classes, or use loss=mse")
     if cell.optimizer == SECOND_ORDER:
         _solvable(cell)
+    if cell.optimizer == ORTHOGONAL:
+        _orthogonalised(cell)
     return cell
 
 
@@ -424,6 +439,22 @@ def _solvable(cell: Cell) -> None:
     if cell.max_epochs > MOST_ITERATIONS:
         rule = f"is more than the {MOST_ITERATIONS} iterations that {by} takes at most"
         raise GridError("max_epochs", cell.max_epochs, rule, f"give {MOST_ITERATIONS} or less")
+
+
+def _orthogonalised(cell: Cell) -> None:
+    """That optimizer=muon has a matrix to orthogonalise the steps of (it leaves the others to Adam), and momentum."""
+    by = f"optimizer={ORTHOGONAL}"
+    if cell.depth < 2:
+        rule = f"is not for {by}, which is for the matrices between hidden layers and finds none"
+        raise GridError("depth", cell.depth, rule, "give 2 or more, or use optimizer=adam")
+    if cell.trainable == "readout":
+        rule = f"is not for {by}, which is for the matrices between hidden layers and trains none"
+        raise GridError("trainable", cell.trainable, rule, "set trainable=all, or use optimizer=adam")
+    if cell.momentum == 0:
+        # What a cell made in Python says where it says nothing.
+        rule = f"is not for {by}, whose steps follow the mean of many gradients"
+        remedy = f"set momentum={MOMENTUM_OF_ORTHOGONAL}, for which a grid may leave it out"
+        raise GridError("momentum", cell.momentum, rule, remedy)
 
 
 def _of_optimizer(settings: dict[str, Any]) -> dict[str, Any]:

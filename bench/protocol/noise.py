@@ -73,12 +73,15 @@ def validation_data(cell: Cell) -> Data:
 def validation_variance(cell: Cell) -> float:
     """Population variance of the validation targets: what predicting their own mean would score, the least a constant can.
 
-    Of labels, the entropy of their frequencies. NaN for a single sample, which has none.
+    Of labels, the entropy of their frequencies. NaN for a single sample, or labels of one class, which have none.
     """
     if cell.n_val < 2:
         return math.nan
     targets = validation_data(cell).targets
-    return entropy(targets) if cell.has_labels else _mean_variance(targets)
+    if cell.has_labels:
+        found = entropy(targets)
+        return found if found > 0 else math.nan
+    return _mean_variance(targets)
 
 
 def entropy(labels: Float[np.ndarray, " sample"]) -> float:

@@ -60,7 +60,7 @@ def lines(cell: Cell, taus: Iterable[float]) -> list[Line]:
         taus: fractions of variance left unexplained, each in (0, 1), at which to draw the information lines.
 
     >>> [(line.line, line.n_samples) for line in lines(Cell(d_in=8, depth=1, width=16), [])][:3]
-    [('linear floor', 9), ('functional dimension', 145), ('parameters', 161)]
+    [('linear floor', 9), ('functional dimension', 145.0), ('parameters', 161.0)]
     """
     if cell.has_labels:
         return _of_labels(cell)

@@ -110,9 +110,13 @@ def ratio_interval(
     (2.0, 1.0, 4.0)
     >>> ratio_interval((2.0, 1.0, 4.0), (2.0, 1.0, 4.0), correlation=1.0)
     (1.0, 1.0, 1.0)
+    >>> ratio_interval((2.0, 0.0, 4.0), (1.0, 1.0, 1.0)), ratio_interval((2.0, math.nan, math.nan), (1.0, 1.0, 1.0))
+    ((2.0, 0.0, 4.0), (2.0, nan, nan))
     """
 
     def reach(one: float, other: float) -> float:
+        if not math.isfinite(one + other):
+            return one + other  # An end at 0 or without bound, or none: so is that of the ratio.
         return math.sqrt(max(0.0, one**2 + other**2 - 2 * correlation * one * other))
 
     with np.errstate(divide="ignore"):

@@ -25,7 +25,7 @@ TASK = tuple(name for name in CURVE_FIELDS if name not in OF_TRAINING)
 # Costs are compared at a sample count that at least this share of the seeds memorizes by both.
 MOST = 0.5
 
-NAMES = {"adam": "Adam", "adamw": "AdamW", "sgd": "SGD"}
+NAMES = {"adam": "Adam", "adamw": "AdamW", "sgd": "SGD", "muon": "Muon"}
 
 
 def by_lm(capacities: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:

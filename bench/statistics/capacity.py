@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Int, Shaped
 
-from bench.protocol.cells import Status
+from bench.protocol.cells import NO_TAU, Status
 from bench.protocol.columns import columns_of
 from bench.statistics.clusters import clusters, kinds, pairs
 from bench.statistics.frontier import Frontier, fit
@@ -68,6 +68,8 @@ def curves(cells: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     Cells of a curve have their `setting`, and whether they are `searched`.
     """
     known = measured(cells)
+    # Cells that train to the end of their budget whatever they reach memorize nothing by it.
+    known = known[(known["criterion"] != "tau") | (known["tau"] > NO_TAU)]
     if "setting" not in known:
         known = known.assign(setting=label_settings(known))
     known = known.assign(searched=searched(known))

@@ -294,10 +294,10 @@ def _beyond(cells: pd.DataFrame) -> Iterator[dict[str, Any]]:
             about = f"depth {best['depth']}, width {best['width']}, {best['n_classes']} classes, N to {own['n_samples'].max()}"
             last = own.iloc[-1 if name == "bits" else place + 1]
             above, below = _ends(last, name), _ends(best, name)
-            if min(above[0], below[0]) <= 0:
+            if below[0] <= 0:
                 continue
-            known = min(above[1], below[1]) > 0
-            interval = ratio_interval(above, below) if known else (above[0] / below[0], 0.0, math.inf)
+            none = (0.0, 0.0, above[2] / below[1] if below[1] > 0 else math.inf)
+            interval = ratio_interval(above, below) if above[0] > 0 else none
             unit = "bits" if name == "bits" else "labels more than guesses"
             yield line_of(
                 interval,
@@ -333,5 +333,6 @@ def in_words(table: pd.DataFrame) -> Sequence[str]:
 
 
 def _spelled(row: pd.Series) -> str:
-    ends = f"{row['bits_per_param_low']:.2f} to {row['bits_per_param_high']:.2f}"
-    return f"{row['bits_per_param']:.2f} ({ends}) bits for each parameter"
+    low, high = row["bits_per_param_low"], row["bits_per_param_high"]
+    ends = "" if math.isnan(low) else f" ({low:.2f} to {high:.2f})"  # One seed has none.
+    return f"{row['bits_per_param']:.2f}{ends} bits for each parameter"

@@ -391,10 +391,10 @@ def _by_lm(row: Mapping[Any, Any], solved: pd.DataFrame, over: float = 1.0) -> d
     lm = as_capacity(own)
     interval = n50_of(lm, over)
     ratio = (own["ratio"], own["ratio_low"], own["ratio_high"])
-    times = "" if math.isnan(ratio[0]) else f", {spelled(ratio)} times"
+    beside = "" if math.isnan(ratio[0]) else f", {spelled(ratio)} times"
     numbers = dict(zip(("value_lm", "low_lm", "high_lm"), interval, strict=True))
     numbers |= dict(zip(("ratio_lm", "ratio_lm_low", "ratio_lm_high"), ratio, strict=True))
-    return {"by_lm": f"{spelled(interval, what_is_known(lm))}{times}", **numbers}
+    return {"by_lm": f"{spelled(interval, what_is_known(lm))}{beside}", **numbers}
 
 
 def _network(row: Mapping[Any, Any]) -> str:

@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from itertools import chain
+from operator import attrgetter
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -150,7 +151,7 @@ class Store:
         self.path.mkdir(parents=True, exist_ok=True)
         ids = [self._ids.get(cell) or cell.cell_id for cell in cells]
         self._ids = dict(zip(cells, ids, strict=True))
-        columns = {"cell_id": ids, **{name: [getattr(cell, name) for cell in cells] for name in FIELDS}}
+        columns = {"cell_id": ids, **{name: list(map(attrgetter(name), cells)) for name in FIELDS}}
         self._write_table(pa.Table.from_pydict(columns, schema=SCHEMAS["plan"]), self.path / "plan.parquet", about)
         self._planned = about, list(cells)
 

@@ -85,7 +85,7 @@ CASES = [
     ),
     ("dtype=float16", "dtype=float16: must be one of float32, float64, tf32; did you mean float64?"),
     ("amsgrad=1", "amsgrad=1: must be true or false; memcap run --help lists the fields"),
-    ("momentum=0.9", "momentum=0.9: has no effect without optimizer=sgd; set that too, or leave momentum out"),
+    ("momentum=0.9", "momentum=0.9: has no effect without optimizer=sgd or muon; set that too, or leave momentum out"),
     ("shuffle=true", "shuffle=true: has no effect without batch_size below n_samples; set that too, or leave shuffle out"),
     ("grid.variants=[3]", "grid.variants=[3]: must be a list of mappings from fields to values; write [{}, {init: he_normal}]"),
     ("grid.variants=[{widht:3}]", "variants.widht=...: is not a field of a cell; did you mean width?"),

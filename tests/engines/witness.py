@@ -79,7 +79,51 @@ class Network(nn.Module):
         return Tf32Product.apply(x, linear.weight) + linear.bias if self.rounds else linear(x)
 
 
+class Muon(torch.optim.Muon):
+    """torch's, that may compute in the type of its parameters: its own casts to bfloat16."""
+
+    def __init__(self, params, casts=False, **settings):
+        super().__init__(params, **settings)
+        self.casts = casts
+
+    def step(self, closure=None):
+        kept = torch.Tensor.bfloat16
+        # In place of the cast a copy, since what it gives is divided in place.
+        torch.Tensor.bfloat16 = kept if self.casts else torch.Tensor.clone
+        try:
+            return super().step(closure)
+        finally:
+            torch.Tensor.bfloat16 = kept
+
+
+class Both:
+    """Two optimizers, each of its own parameters, as one."""
+
+    def __init__(self, *parts):
+        self.parts = parts
+
+    def zero_grad(self):
+        for part in self.parts:
+            part.zero_grad()
+
+    def step(self):
+        for part in self.parts:
+            part.step()
+
+
+# Whether Muon rounds to bfloat16 as torch's does.
+CASTS = False
+
+
 def make_optimizer(cell: Cell, params):
+    """`params`: the trained weights and biases, layer by layer."""
+    if cell.optimizer == "muon":
+        between = params[2:-2:2]
+        rest = [p for p in params if all(p is not weight for weight in between)]
+        decay = {"lr": cell.learning_rate, "weight_decay": cell.weight_decay}
+        muon = Muon(between, casts=CASTS, momentum=cell.momentum, adjust_lr_fn="match_rms_adamw", **decay)
+        adam = torch.optim.AdamW(rest, betas=(cell.beta1, cell.beta2), eps=cell.eps, amsgrad=cell.amsgrad, **decay)
+        return Both(muon, adam)
     match cell.optimizer:
         case "sgd":
             return torch.optim.SGD(params, lr=cell.learning_rate, momentum=cell.momentum, weight_decay=cell.weight_decay)
@@ -126,7 +170,7 @@ def plain_loop(cell: Cell, epochs: int | None = None):
     network = Network(cell)
     params = [p for p in network.parameters() if p.requires_grad]
     optimizer = make_optimizer(cell, params)
-    schedule = make_schedule(cell, optimizer)
+    schedules = [make_schedule(cell, part) for part in getattr(optimizer, "parts", [optimizer])]
     batch = min(cell.batch_size or cell.n_samples, cell.n_samples)
     dropout_key, noise_key = (torch.tensor([kernel_key(cell, p, ("init_seed",))]) for p in ("dropout", "input noise"))
     taus, vals, rights, step, best, best_epoch = [], [], [], 0, math.inf, 0
@@ -168,7 +212,8 @@ def plain_loop(cell: Cell, epochs: int | None = None):
                             norm = linear.weight.norm(dim=1, keepdim=True)
                             linear.weight.mul_(torch.clamp(cell.max_norm / norm, max=1.0))
             step += 1
-        schedule.step()
+        for schedule in schedules:
+            schedule.step()
     return np.array(taus), np.array(vals), np.array(rights)
 
 

@@ -20,7 +20,7 @@ def by_witness(cells: Iterable[Cell], base: Learned) -> Learned:
     """What the plain loop, with a fault or without one, learns of these cells of the base in its first epochs; the rest as there."""
     rows = []
     for cell in cells:
-        tau, _ = witness.plain_loop(cell, FIRST_EPOCHS + 1)
+        tau, *_ = witness.plain_loop(cell, FIRST_EPOCHS + 1)
         epochs = base.curves.loc[base.curves["cell_id"] == cell.cell_id, "epoch"]
         rows += [(cell.cell_id, epoch, tau[epoch]) for epoch in epochs if epoch < len(tau)]
     return base._replace(curves=pd.DataFrame(rows, columns=list(base.curves)))

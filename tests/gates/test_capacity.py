@@ -17,7 +17,7 @@ from bench.gates.capacity import FALSE_ALARMS, LEVEL, NotComparable, judge, same
 from bench.gates.check import Verdict
 from bench.gates.learned import FIRST_EPOCHS, USUAL, Learned, of_folder, of_reference, write
 from bench.gates.train import by_engine, by_reference_build
-from bench.protocol.cells import SECOND_ORDER, Activation, Cell, Dtype, Init, LrSchedule, Optimizer
+from bench.protocol.cells import ORTHOGONAL, SECOND_ORDER, Activation, Cell, Dtype, Init, LrSchedule, Optimizer
 from tests.gates import faults
 
 
@@ -43,7 +43,7 @@ def verdicts(base: Learned, head: Learned) -> dict[str, Verdict]:
 
 
 def test_the_grid_has_every_choice_and_the_reference_its_cells(cells, reference):
-    """But for optimizer=lm, whose engine is not that of the build which made the reference: tests/engines/test_lm.py."""
+    """But for lm and muon, which the build that made the reference does not have: tests/engines/test_lm.py, test_muon.py."""
     for name, kind in (
         ("activation", Activation),
         ("init", Init),
@@ -51,7 +51,7 @@ def test_the_grid_has_every_choice_and_the_reference_its_cells(cells, reference)
         ("lr_schedule", LrSchedule),
         ("dtype", Dtype),
     ):
-        assert {getattr(cell, name) for cell in cells} == set(kind.__args__) - {SECOND_ORDER}
+        assert {getattr(cell, name) for cell in cells} == set(kind.__args__) - {SECOND_ORDER, ORTHOGONAL}
     assert {cell.regularization for cell in cells} >= {
         *("none", "weight_decay", "decoupled_weight_decay", "l1", "dropout", "input_noise", "max_norm", "early_stopping")
     }

@@ -276,6 +276,37 @@ def test_a_cell_of_lm_that_is_given_whole_has_to_say_what_it_is():
         bench.run(Cell(optimizer="lm", max_epochs=100))
 
 
+def test_muon_has_a_momentum_of_its_own_where_none_is_given():
+    both = bench.expand(optimizer=["adam", "sgd", "muon"])
+    assert [(c.optimizer, c.momentum) for c in both] == [("adam", 0.0), ("sgd", 0.0), ("muon", 0.95)]
+    assert [c.momentum for c in bench.expand(optimizer="muon", momentum=[0.5, 0.9])] == [0.5, 0.9]
+    (cell,) = {dataclasses.replace(cell, data_seed=0, init_seed=0, n_samples=1) for cell in compose("grid=smoke", "optimizer=muon", "grid.depth=[2]", "grid.width=[8]", "grid.regularization=[none]").cells}  # fmt: skip
+    assert cell.momentum == 0.95
+    fields = {"amsgrad": True, "beta1": 0.8, "eps": 1e-6, "weight_decay": 0.1, "l1": 0.1, "dropout": 0.1, "lr_schedule": "step"}
+    (own,) = bench.expand(optimizer="muon", **fields)
+    assert all(getattr(own, name) == value for name, value in fields.items())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"depth": 1}, "depth=1: is not for optimizer=muon, which is for the matrices between hidden layers and finds none; give 2 or more, or use optimizer=adam"),
+        ({"depth": [3, 0]}, "depth=0: is not for optimizer=muon, which is for the matrices between hidden layers and finds none; give 2 or more, or use optimizer=adam"),
+        ({"trainable": "readout"}, "trainable=readout: is not for optimizer=muon, which is for the matrices between hidden layers and trains none; set trainable=all, or use optimizer=adam"),
+        ({"momentum": 0.0}, "momentum=0.0: is not for optimizer=muon, whose steps follow the mean of many gradients; set momentum=0.95, for which a grid may leave it out"),
+    ],
+)  # fmt: skip
+def test_what_muon_does_not_take_is_refused_in_one_line(changes, message):
+    with pytest.raises(bench.GridError) as told:
+        bench.expand(optimizer="muon", **changes)
+    assert str(told.value) == message
+
+
+def test_a_cell_of_muon_that_is_given_whole_has_to_say_its_momentum():
+    with pytest.raises(bench.GridError, match=r"^momentum=0.0: is not for optimizer=muon, whose steps "):
+        bench.run(Cell(optimizer="muon"))
+
+
 def test_cells_of_the_other_optimizers_keep_their_ids():
     assert Cell().cell_id == "443e69320b4a3e85"
     assert Cell(optimizer="sgd", momentum=0.9).cell_id == "7e54a66c2c38ebab"

@@ -100,6 +100,8 @@ def test_the_table_has_each_network_once():
             "activation": "relu",
             "trainable": "all",
             "target": "normal",
+            "n_classes": None,
+            "n_outputs": 1,
             "loss": "mse",
             "tau": [0.1, 0.1, 0.5, 0.01],
         }

@@ -13,6 +13,7 @@ import pytest
 
 import bench
 from bench.engines.packs import budget_flops
+from bench.protocol import grid
 from bench.protocol.cells import DEFAULTS, FIELDS, Cell, Dtype
 from bench.protocol.networks import functional_dim
 from bench.protocol.noise import training_data
@@ -405,6 +406,13 @@ def test_the_ladder_changes_one_lever_at_a_time_then_two_and_repairs_what_costs_
     assert any(cell.width > SPEC.width and cell.depth == 1 for cell in networks)
     assert any(cell.n_samples < SPEC.n_samples for cell in networks)
     assert any(cell.d_in > SPEC.d_in for cell in networks)
+
+
+def test_of_a_network_by_muon_no_variant_is_one_that_it_is_not_for():
+    (asked,) = bench.expand(optimizer="muon", depth=3, n_samples=200, dropout=0.1, activation="tanh")
+    made = [*singles(asked), *pairs(asked), *other_networks(asked, asked), *solved(asked)]
+    assert {"muon", "adam", "lm"} == {cell.optimizer for cell in made} and set(made) == set(grid.check(made))
+    assert {cell.depth for cell in made} == {3, 6}
 
 
 def test_lm_is_tried_of_what_it_can_fit_without_regularization_and_where_its_system_is_small():

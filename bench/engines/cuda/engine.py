@@ -20,8 +20,9 @@ from bench.engines.cuda.lane import Lane
 from bench.engines.cuda.trust import forget
 from bench.engines.cuda.ways import Products, Way
 from bench.engines.packs import Pack, budget_flops
+from bench.engines.task import OPTIMIZERS
 from bench.machine.cores import available_cores
-from bench.protocol.cells import SECOND_ORDER, Cell, Checkpoint
+from bench.protocol.cells import Cell, Checkpoint
 
 # How long the devices work before the host looks: for progress, and to stop.
 SLICE_S = 0.25
@@ -42,8 +43,8 @@ class CudaEngine:
         return ", ".join(dict.fromkeys(fits.device.name for fits in self._fits))
 
     def supports(self, cell: Cell) -> bool:
-        """Whether it has a trusted way, and a block of its activations fits on the chip: on each of several kinds."""
-        return cell.optimizer != SECOND_ORDER and all(fits.fit(cell) is not None for fits in self._fits)
+        """Whether the core has its optimizer, it has a trusted way, and a block of its activations fits on each chip."""
+        return cell.optimizer in OPTIMIZERS and all(fits.fit(cell) is not None for fits in self._fits)
 
     def kind(self, cell: Cell) -> None:
         """Cells of all kinds train together."""

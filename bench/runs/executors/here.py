@@ -10,8 +10,7 @@ from bench.engines.choice import EngineSpec, for_second_order, for_the_rest, mak
 from bench.engines.cost import torch_is_faster
 from bench.engines.packs import plan
 from bench.machine.cores import available_cores
-from bench.protocol.cells import SECOND_ORDER, Cell, Checkpoint
-from bench.protocol.networks import n_out
+from bench.protocol.cells import ORTHOGONAL, SECOND_ORDER, Cell, Checkpoint
 from bench.runs.executors.api import Facts, Wanted
 from bench.runs.executors.local import run_local
 
@@ -65,17 +64,18 @@ class Here:
         for cell in cells:
             (own if self._is_own(cell) else rest).append(cell)
         if rest and not self._broken:
-            several = sum(n_out(cell) > 1 and not self._engine.supports(cell) for cell in rest)
-            if several:
-                why = f"have several outputs, which engine={self._spec.name} does not take"
-                print(f"memcap: {several} cells {why}; engine=torch trains them")
-            if self._spec.by_cost and several < len(rest):
-                print(f"memcap: engine=torch trains the {len(rest) - several} widest cells, which it is faster for")
-            elif several < len(rest):
+            orthogonal = sum(cell.optimizer == ORTHOGONAL for cell in rest)
+            if orthogonal:
+                why = f"are of optimizer={ORTHOGONAL}, which engine={self._spec.name} does not have"
+                print(f"memcap: {orthogonal} cells {why}; engine=torch trains them")
+            others = [cell for cell in rest if cell.optimizer != ORTHOGONAL]
+            if self._spec.by_cost and others:
+                print(f"memcap: engine=torch trains the {len(others)} widest cells, which it is faster for")
+            elif others:
                 why = f"too large for engine={self._spec.name}" + ", or of a dtype that it gets wrong here" * bool(
                     self._spec.distrusted
                 )
-                print(f"memcap: {len(rest) - several} cells are {why}; engine=torch trains them")
+                print(f"memcap: {len(others)} cells are {why}; engine=torch trains them")
         if own:
             rest += yield from self._train(own, self._spec, begun)
         if rest:
