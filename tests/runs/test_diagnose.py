@@ -21,7 +21,7 @@ from bench.protocol.signal import dead_layers, propagation
 from bench.runs.executors.api import Wanted
 from bench.runs.executors.here import Here
 from bench.runs.inquiry import Inquiry, work
-from bench.runs.ladder import SOUND, other_networks, pairs, singles, solved, without
+from bench.runs.ladder import SOUND, calmer, longest, other_networks, pairs, singles, solved, without
 from bench.runs.training import Training
 from bench.statistics.confirmation import LOOKS
 from bench.statistics.evidence import Cause, Lever, equations, pulled_by
@@ -449,6 +449,23 @@ def test_fewer_samples_keep_the_steps_of_an_epoch_and_present_no_more_samples():
         if cell.n_samples < SPEC.n_samples:
             assert cell.steps_per_epoch == SPEC.steps_per_epoch
             assert cell.n_samples * cell.max_epochs <= SPEC.n_samples * SPEC.max_epochs
+
+
+@pytest.mark.parametrize(
+    "several", [{"target": "labels", "n_classes": 4, "loss": "cross_entropy", "criterion": "recall"}, {"n_outputs": 3}]
+)
+def test_every_change_of_a_network_of_several_outputs_is_a_cell_that_trains(several):
+    """Levenberg and Marquardt's method takes one output, and is not tried."""
+    asked = Cell(depth=2, width=8, n_samples=14, dropout=0.1, regularization="dropout", **several)
+    made = [
+        *singles(asked),
+        *pairs(asked),
+        *solved(asked),
+        *longest(asked, asked),
+        *other_networks(asked, asked),
+        *calmer(asked),
+    ]
+    assert len(made) > 40 and len(grid.check(made)) == len(set(made)) and not solved(asked)
 
 
 def test_a_batch_that_the_ladder_itself_shrank_is_no_lever():
