@@ -465,7 +465,7 @@ def test_every_change_of_a_network_of_several_outputs_is_a_cell_that_trains(seve
         *other_networks(asked, asked),
         *calmer(asked),
     ]
-    assert len(made) > 40 and len(grid.check(made)) == len(set(made)) and not solved(asked)
+    assert len(made) > 30 and len(grid.check(made)) == len(set(made)) and not solved(asked)
 
 
 def test_a_batch_that_the_ladder_itself_shrank_is_no_lever():
