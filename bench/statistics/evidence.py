@@ -193,12 +193,20 @@ def _epoch_macs(groups):
     """Multiply-accumulates of one forward pass over the training set: one for each weight and sample. To those of optimizer=lm
     its linear system is added, as many as an epoch of its FLOPs has.
     """
-    macs = groups["n_samples"] * (groups["n_params"] - groups["depth"] * groups["width"] - 1)
+    macs = groups["n_samples"] * (groups["n_params"] - groups["depth"] * groups["width"] - _n_out(groups))
     if isinstance(groups, pd.DataFrame) and (solved := groups["optimizer"] == SECOND_ORDER).any():
         systems = [system_flops(network_of(row)) / FLOPS_PER_MAC for _, row in groups[solved].iterrows()]
         macs = macs.astype(float)
         macs[solved] += systems
     return macs
+
+
+def _n_out(groups):
+    """Outputs of the last layer, each with a bias (`bench.protocol.networks.n_out`), of each row of a table, or of a row."""
+    classes, outputs = groups["n_classes"], groups["n_outputs"]
+    if isinstance(groups, pd.DataFrame):
+        return classes.where(classes.notna(), outputs).astype(int)
+    return outputs if pd.isna(classes) else classes
 
 
 def network_of(row: pd.Series) -> Cell:
