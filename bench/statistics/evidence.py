@@ -15,6 +15,7 @@ from bench.protocol.cells import FIELDS, NO_TAU, SECOND_ORDER, SEEDS, Cell, Stat
 from bench.protocol.columns import columns_of
 from bench.protocol.networks import n_trained
 from bench.statistics.confirmation import Answer, memorizable
+from bench.statistics.dimensions import samples_at_ceiling
 from bench.statistics.settings import changed_fields, same
 from bench.statistics.survival import GROUP_FIELDS, once, wilson_interval
 from bench.store.parts import PENDING
@@ -254,7 +255,7 @@ def beyond_dimension(asked: pd.Series) -> bool:
     """Whether the samples are more than the dimensions: as with linear models, a share 1 - tau of them must fit."""
     if asked["target"] in ("rademacher", "labels"):
         return False
-    return bool(asked["n_samples"] * asked["n_outputs"] * (1 - asked["tau"]) > asked["functional_dim"])
+    return bool(asked["n_samples"] * (1 - asked["tau"]) > samples_at_ceiling(asked))
 
 
 def same_network(evidence: pd.DataFrame) -> list[pd.Series]:
