@@ -82,6 +82,17 @@ def functional_dim(cell: Cell) -> int:
     return n_params(cell) - same_for_all - (cell.depth * cell.width if cell.activation in HOMOGENEOUS else 0)
 
 
+def samples_at_ceiling(cell: Cell) -> float:
+    """How many samples have as many equations as the network has dimensions: `functional_dim` over `n_outputs`.
+
+    A sample has an equation for each of its targets. That of labels has one, and no dimension bounds their recall.
+
+    >>> samples_at_ceiling(Cell(d_in=8, depth=1, width=16, n_outputs=2))  # 195 dimensions less 16, which scale
+    89.5
+    """
+    return functional_dim(cell) / cell.n_outputs
+
+
 def forward_macs(cell: Cell) -> int:
     """Multiply-accumulates of one forward pass of one sample; a training step does about three times that."""
     return _macs(cell.d_in, cell.depth, cell.width, n_out(cell))
@@ -134,15 +145,15 @@ def _orthogonal(draws: np.random.Generator, out: int, fan_in: int) -> Float[np.n
     return q if out >= fan_in else q.T
 
 
-def width_for(cell: Cell, dimension: float) -> int | None:
-    """The least width at which the network has at least this functional dimension; None where no width has.
+def width_for(cell: Cell, n_samples: float) -> int | None:
+    """The least width at which the network has dimensions for so many samples; None where no width has.
 
     >>> width_for(Cell(d_in=2, depth=1, width=4), 100)  # of width 33: 4 * 33 + 1 parameters, less 33
     33
     """
 
     def enough(width: int) -> bool:
-        return functional_dim(replace(cell, width=width)) >= dimension
+        return samples_at_ceiling(replace(cell, width=width)) >= n_samples
 
     if cell.depth == 0 or not enough(WIDEST):
         return None

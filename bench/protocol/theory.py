@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from bench.protocol.cells import Cell
-from bench.protocol.networks import HOMOGENEOUS, functional_dim, n_out, n_params
+from bench.protocol.networks import HOMOGENEOUS, n_out, n_params, samples_at_ceiling
 
 # The fields of a cell that lines depend on.
 NETWORK = ["target", "n_classes", "n_outputs", "d_in", "depth", "width", "activation", "trainable", "loss"]
@@ -37,6 +37,10 @@ MADDEN = "Madden and Thrampoulidis 2023, arXiv 2308.02001: one hidden layer, smo
 COVER = "Cover 1965: half of all labellings of so many points in general position are linearly separable"
 BELKIN = "Belkin, Hsu, Ma and Mandal, PNAS 2019: as many samples times classes as parameters"
 YUN = "Yun, Sra and Jadbabaie, NeurIPS 2019: two hidden layers"
+
+
+# What the functional dimension of networks is called that have no formula in common.
+ANY_DIMENSION = "functional dimension"
 
 
 class Line(NamedTuple):
@@ -89,7 +93,7 @@ def lines(cell: Cell, taus: Iterable[float]) -> list[Line]:
         Line(
             "functional dimension",
             "ceiling" if cell.loss == "mse" else "reference",
-            functional_dim(cell) / cell.n_outputs,
+            samples_at_ceiling(cell),
             GRIGSBY if cell.activation in HOMOGENEOUS else SMOOTH,
         ),
         Line("parameters", "reference", parameters / cell.n_outputs, "one equation for each parameter"),
@@ -158,18 +162,22 @@ def table(groups: pd.DataFrame) -> pd.DataFrame:
 
 
 def dimension_name(table: pd.DataFrame) -> str:
-    """What the functional dimension of these networks is called: a formula where one holds for all.
+    """What the functional dimension of these networks is called, over targets of a sample: a formula where one holds for all.
 
     >>> dimension_name(pd.DataFrame({"trainable": ["all"], "depth": [2], "activation": ["relu"]}))
     'P - depth*width'
     """
+    several = "n_outputs" in table and bool((table["n_outputs"] > 1).any())
     trained = table[(table["trainable"] == "all") | (table["depth"] == 0)]
+    # A sample of several targets has as many equations; of a readout, as many more parameters.
     if trained.empty:
         return "width + 1"
     homogeneous = trained["activation"].isin(HOMOGENEOUS) | (trained["depth"] == 0)
     if len(trained) < len(table) or not (homogeneous.all() or (~homogeneous).all()):
-        return "functional dimension"
-    return "P - depth*width" if homogeneous.all() else "P"
+        return f"{ANY_DIMENSION} / n_outputs" if several else ANY_DIMENSION
+    if homogeneous.all():
+        return "(P - depth*width) / n_outputs" if several else "P - depth*width"
+    return "P / n_outputs" if several else "P"
 
 
 def in_words(groups: pd.DataFrame) -> str:
@@ -183,7 +191,7 @@ def in_words(groups: pd.DataFrame) -> str:
     'The red line, N = P, bounds exact fits of generic targets. A fit to t'
     """
     name, tau = dimension_name(groups), float(groups["tau"].max())
-    which = " (P - depth*width for relu and leaky_relu, P for smooth activations)" if name == "functional dimension" else ""
+    which = " (P - depth*width for relu and leaky_relu, P for smooth activations)" if name.startswith(ANY_DIMENSION) else ""
     if (groups["loss"] == "cross_entropy").any():
         return f"The red line, N = {name}{which}, bounds no recall of labels, each of which asks for inequalities alone."
     if (groups["loss"] != "mse").any():

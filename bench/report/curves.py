@@ -16,6 +16,7 @@ from bench.report.panels import columns_for, panels
 from bench.report.style import BELOW_COLOUR, LINE_COLOUR, QUIET_COLOUR, SMALLEST_FONT, log_axis
 from bench.statistics.by_lm import as_capacity, of_curve
 from bench.statistics.capacity import what_is_known
+from bench.statistics.dimensions import samples_at_ceiling
 from bench.statistics.settings import varying
 
 # Inches.
@@ -102,7 +103,7 @@ def capacities(table: pd.DataFrame, by_lm: pd.DataFrame | None = None) -> Figure
                     marks.append((as_capacity(lm), shift + beside, signs[kind]._replace(marker=LM_MARKER)))
                 for mark, moved, sign in marks:
                     x = row[across] * (1 + moved) if logarithmic else row[across] + moved
-                    draw_capacity(ax, mark, x, sign, top, row["functional_dim"])
+                    draw_capacity(ax, mark, x, sign, top, samples_at_ceiling(row))
     axes[0].set(ylim=(0, top), xscale="log" if logarithmic else "linear")
     room = (len(kinds) / 2 + 1) * step
     if logarithmic:
@@ -226,7 +227,7 @@ def _draw_budget(ax: Axes, row: Mapping[Any, Any], x: float, sign: Sign, ends: t
 
 def _top(table: pd.DataFrame) -> float:
     """How many times the functional dimension the axis shows: all N50s and lower bounds, and the ceiling."""
-    bounds = [row["n50_low"] / row["functional_dim"] for row in table.to_dict("records") if what_is_known(row) == "more"]
+    bounds = [row["n50_low"] / samples_at_ceiling(row) for row in table.to_dict("records") if what_is_known(row) == "more"]
     return 1.15 * max([1.0, *bounds, *table["n50_per_dim"].dropna()])
 
 

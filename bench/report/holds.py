@@ -10,6 +10,7 @@ import pandas as pd
 
 from bench.report.words import capitalized, goal, interval, is_protocol, span
 from bench.statistics.capacity import MOST_STUCK, what_is_known
+from bench.statistics.dimensions import samples_at_ceiling
 from bench.statistics.frontier import narrow
 
 N50 = "N50, the sample count that half of the seeds memorize,"
@@ -67,14 +68,14 @@ def held(capacity: pd.DataFrame, ceiling: str) -> list[str]:
 
 def _per_dim(capacity: pd.Series, ceiling: str) -> str:
     """N50 over the functional dimension, with the interval: the least or largest of several is an extreme of their errors."""
-    low, high = (capacity[name] / capacity["functional_dim"] for name in ("n50_low", "n50_high"))
+    low, high = (capacity[name] / samples_at_ceiling(capacity) for name in ("n50_low", "n50_high"))
     value = "about 1" if _at_ceiling(capacity, ceiling) else f"{capacity['n50_per_dim']:.2f}"
     return f"{value} {interval(f'{low:.2f}', f'{high:.2f}')}"
 
 
 def _at_ceiling(capacity: pd.Series, ceiling: str) -> bool:
     """Whether an N50 above the ceiling may lie below it: it then comes from interpolation, and is about 1."""
-    return ceiling == "ceiling" and bool(capacity["n50_low"] <= capacity["functional_dim"] < capacity["n50"])
+    return ceiling == "ceiling" and bool(capacity["n50_low"] <= samples_at_ceiling(capacity) < capacity["n50"])
 
 
 def _median(capacity: pd.DataFrame, says: Sequence[str], ceiling: str) -> str:
@@ -84,7 +85,7 @@ def _median(capacity: pd.DataFrame, says: Sequence[str], ceiling: str) -> str:
         (1.0, 1.0)
         if _at_ceiling(row, ceiling)
         else tuple(
-            row[name] / row["functional_dim"] if name else beyond
+            row[name] / samples_at_ceiling(row) if name else beyond
             for name, beyond in zip(ends[known], (0.0, math.inf), strict=True)
         )
         for known, (_, row) in zip(says, capacity.iterrows(), strict=True)

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from bench.statistics.capacity import Known
+from bench.statistics.dimensions import samples_at_ceiling
 
 # A cell of a map by row and column, and a point of it: column j reaches from j to j + 1, row i from i to i + 1, upwards.
 Slot = tuple[int, int]
@@ -78,10 +79,10 @@ def between(value: float, rows: Sequence[float]) -> int:
 
 
 def ceiling(shown: Mapping[Slot, Mapping[Any, Any]], shape: tuple[int, int]) -> list[Segment]:
-    """The border between neighbours of which one has its n_samples within the functional dimension, and one has not."""
+    """The border between neighbours of which one has dimensions for its n_samples, and one has not."""
     within = np.full(shape, np.nan)
     for slot, group in shown.items():
-        within[slot] = group["n_samples"] <= group["functional_dim"]
+        within[slot] = group["n_samples"] <= samples_at_ceiling(group)
     # The difference to a missing neighbour is NaN, and no border.
     up, right = (np.argwhere(np.abs(np.diff(within, axis=axis)) == 1).tolist() for axis in (0, 1))
     segments: list[Segment] = [((j, i + 1), (j + 1, i + 1)) for i, j in up]

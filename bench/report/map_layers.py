@@ -18,6 +18,7 @@ from bench.report.words import ALL_CELLS, TIMES, capitalized, is_protocol, perce
 from bench.statistics.beside import beside
 from bench.statistics.capacity import what_is_known
 from bench.statistics.confirmation import MAJORITY
+from bench.statistics.dimensions import samples_at_ceiling
 from bench.statistics.survival import CURVE_FIELDS
 from bench.statistics.tables import Tables
 from bench.statistics.thresholds import at_threshold
@@ -155,7 +156,7 @@ def _told(sheet: Sheet, group: Mapping[Any, Any], reached: str, bound: str) -> s
     """All that a map knows of a group."""
     where = _where(sheet, group)
     if group["functional_dim"] > 0:
-        where += f" ({group['n_samples'] / group['functional_dim']:.2f} of {bound})"
+        where += f" ({group['n_samples'] / samples_at_ceiling(group):.2f} of {bound})"
     if group["n_seeds"] == 0:
         return f"{where}: {'failed' if group['n_failed'] else 'no result yet'}"
     ends = percent(group["fraction_low"], group["fraction_high"])
@@ -180,7 +181,7 @@ def finding(sheet: Sheet, tables: Tables) -> str:
 def _finding(sheet: Sheet, key: str, words: Mapping[str, str], bound: str) -> str:
     groups = sheet.groups
     most = groups["fraction_memorized"] >= MAJORITY
-    within = groups["n_samples"] <= groups["functional_dim"]
+    within = groups["n_samples"] <= samples_at_ceiling(groups)
     parts = []
     for side, name in ((within, "up to"), (~within, "above")):
         if side.any():

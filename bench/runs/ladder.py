@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from bench.protocol.cells import DEFAULTS, MOST_ITERATIONS, NO_TAU, ORTHOGONAL, SECOND_ORDER, STRENGTHS, Cell, Dtype
-from bench.protocol.networks import functional_dim, n_out, width_for
+from bench.protocol.networks import n_out, samples_at_ceiling, width_for
 from bench.statistics.evidence import LEVER_FIELDS, MOST_EQUATIONS, Lever, batch_in_proportion, equations, pulled_by
 from bench.statistics.settings import OF_TRAINING
 
@@ -92,7 +92,7 @@ def solved(asked: Cell) -> list[Cell]:
     None of several outputs, where its linear system is large (`bench.statistics.evidence.MOST_EQUATIONS`), or where there is no
     exact fit to find.
     """
-    beyond = asked.target != "rademacher" and asked.n_samples * (1 - asked.tau) > functional_dim(asked)
+    beyond = asked.target != "rademacher" and asked.n_samples * (1 - asked.tau) > samples_at_ceiling(asked)
     if asked.optimizer == SECOND_ORDER or n_out(asked) > 1 or beyond or equations(asked) > MOST_EQUATIONS:
         return []
     plain = {name: DEFAULTS[name] for name in OF_TRAINING}
@@ -236,7 +236,7 @@ def _longer(cell: Cell) -> list[Cell]:
 
 def _wider(cell: Cell) -> list[Cell]:
     """Wider by factors; and where the samples are beyond half of the dimensions, as wide as it takes for twice the samples."""
-    enough = width_for(cell, 2.0 * cell.n_samples) if 2 * cell.n_samples > functional_dim(cell) else None
+    enough = width_for(cell, 2.0 * cell.n_samples) if 2 * cell.n_samples > samples_at_ceiling(cell) else None
     widths = [factor * cell.width for factor in WIDER] if cell.depth else []
     return [replace(cell, width=width) for width in dict.fromkeys([*widths, *([enough] if enough else [])])]
 
@@ -258,7 +258,7 @@ def _other_activations(cell: Cell) -> list[Cell]:
 
 
 def _fewer(cell: Cell) -> list[Cell]:
-    steps = max(LEAST_FEWER, math.ceil(math.log(2 * cell.n_samples / functional_dim(cell), FEWER)))
+    steps = max(LEAST_FEWER, math.ceil(math.log(2 * cell.n_samples / samples_at_ceiling(cell), FEWER)))
     sizes = [cell.n_samples // FEWER**k for k in range(1, steps + 1)]
     return [_shrunk(cell, size) for size in sizes if size >= LEAST_SAMPLES]
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from bench.protocol.cells import Cell, Status
 from bench.protocol.grid import GridError
-from bench.protocol.networks import functional_dim
+from bench.protocol.networks import samples_at_ceiling
 from bench.statistics.frontier import fit, narrow
 
 # The first counts tried are around this share of the functional dimension, a factor of STRIDE apart, each by so many seeds.
@@ -73,9 +73,9 @@ def _next_cells(network: Cell, tried: Sequence[Cell], statuses: Mapping[str, str
     n_samples = np.array([cell.n_samples for cell in known], dtype=int)
     success = np.array([statuses[cell.cell_id] == Status.MEMORIZED for cell in known], dtype=bool)
     counts = (
-        next_counts(n_samples, success, functional_dim(network), search)
+        next_counts(n_samples, success, samples_at_ceiling(network), search)
         if len(known)
-        else first_counts(functional_dim(network))
+        else first_counts(samples_at_ceiling(network))
     )
     if len(tried) and not len(known):
         return []
@@ -91,14 +91,14 @@ def _next_cells(network: Cell, tried: Sequence[Cell], statuses: Mapping[str, str
     ]
 
 
-def first_counts(dimension: int, at_least: int = 1) -> list[int]:
-    """The sample counts of a first round, for a network of this functional dimension; `at_least` so many samples."""
+def first_counts(dimension: float, at_least: int = 1) -> list[int]:
+    """The sample counts of a first round, for a network of dimensions for so many samples; `at_least` so many samples."""
     start = FIRST_LOAD * dimension
     counts = sorted({max(at_least, round(start * factor)) for factor in (1 / STRIDE, 1, STRIDE)})
     return [count for count in counts for _ in range(FIRST_SEEDS)]
 
 
-def next_counts(n_samples: np.ndarray, success: np.ndarray, dimension: int, search: Search, at_least: int = 1) -> list[int]:
+def next_counts(n_samples: np.ndarray, success: np.ndarray, dimension: float, search: Search, at_least: int = 1) -> list[int]:
     """Outwards until most succeed at the least count and most fail at the largest; then evenly over the interval."""
     least, most = int(n_samples.min()), int(n_samples.max())
     if success[n_samples == least].mean() <= 1 / 2 and least > at_least:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from bench.protocol.cells import SEEDS, Status
 from bench.protocol.columns import columns_of
+from bench.statistics.dimensions import samples_at_ceiling
 from bench.statistics.survival import fraction_interval, measured
 
 COLUMNS = list(columns_of("bands"))
@@ -27,7 +28,7 @@ def bands(cells: pd.DataFrame) -> pd.DataFrame:
         The columns of `bands` (`bench.protocol.columns`).
     """
     known = measured(cells)
-    per_dim = known["n_samples"] / known["functional_dim"]
+    per_dim = known["n_samples"] / samples_at_ceiling(known)
     number = np.searchsorted(ENDS, per_dim.to_numpy(), side="left") - 1
     rows = []
     for (setting, of), own in known.groupby([known["setting"], number], sort=False):

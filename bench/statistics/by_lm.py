@@ -12,6 +12,7 @@ import pandas as pd
 from bench.protocol.cells import SECOND_ORDER
 from bench.protocol.columns import columns_of
 from bench.statistics.agreement import ratio_interval
+from bench.statistics.dimensions import samples_at_ceiling
 from bench.statistics.ratios import held, shared_seeds
 from bench.statistics.settings import OF_TRAINING, regularized, same
 from bench.statistics.survival import CURVE_FIELDS, measured
@@ -143,12 +144,12 @@ def of_curve(table: pd.DataFrame, curve: Mapping[Any, Any]) -> dict[Any, Any] | 
 def as_capacity(row: Mapping[Any, Any]) -> dict[Any, Any]:
     """A row of `by_lm` as one of capacities: what lm reached in place of what the other optimizer did."""
     numbers = {"n50": row["n50_lm"], "n50_low": row["n50_lm_low"], "n50_high": row["n50_lm_high"], "side": row["side_lm"]}
-    return {**row, **numbers, "n50_per_dim": row["n50_lm"] / row["functional_dim"]}
+    return {**row, **numbers, "n50_per_dim": row["n50_lm"] / samples_at_ceiling(row)}
 
 
 def spelled(row: Mapping[Any, Any], name: str, over: float | None = None) -> str:
     """An N50 over the dimensions or another number, or what is known of it; `name` is n50 or n50_lm."""
-    over = row["functional_dim"] if over is None else over
+    over = samples_at_ceiling(row) if over is None else over
     digits = 2 if over != 1 else 0
     value, low, high = (row[column] / over for column in (name, f"{name}_low", f"{name}_high"))
     if not math.isnan(value):

@@ -13,6 +13,7 @@ from jaxtyping import Bool, Int, Shaped
 from bench.protocol.cells import NO_TAU, Status
 from bench.protocol.columns import columns_of
 from bench.statistics.clusters import clusters, kinds, pairs
+from bench.statistics.dimensions import samples_at_ceiling
 from bench.statistics.frontier import Frontier, fit
 from bench.statistics.rates import at_default_rate, best_over_rates
 from bench.statistics.settings import label_settings
@@ -117,7 +118,7 @@ def _row(cells: pd.DataFrame, rates: str) -> dict[str, object]:
         "stuck": stuck,
         "sharpness": found.sharpness,
         "n50_per_param": n50 / first["n_params"],
-        "n50_per_dim": n50 / first["functional_dim"],
+        "n50_per_dim": n50 / samples_at_ceiling(first),
         "bits_per_param": n50 * bits_per_sample(first) / first["n_params"],
     }
 

@@ -15,6 +15,7 @@ from bench.protocol.cells import FIELDS, NO_TAU, SECOND_ORDER, SEEDS, Cell, Stat
 from bench.protocol.columns import columns_of
 from bench.protocol.networks import n_trained
 from bench.statistics.confirmation import Answer, memorizable
+from bench.statistics.dimensions import samples_at_ceiling
 from bench.statistics.settings import changed_fields, same
 from bench.statistics.survival import GROUP_FIELDS, once, wilson_interval
 from bench.store.parts import PENDING
@@ -193,12 +194,20 @@ def _epoch_macs(groups):
     """Multiply-accumulates of one forward pass over the training set: one for each weight and sample. To those of optimizer=lm
     its linear system is added, as many as an epoch of its FLOPs has.
     """
-    macs = groups["n_samples"] * (groups["n_params"] - groups["depth"] * groups["width"] - 1)
+    macs = groups["n_samples"] * (groups["n_params"] - groups["depth"] * groups["width"] - _n_out(groups))
     if isinstance(groups, pd.DataFrame) and (solved := groups["optimizer"] == SECOND_ORDER).any():
         systems = [system_flops(network_of(row)) / FLOPS_PER_MAC for _, row in groups[solved].iterrows()]
         macs = macs.astype(float)
         macs[solved] += systems
     return macs
+
+
+def _n_out(groups):
+    """Outputs of the last layer, each with a bias (`bench.protocol.networks.n_out`), of each row of a table, or of a row."""
+    classes, outputs = groups["n_classes"], groups["n_outputs"]
+    if isinstance(groups, pd.DataFrame):
+        return classes.where(classes.notna(), outputs).astype(int)
+    return outputs if pd.isna(classes) else classes
 
 
 def network_of(row: pd.Series) -> Cell:
@@ -246,7 +255,7 @@ def beyond_dimension(asked: pd.Series) -> bool:
     """Whether the samples are more than the dimensions: as with linear models, a share 1 - tau of them must fit."""
     if asked["target"] in ("rademacher", "labels"):
         return False
-    return bool(asked["n_samples"] * asked["n_outputs"] * (1 - asked["tau"]) > asked["functional_dim"])
+    return bool(asked["n_samples"] * (1 - asked["tau"]) > samples_at_ceiling(asked))
 
 
 def same_network(evidence: pd.DataFrame) -> list[pd.Series]:

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from bench.protocol.columns import columns_of
+from bench.statistics.dimensions import samples_at_ceiling
 
 # The inner 80 % of cells lie between these.
 LOW, HIGH = 0.1, 0.9
@@ -16,7 +17,7 @@ COLUMNS = list(columns_of("learning_fans"))
 
 
 def fans(curves: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
-    """One row for each setting, for sample counts up to and beyond the functional dimension, and for each epoch.
+    """One row for each setting, for sample counts up to and beyond what the dimensions are enough for, and for each epoch.
 
     Args:
         curves: `cell_id`, `epoch`, `tau`, by epoch (`bench.store.parts.Store.read_curves`).
@@ -36,7 +37,7 @@ def fans(curves: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
     points = owner.astype(np.int64) * stride + epochs
     first = np.searchsorted(owner, np.arange(len(cells)))
     lengths = np.bincount(owner, minlength=len(cells))
-    above = np.where(cells["n_samples"] > cells["functional_dim"], ABOVE, BELOW)
+    above = np.where(cells["n_samples"] > samples_at_ceiling(cells), ABOVE, BELOW)
     tables = []
     for setting, own in cells.groupby("setting", sort=False):
         longest = max(own.index, key=lambda cell: (lengths[cell], epochs[first[cell] + lengths[cell] - 1]))

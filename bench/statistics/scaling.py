@@ -13,6 +13,7 @@ from jaxtyping import Float
 from bench.protocol.columns import columns_of
 from bench.statistics.capacity import Known, what_is_known
 from bench.statistics.censored import Fit, Lack, Measured, fit, lack_of_fit, p_value, profile
+from bench.statistics.dimensions import samples_at_ceiling
 from bench.statistics.survival import Z95
 
 COLUMNS = list(columns_of("scaling"))
@@ -118,11 +119,16 @@ def _laws(capacities: pd.DataFrame, models: Sequence[str]) -> Iterator[_Law]:
         kinds: list[Known] = [kind for kind in says if kind != "nothing"]
         known = _known(used, kinds)
         for model in models:
-            sizes = [np.log(used[term].to_numpy(float)) for term in MODELS[model]]
+            sizes = [np.log(_size(used, term).to_numpy(float)) for term in MODELS[model]]
             design = np.column_stack([np.ones(len(used)), *sizes])
             if _tells(design, known):
                 lack = lack_of_fit(design, known)
                 yield _Law(str(setting), str(rates), model, says, valued, design, known, fit(design, known), lack)
+
+
+def _size(capacities: pd.DataFrame, term: str) -> pd.Series:
+    """The values of a term; dimensions are those for each target of a sample, as N50 counts samples."""
+    return samples_at_ceiling(capacities) if term == "functional_dim" else capacities[term]
 
 
 def _known(capacities: pd.DataFrame, says: Sequence[Known]) -> Measured:

@@ -10,6 +10,7 @@ import pandas as pd
 from bench.protocol.cells import SECOND_ORDER, Cell
 from bench.protocol.networks import HOMOGENEOUS, width_for
 from bench.statistics.confirmation import MAJORITY
+from bench.statistics.dimensions import samples_at_ceiling
 from bench.statistics.evidence import (
     MOST_EQUATIONS,
     OWN_FIELDS,
@@ -172,9 +173,10 @@ def what_it_takes(asked: pd.Series, evidence: pd.DataFrame, remedies: Sequence[p
     own = evidence[~evidence["levers"].str.contains(f"{Lever.NETWORK}|{Lever.TASK}")]
     beyond = own.loc[(own["n_samples"] > reached) & (own["n_samples"] <= asked["n_samples"]), "n_samples"].min()
     if asked["depth"] and reached:
+        dimensions_for = samples_at_ceiling(asked)
         sentences.append(
             f"This network memorized {reached} samples and not {beyond}: its frontier lies between, at"
-            f" {reached / asked['functional_dim']:.2g} to {beyond / asked['functional_dim']:.2g} of its functional dimension."
+            f" {reached / dimensions_for:.2g} to {beyond / dimensions_for:.2g} of its functional dimension."
         )
     networks = evidence[(evidence["n_samples"] == asked["n_samples"]) & evidence["levers"].str.contains(Lever.NETWORK)]
     networks = networks[(networks["n_seeds"] > 0) & ~networks["levers"].str.contains(Lever.TASK)]
@@ -199,13 +201,12 @@ def dimensions(asked: pd.Series) -> list[str]:
     source = "Grigsby et al. 2022, arXiv 2209.04036" if asked["activation"] in HOMOGENEOUS else "Sard 1942"
     text = (
         f"n_samples{' times n_outputs' if asked['n_outputs'] > 1 else ''} is"
-        f" {asked['n_samples'] * asked['n_outputs'] / asked['functional_dim']:.3g} times the functional dimension"
+        f" {asked['n_samples'] / samples_at_ceiling(asked):.3g} times the functional dimension"
         f" ({asked['functional_dim']}): no exact fit of generic continuous targets exists"
         f" ({'linear algebra' if asked['trainable'] == 'readout' else source})"
     )
     fields = ("n_outputs", "d_in", "depth", "width", "activation", "trainable")
-    numbers = float(asked["n_samples"] * asked["n_outputs"])
-    width = width_for(Cell(**{name: _plain(asked[name]) for name in fields}), numbers)
+    width = width_for(Cell(**{name: _plain(asked[name]) for name in fields}), float(asked["n_samples"]))
     return [f"{text}; at depth {asked['depth']} no width below {width} has as many."] if width else [f"{text}."]
 
 

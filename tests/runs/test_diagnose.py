@@ -488,6 +488,13 @@ def test_where_samples_are_beyond_the_dimension_a_width_that_has_twice_as_many_i
     assert any(functional_dim(own) >= 240 for own in other_networks(cell, cell))
 
 
+def test_samples_of_several_targets_need_as_many_times_the_dimensions():
+    cell = Cell(depth=1, width=50, d_in=2, n_samples=5000, n_outputs=3)
+    found = other_networks(cell, cell)
+    assert any(functional_dim(own) >= 3 * 10000 for own in found)
+    assert min(own.n_samples for own in found) <= functional_dim(cell) / 3 / 2
+
+
 @pytest.mark.parametrize("activation", sorted(SOUND))
 def test_a_sound_initialisation_is_kept_and_another_tried(activation):
     for init, scale in SOUND[activation][:2]:

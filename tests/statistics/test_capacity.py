@@ -10,9 +10,15 @@ import pandas as pd
 import pytest
 from scipy.special import ndtr
 
+from bench.protocol.cells import Cell
+from bench.protocol.networks import samples_at_ceiling
+from bench.protocol.theory import dimension_name
 from bench.report.findings import findings
+from bench.report.holds import held
+from bench.report.map_cells import ceiling
 from bench.statistics.capacity import capacities, spell, what_is_known
 from bench.statistics.clusters import clusters, kinds
+from bench.statistics.dimensions import samples_at_ceiling as samples_of_rows
 from bench.statistics.frontier import SHARPNESS, Frontier, design_effect, fit
 from bench.statistics.incidence import incidence, log_rank
 from bench.statistics.ranking import ranking
@@ -232,6 +238,28 @@ def test_each_network_has_its_capacity_over_parameters_dimensions_and_bits():
     assert math.isnan(above["bits_per_param"])
     assert spell(pd.Series(above)).startswith("> 1")
     assert spell(pd.Series(inside)) == f"{inside['n50']:.0f} ({inside['n50_low']:.0f} to {inside['n50_high']:.0f})"
+
+
+def test_samples_of_several_targets_have_as_many_equations_over_the_dimensions():
+    """d_in 8, depth 1, width 16, three outputs: 195 parameters, 179 dimensions, which are enough for 59 samples of three."""
+    rows = curve([16, 32, 64, 128], 32, width=16, depth=1, n_outputs=3)
+    made = tables.tables(table(*rows).drop(columns="setting"))
+    (row,) = made.capacity.to_dict("records")
+    assert row["n_outputs"] == 3 and row["functional_dim"] == 179
+    assert row["n50_per_dim"] == pytest.approx(3 * row["n50"] / 179)
+    # And so many cells are on either side of half of it and of all of it.
+    assert made.bands[["per_dim_high", "n_cells"]].to_numpy().tolist() == [[0.5, 5], [1, 5], [math.inf, 10]]
+    assert [samples_at_ceiling(Cell(width=16, depth=1, n_outputs=n)) for n in (1, 2, 3)] == [145, 162 / 2, 179 / 3]
+    assert dimension_name(made.groups) == "(P - depth*width) / n_outputs"
+    (line,) = made.theory.loc[made.theory["kind"] == "ceiling", "n_samples"]
+    assert line == samples_of_rows(made.capacity.iloc[0]) == samples_of_rows(made.capacity).iloc[0] == 179 / 3
+    said = (
+        f"{row['n50_per_dim']:.2f} (95 %: {row['n50_low'] * 3 / 179:.2f} to {row['n50_high'] * 3 / 179:.2f}) times the ceiling"
+    )
+    assert said in held(made.capacity, "ceiling")[0]
+    # A map's border runs between 32 and 64 samples.
+    rows_of_map = enumerate(made.groups.sort_values("n_samples").to_dict("records"))
+    assert ceiling({(i, 0): group for i, group in rows_of_map}, (4, 1)) == [((0, 2), (1, 2))]
 
 
 def test_failed_and_pending_cells_count_neither_as_successes_nor_as_failures():

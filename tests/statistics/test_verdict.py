@@ -88,6 +88,15 @@ def test_cost_is_training_flops_over_those_of_the_asked_budget():
     assert list(made["cost"]) == [1, 0.5, 2, 0.25]
 
 
+@pytest.mark.parametrize(
+    "outputs", [{"n_outputs": 3}, {"target": "labels", "n_classes": 3, "loss": "cross_entropy", "criterion": "recall"}]
+)
+def test_each_output_has_a_bias_that_multiplies_nothing(outputs):
+    """8 * 10 + 3 * 8 = 104 weights, and 16 * 10 + 3 * 16 = 208 of twice the width."""
+    made = evidence_of(rung(None, **outputs), rung(None, width=16, **outputs), rung(None, depth=2, **outputs))
+    assert list(made["cost"]) == [1, 2, (104 + 64) / 104]
+
+
 def test_a_cell_that_memorizes_needs_no_change():
     found = verdict(evidence_of(rung(70), rung(10, init="he_normal")))
     assert (found.cause, found.change) == (Cause.NOTHING, "as asked")
