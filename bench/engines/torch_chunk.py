@@ -7,6 +7,7 @@ Everything is laid out [cell][unit][sample]: the products are batched, the biase
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import NamedTuple
 
 import torch
@@ -107,6 +108,8 @@ class Chunk:
         self.deltas = [scratch(kind.width, samples) for _ in range(2)]
         self.residual = scratch(kind.n_out, samples)
         self.has_labels = kind.loss == "cross_entropy"
+        # exp saturates here, short of the smallest normal number, as in the native engine: no loss becomes 0 by underflow.
+        self.least_exponent = math.ceil(math.log(torch.finfo(dtype).tiny))
         apart = max(kind.places if kind.evaluates_apart else 0, kind.n_val)
         self.evaluation = [scratch(kind.width, apart) for _ in range(2)]
         # One sum over all cells each: whether a term of the update is needed by any of them. For the others it is
@@ -288,19 +291,24 @@ class Chunk:
             torch.div(total if self.kind.n_out == 1 else total / self.kind.n_out, count, out=out)
             return
         labels = targets.long()
+        first, own, most = outputs.argmax(1, keepdim=True), outputs.gather(1, labels), outputs.amax(1, keepdim=True)
+        rest, mine = self._softmax(outputs, labels, most, valid)
+        losses = rest.add_(mine.sub_(1)).log1p_().add_(most.sub_(own))
         if right is not None:
-            torch.sum((outputs.argmax(1, keepdim=True) == labels) & (valid > 0), (1, 2), out=right)
-        own = outputs.gather(1, labels)
-        most = outputs.amax(1, keepdim=True)
-        sums = self._softmax(outputs, labels, most, valid)
-        torch.div(sums.log_().add_(most).sub_(own).mul_(valid).sum((1, 2)), count, out=out)
+            # No number is right, whichever place it stands at.
+            torch.sum((first == labels) & torch.isfinite(losses) & (valid > 0), (1, 2), out=right)
+        torch.div(losses.mul_(valid).sum((1, 2)), count, out=out)
 
-    def _softmax(self, outputs: Tensor, labels: Tensor, most: Tensor, valid: Tensor) -> Float[Tensor, "cell 1 sample"]:
-        """Outputs become probabilities less 1 for the label, in place; returns the sums that these were divided by."""
-        sums = outputs.sub_(most).exp_().sum(1, keepdim=True)
-        outputs.div_(sums).scatter_add_(1, labels, outputs.new_full((1, 1, 1), -1.0).expand_as(most))
-        outputs.mul_(valid)
-        return sums
+    def _softmax(self, outputs: Tensor, labels: Tensor, most: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+        """Outputs become probabilities less 1 for the label, in place, by e = exp(output - most).
+
+        Returns [cell 1 sample] both: the sum of e over the other classes, and e of the label. From these a loss and the label's
+        -rest / (rest + mine) keep their digits when all labels are known: neither is a small difference of large numbers.
+        """
+        mine = outputs.sub_(most).clamp_min_(self.least_exponent).exp_().gather(1, labels)
+        rest = outputs.scatter_(1, labels, 0).sum(1, keepdim=True)
+        outputs.scatter_(1, labels, -rest).mul_(valid / (rest + mine))
+        return rest, mine
 
     def _forward(self, inputs: Tensor, masks: Float[Tensor, "layer cell unit sample"] | None) -> None:
         """Outputs into `residual`, keeping what the backward pass needs of each layer."""

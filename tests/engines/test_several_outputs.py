@@ -12,7 +12,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bench.engines.choice import native_is_built
-from bench.protocol.cells import Cell, Status
+from bench.engines.torch_engine import TorchEngine
+from bench.protocol.cells import NO_TAU, Cell, Status
 from bench.protocol.networks import initial_layers
 from bench.protocol.noise import training_data
 from tests.engines.protocols import ACTIVATIONS
@@ -106,7 +107,7 @@ def test_what_is_recalled_is_what_the_final_outputs_say_and_recall_ends_a_cell_a
         assert outcome.recalled < cell.n_samples and outcome.epoch_to_recall is None
 
 
-@pytest.mark.parametrize("engine", [NativeEngine(2), cuda(HostDevice())], ids=["native", "cuda"])
+@pytest.mark.parametrize("engine", [TorchEngine("cpu"), NativeEngine(2), cuda(HostDevice())], ids=["torch", "native", "cuda"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_the_loss_of_a_label_that_is_all_but_sure_keeps_its_digits(engine, dtype):
     """One less a probability, in float32, is off by 6e-8 at least: more than all of these losses."""
@@ -120,11 +121,55 @@ def test_the_loss_of_a_label_that_is_all_but_sure_keeps_its_digits(engine, dtype
         apart = np.delete(logits - logits[int(data.targets[0])], int(data.targets[0]))
         if apart.max() < -17 and apart.max() > -60:
             exact = float(np.log1p(np.sum(np.exp(apart))))
-            assert outcome.curve[0].tau == pytest.approx(exact / math.log(6), rel=1e-5 if dtype == "float32" else 1e-13)
+            assert outcome.curve[0].tau == pytest.approx(exact / math.log(6), rel=1e-5 if dtype == "float32" else 1e-13, abs=0)
             seen += 1
         elif loss > 1:
             assert outcome.curve[0].tau == pytest.approx(loss / math.log(6), rel=1e-6)
     assert seen > 10
+
+
+@pytest.mark.parametrize("engine", [NativeEngine(2), cuda(HostDevice())], ids=["native", "cuda"])
+def test_float32_labels_that_are_known_go_on_in_all_engines_alike(engine):
+    """Losses and gradients far below 6e-8. Of the last cell exp saturates: none becomes 0, which is below any tau."""
+    base = Cell(n_samples=4, d_in=10, depth=1, width=32, n_classes=4, tau=NO_TAU, max_epochs=40, learning_rate=0.1, **LABELS)
+    plain_steps = dataclasses.replace(base, depth=0, optimizer="sgd", learning_rate=30.0)
+    quicker = [dataclasses.replace(base, learning_rate=0.2), plain_steps]
+    saturated = dataclasses.replace(plain_steps, momentum=0.9)
+    cells = [base, *quicker, saturated]
+    ours, theirs = train(cells), train(cells, engine=engine)
+    for cell in cells:
+        assert ours[cell].status is theirs[cell].status is Status.CENSORED
+        assert ours[cell].recalled == theirs[cell].recalled == cell.n_samples
+        assert 0 < ours[cell].final_tau < 1e-8
+        curve = [point.tau for point in ours[cell].curve if point.epoch <= 20]
+        assert curve == pytest.approx([point.tau for point in theirs[cell].curve][: len(curve)], rel=1e-3, abs=0)
+    assert all(ours[cell].final_tau < 1e-15 for cell in quicker)
+    least = 3 * math.exp(-87) / training_data(saturated).target_variance
+    assert ours[saturated].final_tau == pytest.approx(least, rel=1e-5, abs=0) == theirs[saturated].final_tau
+
+
+@pytest.mark.parametrize("engine", [NativeEngine(2), cuda(HostDevice())], ids=["native", "cuda"])
+def test_no_label_of_a_loss_that_is_no_number_is_right_in_any_engine(engine):
+    """Outputs that are no numbers have a first of the largest too, which some labels are."""
+    base = Cell(n_samples=12, d_in=5, width=16, n_classes=4, tau=NO_TAU, max_epochs=40, **LABELS)
+    cells = [
+        dataclasses.replace(base, depth=depth, dtype=dtype, optimizer=optimizer, learning_rate=rate)
+        for depth in (0, 1, 2)
+        for dtype, optimizer, rate in (
+            ("float32", "adam", 1e200),
+            ("float64", "adam", 1e308),
+            ("float64", "sgd", 1e308),
+            ("float64", "sgd", 1e30),
+        )
+    ]
+    ours, theirs = train(cells), train(cells, engine=engine)
+    diverged = [cell for cell in cells if ours[cell].status is Status.DIVERGED]
+    assert len(diverged) >= 11
+    for cell in diverged:
+        assert theirs[cell].status is Status.DIVERGED
+        assert (ours[cell].epochs_run, ours[cell].recalled) == (theirs[cell].epochs_run, theirs[cell].recalled)
+    # Of some a few losses are numbers still.
+    assert {ours[cell].recalled > 0 for cell in diverged} == {False, True}
 
 
 @settings(max_examples=25, deadline=None, derandomize=True)
