@@ -87,8 +87,8 @@ def samples_at_ceiling(cell: Cell) -> float:
 
     A sample has an equation for each of its targets. That of labels has one, and no dimension bounds their recall.
 
-    >>> samples_at_ceiling(Cell(d_in=8, depth=1, width=16, n_outputs=2))  # 195 dimensions less 16, which scale
-    89.5
+    >>> samples_at_ceiling(Cell(d_in=8, depth=1, width=16, n_outputs=2))  # 178 parameters less 16, which scale
+    81.0
     """
     return functional_dim(cell) / cell.n_outputs
 
