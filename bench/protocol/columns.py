@@ -314,7 +314,7 @@ _CAPACITY = (
         _FRONTIER,
     ),
     Column("n50_per_param", "samples / parameter", "n50 / n_params", _CAPACITY_SOURCE),
-    Column("n50_per_dim", "samples / dimension", "n50 / functional_dim", _CAPACITY_SOURCE),
+    Column("n50_per_dim", "samples / dimension", "n50 * n_outputs / functional_dim", _CAPACITY_SOURCE),
     Column(
         "bits_per_param",
         "bits / parameter",
@@ -374,7 +374,10 @@ _BANDS_SOURCE = "statistics/bands.py"
 _BANDS = (
     _SETTING,
     Column(
-        "per_dim_low", "samples / dimension", "the band holds cells of more n_samples / functional_dim than this", _BANDS_SOURCE
+        "per_dim_low",
+        "samples / dimension",
+        "the band holds cells of more n_samples * n_outputs / functional_dim than this",
+        _BANDS_SOURCE,
     ),
     Column("per_dim_high", "samples / dimension", "and of at most so many; infinite: without an upper end", _BANDS_SOURCE),
     Column("n_cells", "cells", "cells of the band that have a result", _BANDS_SOURCE),
@@ -669,7 +672,7 @@ _LEARNING_RATES = (
 _FANS_SOURCE = "statistics/fans.py"
 _LEARNING_FANS = (
     _SETTING,
-    Column("samples", "name", "which cells: below (n_samples up to functional_dim) or above", _FANS_SOURCE),
+    Column("samples", "name", "which cells: below (n_samples * n_outputs up to functional_dim) or above", _FANS_SOURCE),
     Column("epoch", "epochs", "the epoch that the row is about", _FANS_SOURCE),
     Column("n_cells", "cells", "cells with a learning curve; one that has ended keeps its last tau", _FANS_SOURCE),
     Column("tau_median", "of the variance", "median tau of the cells; a cell that diverged counts as infinite", _FANS_SOURCE),
