@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from bench.protocol.cells import LADDER
 from bench.protocol.fields import FIELD_LIST
+from bench.protocol.noise import VALIDATION_FIELDS
 from bench.protocol.theory import GRIGSBY
 
 
@@ -820,7 +821,7 @@ _TABLES_SOURCE = "statistics/tables.py"
 _VALIDATION = (
     _CELL_ID,
     _SETTING,
-    *_fields("data_seed", "target", "target_scaling", "n_samples", "n_val"),
+    *_fields(*VALIDATION_FIELDS),
     *(c for name in ("best_val_mse", "best_val_epoch", "final_val_mse") for c in _CELLS if c.name == name),
     Column(
         "validation_variance",

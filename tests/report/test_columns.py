@@ -12,6 +12,7 @@ import bench
 from bench.protocol.cells import FIELDS, LATER, NO_TAU
 from bench.protocol.columns import ASKED, TABLES, columns_of
 from bench.protocol.fields import FIELD_LIST
+from bench.protocol.noise import VALIDATION_FIELDS
 from bench.report.build import build
 from bench.store.schema import RUNG_COLUMNS, SCHEMAS
 from tests.conftest import ROOT
@@ -86,6 +87,14 @@ def test_the_page_of_the_tables_tells_of_each_column_that_is_there_and_of_no_oth
     }
     assert told == {path.stem: columns(path) for path in run_dir.glob("tables/*.csv")}
     assert "| `load` | samples / parameter | n\\_samples / n\\_params | statistics/survival.py |" in "".join(sections)
+
+
+def test_the_page_tells_of_validation_too(tmp_path):
+    """Where cells have validation samples; what is drawn for these depends on more fields than most tables have."""
+    bench.run(bench.expand(depth=1, width=4, n_samples=8, n_val=4, seed=range(2), max_epochs=3), run_dir=tmp_path)
+    build(tmp_path)
+    told = columns(tmp_path / "tables" / "validation.csv")
+    assert set(VALIDATION_FIELDS) < set(told) == {column.name for column in TABLES["validation"].columns}
 
 
 def test_the_pages_of_the_published_tables_are_those_that_a_run_would_write():
