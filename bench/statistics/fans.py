@@ -26,10 +26,11 @@ def fans(curves: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
     Returns:
         The columns of `learning_fans` (`bench.protocol.columns`), at the epochs of the setting's most detailed curve.
     """
-    cells = cells[cells["cell_id"].isin(curves["cell_id"].unique())].reset_index(drop=True)
     owner = pd.Index(cells["cell_id"]).get_indexer(pd.Index(curves["cell_id"]))
     known = owner >= 0
     owner, epochs, tau = owner[known], curves["epoch"].to_numpy()[known], curves["tau"].to_numpy(float)[known]
+    has_curve = np.bincount(owner, minlength=len(cells)) > 0
+    cells, owner = cells[has_curve].reset_index(drop=True), (np.cumsum(has_curve) - 1)[owner]
     order = np.lexsort((epochs, owner))
     owner, epochs, tau = owner[order], epochs[order], np.where(np.isnan(tau), np.inf, tau)[order]
     # One ascending number for each point of a curve, so that one search finds the last point before an epoch of any cell.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import signal
 import sys
+import threading
 import time
 
 import numpy as np
@@ -137,7 +139,7 @@ def few_are_enough(monkeypatch):
 
 
 @needs_memfd
-@pytest.mark.parametrize("killed_after", [None, 4], ids=["", "killed"])
+@pytest.mark.parametrize("killed_after", [None, 1, 3], ids=["", "killed_at_once", "killed"])
 def test_workers_prepare_what_the_core_takes_and_if_they_end_others_do(few_are_enough, killed_after):
     kinds = [
         {"lr_schedule": "cosine"},
@@ -161,8 +163,39 @@ def test_workers_prepare_what_the_core_takes_and_if_they_end_others_do(few_are_e
             prepared.done()
     finally:
         prepared.close()
-    assert {worker.works for worker in prepared._workers} == {killed_after is None}
+    if killed_after != 3:  # By then they may have given all that they were asked for.
+        assert {worker.works for worker in prepared._workers} == {killed_after is None}
     assert all(worker._process.returncode is not None for worker in prepared._workers)
+
+
+@needs_memfd
+def test_who_waits_for_a_worker_draws_its_later_batches(few_are_enough, monkeypatch):
+    batches = batches_of([Cell(init_seed=seed) for seed in range(60)])
+    own = []
+
+    def write_image(numbers, cells, *arguments):
+        own.append(next(i for i, batch in enumerate(batches) if batch.cells is cells))
+        return ahead_write_image(numbers, cells, *arguments)
+
+    ahead_write_image = ahead.write_image
+    monkeypatch.setattr(ahead, "write_image", write_image)
+    prepared = Ahead(batches, cores=1)
+    (worker,) = prepared._workers
+    # It was asked for two batches, and gives none of them until it goes on.
+    worker._process.send_signal(signal.SIGSTOP)
+    timer = threading.Timer(1.0, worker._process.send_signal, [signal.SIGCONT])
+    try:
+        for batch in batches:
+            if batch is batches[1]:
+                timer.start()
+            image = prepared.image(wait=True)
+            assert image is not None
+            assert arrays_of(batch, image) == [np.concatenate(drawn(cell)).tobytes() for cell in batch.cells]
+            prepared.done()
+    finally:
+        timer.cancel()
+        prepared.close()
+    assert own == [0, 3, 4, 5]
 
 
 @needs_memfd

@@ -24,6 +24,7 @@ from bench.report.build import build
 from bench.statistics.survival import groups
 from bench.store.parts import Store
 from bench.store.schema import SCHEMAS
+from bench.store.tables import MANY_ROWS, write_tables
 from tests.conftest import ROOT
 from tests.engines.training import train
 from tests.report.synthetic import ten_thousand, write_run
@@ -128,3 +129,24 @@ def test_the_report_of_10000_cells_is_made_again_in_under_fourteen_seconds_of_a_
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime < 14
+
+
+def test_a_long_table_is_written_as_pandas_writes_it(tmp_path):
+    """Columns of few values, which go another way, of every type, with and without what is absent."""
+    n = MANY_ROWS + 5
+    some = np.arange(n) % 3 > 0
+    table = pd.DataFrame(
+        {
+            "cell_id": [f"{i:x}" for i in range(n)],
+            "status": pd.Series(["memorized", "censored"], dtype="str").take(np.arange(n) % 2).to_numpy(),
+            "reason": pd.Series(np.where(some, "a, b", None), dtype="str"),
+            "depth": np.arange(n) % 5,
+            "epoch_to_tau": pd.Series(np.arange(n) % 9, dtype="Int64").where(some),
+            "tau": np.where(some, 1e-5, np.nan),
+            "final_tau": np.linspace(-1, 1e20, n),
+            "target_variance": np.where(some, np.inf, -0.0),
+            "amsgrad": some,
+        }
+    )
+    write_tables(tmp_path, {"cells": table})
+    assert (tmp_path / "cells.csv").read_text() == table.to_csv(index=False)
