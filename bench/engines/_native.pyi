@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float, Int32
+from jaxtyping import Float, Int32, UInt32
 
 def instruction_sets() -> list[str]:
     """The builds of the core that this processor can run, the fastest first."""
@@ -18,6 +18,15 @@ def elementary(instruction_set: str, is_double: bool, x: Float[np.ndarray, " num
     """exp(x) and ln(1 + x) as a build computes them in float64 or in float32: bytes of float64.
 
     Raises ValueError for an instruction set that the processor has not.
+    """
+
+def normals(
+    instruction_set: str, radius: UInt32[np.ndarray, " word"], turn: UInt32[np.ndarray, " word"]
+) -> tuple[bytes, bytes]:
+    """The pairs of normal numbers that a build makes of words, by cosine and by sine: bytes of float32.
+
+    What is left over of whole vectors of words, 16 at most, is 0. Raises ValueError for an instruction set that the processor
+    has not, and where there are not as many words of both.
     """
 
 task_bytes: int

@@ -687,7 +687,9 @@ _LABELS = (
     _SETTING,
     *_fields("n_samples", "d_in", "n_classes", "depth", "width", "learning_rate", "criterion", "max_epochs"),
     *_SIZES,
-    Column("n_cells", "cells", "cells of the group that have a result", _LABELS_SOURCE),
+    Column("n_cells", "cells", "cells of the group whose loss was finite to the end", _LABELS_SOURCE),
+    Column("n_seeds", "seeds", "independent seeds among them", _LABELS_SOURCE),
+    Column("n_diverged", "cells", "how many more had a loss that was not finite; they count in no mean", _LABELS_SOURCE),
     Column("whole_bits", "bits", "what there is to store: n_samples * log2(n_classes)", _LABELS_SOURCE),
     Column(
         "chance_bits",
@@ -701,7 +703,8 @@ _LABELS = (
     Column(
         "learned",
         "labels",
-        "mean of the labels that are known, had the others been guessed: recalled - (n_samples - recalled) / (n_classes - 1)",
+        "mean of the labels that are known, had the others been guessed: recalled - (n_samples - recalled) / (n_classes - 1);"
+        " below 0 where fewer are right than by guessing",
         _LABELS_SOURCE,
     ),
     *_ends("learned", "learned", "labels", _LABELS_SOURCE),

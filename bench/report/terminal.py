@@ -122,7 +122,8 @@ def evidence_block(evidence: pd.DataFrame) -> Block:
     if len(past_tau(evidence)[1]):
         shown.insert(6, "lost", [f"{k}/{n}" for k, n in zip(evidence["n_lost"], evidence["n_reached"], strict=True)])
     cost = "training FLOPs over those of the asked budget"
-    title = f"medians over seeds; fresh: seeds that chose no change; tau left: the share of variance unexplained; cost: {cost}"
+    left = "the loss over that of the best constant prediction"
+    title = f"medians over seeds; fresh: seeds that chose no change; tau left: {left}; cost: {cost}"
     return Block(title, shown, ["change", "lever"], ["cost", "epoch", "lever"], "tables/evidence.csv")
 
 

@@ -16,6 +16,7 @@ from scipy.optimize import linprog
 from scipy.stats import binom
 
 from bench.protocol import theory
+from bench.protocol.cells import SEEDS
 from bench.protocol.columns import columns_of
 from bench.protocol.noise import training_data
 from bench.statistics.agreement import mean_interval, ratio_interval
@@ -37,9 +38,6 @@ LIU_BITS = 2.4
 
 # On so many inputs, and as many classes.
 LIU_CLASSES = 10
-
-# How much smaller the share of separable labellings is of a sample more, near N50, at ten inputs.
-SHARE_MARGIN = 0.088
 
 # What networks need not share whose numbers of classes are compared, or whose widths are.
 _NOT_OF_CLASSES = ("n_samples", "width", "n_classes")
@@ -68,18 +66,23 @@ def on_samples(cells: pd.DataFrame) -> pd.DataFrame:
         The columns of `labels` (`bench.protocol.columns`).
     """
     known = of_grids(cells)
-    known = known[(known["target"] == "labels") & np.isfinite(known["calibrated_bits"].astype(float))]
     rows = []
-    for _, own in known.groupby(list(GROUP_FIELDS), sort=False, dropna=False):
+    for _, group in known[known["target"] == "labels"].groupby(list(GROUP_FIELDS), sort=False, dropna=False):
+        # Of a loss that is not finite nothing is known.
+        own = group[np.isfinite(group["calibrated_bits"].astype(float))]
+        if own.empty:
+            continue
         first = own.iloc[0]
         size, classes = int(first["n_samples"]), int(first["n_classes"])
         recalled, bits = own["recalled"].to_numpy(float), own["calibrated_bits"].to_numpy(float)
         seeds = clusters(own)
         # What guessing recalls of n labels is n / C: so many are known.
-        learned = (recalled - (size - recalled) / (classes - 1)).clip(min=0)
+        learned = recalled - (size - recalled) / (classes - 1)
         row = {name: first[name] for name in COLUMNS if name in own}
         row |= {
             "n_cells": len(own),
+            "n_seeds": len(np.unique(seeds)),
+            "n_diverged": len(group) - len(own),
             "whole_bits": size * math.log2(classes),
             "chance_bits": first["functional_dim"] / (2 * math.log(2)),
             "raw_bits": own["memorized_bits"].astype(float).mean(),
@@ -118,6 +121,15 @@ def cover(n_samples: int, d_in: int) -> float:
     return float(binom.cdf(d_in, n_samples - 1, 0.5))
 
 
+def share_margin(d_in: int) -> float:
+    """What a sample more takes from the share of separable labellings, where it is a half.
+
+    >>> round(share_margin(10), 3), round(cover(21, 10) - cover(22, 10), 3)
+    (0.088, 0.088)
+    """
+    return float(binom.pmf(d_in, 2 * d_in, 0.5)) / 2
+
+
 def on_labels(cells: pd.DataFrame, curves: pd.DataFrame) -> Iterator[dict[str, Any]]:
     """A row for each claim about random labels that a run has cells for.
 
@@ -152,19 +164,19 @@ def _cover(cells: pd.DataFrame, curves: pd.DataFrame) -> Iterator[dict[str, Any]
     if linear.empty or len(linear) > MOST_PROGRAMS:
         return
     linear = linear.assign(separable=separable(linear))
-    for _, own in linear.groupby(["d_in", "n_samples"]):
+    for _, own in linear.groupby(list(GROUP_FIELDS), dropna=False, sort=False):
         d_in, n_samples = int(own["d_in"].iloc[0]), int(own["n_samples"].iloc[0])
-        law = cover(n_samples, d_in)
+        law, margin = cover(n_samples, d_in), share_margin(d_in)
         hits = own["separable"].to_numpy(bool)
         recalled = float((own["status"] == "memorized").mean())
         share = float(hits.mean())
-        low, high = fraction_interval(hits, own[["data_seed", "init_seed"]].to_numpy())
+        low, high = fraction_interval(hits, own[list(SEEDS)].to_numpy())
         yield line_of(
             (share, low, high),
             (law, law),
-            (law - SHARE_MARGIN, law + SHARE_MARGIN),
-            f"{SHARE_MARGIN:g}: what a sample more changes at N50 and ten inputs",
-            len(own),
+            (law - margin, law + margin),
+            f"{margin:.2g}: what a sample more changes at N50",
+            len(np.unique(clusters(own))),
             ratio=False,
             claim="labels that a plane separates",
             about=f"linear classification, d_in {d_in}, {n_samples} samples",
@@ -194,8 +206,8 @@ def _cover(cells: pd.DataFrame, curves: pd.DataFrame) -> Iterator[dict[str, Any]
 def _classes(curves: pd.DataFrame) -> Iterator[dict[str, Any]]:
     shared = [name for name in GROUP_FIELDS if name not in _NOT_OF_CLASSES and name in curves]
     for _, own in curves.groupby([*shared, "rates"], dropna=False, sort=False):
-        own = own[own["n50"].notna()].sort_values("n_classes")
-        own = own[own["n_params"] <= AS_MANY * own["n_params"].min()]
+        own = own[own["n_params"] <= AS_MANY * own["n_params"].min()].sort_values("n_classes")
+        own, bounds = own[own["n50"].notna()], _bounds(own, "n_classes", "C")
         if own["n_classes"].nunique() < LEAST_SIZES:
             continue
         few, many = own.iloc[0], own.iloc[-1]
@@ -222,9 +234,16 @@ def _classes(curves: pd.DataFrame) -> Iterator[dict[str, Any]]:
                 source=source,
                 they=they,
                 here=f"{unit} is {values} at C = {', '.join(map(str, own['n_classes']))}: {spelled(interval)} times from the"
-                " first to the last",
+                f" first to the last{bounds}",
                 n_cells=int(own["n_cells"].sum()),
             )
+
+
+def _bounds(curves: pd.DataFrame, field: str, name: str) -> str:
+    """What is known of networks whose N50 is none of the sample counts, in words behind what the others give."""
+    rows = curves[curves["n50"].isna()].to_dict("records")
+    told = [f"at {name} {row[field]} N50 is {spelled(n50_of(row), what_is_known(row))}" for row in rows]
+    return f"; left out: {', '.join(told)}" if told else ""
 
 
 def _widths(curves: pd.DataFrame) -> Iterator[dict[str, Any]]:
@@ -232,7 +251,8 @@ def _widths(curves: pd.DataFrame) -> Iterator[dict[str, Any]]:
     alike = curves[(curves["n_classes"] == LIU_CLASSES) & (curves["d_in"] == LIU_CLASSES)]
     shared = [name for name in GROUP_FIELDS if name not in _NOT_OF_WIDTHS and name in alike]
     for _, own in alike.groupby([*shared, "rates"], dropna=False, sort=False):
-        own = own[own["n50"].notna()].sort_values("width")
+        own = own.sort_values("width")
+        own, bounds = own[own["n50"].notna()], _bounds(own, "width", "width")
         if own.empty or own["width"].iloc[0] == own["width"].iloc[-1]:
             continue
         least, most = own.iloc[0], own.iloc[-1]
@@ -248,7 +268,7 @@ def _widths(curves: pd.DataFrame) -> Iterator[dict[str, Any]]:
                 claim="bits for each parameter, one hidden layer",
                 about=about,
                 they=f"{LIU_BITS} with two layers, without biases, through a bottleneck; one run",
-                here=f"{told}, by width",
+                here=f"{told}, by width{bounds}",
             )
         if least["depth"] == 2:
             ratio = ratio_interval(n50_of(most.to_dict()), n50_of(least.to_dict()))
@@ -262,7 +282,7 @@ def _widths(curves: pd.DataFrame) -> Iterator[dict[str, Any]]:
                 claim="bits follow the width and not the parameters, two hidden layers",
                 about=about,
                 they=f"as the width: parameters to the power {law:.2f}; one run",
-                here=f"N50 as parameters to the power {spelled((value, low, high))}; bits for each {told}",
+                here=f"N50 as parameters to the power {spelled((value, low, high))}; bits for each {told}{bounds}",
             )
 
 
@@ -299,18 +319,20 @@ def _beyond(cells: pd.DataFrame) -> Iterator[dict[str, Any]]:
             none = (0.0, 0.0, above[2] / below[1] if below[1] > 0 else math.inf)
             interval = ratio_interval(above, below) if above[0] > 0 else none
             unit = "bits" if name == "bits" else "labels more than guesses"
+            diverged = int(own["n_diverged"].sum())
+            lost = f"; {counted(diverged, 'cell')} that diverged left out" if diverged else ""
             yield line_of(
                 interval,
                 theirs,
                 within,
                 f"a factor of {SAME:.3g}: the range of the networks of Morris et al." if name == "bits" else "none: a bound",
-                int(own["n_cells"].min()),
+                int(own["n_seeds"].min()),
                 claim=claim,
                 about=about,
                 source=source,
                 they=they,
                 here=f"{spelled(interval)} times: {last[name]:.4g} {unit} of {last['n_samples']} samples,"
-                f" {best[name]:.4g} of {best['n_samples']}; {counted(int(last['max_epochs']), 'epoch')}",
+                f" {best[name]:.4g} of {best['n_samples']}; {counted(int(last['max_epochs']), 'epoch')}{lost}",
                 n_cells=int(own["n_cells"].sum()),
             )
 

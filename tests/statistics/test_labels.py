@@ -12,7 +12,7 @@ from scipy.stats import binom
 from bench.protocol import theory
 from bench.protocol.cells import NO_TAU, Cell
 from bench.statistics.capacity import capacities
-from bench.statistics.labels import SHARE_MARGIN, cover, in_words, on_labels, on_samples, separable
+from bench.statistics.labels import cover, in_words, on_labels, on_samples, separable, share_margin
 from bench.statistics.settings import label_settings
 from bench.statistics.thresholds import thresholds
 from tests.statistics.tables import table
@@ -81,6 +81,16 @@ def test_bits_or_constraints_are_told_apart(law, agrees, disagrees):
     assert "2, 8, 32" in made["here"].iloc[0]
 
 
+def test_networks_whose_n50_is_a_bound_are_named_and_enter_no_ratio():
+    rows = []
+    for classes, width in {2: 77, 8: 52, 32: 23, 64: 12}.items():
+        own = {"n_classes": classes, "depth": 1, "width": width, "d_in": 10}
+        rows += by_recall(own, around(6000 / math.log2(classes)) if classes < 64 else {500: 10, 1000: 10})
+    for row in lines(table(*rows)).to_dict("records"):
+        if row["claim"].startswith("as many"):
+            assert "at C = 2, 8, 32:" in row["here"] and row["here"].endswith("; left out: at C 64 N50 is > 1e+03")
+
+
 def test_bits_that_follow_the_width_have_its_exponent():
     rows = []
     for width in (8, 16, 32):
@@ -119,9 +129,27 @@ def test_whether_bits_stay_or_fall_beyond_capacity(last, stays):
     assert f"of the most samples, 4096, {last / 346:.2f}" in sentence
 
 
+def test_cells_that_diverged_are_counted_and_enter_no_mean():
+    own = to_the_end({64: 212.0, 256: 620.0, 4096: 300.0}, {64: 64.0, 256: 170.0, 4096: 500.0})
+    lost = own[-1] | {"status": "diverged", "final_tau": math.inf, "calibrated_bits": math.nan, "recalled": 0.0}
+    told = on_samples(table(*own[:-1], lost).assign(setting="all cells"))
+    assert told["n_cells"].tolist() == [5, 5, 4] == told["n_seeds"].tolist() and told["n_diverged"].tolist() == [0, 0, 1]
+    assert told["recalled"].iloc[-1] == pytest.approx(np.mean([498, 499, 500, 501]))
+    made = lines(table(*own[:-1], lost))
+    assert made["here"].str.endswith("; 1 cell that diverged left out").all() and len(made)
+
+
+def test_labels_known_are_none_in_the_mean_where_all_are_guessed():
+    """Also where some cells recall fewer than guesses would: their means take no side."""
+    recalled = {64: 64.0, 256: 170.0, 4096: 4096 / 10}
+    told = on_samples(table(*to_the_end({64: 212.0, 256: 620.0, 4096: 1.0}, recalled)).assign(setting="all cells"))
+    assert told["learned"].iloc[-1] == pytest.approx(0, abs=1e-6)
+    assert told["learned_low"].iloc[-1] < 0 < told["learned_high"].iloc[-1]
+
+
 def test_shares_of_separable_labellings_are_covers():
     law = cover(22, 10)
-    assert law == pytest.approx(0.5) and cover(21, 10) - law == pytest.approx(SHARE_MARGIN, abs=1e-3)
+    assert law == pytest.approx(0.5) and cover(21, 10) - law == pytest.approx(share_margin(10))
     own = {"n_classes": 2, "depth": 0, "d_in": 10}
     cells = table(*by_recall(own, {18: 30, 22: 18, 26: 6}, n_seeds=40))
     hits = separable(cells)

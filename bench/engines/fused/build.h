@@ -1,5 +1,5 @@
 // What one instruction set's build of the core gives to module.cpp: cells trained to their end (false where memory ran out), the
-// operations of so many rounds of multiply-adds, and elementary functions of many numbers.
+// operations of so many rounds of multiply-adds, elementary functions of many numbers, and normal numbers of many words.
 #pragma once
 #include "builds.h"
 #include "elementary.h"
@@ -36,4 +36,8 @@ template <int BYTES, int V, int TM, int W> struct Build {
   extern "C" void memcap_elementary_##NAME(bool is_double, const double* x, double* exps, double* logs, long long count) { \
     if (is_double) fused::elementary<double>(x, exps, logs, count);                             \
     else fused::elementary<float>(x, exps, logs, count);                                        \
+  }                                                                                             \
+  extern "C" void memcap_normals_##NAME(const unsigned* radius, const unsigned* turn, float* cosines, float* sines, \
+                                        long long count) {                                      \
+    fused::Build<BYTES, V, TM, W>::Tiles<float>::Draws::singles_of(radius, turn, cosines, sines, count); \
   }

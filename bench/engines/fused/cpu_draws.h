@@ -188,6 +188,18 @@ template <int BYTES> struct CpuDraws : Lanes<BYTES> {
     s = s * z + 6.28318528f;
     return {length * c, length * (s * t)};
   }
+
+  // Of many words, as many as are whole vectors: for a test (tests/engines/test_elementary.py).
+  static void singles_of(const Word* radius, const Word* turn, float* cosines, float* sines, long long count) {
+    constexpr int LANES = BYTES / (int)sizeof(Word);
+    for (long long i = 0; i + LANES <= count; i += LANES) {
+      const Singles made = singles(*(const Words*)(radius + i), *(const Words*)(turn + i));
+      for (int lane = 0; lane < LANES; lane++) {
+        cosines[i + lane] = made.cosine[lane];
+        sines[i + lane] = made.sine[lane];
+      }
+    }
+  }
 };
 
 }  // namespace fused

@@ -21,6 +21,7 @@
 
 namespace nb = nanobind;
 typedef nb::ndarray<const double, nb::c_contig, nb::device::cpu> Numbers;
+typedef nb::ndarray<const unsigned, nb::ndim<1>, nb::c_contig, nb::device::cpu> Words;
 
 namespace {
 
@@ -79,6 +80,15 @@ auto elementary_of(const std::string& isa) {
   return memcap_elementary_portable;
 }
 
+auto normals_of(const std::string& isa) {
+  check_runs_here(isa);
+#if defined(__x86_64__)
+  if (isa == "avx512") return memcap_normals_avx512;
+  if (isa == "avx2") return memcap_normals_avx2;
+#endif
+  return memcap_normals_portable;
+}
+
 // The bytes of a struct of bench.engines.task.
 template <class Struct> Struct as_struct(const nb::bytes& bytes) {
   if (bytes.size() != sizeof(Struct)) throw std::invalid_argument("not the bytes of a struct of this build");
@@ -94,6 +104,15 @@ nb::tuple elementary(const std::string& isa, bool is_double, const Numbers& x) {
   std::vector<double> exps(x.size()), logs(x.size());
   elementary_of(isa)(is_double, x.data(), exps.data(), logs.data(), (long long)x.size());
   return nb::make_tuple(as_bytes(exps), as_bytes(logs));
+}
+
+// Bytes of the pairs of normal numbers of float32 that a build makes of words for their radius and their turn.
+nb::tuple normals(const std::string& isa, const Words& radius, const Words& turn) {
+  if (radius.size() != turn.size()) throw std::invalid_argument("not as many words for the radius as for the turn");
+  std::vector<float> cosines(radius.size()), sines(radius.size());
+  normals_of(isa)(radius.data(), turn.data(), cosines.data(), sines.data(), (long long)radius.size());
+  const size_t bytes = radius.size() * sizeof(float);
+  return nb::make_tuple(nb::bytes((const char*)cosines.data(), bytes), nb::bytes((const char*)sines.data(), bytes));
 }
 
 nb::tuple block_measure(int dtype, int block, int rows, bool tensor_cores, nb::bytes spec) {
@@ -345,6 +364,7 @@ NB_MODULE(_native, m) {
   m.def("instruction_sets", &instruction_sets, "The builds of the core that this processor can run, the fastest first.");
   m.def("multiply_adds", &multiply_adds, nb::call_guard<nb::gil_scoped_release>());
   m.def("elementary", &elementary);
+  m.def("normals", &normals);
   m.def("block_measure", &block_measure);
   m.def("block_train", &block_train);
   m.attr("task_bytes") = sizeof(fused::Task);
