@@ -25,8 +25,8 @@ def normals(
 ) -> tuple[bytes, bytes]:
     """The pairs of normal numbers that a build makes of words, by cosine and by sine: bytes of float32.
 
-    What is left over of whole vectors of words, 16 at most, is 0. Raises ValueError for an instruction set that the processor
-    has not, and where there are not as many words of both.
+    Numbers beyond the last whole vector, of 16, 8 or 4 words, are 0. Raises ValueError for an instruction set that the
+    processor has not, and where there are not as many words of both.
     """
 
 task_bytes: int

@@ -113,13 +113,13 @@ class Ahead:
         count = n_draws(cells, most * DRAWS_WORTH_A_WORKER) // DRAWS_WORTH_A_WORKER
         self._workers = [_Worker(later[i::count]) for i in range(count)]
         self._makers = {id(batch): worker for i, worker in enumerate(self._workers) for batch in later[i::count]}
-        # Of batches that were taken back from workers.
+        # Images of batches that were taken back from workers, by the batch's id.
         self._drawn: dict[int, Image] = {}
 
     def image(self, *, wait: bool) -> Image | None:
         """Of the first batch; None where a worker is not ready with it and nobody shall wait. The same until `done`.
 
-        Who waits draws what would be the worker's turn later.
+        While this waits for a worker, it draws batches that the worker would have come to later.
 
         Raises:
             MemoryError: this machine has not so much.
@@ -151,7 +151,10 @@ class Ahead:
             return False
         batch = worker.to_send.popleft()
         del self._makers[id(batch)]
-        self._drawn[id(batch)] = self._draw(batch)
+        try:
+            self._drawn[id(batch)] = self._draw(batch)
+        except (MemoryError, TypeError, ValueError):
+            return False  # It fails again at its turn, and then the error is its own.
         return True
 
     def close(self) -> None:

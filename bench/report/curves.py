@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator, StrMethodFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator, StrMethodFormatter
 
 from bench.protocol.theory import dimension_name
 from bench.report.panels import columns_for, panels
@@ -57,6 +59,9 @@ SIGNS = (
 )
 
 
+# Two numbers at an axis stand at least so far apart, in inches.
+LABEL = 0.24
+
 # N50 by optimizer=lm stands beside that of a network, in its colour.
 LM_MARKER, LM_GLYPH = "x", "\u00d7"
 
@@ -90,28 +95,35 @@ def capacities(table: pd.DataFrame, by_lm: pd.DataFrame | None = None) -> Figure
     # Signs of one place stand beside each other.
     inches = axes[0].get_position().width * figure.get_figwidth()
     step = DODGE * ((high / low) ** (1 / inches) - 1 if logarithmic else (high - low) / inches)
-    # The cross stands halfway to the next.
-    step, beside = (2 * step, step) if solved else (step, 0.0)
+    most = 0
     for ax, label in zip(axes, labels, strict=True):
         own = table[[title == label for title in titles]]
         ax.axhline(1, color=LINE_COLOUR, lw=1.2, zorder=1)
-        for number, kind in enumerate(kinds):
-            shift = step * (number - (len(kinds) - 1) / 2)
-            for row in own[own[other] == kind].to_dict("records"):
-                marks = [(row, shift, signs[kind])]
-                if by_lm is not None and (lm := of_curve(by_lm, row)) is not None:
-                    marks.append((as_capacity(lm), shift + beside, signs[kind]._replace(marker=LM_MARKER)))
-                for mark, moved, sign in marks:
-                    x = row[across] * (1 + moved) if logarithmic else row[across] + moved
-                    draw_capacity(ax, mark, x, sign, top, samples_at_ceiling(row))
+        for value, there in own.groupby(across):
+            rows = there.to_dict("records")
+            marks = [((row[other], False), row, row) for row in rows]
+            if by_lm is not None:
+                marks += [
+                    ((row[other], True), row, as_capacity(lm)) for row in rows if (lm := of_curve(by_lm, row)) is not None
+                ]
+            places = sorted({place for place, *_ in marks})
+            most = max(most, len(places))
+            for (kind, is_lm), row, drawn in marks:
+                moved = step * (places.index((kind, is_lm)) - (len(places) - 1) / 2)
+                x = value * (1 + moved) if logarithmic else value + moved
+                sign = signs[kind]._replace(marker=LM_MARKER) if is_lm else signs[kind]
+                draw_capacity(ax, drawn, x, sign, top, samples_at_ceiling(row))
     axes[0].set(ylim=(0, top), xscale="log" if logarithmic else "linear")
-    room = (len(kinds) / 2 + 1) * step
+    room = (most / 2 + 1) * step
     if logarithmic:
         axes[0].set_xlim(low * (1 - min(room, 0.5)), high * (1 + room))
         if len(values) <= MOST_TICKS:
-            axes[0].xaxis.set_major_locator(FixedLocator(values))
+            axes[0].xaxis.set_major_locator(
+                FixedLocator(_apart(values, LABEL / inches * np.diff(np.log(axes[0].get_xlim()))[0]))
+            )
             axes[0].xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-            axes[0].xaxis.set_minor_locator(NullLocator())
+            axes[0].xaxis.set_minor_locator(FixedLocator(values))
+            axes[0].xaxis.set_minor_formatter(NullFormatter())
         else:
             log_axis(axes[0], "x", MOST_TICKS)
     else:
@@ -119,6 +131,19 @@ def capacities(table: pd.DataFrame, by_lm: pd.DataFrame | None = None) -> Figure
         axes[0].xaxis.set_major_locator(FixedLocator(values))
     sns.despine(figure)
     return figure
+
+
+def _apart(values: list[int], least: float) -> list[int]:
+    """Those of ascending numbers whose logarithms differ by so much at least, the first of near ones.
+
+    >>> _apart([8, 10, 12, 15, 16, 32], 0.2)
+    [8, 10, 15, 32]
+    """
+    kept = values[:1]
+    for value in values[1:]:
+        if math.log(value / kept[-1]) >= least:
+            kept.append(value)
+    return kept
 
 
 def draw_capacity(ax: Axes, row: Mapping[Any, Any], x: float, sign: Sign, top: float, dimensions: float) -> None:

@@ -70,15 +70,13 @@ def on_samples(cells: pd.DataFrame) -> pd.DataFrame:
     for _, group in known[known["target"] == "labels"].groupby(list(GROUP_FIELDS), sort=False, dropna=False):
         # Of a loss that is not finite nothing is known.
         own = group[np.isfinite(group["calibrated_bits"].astype(float))]
-        if own.empty:
-            continue
-        first = own.iloc[0]
+        first = group.iloc[0]
         size, classes = int(first["n_samples"]), int(first["n_classes"])
         recalled, bits = own["recalled"].to_numpy(float), own["calibrated_bits"].to_numpy(float)
         seeds = clusters(own)
         # What guessing recalls of n labels is n / C: so many are known.
         learned = recalled - (size - recalled) / (classes - 1)
-        row = {name: first[name] for name in COLUMNS if name in own}
+        row = {name: first[name] for name in COLUMNS if name in group}
         row |= {
             "n_cells": len(own),
             "n_seeds": len(np.unique(seeds)),
@@ -95,7 +93,9 @@ def on_samples(cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def _mean(values: np.ndarray, seeds: np.ndarray) -> tuple[float, float, float]:
-    """A mean over seeds, with its interval."""
+    """A mean over seeds, with its interval; NaN of none."""
+    if not len(values):
+        return math.nan, math.nan, math.nan
     return mean_interval(pd.Series(values).groupby(np.asarray(seeds)).mean().to_numpy(float))
 
 
@@ -161,30 +161,35 @@ def on_labels(cells: pd.DataFrame, curves: pd.DataFrame) -> Iterator[dict[str, A
 
 def _cover(cells: pd.DataFrame, curves: pd.DataFrame) -> Iterator[dict[str, Any]]:
     linear = cells[(cells["depth"] == 0) & (cells["n_classes"] == 2)]
-    if linear.empty or len(linear) > MOST_PROGRAMS:
+    # Whether labels are separable depends on the data alone.
+    sets = linear.drop_duplicates(["d_in", "n_samples", "data_seed"])
+    if linear.empty or len(sets) > MOST_PROGRAMS:
         return
-    linear = linear.assign(separable=separable(linear))
-    for _, own in linear.groupby(list(GROUP_FIELDS), dropna=False, sort=False):
+    sets = sets.assign(separable=separable(sets))
+    for _, own in sets.groupby(["d_in", "n_samples"]):
         d_in, n_samples = int(own["d_in"].iloc[0]), int(own["n_samples"].iloc[0])
         law, margin = cover(n_samples, d_in), share_margin(d_in)
         hits = own["separable"].to_numpy(bool)
-        recalled = float((own["status"] == "memorized").mean())
         share = float(hits.mean())
         low, high = fraction_interval(hits, own[list(SEEDS)].to_numpy())
+        trained = linear[(linear["d_in"] == d_in) & (linear["n_samples"] == n_samples)]
+        settings = trained["status"].eq("memorized").groupby(trained.groupby(list(GROUP_FIELDS), dropna=False).ngroup()).mean()
+        recalled = float(settings.max())
+        by = f" by the best of {len(settings)} settings" if len(settings) > 1 else ""
         yield line_of(
             (share, low, high),
             (law, law),
             (law - margin, law + margin),
             f"{margin:.2g}: what a sample more changes at N50",
-            len(np.unique(clusters(own))),
+            len(own),
             ratio=False,
             claim="labels that a plane separates",
             about=f"linear classification, d_in {d_in}, {n_samples} samples",
             source=theory.COVER.partition(":")[0],
             they=f"{law:.3f} of all labellings",
-            here=f"{spelled((share, low, high))} of {len(own)} by linear programming; {recalled:.3f} recalled, so the budget"
-            f" leaves {share - recalled:.3f}",
-            n_cells=len(own),
+            here=f"{spelled((share, low, high))} of {len(own)} by linear programming; {recalled:.3f} recalled{by}, so the"
+            f" budget leaves {share - recalled:.3f}",
+            n_cells=len(trained),
         )
     for row in curves[(curves["depth"] == 0) & (curves["n_classes"] == 2)].to_dict("records"):
         law = 2 * (row["d_in"] + 1)
@@ -206,7 +211,8 @@ def _cover(cells: pd.DataFrame, curves: pd.DataFrame) -> Iterator[dict[str, Any]
 def _classes(curves: pd.DataFrame) -> Iterator[dict[str, Any]]:
     shared = [name for name in GROUP_FIELDS if name not in _NOT_OF_CLASSES and name in curves]
     for _, own in curves.groupby([*shared, "rates"], dropna=False, sort=False):
-        own = own[own["n_params"] <= AS_MANY * own["n_params"].min()].sort_values("n_classes")
+        least = own.loc[own["n50"].notna(), "n_params"].min()
+        own = own[own["n_params"].between(least / AS_MANY, least * AS_MANY)].sort_values("n_classes")
         own, bounds = own[own["n50"].notna()], _bounds(own, "n_classes", "C")
         if own["n_classes"].nunique() < LEAST_SIZES:
             continue
@@ -240,7 +246,7 @@ def _classes(curves: pd.DataFrame) -> Iterator[dict[str, Any]]:
 
 
 def _bounds(curves: pd.DataFrame, field: str, name: str) -> str:
-    """What is known of networks whose N50 is none of the sample counts, in words behind what the others give."""
+    """What is said of networks whose N50 is only known to lie above or below the counts that were trained."""
     rows = curves[curves["n50"].isna()].to_dict("records")
     told = [f"at {name} {row[field]} N50 is {spelled(n50_of(row), what_is_known(row))}" for row in rows]
     return f"; left out: {', '.join(told)}" if told else ""
@@ -300,8 +306,11 @@ def _beyond(cells: pd.DataFrame) -> Iterator[dict[str, Any]]:
         return
     table = on_samples(cells if "setting" in cells else cells.assign(setting=label_settings(cells)))
     network = [name for name in GROUP_FIELDS if name not in ("n_samples",) and name in table]
-    for _, own in table.groupby(network, dropna=False, sort=False):
-        own = own.sort_values("n_samples")
+    for _, group in table.groupby(network, dropna=False, sort=False):
+        diverged = int(group["n_diverged"].sum())
+        own = group[group["n_cells"] > 0].sort_values("n_samples")
+        if own.empty:
+            continue
         place = int(own["bits"].argmax())
         if len(own) < LEAST_SIZES or place == len(own) - 1:
             continue
@@ -319,7 +328,6 @@ def _beyond(cells: pd.DataFrame) -> Iterator[dict[str, Any]]:
             none = (0.0, 0.0, above[2] / below[1] if below[1] > 0 else math.inf)
             interval = ratio_interval(above, below) if above[0] > 0 else none
             unit = "bits" if name == "bits" else "labels more than guesses"
-            diverged = int(own["n_diverged"].sum())
             lost = f"; {counted(diverged, 'cell')} that diverged left out" if diverged else ""
             yield line_of(
                 interval,
@@ -338,13 +346,14 @@ def _beyond(cells: pd.DataFrame) -> Iterator[dict[str, Any]]:
 
 
 def _ends(row: pd.Series, name: str) -> tuple[float, float, float]:
-    """A number with its interval, which ends at 0 where that of a mean reaches below: neither bits nor labels are fewer."""
-    return float(row[name]), float(np.maximum(0.0, row[f"{name}_low"])), float(row[f"{name}_high"])
+    """A number with its interval, at 0 where means are below: neither bits nor labels are fewer."""
+    value, low, high = (float(np.maximum(0.0, row[f"{name}{end}"])) for end in ("", "_low", "_high"))
+    return value, low, high
 
 
 def in_words(table: pd.DataFrame) -> Sequence[str]:
     """What labels come to in bits, in a sentence for the cells that train to the end of their budget."""
-    own = table[table["criterion"] == "tau"] if len(table) else table
+    own = table[(table["criterion"] == "tau") & (table["n_cells"] > 0)] if len(table) else table
     if own.empty:
         return []
     best, last = own.iloc[int(own["bits_per_param"].argmax())], own.iloc[int(own["n_samples"].argmax())]

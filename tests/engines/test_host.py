@@ -199,6 +199,35 @@ def test_who_waits_for_a_worker_draws_its_later_batches(few_are_enough, monkeypa
 
 
 @needs_memfd
+def test_a_batch_that_cannot_be_drawn_while_another_is_waited_for_fails_at_its_own_turn(few_are_enough, monkeypatch):
+    batches = batches_of([Cell(init_seed=seed) for seed in range(60)])
+
+    def write_image(numbers, cells, *arguments):
+        if cells is batches[4].cells:
+            raise MemoryError
+        return ahead_write_image(numbers, cells, *arguments)
+
+    ahead_write_image = ahead.write_image
+    monkeypatch.setattr(ahead, "write_image", write_image)
+    prepared = Ahead(batches, cores=1)
+    failed = []
+    try:
+        for number, batch in enumerate(batches):
+            try:
+                image = prepared.image(wait=True)
+            except MemoryError:
+                failed.append(number)
+            else:
+                assert image is not None
+                assert arrays_of(batch, image) == [np.concatenate(drawn(cell)).tobytes() for cell in batch.cells]
+            prepared.done()
+    finally:
+        prepared.close()
+    # It is the worker's, which has memory, where that was asked for it first.
+    assert failed in ([4], [])
+
+
+@needs_memfd
 def test_workers_end_with_their_pipe(few_are_enough):
     prepared = Ahead(batches_of([Cell(init_seed=seed) for seed in range(60)]), cores=1)
     (worker,) = prepared._workers

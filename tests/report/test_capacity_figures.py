@@ -175,6 +175,19 @@ def test_signs_of_one_width_stand_beside_each_other(pictures):
     assert all(abs(a - b) > 5 for i, a in enumerate(places) for b in places[i + 1 :])
 
 
+def test_a_sign_that_is_alone_at_its_width_stands_there_and_near_widths_share_a_number():
+    """Whatever depths there are at other widths."""
+    networks = {(1, 8): 32, (2, 12): 32, (2, 13): 32, (1, 32): 64, (2, 32): 64}
+    cells = [c for (d, w) in networks for c in bench.expand(depth=d, width=w, n_samples=COUNTS, seed=range(5))]
+    made = tables(rows_of(cells, lambda c: 50 if c.n_samples <= networks[c.depth, c.width] else None))
+    (picture,) = [picture for picture in draw(made) if picture.name == "capacity"]
+    ax = picture.figure.axes[0]
+    places = {line.get_xdata()[0] for line in ax.lines if line.get_marker() in {sign.marker for sign in SIGNS}}
+    assert {8, 12, 13} < places and 32 not in places and len(places) == 5
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["8", "12", "32"]
+    assert ax.get_xticks(minor=True).tolist() == [13]
+
+
 def test_the_incidence_of_each_setting_is_drawn_as_its_table_says():
     fields = {"n_samples": 32, "width": [8, 16], "seed": range(4), "regularization": ["none", "dropout"]}
     cells = bench.expand(**fields)

@@ -145,6 +145,9 @@ def test_a_long_table_is_written_as_pandas_writes_it(tmp_path):
             "tau": np.where(some, 1e-5, np.nan),
             "final_tau": np.linspace(-1, 1e20, n),
             "target_variance": np.where(some, np.inf, -0.0),
+            "best_tau": np.where(some, 0.0, -0.0),
+            "l1": np.where(some, 0.1, 0.2).astype(np.float32),
+            "max_norm": pd.Series([True, 1, 1.0, None], dtype=object).take(np.arange(n) % 4).to_numpy(),
             "amsgrad": some,
         }
     )

@@ -81,14 +81,18 @@ def test_bits_or_constraints_are_told_apart(law, agrees, disagrees):
     assert "2, 8, 32" in made["here"].iloc[0]
 
 
-def test_networks_whose_n50_is_a_bound_are_named_and_enter_no_ratio():
+@pytest.mark.parametrize("bound", [12, 11])
+def test_networks_whose_n50_is_a_bound_are_named_and_enter_no_ratio(bound):
+    """Nor do they say which networks have as many parameters: that of width 11 has 0.89 times as many as the least of the others."""
     rows = []
-    for classes, width in {2: 77, 8: 52, 32: 23, 64: 12}.items():
+    for classes, width in {2: 77, 8: 52, 32: 23, 64: bound}.items():
         own = {"n_classes": classes, "depth": 1, "width": width, "d_in": 10}
         rows += by_recall(own, around(6000 / math.log2(classes)) if classes < 64 else {500: 10, 1000: 10})
-    for row in lines(table(*rows)).to_dict("records"):
-        if row["claim"].startswith("as many"):
-            assert "at C = 2, 8, 32:" in row["here"] and row["here"].endswith("; left out: at C 64 N50 is > 1e+03")
+    told = [row["here"] for row in lines(table(*rows)).to_dict("records") if row["claim"].startswith("as many")]
+    assert len(told) == 2
+    for here in told:
+        assert "at C = 2, 8, 32:" in here
+        assert here.endswith("; left out: at C 64 N50 is > 1e+03" if bound == 12 else "from the first to the last")
 
 
 def test_bits_that_follow_the_width_have_its_exponent():
@@ -137,6 +141,38 @@ def test_cells_that_diverged_are_counted_and_enter_no_mean():
     assert told["recalled"].iloc[-1] == pytest.approx(np.mean([498, 499, 500, 501]))
     made = lines(table(*own[:-1], lost))
     assert made["here"].str.endswith("; 1 cell that diverged left out").all() and len(made)
+
+
+def test_a_group_whose_cells_all_diverged_is_counted_and_has_no_mean():
+    own = to_the_end({64: 212.0, 256: 620.0, 1024: 400.0, 4096: 300.0}, {64: 64.0, 256: 170.0, 1024: 300.0, 4096: 500.0})
+    lost = {"status": "diverged", "final_tau": math.inf, "calibrated_bits": math.nan, "recalled": 0.0}
+    cells = table(*(row | lost if row["n_samples"] == 4096 else row for row in own))
+    told = on_samples(cells.assign(setting="all cells"))
+    assert told["n_diverged"].tolist() == [0, 0, 0, 5] and told["n_cells"].tolist() == [5, 5, 5, 0]
+    assert told["bits"].iloc[-1:].isna().all() and told["n_seeds"].iloc[-1] == 0
+    made = lines(cells)
+    assert made["here"].str.contains("N to 1024").sum() == 0 and made["about"].str.endswith("N to 1024").all()
+    assert made["here"].str.endswith("; 5 cells that diverged left out").all() and len(made)
+    assert "1024" in in_words(told)[0]
+
+
+def test_ratios_of_labels_known_beyond_guesses_do_not_end_below_zero():
+    recalled = {64: 64.0, 256: 170.0, 4096: 380.0}
+    made = lines(table(*to_the_end({64: 212.0, 256: 620.0, 4096: 300.0}, recalled))).set_index("claim")
+    row = made.loc["beyond capacity fewer are recalled"]
+    assert row["value"] == row["low"] == 0 == row["high"]
+
+
+def test_rates_are_no_observations_of_their_own_of_what_is_separable():
+    """Whether labels are depends on the data alone; of recall the best setting counts."""
+    rows = by_recall({"n_classes": 2, "depth": 0, "d_in": 10, "learning_rate": 0.1}, {18: 30, 22: 18}, n_seeds=40)
+    worse = by_recall({"n_classes": 2, "depth": 0, "d_in": 10, "learning_rate": 0.01}, {18: 3, 22: 1}, n_seeds=40)
+    one, both = (lines(table(*own)) for own in (rows, rows + worse))
+    one, both = (own[own["claim"] == "labels that a plane separates"] for own in (one, both))
+    assert len(one) == len(both) == 2
+    assert one["p_value"].tolist() == both["p_value"].tolist() and (one["low"].to_numpy() == both["low"].to_numpy()).all()
+    assert both["here"].str.contains("recalled by the best of 2 settings").all()
+    assert "0.750 recalled," in one["here"].iloc[0] and "0.750 recalled by" in both["here"].iloc[0]
 
 
 def test_labels_known_are_none_in_the_mean_where_all_are_guessed():
