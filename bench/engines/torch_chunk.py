@@ -93,12 +93,12 @@ class Chunk:
         self.ratio = torch.empty_like(state.params[:, self.trained])
         self.square = torch.empty_like(self.ratio)
         # By how much a step moves the mean of gradients: Adam's, or of what Muon trains its own.
-        self.forgets = 1 - state.beta1
+        self.forgets = state.forgets1
         if kind.orthogonal:
             self.forgets = self.forgets.expand_as(state.params).clone()
             self.moments, self.ratios = _Layers(state.moment1, kind), _Layers(self.ratio, kind)
             for weight in _Layers(self.forgets, kind).weights[1:-1]:
-                weight.copy_((1 - state.momentum).unsqueeze(2))
+                weight.copy_(state.forgets_momentum.unsqueeze(2))
         samples = kind.room
         self.outputs = [scratch(kind.width, samples) for _ in range(kind.depth)]
         self.inputs_of = (
@@ -375,7 +375,7 @@ class Chunk:
             moment1.lerp_(gradient, self.forgets)
             moment2 = state.moment2[:, trained]
             torch.mul(gradient, gradient, out=self.square)
-            moment2.mul_(state.beta2).addcmul_(self.square, 1 - state.beta2)
+            moment2.mul_(state.beta2).addcmul_(self.square, state.forgets2)
             if kind.amsgrad:
                 largest = state.moment2_max[:, trained]
                 moment2 = torch.maximum(largest, moment2, out=largest)

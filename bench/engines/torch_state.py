@@ -144,8 +144,11 @@ class State:
     units: Float[Tensor, "cell unit 1"]
     width: Float[Tensor, "cell 1 1"]
     momentum: Float[Tensor, "cell 1"]
-    beta1: Float[Tensor, "cell 1"]
     beta2: Float[Tensor, "cell 1"]
+    # By how much a step moves Adam's means, and Muon's: 1 - beta and 1 - momentum, rounded once, as torch.optim rounds them.
+    forgets1: Float[Tensor, "cell 1"]
+    forgets2: Float[Tensor, "cell 1"]
+    forgets_momentum: Float[Tensor, "cell 1"]
     eps: Float[Tensor, "cell 1"]
     weight_decay: Float[Tensor, "cell 1"]
     decoupled_decay: Float[Tensor, "cell 1"]
@@ -223,8 +226,10 @@ def initial_state(cells: Sequence[Cell], kind: Kind, device: torch.device) -> St
         units=real([(np.arange(kind.width) < cell.width)[:, None] for cell in cells]),
         width=column("width")[:, None],
         momentum=column("momentum"),
-        beta1=column("beta1"),
         beta2=column("beta2"),
+        forgets1=real([[1 - cell.beta1] for cell in cells]),
+        forgets2=real([[1 - cell.beta2] for cell in cells]),
+        forgets_momentum=real([[1 - cell.momentum] for cell in cells]),
         eps=column("eps"),
         weight_decay=real([[0.0 if cell.optimizer in DECOUPLED else cell.weight_decay] for cell in cells]),
         decoupled_decay=real([[cell.weight_decay if cell.optimizer in DECOUPLED else 0.0] for cell in cells]),
