@@ -12,12 +12,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from bench.engines.activations import ACTIVATIONS, LEAKY_SLOPE
 from bench.protocol.cells import Cell
-from bench.protocol.networks import HOMOGENEOUS, layer_sizes
+from bench.protocol.networks import HOMOGENEOUS, layer_sizes, n_out
 
 
 class Shape(NamedTuple):
@@ -31,6 +31,7 @@ class Shape(NamedTuple):
     activation: str
     trainable: str
     loss: str
+    n_out: int
 
     @property
     def kinked(self) -> bool:
@@ -40,12 +41,17 @@ class Shape(NamedTuple):
     @property
     def sizes(self) -> list[tuple[int, int]]:
         """(fan_out, fan_in) of every layer."""
-        return layer_sizes(Cell(d_in=self.d_in, depth=self.depth, width=self.width))
+        return layer_sizes(Cell(d_in=self.d_in, depth=self.depth, width=self.width, n_outputs=self.n_out))
 
     @property
     def lowest(self) -> int:
         """The first layer that trains."""
         return self.depth if self.trainable == "readout" else 0
+
+    @property
+    def n_residuals(self) -> int:
+        """One for each output of each sample."""
+        return self.n_samples * self.n_out
 
     @property
     def n_trained(self) -> int:
@@ -65,6 +71,7 @@ def shape_of(cell: Cell) -> Shape:
         cell.activation if hidden else "relu",
         cell.trainable if hidden else "all",
         cell.loss,
+        n_out(cell),
     )
 
 
@@ -82,14 +89,14 @@ class Layers:
 
 def outputs(
     flat: Float[Tensor, "network param"], inputs: Float[Tensor, "network sample feature"], shape: Shape
-) -> Float[Tensor, "network sample"]:
-    """What the networks say of these inputs."""
+) -> Float[Tensor, "network output"]:
+    """What the networks say of these inputs: all outputs of a sample, then those of the next."""
     layers = Layers(flat, shape).of
     for weight, bias in layers[:-1]:
         inputs = torch.baddbmm(bias, inputs, weight.mT)
         ACTIVATIONS[shape.activation].forward(inputs, inputs)
     weight, bias = layers[-1]
-    return torch.baddbmm(bias, inputs, weight.mT)[:, :, 0]
+    return torch.baddbmm(bias, inputs, weight.mT).flatten(1)
 
 
 def smoothed_slopes(
@@ -102,17 +109,20 @@ def smoothed_slopes(
 
 
 class Jacobian:
-    """Derivatives of each network's outputs by its trained parameters, in the order of `bench.protocol.jacobian`."""
+    """Derivatives of each network's residuals by its trained parameters, in the order of `bench.protocol.jacobian`.
+
+    A sample has a row for each output, and what it is fed stands once for each of them.
+    """
 
     def __init__(
         self,
         flat: Float[Tensor, "network param"],
         inputs: Float[Tensor, "network sample feature"],
-        counts: Bool[Tensor, "network sample"],
+        weights: Float[Tensor, "network row out"],
         smoothing: Float[Tensor, " network"],
         shape: Shape,
     ):
-        """Of the samples that do not count the rows are zero.
+        """`weights`: what the outputs of a row's sample add to it (`bench.engines.squares.weights`).
 
         `smoothing`: the width of smoothed slopes over the root mean square of the layer's pre-activations; 0: none.
         """
@@ -123,16 +133,24 @@ class Jacobian:
             before = torch.baddbmm(bias, fed[-1], weight.mT)
             output = torch.empty_like(before)
             activation.forward(before, output)
-            saved.append(before if activation.needs_input or shape.kinked else output)
+            saved.append(
+                smoothed_slopes(before, smoothing, shape.activation)
+                if shape.kinked
+                else before
+                if activation.needs_input
+                else output
+            )
             fed.append(output)
-        delta = counts.to(flat.dtype).unsqueeze(2)
-        self.factors: list[tuple[Float[Tensor, "network sample out"], Float[Tensor, "network sample in"]]] = []
+        if shape.n_out > 1:
+            fed, saved = ([each.repeat_interleave(shape.n_out, 1) for each in every] for every in (fed, saved))
+        delta = weights
+        self.factors: list[tuple[Float[Tensor, "network row out"], Float[Tensor, "network row in"]]] = []
         for layer in range(shape.depth, shape.lowest - 1, -1):
             self.factors.insert(0, (delta, fed[layer]))
             if layer > shape.lowest:
                 delta = delta @ layers[layer][0]
                 if shape.kinked:
-                    delta *= smoothed_slopes(saved[layer - 1], smoothing, shape.activation)
+                    delta *= saved[layer - 1]
                 else:
                     activation.backward(delta, saved[layer - 1])
 
@@ -142,7 +160,7 @@ class Jacobian:
         chosen.factors = [(delta[which], fed[which]) for delta, fed in self.factors]
         return chosen
 
-    def gram(self) -> Float[Tensor, "network sample sample"]:
+    def gram(self) -> Float[Tensor, "network row row"]:
         """J J'."""
         return sum((delta @ delta.mT).mul_((fed @ fed.mT).add_(1)) for delta, fed in self.factors)  # pyright: ignore[reportReturnType]
 
@@ -150,11 +168,11 @@ class Jacobian:
         """The squared length of each column: the diagonal of J' J."""
         return self._by_layer([(delta.square(), fed.square()) for delta, fed in self.factors])
 
-    def transposed_times(self, vector: Float[Tensor, "network sample"]) -> Float[Tensor, "network param"]:
+    def transposed_times(self, vector: Float[Tensor, "network row"]) -> Float[Tensor, "network param"]:
         """J' v."""
         return self._by_layer([(delta * vector.unsqueeze(2), fed) for delta, fed in self.factors])
 
-    def full(self) -> Float[Tensor, "network sample param"]:
+    def full(self) -> Float[Tensor, "network row param"]:
         """J itself."""
         columns = []
         for delta, fed in self.factors:

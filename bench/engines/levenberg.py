@@ -9,6 +9,9 @@ The damping follows the gain ratio, by how much the loss falls over what the lin
 parameter in Marquardt's method", IMM-REP-1999-05; Madsen, Nielsen and Tingleff 2004, "Methods for non-linear least squares
 problems", algorithm 3.16, whose start (`START`) is used.
 
+Residuals and totals are those of `bench.engines.squares`; of labels J stands for what weighs it there, and the step is that of
+the generalized Gauss-Newton matrix.
+
 Of relu and leaky relu the slopes in J are smoothed, less in each iteration and at last not at all (`WIDEST`). The loss that a
 step has to lower is always that of the network as it is.
 """
@@ -22,6 +25,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from bench.engines.derivatives import Jacobian, Shape, outputs
+from bench.engines.squares import residuals, total, weights
 
 # The first damping over the largest element on the diagonal of J'J. Madsen et al. take 1e-6 near a minimum, else up to 1.
 START = 1e-3
@@ -57,11 +61,11 @@ class Networks:
 
     flat: Float[Tensor, "network param"]
     inputs: Float[Tensor, "network sample feature"]
-    targets: Float[Tensor, "network sample"]
+    targets: Float[Tensor, "network target"]
     variance: Float[Tensor, " network"]
     val_inputs: Float[Tensor, "network val_sample feature"]
-    val_targets: Float[Tensor, "network val_sample"]
-    outputs: Float[Tensor, "network sample"]
+    val_targets: Float[Tensor, "network val_target"]
+    outputs: Float[Tensor, "network output"]
     damping: Float[Tensor, " network"]
     smoothing: Float[Tensor, " network"]
     stuck: Float[Tensor, " network"]
@@ -75,13 +79,6 @@ class Networks:
         """The networks of all, these first."""
         every = (self, *others)
         return Networks(*(torch.cat([getattr(one, f.name) for one in every]) for f in dataclasses.fields(self)))
-
-
-def residuals(said: Float[Tensor, "network sample"], targets: Float[Tensor, "network sample"], loss: str) -> Tensor:
-    """Errors f - y; under the hinge 0 where y f is 1 or more, for targets of -1 and 1. Their mean square is the loss."""
-    errors = said - targets
-    # NaN stays.
-    return errors.masked_fill(errors * targets >= 0, 0) if loss == "hinge" else errors
 
 
 def solve(
@@ -107,10 +104,10 @@ def iterate(networks: Networks, shape: Shape) -> None:
 
     A network that finds none is `still`, if its slopes were exact.
     """
-    residual = residuals(networks.outputs, networks.targets, shape.loss)
-    counts = torch.ones_like(residual, dtype=torch.bool) if shape.loss == "mse" else residual != 0
-    jacobian = Jacobian(networks.flat, networks.inputs, counts, networks.smoothing, shape)
-    by_samples = shape.n_samples <= shape.n_trained
+    residual = residuals(networks.outputs, networks.targets, shape)
+    weighs = weights(networks.outputs, networks.targets, shape)
+    jacobian = Jacobian(networks.flat, networks.inputs, weighs, networks.smoothing, shape)
+    by_samples = shape.n_residuals <= shape.n_trained
     if by_samples:
         system, gradient = jacobian.gram(), jacobian.transposed_times(residual)
     else:
@@ -119,7 +116,7 @@ def iterate(networks: Networks, shape: Shape) -> None:
     largest = jacobian.squares().amax(1)
     before = torch.where(networks.damping.isnan(), START * largest, networks.damping).maximum(LEAST * largest)
     damping, strain = before.clone(), FIRST_STRAIN
-    squared = residual.square().sum(1)
+    lowered = total(networks.outputs, networks.targets, shape)
     first = networks.flat.shape[1] - shape.n_trained
     going = torch.arange(len(damping), device=damping.device)
     stuck, tries_few = torch.ones_like(networks.stuck), (networks.stuck > 0) & (networks.smoothing > 0)
@@ -134,11 +131,11 @@ def iterate(networks: Networks, shape: Shape) -> None:
         trial = networks.flat[going]
         trial[:, first:] += step
         said = outputs(trial, networks.inputs[going], shape)
-        after = residuals(said, networks.targets[going], shape.loss).square().sum(1)
+        after = total(said, networks.targets[going], shape)
         # Neither is true of NaN.
-        better = solved & (after < squared[going])
+        better = solved & (after < lowered[going])
         promised = (step * (damping[going].unsqueeze(1) * step - gradient[going])).sum(1)
-        gain = (squared[going] - after) / promised
+        gain = (lowered[going] - after) / promised
         relief = (1 - (2 * gain - 1) ** 3).clamp(min=MOST_RELIEF)
         damping[going] *= torch.where(better, relief, strain)
         strain *= 2

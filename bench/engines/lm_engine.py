@@ -18,9 +18,11 @@ from torch import Tensor
 from bench.engines import api
 from bench.engines.api import NONE_BEGUN, TrainReport, goes_on_from
 from bench.engines.derivatives import Layers, Shape, outputs, shape_of
-from bench.engines.levenberg import WIDEST, Networks, iterate, residuals
+from bench.engines.levenberg import WIDEST, Networks, iterate
 from bench.engines.packs import Pack, epoch_flops
 from bench.engines.record import RecordTable
+from bench.engines.squares import labels_right, mean_loss
+from bench.engines.task import predicted
 from bench.protocol.cells import SECOND_ORDER, Cell, Checkpoint
 from bench.protocol.networks import Layer, initial_layers, n_out
 from bench.protocol.noise import training_data, validation_data
@@ -52,8 +54,8 @@ class LmEngine:
         return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu"
 
     def supports(self, cell: Cell) -> bool:
-        """Every valid cell of its optimizer: those have one output."""
-        return cell.optimizer == SECOND_ORDER and n_out(cell) == 1
+        """Every valid cell of its optimizer."""
+        return cell.optimizer == SECOND_ORDER
 
     def kind(self, cell: Cell) -> Shape:
         return shape_of(cell)
@@ -100,7 +102,7 @@ class LmEngine:
             rows = np.concatenate([rows, np.arange(first, len(table.cells) - len(waiting))])
             networks = new[0].joined(*new[1:])
             cells = [cell for row in rows.tolist() if (cell := table.cells[row])]
-            tau, val_mse, ended = _chunk(cells, table.epoch[rows], networks, shape, until=started + CHUNK_S)
+            tau, val_mse, right, ended = _chunk(cells, table.epoch[rows], networks, shape, until=started + CHUNK_S)
             over = np.flatnonzero(ended)
             numbers = [np.asarray(one[over].cpu()) for one in (networks.targets, networks.outputs, networks.flat)]
             if len(over):
@@ -111,13 +113,12 @@ class LmEngine:
             elapsed = time.perf_counter() - started
             trained = (len(tau) - ended).tolist()
             flops = sum(count * epoch_flops(cell) for count, cell in zip(trained, cells, strict=True))
-            _absorb(table, rows, cells, tau, val_mse, ended, np.full(len(rows), elapsed / len(rows)))
-            pairs = [
-                tuple(zip(y[:n_predictions].tolist(), said[:n_predictions].tolist(), strict=True))
-                for y, said in zip(*numbers[:2], strict=True)
-            ]
-            layers = [_layers_of(flat, shape) for flat in numbers[2]] if jacobian_rank else None
-            outcomes = table.outcomes(rows[over], self.name, self.device_name(), pairs, layers)
+            _absorb(table, rows, cells, tau, val_mse, right, ended, np.full(len(rows), elapsed / len(rows)))
+            pairs = [_pairs(cells[at], y, said, n_predictions) for at, y, said in zip(over.tolist(), *numbers[:2], strict=True)]
+            # What labels store is told from the final weights.
+            wanted = jacobian_rank or shape.loss == "cross_entropy"
+            layers = [_layers_of(flat, shape) for flat in numbers[2]] if wanted else None
+            outcomes = table.outcomes(rows[over], self.name, self.device_name(), pairs, layers, ranks=jacobian_rank)
             rows = rows[~ended]
             checkpoints: list[Checkpoint] = []
             if time.monotonic() - saved_at >= api.CHECKPOINT_S:
@@ -129,7 +130,8 @@ class LmEngine:
         train, val = training_data(cell), validation_data(cell)
         flat = np.concatenate([part.ravel() for layer in initial_layers(cell) for part in layer])
         inputs, targets, val_inputs, val_targets, params = (
-            torch.from_numpy(array).to(self.device).unsqueeze(0) for array in (*train[:2], *val[:2], flat)
+            torch.from_numpy(array).to(self.device).unsqueeze(0)
+            for array in (train.inputs, train.targets.ravel(), val.inputs, val.targets.ravel(), flat)
         )
         said = outputs(params, inputs, shape)
         damping = torch.full((1,), torch.nan, dtype=params.dtype, device=self.device)
@@ -159,30 +161,59 @@ class LmEngine:
 
 def _chunk(
     cells: list[Cell], epochs: Int[np.ndarray, " cell"], networks: Networks, shape: Shape, *, until: float
-) -> tuple[Float[np.ndarray, "epoch cell"], Float[np.ndarray, "epoch _"], Bool[np.ndarray, " cell"]]:
-    """(tau, validation MSE, which cells end with the last of these measures): epochs until one ends, or until then."""
-    thresholds, budgets = (np.array([getattr(cell, name) for cell in cells]) for name in ("tau", "max_epochs"))
+) -> tuple[
+    Float[np.ndarray, "epoch cell"], Float[np.ndarray, "epoch _"], Int[np.ndarray, "epoch _"], Bool[np.ndarray, " cell"]
+]:
+    """(tau, validation loss, labels right, which cells end with the last of these): epochs until one ends, or until then.
+
+    Without validation samples, or labels, there are none of them.
+    """
+    budgets = np.array([cell.max_epochs for cell in cells])
     taus: list[np.ndarray] = []
     vals: list[np.ndarray] = []
+    rights: list[np.ndarray] = []
     while True:
-        loss = residuals(networks.outputs, networks.targets, shape.loss).square().mean(1)
-        taus.append(np.asarray((loss / networks.variance).cpu()))
+        taus.append(np.asarray((mean_loss(networks.outputs, networks.targets, shape) / networks.variance).cpu()))
         if shape.n_val:
             said = outputs(networks.flat, networks.val_inputs, shape)
-            vals.append(np.asarray(residuals(said, networks.val_targets, shape.loss).square().mean(1).cpu()))
-        ended = (taus[-1] <= thresholds) | ~np.isfinite(taus[-1]) | (epochs + len(taus) > budgets)
-        ended |= np.asarray(networks.still.cpu())
+            vals.append(np.asarray(mean_loss(said, networks.val_targets, shape).cpu()))
+        if shape.loss == "cross_entropy":
+            rights.append(np.asarray(labels_right(networks.outputs, networks.targets, shape).cpu()))
+        ended = _memorized(cells, taus[-1], rights[-1] if rights else None)
+        ended |= ~np.isfinite(taus[-1]) | (epochs + len(taus) > budgets) | np.asarray(networks.still.cpu())
         if ended.any() or time.perf_counter() >= until:
-            return np.stack(taus), np.stack(vals) if vals else np.zeros((len(taus), 0)), ended
+            none = np.zeros((len(taus), 0))
+            return np.stack(taus), np.stack(vals) if vals else none, np.stack(rights) if rights else none.astype(int), ended
         iterate(networks, shape)
+
+
+def _memorized(
+    cells: list[Cell], tau: Float[np.ndarray, " cell"], right: Int[np.ndarray, " cell"] | None
+) -> Bool[np.ndarray, " cell"]:
+    """Which cells have by these measures."""
+    reached = tau <= [cell.tau for cell in cells]
+    if right is None:
+        return reached
+    everything = right == [cell.n_samples for cell in cells]
+    return np.where([cell.criterion == "recall" for cell in cells], everything & np.isfinite(tau), reached)
+
+
+def _pairs(
+    cell: Cell, targets: Float[np.ndarray, " target"], said: Float[np.ndarray, " output"], count: int
+) -> tuple[tuple[float, float], ...]:
+    """(target, prediction) of the first samples; of several outputs the first."""
+    count = min(count, cell.n_samples)
+    told = predicted(cell, said[: count * n_out(cell)].tolist())
+    return tuple(zip(targets[:: cell.n_outputs][:count].tolist(), told, strict=True)) if count else ()
 
 
 def bytes_of(cell: Cell) -> int:
     """What training a cell takes at least, in bytes: its system twice, and the Jacobian where that is formed."""
     shape = shape_of(cell)
-    side, units = min(shape.n_samples, shape.n_trained), shape.depth * shape.width + shape.d_in + 1
-    formed = shape.n_samples * shape.n_trained if shape.n_trained < shape.n_samples else 0
-    return NUMBER_BYTES * (2 * side**2 + formed + 3 * shape.n_samples * units)
+    rows = shape.n_residuals
+    side, units = min(rows, shape.n_trained), shape.depth * shape.width + shape.d_in + 1
+    formed = rows * shape.n_trained if shape.n_trained < rows else 0
+    return NUMBER_BYTES * (2 * side**2 + formed + rows * (3 * units + shape.n_out))
 
 
 def is_state_of(networks: Networks, state: bytes) -> bool:
@@ -207,13 +238,14 @@ def _absorb(
     cells: list[Cell],
     tau: Float[np.ndarray, "epoch cell"],
     val_mse: Float[np.ndarray, "epoch _"],
+    right: Int[np.ndarray, "epoch _"],
     ended: Bool[np.ndarray, " cell"],
     time_s: Float[np.ndarray, " cell"],
 ) -> None:
     """Into the table; who stands still measures the same until the budget is spent."""
     last = table.epoch[rows] + len(tau) - 1
     budgets = np.array([cell.max_epochs for cell in cells])
-    stands = ended & np.isfinite(tau[-1]) & (tau[-1] > [cell.tau for cell in cells])
+    stands = ended & np.isfinite(tau[-1]) & ~_memorized(cells, tau[-1], right[-1] if right.size else None)
     counts = len(tau) + np.where(stands, budgets - last, 0)
 
     def of_all(values: np.ndarray) -> np.ndarray:
@@ -221,4 +253,5 @@ def _absorb(
             [np.pad(own, (0, count - len(own)), mode="edge") for own, count in zip(values.T, counts, strict=True)]
         )
 
-    table.absorb(rows, counts, ended, of_all(tau), of_all(val_mse) if val_mse.size else np.zeros(0), time_s)
+    every_right = of_all(right) if right.size else np.zeros(0, dtype=np.int64)
+    table.absorb(rows, counts, ended, of_all(tau), of_all(val_mse) if val_mse.size else np.zeros(0), time_s, every_right)

@@ -8,7 +8,7 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from bench.protocol.cells import ORTHOGONAL, SECOND_ORDER, Cell
-from bench.protocol.networks import forward_macs, layer_sizes, n_trained
+from bench.protocol.networks import forward_macs, layer_sizes, n_out, n_trained
 
 # A training step does the multiply-accumulates of a forward pass three times (forward, to the weights, to the inputs), two
 # FLOPs each.
@@ -48,12 +48,12 @@ def orthogonal_flops(cell: Cell) -> int:
 def system_flops(cell: Cell) -> int:
     """FLOPs of the linear system of an iteration of optimizer=lm: to form the smaller of J J' and J' J, and to factor it.
 
-    J J' is formed layer by layer, J' J from J.
+    J J' is formed layer by layer, J' J from J, which has a row for each output of each sample.
     """
-    size, samples = n_trained(cell), cell.n_samples
-    side = min(size, samples)
+    size, rows = n_trained(cell), cell.n_samples * n_out(cell)
+    side = min(size, rows)
     units = sum(out + fan_in for out, fan_in in layer_sizes(cell))
-    return (2 * samples**2 * units if samples <= size else 2 * samples * size**2) + side**3 // 3
+    return (2 * rows**2 * units if rows <= size else 2 * rows * size**2) + side**3 // 3
 
 
 def budget_flops(cell: Cell) -> int:

@@ -26,7 +26,7 @@ from bench.protocol.cells import (
 )
 from bench.protocol.fields import FIELD_LIST
 from bench.protocol.names import did_you_mean, shortened
-from bench.protocol.networks import n_out, n_params
+from bench.protocol.networks import n_params
 
 # `seed` sets data_seed and init_seed together; `load` stands in for n_samples.
 AXES = (*FIELDS, "seed", "load")
@@ -427,9 +427,6 @@ def _of_several(cell: Cell) -> None:
 def _solvable(cell: Cell) -> None:
     """That optimizer=lm takes the cell's fields."""
     by = f"optimizer={SECOND_ORDER}"
-    if n_out(cell) > 1:
-        name = "target" if cell.has_labels else "n_outputs"
-        raise GridError(name, getattr(cell, name), f"is not for {by}, which takes one output", "use optimizer=adam")
     for name in NOT_OF_SECOND_ORDER:
         if (value := getattr(cell, name)) != DEFAULTS[name]:
             rule = f"is not for {by}, which lowers the loss on all samples and nothing else"

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from bench.protocol.cells import DEFAULTS, MOST_ITERATIONS, NO_TAU, ORTHOGONAL, SECOND_ORDER, STRENGTHS, Cell, Dtype
-from bench.protocol.networks import n_out, samples_at_ceiling, width_for
+from bench.protocol.networks import samples_at_ceiling, width_for
 from bench.statistics.evidence import LEVER_FIELDS, MOST_EQUATIONS, Lever, batch_in_proportion, equations, pulled_by
 from bench.statistics.settings import OF_TRAINING
 
@@ -89,11 +89,10 @@ def pairs(asked: Cell) -> list[Cell]:
 def solved(asked: Cell) -> list[Cell]:
     """The network by optimizer=lm, which tells what its training leaves behind: on all its samples, without regularization.
 
-    None of several outputs, where its linear system is large (`bench.statistics.evidence.MOST_EQUATIONS`), or where there is no
-    exact fit to find.
+    None where its linear system is large (`bench.statistics.evidence.MOST_EQUATIONS`), or where there is no exact fit to find.
     """
-    beyond = asked.target != "rademacher" and asked.n_samples * (1 - asked.tau) > samples_at_ceiling(asked)
-    if asked.optimizer == SECOND_ORDER or n_out(asked) > 1 or beyond or equations(asked) > MOST_EQUATIONS:
+    beyond = asked.target not in ("rademacher", "labels") and asked.n_samples * (1 - asked.tau) > samples_at_ceiling(asked)
+    if asked.optimizer == SECOND_ORDER or beyond or equations(asked) > MOST_EQUATIONS:
         return []
     plain = {name: DEFAULTS[name] for name in OF_TRAINING}
     of_lm = {"optimizer": SECOND_ORDER, "dtype": "float64", "max_epochs": MOST_ITERATIONS}

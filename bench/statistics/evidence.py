@@ -13,7 +13,7 @@ from jaxtyping import Int
 from bench.engines.packs import FLOPS_PER_MAC, system_flops
 from bench.protocol.cells import FIELDS, NO_TAU, SECOND_ORDER, SEEDS, Cell, Status
 from bench.protocol.columns import columns_of
-from bench.protocol.networks import n_trained
+from bench.protocol.networks import n_out, n_trained
 from bench.statistics.confirmation import Answer, memorizable
 from bench.statistics.dimensions import samples_at_ceiling
 from bench.statistics.settings import changed_fields, same
@@ -213,12 +213,13 @@ def _n_out(groups):
 def network_of(row: pd.Series) -> Cell:
     """A cell of the row's network and samples; the rest of it is at the defaults."""
     fields = ("n_samples", "d_in", "depth", "width", "activation", "trainable")
-    return Cell(**{name: row[name].item() if hasattr(row[name], "item") else row[name] for name in fields})
+    known = {name: row[name].item() if hasattr(row[name], "item") else row[name] for name in fields}
+    return Cell(**known, n_outputs=int(_n_out(row)))
 
 
 def equations(cell: Cell) -> int:
-    """Those of the linear system that optimizer=lm solves in each iteration: of samples or parameters, whichever are fewer."""
-    return min(cell.n_samples, n_trained(cell))
+    """Those of the system that optimizer=lm solves in each iteration: of all outputs or parameters, whichever are fewer."""
+    return min(cell.n_samples * n_out(cell), n_trained(cell))
 
 
 def by_second_order(evidence: pd.DataFrame) -> pd.Series | None:

@@ -77,8 +77,6 @@ def optimizer_limited(best: pd.Series, asked: pd.Series, evidence: pd.DataFrame)
 def nor_by_second_order(row: pd.Series | None, asked: pd.Series) -> list[str]:
     """What optimizer=lm makes of the asked network where it is not confirmed to memorize it; or that this is too large."""
     if row is None:
-        if asked["target"] == "labels" or asked["n_outputs"] > 1:
-            return []
         count_of = equations(network_of(asked))
         if asked["optimizer"] == SECOND_ORDER or count_of <= MOST_EQUATIONS:
             return []

@@ -14,9 +14,10 @@ import bench
 from bench.engines import api, lm_engine
 from bench.engines.choice import EngineSpec, make_engine
 from bench.engines.derivatives import Jacobian, outputs, shape_of, smoothed_slopes
-from bench.engines.levenberg import FEW_TRIES, FIRST_STRAIN, LEAST, MOST_TRIES, START, Networks, residuals, solve
+from bench.engines.levenberg import FEW_TRIES, FIRST_STRAIN, LEAST, MOST_TRIES, START, Networks, solve
 from bench.engines.lm_engine import LmEngine
 from bench.engines.packs import Pack, plan
+from bench.engines.squares import residuals, weights
 from bench.protocol.cells import Cell, Status
 from bench.protocol.jacobian import jacobian
 from bench.protocol.networks import Layer, functional_dim, initial_layers, n_trained
@@ -156,10 +157,9 @@ def test_a_step_is_that_of_an_independent_solution_from_the_same_point(one, smoo
     cells, shape = seeds(one, 3), shape_of(one)
     flat, inputs, targets = batch_of(cells)
     said = outputs(flat, inputs, shape)
-    residual = residuals(said, targets, one.loss)
+    residual = residuals(said, targets, shape)
     widths = torch.full((3,), smoothing, dtype=torch.float64)
-    counts = residual != 0 if one.loss == "hinge" else torch.ones_like(residual, dtype=torch.bool)
-    own = Jacobian(flat, inputs, counts, widths, shape)
+    own = Jacobian(flat, inputs, weights(said, targets, shape), widths, shape)
     by_samples = one.n_samples <= n_trained(one)
     full = own.full()
     system = own.gram() if by_samples else full.mT @ full
@@ -189,9 +189,9 @@ def test_a_smoothed_slope_is_the_mean_slope_within_the_width(activation):
 @pytest.mark.parametrize("one", STEPS[:10], ids=lambda one: f"{one.activation} {one.n_samples} {one.depth} {one.trainable}")
 def test_the_jacobian_is_that_of_the_protocol(one):
     shape = shape_of(one)
-    flat, inputs, _ = batch_of([one])
-    counts = torch.ones(1, one.n_samples, dtype=torch.bool)
-    own = Jacobian(flat, inputs, counts, torch.zeros(1).double(), shape).full()[0].numpy()
+    flat, inputs, targets = batch_of([one])
+    weighs = weights(outputs(flat, inputs, shape), targets, shape)
+    own = Jacobian(flat, inputs, weighs, torch.zeros(1).double(), shape).full()[0].numpy()
     np.testing.assert_allclose(own, jacobian(one, initial_layers(one), inputs[0].numpy()), rtol=1e-10, atol=1e-13)
 
 

@@ -135,17 +135,6 @@ def test_labels_are_memorized_when_all_are_right_unless_tau_is_asked_for():
             {"target": "labels", "n_classes": 3, "loss": "cross_entropy", "n_outputs": 2},
             "n_outputs=2: is not for labels, whose outputs are the classes; set n_classes alone",
         ),
-        (
-            {
-                "target": "labels",
-                "n_classes": 3,
-                "loss": "cross_entropy",
-                "optimizer": "lm",
-                "dtype": "float64",
-                "max_epochs": 9,
-            },
-            "target=labels: is not for optimizer=lm, which takes one output; use optimizer=adam",
-        ),
     ],
 )
 def test_what_makes_no_sense_is_one_line(fields, message):

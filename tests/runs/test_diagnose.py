@@ -24,7 +24,7 @@ from bench.runs.inquiry import Inquiry, work
 from bench.runs.ladder import SOUND, calmer, longest, other_networks, pairs, singles, solved, without
 from bench.runs.training import Training
 from bench.statistics.confirmation import LOOKS
-from bench.statistics.evidence import Cause, Lever, equations, pulled_by
+from bench.statistics.evidence import MOST_EQUATIONS, Cause, Lever, equations, pulled_by
 from bench.store.parts import Ended, Store
 from tests.engines.training import train
 from tests.runs.simulated import Clock
@@ -455,7 +455,7 @@ def test_fewer_samples_keep_the_steps_of_an_epoch_and_present_no_more_samples():
     "several", [{"target": "labels", "n_classes": 4, "loss": "cross_entropy", "criterion": "recall"}, {"n_outputs": 3}]
 )
 def test_every_change_of_a_network_of_several_outputs_is_a_cell_that_trains(several):
-    """Levenberg and Marquardt's method takes one output, and is not tried."""
+    """By Levenberg and Marquardt's method too."""
     asked = Cell(depth=2, width=8, n_samples=14, dropout=0.1, regularization="dropout", **several)
     made = [
         *singles(asked),
@@ -465,7 +465,13 @@ def test_every_change_of_a_network_of_several_outputs_is_a_cell_that_trains(seve
         *other_networks(asked, asked),
         *calmer(asked),
     ]
-    assert len(made) > 30 and len(grid.check(made)) == len(set(made)) and not solved(asked)
+    assert len(made) > 30 and len(grid.check(made)) == len(set(made)) and len(solved(asked)) == 1
+    large = dataclasses.replace(asked, n_samples=700, width=64)
+    assert equations(large) == 700 * (several.get("n_classes") or several.get("n_outputs")) > MOST_EQUATIONS and not solved(
+        large
+    )
+    # No ceiling says that labels cannot be recalled; that of three outputs is a third of the network's dimensions.
+    assert len(solved(dataclasses.replace(asked, n_samples=100))) == ("n_classes" in several)
 
 
 def test_a_batch_that_the_ladder_itself_shrank_is_no_lever():
