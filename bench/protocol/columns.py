@@ -413,7 +413,7 @@ _RATIOS = (
 _BY_LM_SOURCE = "statistics/by_lm.py"
 _BY_LM = (
     _SETTING._replace(meaning="that of the training by the other optimizer: what varies, with its values"),
-    *_fields("depth", "width", "d_in", "activation", "loss", "tau"),
+    *_fields("depth", "width", "d_in", "activation", "loss", "criterion", "tau"),
     _SIZES[1],
     *_fields("optimizer"),
     _RATES,
@@ -443,8 +443,8 @@ _BY_LM = (
     Column(
         "gradients_lm",
         "gradients",
-        "rows of Jacobians, which are gradients of single samples, that lm took: n_samples * iterations; its linear systems are"
-        " not in it",
+        "rows of Jacobians, which are gradients of single samples, that lm took, one for each output: n_samples * outputs *"
+        " iterations; its linear systems are not in it",
         _BY_LM_SOURCE,
     ),
 )

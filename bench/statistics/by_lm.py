@@ -67,7 +67,10 @@ def _row(own: Mapping[Any, Any], lm: Mapping[Any, Any], cells: pd.DataFrame, gro
         n_shared, correlation = shared_seeds(held(_of(cells, lm)), held(_of(cells, own)))
         ratio = ratio_interval((sides[0][0], sides[0][1], sides[0][2]), (sides[1][0], sides[1][1], sides[1][2]), correlation)
     return {
-        **{name: own[name] for name in ("setting", "depth", "width", "d_in", "activation", "loss", "tau", "functional_dim")},
+        **{
+            name: own[name]
+            for name in ("setting", "depth", "width", "d_in", "activation", "loss", "criterion", "tau", "functional_dim")
+        },
         **{name: own[name] for name in ("optimizer", "rates", "max_epochs", "n50", "n50_low", "n50_high")},
         "setting_lm": lm["setting"],
         "max_epochs_lm": lm["max_epochs"],
@@ -77,7 +80,7 @@ def _row(own: Mapping[Any, Any], lm: Mapping[Any, Any], cells: pd.DataFrame, gro
         "side_lm": lm["side"],
         **dict(zip(("ratio", "ratio_low", "ratio_high"), ratio, strict=True)),
         "n_shared": n_shared,
-        **_costs(_of(groups, own), _of(groups, lm)),
+        **_costs(_of(groups, own), _of(groups, lm), int(own["n_outputs"] if pd.isna(own["n_classes"]) else own["n_classes"])),
     }
 
 
@@ -93,7 +96,7 @@ def _of(table: pd.DataFrame, curve: Mapping[Any, Any]) -> pd.DataFrame:
     return table[keep]
 
 
-def _costs(own: pd.DataFrame, lm: pd.DataFrame) -> dict[str, float]:
+def _costs(own: pd.DataFrame, lm: pd.DataFrame, outputs: int) -> dict[str, float]:
     """Epochs and gradients of single samples to tau, in the median, at the largest count that most seeds memorize by both."""
     counts = [set(side.loc[side["fraction_memorized"] >= MOST, "n_samples"]) for side in (own, lm)]
     both = counts[0] & counts[1]
@@ -102,13 +105,15 @@ def _costs(own: pd.DataFrame, lm: pd.DataFrame) -> dict[str, float]:
     count = max(both)
     epochs, iterations = (float(side.loc[side["n_samples"] == count, "median_epoch_to_tau"].min()) for side in (own, lm))
     costs = {"n_samples": count, "epochs": epochs, "iterations": iterations}
-    return costs | {"gradients": count * epochs, "gradients_lm": count * iterations}
+    return costs | {"gradients": count * epochs, "gradients_lm": count * iterations * outputs}
 
 
 def in_words(table: pd.DataFrame) -> list[str]:
     """A sentence for each optimizer and task: each network's N50 by lm over that by the optimizer; and what that bounds."""
     sentences = []
-    for (optimizer, rates, loss, tau), own in table.groupby(["optimizer", "rates", "loss", "tau"], sort=False):
+    for (optimizer, rates, loss, rule, tau), own in table.groupby(
+        ["optimizer", "rates", "loss", "criterion", "tau"], sort=False
+    ):
         parts = []
         several = own.duplicated(["depth", "width"]).any()
         for row in own.to_dict("records"):
@@ -118,10 +123,8 @@ def in_words(table: pd.DataFrame) -> list[str]:
         if not parts:
             continue
         by = f"{NAMES[str(optimizer)]}{'' if rates == 'as asked' else f' at the {rates} learning rate'}"
-        hinge = " under the hinge" if loss == "hinge" else ""
-        sentences.append(
-            f"By Levenberg and Marquardt's method N50 is, over that by {by}, to tau {tau:g}{hinge} (95 %): {'; '.join(parts)}."
-        )
+        end = "every label" if rule == "recall" else f"tau {tau:g}{' under the hinge' if loss == 'hinge' else ''}"
+        sentences.append(f"By Levenberg and Marquardt's method N50 is, over that by {by}, to {end} (95 %): {'; '.join(parts)}.")
     bound = " Where that is more than 1 it is a better lower bound of what the network can hold, never an upper one."
     return [*sentences[:-1], *(sentence + bound for sentence in sentences[-1:])]
 

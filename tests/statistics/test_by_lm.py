@@ -69,6 +69,14 @@ def test_costs_are_gradients_of_single_samples_at_a_count_that_both_memorize():
     assert (row["gradients"], row["gradients_lm"]) == (180_000, 3600)
 
 
+def test_of_labels_each_class_is_a_gradient_and_the_sentence_says_what_counts():
+    labels = {"target": "labels", "n_classes": 10, "loss": "cross_entropy", "criterion": "recall", "d_in": 10}
+    made = compared(curve(ADAM, 3000, **labels) + curve(MORE, 60, **labels, **LM))
+    (row,) = made.to_dict("records")
+    assert (row["gradients"], row["gradients_lm"], row["criterion"]) == (180_000, 36_000, "recall")
+    assert "over that by Adam, to every label (95 %): " in in_words(made)[0]
+
+
 def test_a_bound_has_no_ratio_and_is_told_as_one():
     (row,) = compared(curve(ADAM, 3000) + curve([999.0] * 6, 60, **LM)).to_dict("records")
     assert math.isnan(row["ratio"])
