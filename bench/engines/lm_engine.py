@@ -1,8 +1,9 @@
 """The engine of optimizer=lm: packs of networks of one shape by Levenberg and Marquardt's method, on any torch device.
 
-Its epochs are iterations, each of one Jacobian: as many gradients of single samples as a full-batch epoch of the others, and
-the solution of a linear system besides. It is batched: a network's neighbours change its products by rounding at most.
-A network that finds no step which lowers its loss stands still for the rest of its budget, and is censored.
+Its epochs are iterations, each of one Jacobian: a gradient of each sample and output, where a full-batch epoch of the others
+takes one of each sample, and the solution of a linear system besides. It is batched: a network's neighbours change its
+products by rounding at most. A network that finds no step which lowers its loss stands still for the rest of its budget, and
+is censored.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ def by_lm(cells: list[Cell], **asked):
 
 
 class Witness:
-    """One network by autograd: the loss, its gradient and the generalized Gauss-Newton matrix, both of twice the sum over samples halved."""
+    """One network by autograd: its loss, and the generalized Gauss-Newton matrix and the gradient of a sum over samples."""
 
     def __init__(self, cell: Cell):
         data = training_data(cell)
